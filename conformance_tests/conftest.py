@@ -1,0 +1,55 @@
+"""Who takes part. A requested backend that is missing is an error, never a skip."""
+
+import os
+
+import pytest
+from trained_scale import trained_scale
+
+from gptcore.backends import load_backend
+from gptcore.checkpoint import save_pretrained
+from gptcore.checkpoint.dtypes import convert
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+BACKENDS = ("torch", "tf", "flax")
+
+
+def pytest_addoption(parser):
+    parser.addoption(
+        "--backend", action="append", metavar="NAME", help=f"who takes part; default: {', '.join(BACKENDS)}"
+    )
+
+
+def pytest_generate_tests(metafunc):
+    if "backend" in metafunc.fixturenames:
+        metafunc.parametrize("backend", requested(metafunc.config), indirect=True, scope="session")
+
+
+def requested(config):
+    return tuple(config.getoption("--backend") or BACKENDS)
+
+
+@pytest.fixture(scope="session")
+def backend(request):
+    """One backend after the other."""
+    return load_backend(request.param)
+
+
+@pytest.fixture(scope="session")
+def backends(request):
+    """All of them."""
+    return [load_backend(name) for name in requested(request.config)]
+
+
+@pytest.fixture
+def make_checkpoint(tmp_path):
+    """A function (config, head, dtype, seed) -> folder of a checkpoint at trained scale."""
+
+    def make(config, head, dtype="float32", seed=0):
+        folder = tmp_path / f"{head.value}-{dtype}-{seed}"
+        values = trained_scale(config, head, seed)
+        rounded = [(name, convert(array, "float32", dtype)) for name, array in values]
+        save_pretrained(folder, config, head, dtype, rounded)
+        return folder
+
+    return make

@@ -1,0 +1,126 @@
+"""The ladder: what is compared for one case, from hidden states up to every gradient."""
+
+from __future__ import annotations
+
+import functools
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from gptcore.checkpoint import open_pretrained
+from gptcore.checkpoint.dtypes import convert
+from gptcore.config import OpenAIGPTConfig
+from gptcore.parameters import Head
+from gptcore.reference import Reference
+from gptcore.tolerances import TOLERANCES, gradient_error, output_error
+
+CASES = Path(__file__).parent / "cases"
+
+
+@dataclass(frozen=True)
+class Case:
+    """A folder with a checkpoint, ``inputs.npz`` and ``expected.npz``."""
+
+    folder: Path
+
+    @property
+    def name(self):
+        return self.folder.name
+
+    @functools.cached_property
+    def head(self):
+        architecture = json.loads((self.folder / "config.json").read_text())["architectures"][0]
+        return next(head for head in Head if head.architecture == architecture)
+
+    @functools.cached_property
+    def config(self):
+        return OpenAIGPTConfig.from_pretrained(self.folder)
+
+    @functools.cached_property
+    def inputs(self):
+        with np.load(self.folder / "inputs.npz") as arrays:
+            return dict(arrays)
+
+    def expected(self, dtype):
+        """The reference's outputs and gradients; for half types from the rounded weights."""
+        if dtype in ("float32", "float64"):
+            with np.load(self.folder / "expected.npz") as arrays:
+                return dict(arrays)
+        return expectation(self.reference(dtype), self.head, self.inputs)
+
+    def reference(self, dtype):
+        source = open_pretrained(self.folder, self.head, dtype)
+        weights = {name: convert(array, dtype, "float64") for name, array in source.values()}
+        return Reference(self.config, weights, self.head)
+
+
+def all_cases():
+    """Every case folder; none at all would be an error, not an empty suite."""
+    cases = [Case(path.parent) for path in sorted(CASES.glob("*/expected.npz"))]
+    assert cases, f"no cases in {CASES}; run make_cases.py"
+    return cases
+
+
+def expectation(reference, head, inputs):
+    """Outputs (``output/NAME``) and gradients (``gradient/NAME``) of the reference as flat arrays."""
+    outputs = flatten(reference.forward(inputs, output_attentions=True, output_hidden_states=True))
+    gradients = {}
+    if head is not Head.NONE and {"labels", "mc_labels"} & set(inputs):
+        gradients = reference.loss_and_gradients(inputs)[1]
+    return {f"output/{k}": v for k, v in outputs.items()} | {f"gradient/{k}": v for k, v in gradients.items()}
+
+
+def flatten(outputs):
+    """One entry per array: tuples become ``NAME.0``, ``NAME.1``, ..."""
+    flat = {}
+    for name, value in outputs.items():
+        if isinstance(value, tuple):
+            flat |= {f"{name}.{i}": np.asarray(item) for i, item in enumerate(value)}
+        else:
+            flat[name] = np.asarray(value)
+    return flat
+
+
+def failures(backend, case, dtype="float32", attn_implementation="sdpa", *, gradients=True):
+    """One sentence for each quantity of a case that a backend gets wrong; an empty list is a pass."""
+    expected = case.expected(dtype)
+    model = backend.load(case.folder, case.head, dtype=dtype, attn_implementation=attn_implementation)
+    found = [check_outputs(model, case, expected, dtype, with_attentions=False)]
+    found.append(check_outputs(model, case, expected, dtype, with_attentions=True))
+    if gradients and any(name.startswith("gradient/") for name in expected):
+        found.append(check_gradients(model, case, expected, dtype))
+    return [sentence for sentences in found for sentence in sentences]
+
+
+def check_outputs(model, case, expected, dtype, *, with_attentions):
+    """Without attentions the fused kernel runs, with them the written-out form: both are held to the same numbers."""
+    actual = flatten(model.forward(case.inputs, output_attentions=with_attentions, output_hidden_states=True))
+    wanted = {k.removeprefix("output/"): v for k, v in expected.items() if k.startswith("output/")}
+    wanted = {k: v for k, v in wanted.items() if with_attentions or not k.startswith("attentions")}
+    if actual.keys() != wanted.keys():
+        return [f"{case.name}: fields {sorted(actual)}, expected {sorted(wanted)}"]
+    return list(over(TOLERANCES[dtype, "outputs"], output_error, actual, wanted, case.name))
+
+
+def check_gradients(model, case, expected, dtype):
+    """Every loss and the gradient of every parameter."""
+    losses, actual = model.loss_and_gradients(case.inputs)
+    wanted = {k.removeprefix("gradient/"): v for k, v in expected.items() if k.startswith("gradient/")}
+    if actual.keys() != wanted.keys():
+        return [f"{case.name}: gradients of {sorted(actual)}, expected {sorted(wanted)}"]
+    losses = {name: np.asarray(value) for name, value in losses.items()}
+    wanted_losses = {name: expected[f"output/{name}"] for name in losses}
+    return [
+        *over(TOLERANCES[dtype, "outputs"], output_error, losses, wanted_losses, case.name),
+        *over(TOLERANCES[dtype, "gradients"], gradient_error, actual, wanted, f"{case.name}: gradient of"),
+    ]
+
+
+def over(tolerance, measure, actual, expected, where):
+    """Yield what is further off than the tolerance."""
+    for name, array in expected.items():
+        error = measure(actual[name], array)
+        if not error <= tolerance:
+            yield f"{where} {name}: error {error:.3g}, tolerance {tolerance:.3g}"

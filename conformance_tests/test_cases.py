@@ -1,0 +1,44 @@
+"""Every case in every backend: outputs, losses and gradients against the float64 reference."""
+
+import numpy as np
+import pytest
+from ladder import all_cases, expectation, failures, flatten
+
+from gptcore.tolerances import TOLERANCES, output_error
+
+CASES = all_cases()
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+@pytest.mark.parametrize("attn_implementation", ["sdpa", "eager"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_outputs_and_gradients(backend, case, dtype, attn_implementation):
+    assert failures(backend, case, dtype, attn_implementation) == []
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_half_precision(backend, case, dtype):
+    assert failures(backend, case, dtype) == []
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_pairwise(backends, case):
+    """All backends are as near to each other as to the reference."""
+    outputs = [flatten(b.load(case.folder, case.head).forward(case.inputs)) for b in backends]
+    assert len(outputs) == len(backends)
+    for other in outputs[1:]:
+        for name, array in outputs[0].items():
+            assert output_error(other[name], np.asarray(array, np.float64)) <= TOLERANCES["float32", "outputs"], name
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_expectations_are_the_reference(case):
+    """The stored arrays are what the reference gives today, with attentions that sum to one."""
+    stored = case.expected("float64")
+    fresh = expectation(case.reference("float32"), case.head, case.inputs)
+    assert stored.keys() == fresh.keys()
+    for name, array in fresh.items():
+        assert output_error(array, stored[name]) <= 1e-13, name
+    if "head_mask" not in case.inputs:
+        np.testing.assert_allclose(stored["output/attentions.0"].sum(-1), 1, rtol=1e-12)

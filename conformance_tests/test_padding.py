@@ -1,0 +1,53 @@
+"""A padded row gives the numbers of the row alone, on either side, and nothing is ever not finite."""
+
+import numpy as np
+import pytest
+
+from gptcore.config import OpenAIGPTConfig
+from gptcore.parameters import Head
+from gptcore.tolerances import TOLERANCES, output_error
+
+CONFIG = OpenAIGPTConfig(vocab_size=41, n_positions=13, n_embd=14, n_head=2, n_layer=3, pad_token_id=0)
+LENGTH = 7
+
+
+@pytest.mark.parametrize("attn_implementation", ["sdpa", "eager"])
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_padded_row_equals_the_row_alone(backend, make_checkpoint, side, attn_implementation):
+    model = backend.load(make_checkpoint(CONFIG, Head.LM), Head.LM, attn_implementation=attn_implementation)
+    row = np.random.default_rng(0).integers(0, 41, (1, LENGTH))
+    alone = model.forward({"input_ids": row})["logits"][0]
+    for padding in range(CONFIG.n_positions - LENGTH + 1):
+        width = ((0, 0), (padding, 0) if side == "left" else (0, padding))
+        inputs = {
+            "input_ids": np.pad(row, width, constant_values=40),
+            "attention_mask": np.pad(np.ones_like(row), width),
+        }
+        start = padding if side == "left" else 0
+        padded = model.forward(inputs)["logits"][0, start : start + LENGTH]
+        assert output_error(padded, alone) <= TOLERANCES["float32", "outputs"]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
+@pytest.mark.parametrize("attn_implementation", ["sdpa", "eager"])
+def test_rows_that_attend_to_nothing_are_finite(backend, make_checkpoint, dtype, attn_implementation):
+    folder = make_checkpoint(CONFIG, Head.LM)
+    model = backend.load(folder, Head.LM, dtype=dtype, attn_implementation=attn_implementation)
+    ids = np.random.default_rng(0).integers(0, 41, (3, LENGTH))
+    mask = np.array([[0] * LENGTH, [0] * 4 + [1] * 3, [1] * LENGTH])
+    inputs = {"input_ids": ids, "attention_mask": mask, "labels": ids}
+    assert np.isfinite(model.forward(inputs)["logits"]).all()
+    losses, gradients = model.loss_and_gradients(inputs)
+    assert np.isfinite(losses["loss"])
+    assert all(np.isfinite(gradient).all() for gradient in gradients.values())
+
+
+def test_classification_reads_the_last_attended_token(backend, make_checkpoint):
+    head = Head.SEQUENCE_CLASSIFICATION
+    model = backend.load(make_checkpoint(CONFIG, head), head)
+    row = np.random.default_rng(0).integers(1, 41, (1, LENGTH))
+    alone = model.forward({"input_ids": row})["logits"][0]
+    left = {"input_ids": np.pad(row, ((0, 0), (3, 0))), "attention_mask": np.pad(np.ones_like(row), ((0, 0), (3, 0)))}
+    right = {"input_ids": np.pad(row, ((0, 0), (0, 4)))}  # the pad id says what is padding
+    for inputs in (left, right):
+        assert output_error(model.forward(inputs)["logits"][0], alone) <= TOLERANCES["float32", "outputs"]

@@ -1,0 +1,34 @@
+"""OpenAI GPT in PyTorch. This is the whole public surface."""
+
+try:
+    import torch  # noqa: F401
+except ImportError as cause:
+    raise ImportError("gpt_torch needs PyTorch: pip install 'gptcore[torch]'") from cause
+
+from gpt_torch.heads import (
+    OpenAIGPTDoubleHeadsModel,
+    OpenAIGPTForSequenceClassification,
+    OpenAIGPTLMHeadModel,
+)
+from gpt_torch.modeling import OpenAIGPTModel
+from gpt_torch.outputs import (
+    BaseModelOutput,
+    CausalLMOutput,
+    OpenAIGPTDoubleHeadsModelOutput,
+    SequenceClassifierOutput,
+)
+from gpt_torch.pretrained import OpenAIGPTPreTrainedModel
+from gptcore.config import OpenAIGPTConfig
+
+__all__ = [
+    "BaseModelOutput",
+    "CausalLMOutput",
+    "OpenAIGPTConfig",
+    "OpenAIGPTDoubleHeadsModel",
+    "OpenAIGPTDoubleHeadsModelOutput",
+    "OpenAIGPTForSequenceClassification",
+    "OpenAIGPTLMHeadModel",
+    "OpenAIGPTModel",
+    "OpenAIGPTPreTrainedModel",
+    "SequenceClassifierOutput",
+]

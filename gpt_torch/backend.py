@@ -1,0 +1,79 @@
+"""The adapter that conformance and the command line use; see ``gptcore.backends``."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from gpt_torch import heads
+from gpt_torch.modeling import OpenAIGPTModel
+from gpt_torch.weights import export, parameters_of, to_numpy_bits
+from gptcore.backends import Arrays
+from gptcore.parameters import Head
+
+MODELS = {
+    Head.NONE: OpenAIGPTModel,
+    Head.LM: heads.OpenAIGPTLMHeadModel,
+    Head.DOUBLE_HEADS: heads.OpenAIGPTDoubleHeadsModel,
+    Head.SEQUENCE_CLASSIFICATION: heads.OpenAIGPTForSequenceClassification,
+}
+
+
+class TorchBackend:
+    """PyTorch, as ``gptcore.backends.Backend``."""
+
+    name = "torch"
+
+    def versions(self) -> dict[str, str]:
+        return {"torch": torch.__version__}
+
+    def load(self, path, head, *, dtype="float32", attn_implementation="sdpa", **config) -> "TorchBackendModel":
+        torch.set_float32_matmul_precision("highest")
+        options = {"dtype": dtype, "attn_implementation": attn_implementation, **config}
+        return TorchBackendModel(MODELS[head].from_pretrained(path, **options))
+
+
+class TorchBackendModel:
+    """One model, as ``gptcore.backends.BackendModel``."""
+
+    def __init__(self, model):
+        self.model = model
+        self.config = model.config
+
+    @torch.no_grad()
+    def forward(self, inputs: Arrays, *, output_attentions=False, output_hidden_states=False) -> dict[str, Any]:
+        output = self.model(
+            **to_tensors(inputs), output_attentions=output_attentions, output_hidden_states=output_hidden_states
+        )
+        return {name: to_arrays(value) for name, value in output.items()}
+
+    def loss_and_gradients(self, inputs: Arrays):
+        self.model.zero_grad(set_to_none=True)
+        output = self.model(**to_tensors(inputs))
+        losses = {name: value for name, value in output.items() if name.endswith("loss")}
+        sum(losses.values()).backward()
+        gradients = {
+            name: to_arrays(torch.zeros_like(parameter) if parameter.grad is None else parameter.grad)
+            for name, parameter in parameters_of(self.model).items()
+        }
+        return {name: float(value) for name, value in losses.items()}, gradients
+
+    def weights(self):
+        return dict(export(self.model))
+
+    def save(self, folder: str | Path, max_shard_size=None) -> None:
+        self.model.save_pretrained(folder, max_shard_size=max_shard_size)
+
+
+def to_tensors(inputs: Arrays) -> dict[str, torch.Tensor]:
+    return {name: torch.from_numpy(array) for name, array in inputs.items()}
+
+
+def to_arrays(value):
+    """Tensors to arrays, half types as float32; tuples stay tuples."""
+    if isinstance(value, tuple):
+        return tuple(to_arrays(item) for item in value)
+    return to_numpy_bits(value if value.dtype is torch.float64 else value.float())
+
+
+BACKEND = TorchBackend()

@@ -1,0 +1,301 @@
+"""The three heads and their losses (Radford et al. 2018, sections 3.1 to 3.3)."""
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from gpt_torch.modeling import OpenAIGPTModel
+from gpt_torch.outputs import CausalLMOutput, OpenAIGPTDoubleHeadsModelOutput, SequenceClassifierOutput
+from gpt_torch.pretrained import OpenAIGPTPreTrainedModel, describe
+from gptcore.config import OpenAIGPTConfig
+from gptcore.inputs import IGNORED_LABEL, problem_type
+from gptcore.parameters import Head, summary_width
+
+SUMMARY_ACTIVATIONS = {
+    None: lambda x: x,
+    "tanh": torch.tanh,
+    "relu": functional.relu,
+    "silu": functional.silu,
+    "swish": functional.silu,
+    "gelu_new": lambda x: functional.gelu(x, approximate="tanh"),
+}
+
+
+def cross_entropy(logits, labels):
+    """Mean over the labels that are not ignored, 0 if all are; in float32 at least. (..., V), (...) -> ()."""
+    logits, labels = wide(logits).flatten(0, -2), labels.flatten().long()
+    total = functional.cross_entropy(logits, labels, ignore_index=IGNORED_LABEL, reduction="sum")
+    return total / (labels != IGNORED_LABEL).sum().clamp(min=1)
+
+
+def language_modeling_loss(logits, labels):
+    """Each position predicts the next label. (..., T, V), (..., T) -> ()."""
+    return cross_entropy(logits[..., :-1, :], labels[..., 1:])
+
+
+def classification_loss(logits, labels, kind):
+    """Loss of the sequence classification head for a ``problem_type``. (B, K), labels -> ()."""
+    if kind == "single_label_classification":
+        return cross_entropy(logits, labels)
+    logits = wide(logits)
+    labels = labels.reshape(logits.shape).to(logits.dtype)
+    if kind == "regression":
+        return functional.mse_loss(logits, labels)
+    return functional.binary_cross_entropy_with_logits(logits, labels)
+
+
+def wide(logits):
+    return logits.to(torch.promote_types(logits.dtype, torch.float32))
+
+
+class LMHead(nn.Module):
+    """Scores of all tokens by the token embedding itself: a tied weight is one parameter, used twice."""
+
+    def forward(self, hidden_states, tokens_embed):  # (..., T, C), the embedding
+        return functional.linear(hidden_states, tokens_embed.weight)  # (..., T, V)
+
+
+class SequenceSummary(nn.Module):
+    """One vector or score per sequence, from one position or the mean."""
+
+    def __init__(self, config: OpenAIGPTConfig):
+        super().__init__()
+        self.summary_type = config.summary_type
+        self.first_dropout = nn.Dropout(config.summary_first_dropout)
+        self.summary = nn.Linear(config.n_embd, summary_width(config)) if config.summary_use_proj else nn.Identity()
+        self.activation = SUMMARY_ACTIVATIONS[config.summary_activation]
+        self.last_dropout = nn.Dropout(config.summary_last_dropout)
+
+    def forward(self, hidden_states, cls_index=None):  # (..., T, C), (...)
+        pooled = self.pool(hidden_states, cls_index)  # (..., C)
+        return self.last_dropout(self.activation(self.summary(self.first_dropout(pooled))))
+
+    def pool(self, hidden_states, cls_index):
+        if self.summary_type == "mean":
+            return hidden_states.mean(-2)
+        if self.summary_type == "first":
+            return hidden_states[..., 0, :]
+        if self.summary_type == "last" or cls_index is None:
+            return hidden_states[..., -1, :]
+        return take_position(hidden_states, cls_index)
+
+
+def take_position(hidden_states, index):
+    """The hidden state at one position of each sequence. (..., T, C), (...) -> (..., C)."""
+    return torch.take_along_dim(hidden_states, index.long()[..., None, None], dim=-2).squeeze(-2)
+
+
+class OpenAIGPTLMHeadModel(OpenAIGPTPreTrainedModel):
+    """The trunk with a language-modelling head tied to the token embedding; arguments as ``OpenAIGPTModel``.
+
+    >>> import torch
+    >>> model = OpenAIGPTLMHeadModel(OpenAIGPTConfig(vocab_size=11, n_positions=8, n_embd=6, n_layer=1, n_head=2)).eval()
+    >>> ids = torch.tensor([[1, 2, 3]])
+    >>> output = model(ids, labels=ids)
+    >>> output.logits.shape, output.loss.shape
+    (torch.Size([1, 3, 11]), torch.Size([]))
+    """
+
+    head = Head.LM
+
+    def __init__(self, config: OpenAIGPTConfig, *, dtype=None, attn_implementation="sdpa", seed=0):
+        super().__init__(config, attn_implementation)
+        with torch.device("meta"):
+            self.transformer = OpenAIGPTModel(config, attn_implementation=attn_implementation, seed=None)
+            self.lm_head = LMHead()
+        self.materialize(dtype, seed)
+
+    def forward(
+        self,
+        input_ids=None,
+        attention_mask=None,
+        token_type_ids=None,
+        position_ids=None,
+        head_mask=None,
+        inputs_embeds=None,
+        labels=None,
+        output_attentions=None,
+        output_hidden_states=None,
+        return_dict=None,
+    ):
+        """Arguments as in ``OpenAIGPTModel.forward``, and
+
+        Args:
+            labels: (..., T) token ids, shifted inside, so pass ``input_ids``; -100 is ignored. All ignored: loss 0.
+
+        Returns:
+            CausalLMOutput.
+        """
+        self.check(input_ids=input_ids, inputs_embeds=inputs_embeds, labels=labels)
+        output = self.transformer(
+            input_ids,
+            attention_mask,
+            token_type_ids,
+            position_ids,
+            head_mask,
+            inputs_embeds,
+            output_attentions,
+            output_hidden_states,
+            return_dict=True,
+        )
+        logits = self.lm_head(output.last_hidden_state, self.transformer.tokens_embed)
+        output = CausalLMOutput(
+            loss=None if labels is None else language_modeling_loss(logits, labels),
+            logits=logits,
+            hidden_states=output.hidden_states,
+            attentions=output.attentions,
+        )
+        return output if self.choose(return_dict, "return_dict") else output.to_tuple()
+
+
+class OpenAIGPTDoubleHeadsModel(OpenAIGPTPreTrainedModel):
+    """The trunk with a language-modelling and a multiple-choice head; arguments as ``OpenAIGPTModel``.
+
+    >>> import torch
+    >>> model = OpenAIGPTDoubleHeadsModel(OpenAIGPTConfig(vocab_size=11, n_positions=8, n_embd=6, n_layer=1, n_head=2))
+    >>> choices = torch.tensor([[[1, 2, 3], [1, 2, 4]]])  # one example, two choices
+    >>> model.eval()(choices, mc_token_ids=torch.tensor([[2, 2]])).mc_logits.shape
+    torch.Size([1, 2])
+    """
+
+    head = Head.DOUBLE_HEADS
+
+    def __init__(self, config: OpenAIGPTConfig, *, dtype=None, attn_implementation="sdpa", seed=0):
+        super().__init__(config, attn_implementation)
+        with torch.device("meta"):
+            self.transformer = OpenAIGPTModel(config, attn_implementation=attn_implementation, seed=None)
+            self.lm_head = LMHead()
+            self.multiple_choice_head = SequenceSummary(config)
+        self.materialize(dtype, seed)
+
+    def forward(
+        self,
+        input_ids=None,
+        attention_mask=None,
+        token_type_ids=None,
+        position_ids=None,
+        head_mask=None,
+        inputs_embeds=None,
+        mc_token_ids=None,
+        labels=None,
+        mc_labels=None,
+        output_attentions=None,
+        output_hidden_states=None,
+        return_dict=None,
+    ):
+        """Arguments as in ``OpenAIGPTModel.forward`` with ``input_ids`` (..., N, T) for N choices, and
+
+        Args:
+            mc_token_ids: (..., N) position of the classification token in each choice; default: the last position.
+            labels: (..., N, T) token ids, shifted inside; -100 is ignored.
+            mc_labels: (...) index of the right choice; -100 is ignored.
+
+        Returns:
+            OpenAIGPTDoubleHeadsModelOutput.
+        """
+        self.check(
+            input_ids=input_ids,
+            inputs_embeds=inputs_embeds,
+            mc_token_ids=mc_token_ids,
+            labels=labels,
+            mc_labels=mc_labels,
+        )
+        output = self.transformer(
+            input_ids,
+            attention_mask,
+            token_type_ids,
+            position_ids,
+            head_mask,
+            inputs_embeds,
+            output_attentions,
+            output_hidden_states,
+            return_dict=True,
+        )
+        logits = self.lm_head(output.last_hidden_state, self.transformer.tokens_embed)
+        mc_logits = self.multiple_choice_head(output.last_hidden_state, mc_token_ids).squeeze(-1)  # (..., N)
+        output = OpenAIGPTDoubleHeadsModelOutput(
+            loss=None if labels is None else language_modeling_loss(logits, labels),
+            mc_loss=None if mc_labels is None else cross_entropy(mc_logits, mc_labels),
+            logits=logits,
+            mc_logits=mc_logits,
+            hidden_states=output.hidden_states,
+            attentions=output.attentions,
+        )
+        return output if self.choose(return_dict, "return_dict") else output.to_tuple()
+
+
+class OpenAIGPTForSequenceClassification(OpenAIGPTPreTrainedModel):
+    """The trunk with a linear layer on the last token of each sequence; arguments as ``OpenAIGPTModel``.
+
+    >>> import torch
+    >>> config = OpenAIGPTConfig(vocab_size=11, n_positions=8, n_embd=6, n_layer=1, n_head=2, num_labels=3)
+    >>> model = OpenAIGPTForSequenceClassification(config).eval()
+    >>> model(torch.tensor([[1, 2, 3]]), labels=torch.tensor([2])).logits.shape
+    torch.Size([1, 3])
+    """
+
+    head = Head.SEQUENCE_CLASSIFICATION
+
+    def __init__(self, config: OpenAIGPTConfig, *, dtype=None, attn_implementation="sdpa", seed=0):
+        super().__init__(config, attn_implementation)
+        with torch.device("meta"):
+            self.transformer = OpenAIGPTModel(config, attn_implementation=attn_implementation, seed=None)
+            self.score = nn.Linear(config.n_embd, config.num_labels, bias=False)
+        self.materialize(dtype, seed)
+
+    def forward(
+        self,
+        input_ids=None,
+        attention_mask=None,
+        token_type_ids=None,
+        position_ids=None,
+        head_mask=None,
+        inputs_embeds=None,
+        labels=None,
+        output_attentions=None,
+        output_hidden_states=None,
+        return_dict=None,
+    ):
+        """Arguments as in ``OpenAIGPTModel.forward``, and
+
+        Args:
+            labels: (B,) class indices, (B, K) floats for several labels at once, (B,) or (B, K) floats for regression;
+                ``config.problem_type`` decides, or ``num_labels`` and the dtype.
+
+        Returns:
+            SequenceClassifierOutput.
+        """
+        self.check(input_ids=input_ids, inputs_embeds=inputs_embeds, labels=labels)
+        output = self.transformer(
+            input_ids,
+            attention_mask,
+            token_type_ids,
+            position_ids,
+            head_mask,
+            inputs_embeds,
+            output_attentions,
+            output_hidden_states,
+            return_dict=True,
+        )
+        last = self.last_position(input_ids, attention_mask)
+        hidden_states = output.last_hidden_state
+        pooled = hidden_states[..., -1, :] if last is None else take_position(hidden_states, last)
+        logits = self.score(pooled)  # (B, K)
+        kind = None if labels is None else problem_type(self.config, describe(labels))
+        output = SequenceClassifierOutput(
+            loss=None if labels is None else classification_loss(logits, labels, kind),
+            logits=logits,
+            hidden_states=output.hidden_states,
+            attentions=output.attentions,
+        )
+        return output if self.choose(return_dict, "return_dict") else output.to_tuple()
+
+    def last_position(self, input_ids, attention_mask):
+        """Index of each row's last token, (B,): attended, else not padding, else ``None`` for the last column."""
+        if attention_mask is not None:
+            present = attention_mask.bool()
+        elif input_ids is not None and self.config.pad_token_id is not None:
+            present = input_ids != self.config.pad_token_id
+        else:
+            return None
+        return (present * torch.arange(present.size(-1), device=present.device)).amax(-1)

@@ -1,0 +1,254 @@
+"""The OpenAI GPT forward pass in PyTorch (Radford et al. 2018, section 3.1), top to bottom.
+
+``B`` batch, ``T`` query positions, ``S`` key positions, ``C`` n_embd, ``H`` heads, ``D`` head size, ``F`` feed-forward,
+``V`` vocabulary, ``P`` n_positions, ``L`` layers. A line that moves an axis ends with its shape.
+"""
+
+import math
+
+import torch
+from torch import nn
+from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
+
+from gpt_torch.outputs import BaseModelOutput
+from gpt_torch.pretrained import OpenAIGPTPreTrainedModel
+from gptcore.config import OpenAIGPTConfig
+from gptcore.parameters import Head, feed_forward_width
+
+ACTIVATIONS = {
+    "gelu": lambda x: functional.gelu(x, approximate="tanh"),
+    "relu": functional.relu,
+    "silu": functional.silu,
+    "swish": functional.silu,
+}
+
+
+def attention_allowed(attention_mask, length, device):
+    """Which key each query may read, (B, 1, T, S) bool: no future, no padding, and never nothing.
+
+    A query that would read nothing (padding on the left) reads itself, so that no softmax is over an empty set.
+    """
+    position = torch.arange(length, device=device)
+    allowed = position <= position[:, None]  # (T, S)
+    if attention_mask is None:
+        return allowed[None, None]  # (1, 1, T, S)
+    allowed = allowed & attention_mask.bool()[:, None, :]  # (B, T, S)
+    reads_nothing = ~allowed.any(-1, keepdim=True)
+    itself = position == position[:, None]
+    return (allowed | (reads_nothing & itself))[:, None]  # (B, 1, T, S)
+
+
+def eager_attention(query, key, value, allowed, dropout_p):
+    """Softmax attention written out, (B, H, T, D) each -> context (B, H, T, D), probabilities (B, H, T, S)."""
+    scores = query @ key.transpose(-1, -2) / math.sqrt(query.size(-1))  # (B, H, T, S)
+    scores = scores.masked_fill(~allowed, torch.finfo(scores.dtype).min)
+    wide = torch.promote_types(scores.dtype, torch.float32)
+    probabilities = scores.softmax(-1, dtype=wide).to(scores.dtype)
+    probabilities = functional.dropout(probabilities, dropout_p)
+    return probabilities @ value, probabilities
+
+
+def sdpa_attention(query, key, value, allowed, dropout_p):
+    """The same on PyTorch's fused kernels; ``allowed=None`` is the plain causal mask, which the flash kernel knows."""
+    return functional.scaled_dot_product_attention(
+        query,
+        key,
+        value,
+        attn_mask=allowed,
+        is_causal=allowed is None,
+        dropout_p=dropout_p,
+        scale=1 / math.sqrt(query.size(-1)),
+    )
+
+
+class Projection(nn.Module):
+    """``x @ weight + bias``; the weight is stored (in, out), as in OpenAI's code and the published files."""
+
+    def __init__(self, width_in, width_out):
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(width_in, width_out))
+        self.bias = nn.Parameter(torch.empty(width_out))
+
+    def forward(self, x):
+        rows = torch.addmm(self.bias, x.reshape(-1, x.size(-1)), self.weight)
+        return rows.view(*x.shape[:-1], -1)
+
+
+class Attention(nn.Module):
+    """Causal self-attention: project, split heads, attend, merge heads, project."""
+
+    def __init__(self, config: OpenAIGPTConfig):
+        super().__init__()
+        self.n_head = config.n_head
+        self.attn_pdrop = config.attn_pdrop
+        self.c_attn = Projection(config.n_embd, 3 * config.n_embd)
+        self.c_proj = Projection(config.n_embd, config.n_embd)
+        self.resid_dropout = nn.Dropout(config.resid_pdrop)
+
+    def forward(self, hidden_states, allowed, head_mask=None, eager=False):  # (B, T, C), (B, 1, T, S), (H,)
+        query, key, value = (self.split_heads(x) for x in self.c_attn(hidden_states).chunk(3, dim=-1))
+        dropout_p = self.attn_pdrop if self.training else 0.0
+        probabilities = None
+        if eager:
+            context, probabilities = eager_attention(query, key, value, allowed, dropout_p)
+        else:
+            context = sdpa_attention(query, key, value, allowed, dropout_p)
+        if head_mask is not None:
+            scale = head_mask.to(context.dtype)[:, None, None]
+            context = context * scale
+            probabilities = None if probabilities is None else probabilities * scale
+        return self.resid_dropout(self.c_proj(self.merge_heads(context))), probabilities
+
+    def split_heads(self, x):
+        return x.unflatten(-1, (self.n_head, -1)).transpose(1, 2)  # (B, H, T, D)
+
+    def merge_heads(self, x):
+        return x.transpose(1, 2).flatten(-2)  # (B, T, C)
+
+
+class MLP(nn.Module):
+    """The position-wise feed-forward network."""
+
+    def __init__(self, config: OpenAIGPTConfig):
+        super().__init__()
+        self.activation = ACTIVATIONS[config.afn]
+        self.c_fc = Projection(config.n_embd, feed_forward_width(config))
+        self.c_proj = Projection(feed_forward_width(config), config.n_embd)
+        self.dropout = nn.Dropout(config.resid_pdrop)
+
+    def forward(self, hidden_states):
+        return self.dropout(self.c_proj(self.activation(self.c_fc(hidden_states))))
+
+
+# Post-LayerNorm, as in GPT-1 (GPT-2 normalises before each sub-layer; we do not):
+#   x ---+-- attn --(+)-- ln_1 ---+-- mlp --(+)-- ln_2 --> out
+#        +-----------^            +----------^
+class Block(nn.Module):
+    """One layer of the trunk."""
+
+    def __init__(self, config: OpenAIGPTConfig):
+        super().__init__()
+        self.attn = Attention(config)
+        self.ln_1 = nn.LayerNorm(config.n_embd, eps=config.layer_norm_epsilon)
+        self.mlp = MLP(config)
+        self.ln_2 = nn.LayerNorm(config.n_embd, eps=config.layer_norm_epsilon)
+
+    def forward(self, hidden_states, allowed, head_mask=None, eager=False):
+        attended, probabilities = self.attn(hidden_states, allowed, head_mask, eager)
+        hidden_states = self.ln_1(hidden_states + attended)
+        return self.ln_2(hidden_states + self.mlp(hidden_states)), probabilities
+
+
+class OpenAIGPTModel(OpenAIGPTPreTrainedModel):
+    """The trunk: embeddings and blocks, no final LayerNorm.
+
+    Args:
+        config: sizes and settings; not changed.
+        dtype: of all weights: ``float32`` (default), ``float64``, ``bfloat16``, ``float16``.
+        attn_implementation: ``"sdpa"`` (fused kernels) or ``"eager"`` (written out); the same numbers.
+        seed: of the fresh weights; ``None`` leaves memory as it is, for a caller that fills it.
+
+    >>> import torch
+    >>> model = OpenAIGPTModel(OpenAIGPTConfig(vocab_size=11, n_positions=8, n_embd=6, n_layer=1, n_head=2)).eval()
+    >>> model(torch.tensor([[1, 2, 3]])).last_hidden_state.shape
+    torch.Size([1, 3, 6])
+    """
+
+    head = Head.NONE
+
+    def __init__(self, config: OpenAIGPTConfig, *, dtype=None, attn_implementation="sdpa", seed=0):
+        super().__init__(config, attn_implementation)
+        with torch.device("meta"):
+            self.tokens_embed = nn.Embedding(config.vocab_size, config.n_embd)
+            self.positions_embed = nn.Embedding(config.n_positions, config.n_embd)
+            self.drop = nn.Dropout(config.embd_pdrop)
+            self.h = nn.ModuleList(Block(config) for _ in range(config.n_layer))
+        self.materialize(dtype, seed)
+
+    def forward(
+        self,
+        input_ids=None,
+        attention_mask=None,
+        token_type_ids=None,
+        position_ids=None,
+        head_mask=None,
+        inputs_embeds=None,
+        output_attentions=None,
+        output_hidden_states=None,
+        return_dict=None,
+    ):
+        """Run the trunk.
+
+        Args:
+            input_ids: (..., T) integer token ids in [0, V); extra leading dimensions are kept. Or ``inputs_embeds``.
+            attention_mask: (..., T), 1 for tokens to attend to and 0 for padding, on either side.
+            token_type_ids: (..., T) ids that are looked up in the *token* embedding and added.
+            position_ids: (..., T), (1, T) or (T,) in [0, P); default: counted from ``attention_mask`` or 0 to T - 1.
+            head_mask: (H,) or (L, H) factors of the attention probabilities.
+            inputs_embeds: (..., T, C) in place of ``input_ids``.
+            output_attentions: return the probabilities; attention is then computed by ``"eager"``.
+            output_hidden_states: return the embeddings and the output of every block.
+            return_dict: ``False`` for a tuple of the present fields.
+
+        Returns:
+            BaseModelOutput.
+
+        Raises:
+            InputError: an argument does not fit; checked before work starts (under ``torch.compile``, not at all).
+        """
+        self.check(
+            input_ids=input_ids,
+            attention_mask=attention_mask,
+            token_type_ids=token_type_ids,
+            position_ids=position_ids,
+            head_mask=head_mask,
+            inputs_embeds=inputs_embeds,
+        )
+        output_attentions = self.choose(output_attentions, "output_attentions")
+        output_hidden_states = self.choose(output_hidden_states, "output_hidden_states")
+        leading = input_ids.shape[:-1] if input_ids is not None else inputs_embeds.shape[:-2]
+        attention_mask = to_rows(attention_mask)
+        embedded = self.embed(
+            to_rows(input_ids), attention_mask, to_rows(token_type_ids), to_rows(position_ids), inputs_embeds
+        )
+        hidden_states = self.drop(embedded)  # (B, T, C)
+
+        eager = output_attentions or self.attn_implementation == "eager"
+        allowed = None
+        if eager or attention_mask is not None:
+            allowed = attention_allowed(attention_mask, hidden_states.size(1), hidden_states.device)
+        head_masks = [None] * len(self.h) if head_mask is None else head_mask.expand(len(self.h), -1)
+        all_hidden_states, all_attentions = [hidden_states], []
+        for block, layer_head_mask in zip(self.h, head_masks, strict=True):
+            arguments = (hidden_states, allowed, layer_head_mask, eager)
+            if self.gradient_checkpointing and self.training:
+                hidden_states, probabilities = checkpoint(block, *arguments, use_reentrant=False)
+            else:
+                hidden_states, probabilities = block(*arguments)
+            all_hidden_states.append(hidden_states)
+            all_attentions.append(probabilities)
+
+        output = BaseModelOutput(
+            last_hidden_state=hidden_states.unflatten(0, leading),  # (..., T, C)
+            hidden_states=tuple(x.unflatten(0, leading) for x in all_hidden_states) if output_hidden_states else None,
+            attentions=tuple(all_attentions) if output_attentions else None,
+        )
+        return output if self.choose(return_dict, "return_dict") else output.to_tuple()
+
+    def embed(self, input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds):
+        """Sum of token, position and (token) type embeddings, (B, T, C)."""
+        if inputs_embeds is None:
+            inputs_embeds = self.tokens_embed(input_ids)
+        inputs_embeds = inputs_embeds.reshape(-1, *inputs_embeds.shape[-2:]).to(self.dtype)
+        if position_ids is None and attention_mask is not None:
+            position_ids = (attention_mask.long().cumsum(-1) - 1).clamp(min=0)
+        elif position_ids is None:
+            position_ids = torch.arange(inputs_embeds.size(1), device=inputs_embeds.device)
+        embedded = inputs_embeds + self.positions_embed(position_ids)
+        return embedded if token_type_ids is None else embedded + self.tokens_embed(token_type_ids)
+
+
+def to_rows(ids):
+    """Merge extra leading dimensions: (..., T) -> (B, T)."""
+    return ids if ids is None else ids.reshape(-1, ids.size(-1))

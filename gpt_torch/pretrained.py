@@ -1,0 +1,126 @@
+"""What all four models share: fresh weights, ``from_pretrained`` and ``save_pretrained``, resizing, input checks."""
+
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import torch
+from torch import nn
+
+from gpt_torch.weights import assign, dtype_name, export, framework_dtype, from_numpy, to_numpy_bits
+from gptcore.checkpoint import fresh_values, open_pretrained, save_pretrained
+from gptcore.config import OpenAIGPTConfig
+from gptcore.inputs import ArrayInfo, check_attn_implementation, check_inputs
+from gptcore.parameters import Head, resized_embedding
+
+
+class OpenAIGPTPreTrainedModel(nn.Module):
+    """Base of the four models; ``config`` and ``head`` say which parameters it has."""
+
+    head: ClassVar[Head]
+
+    def __init__(self, config: OpenAIGPTConfig, attn_implementation: str):
+        super().__init__()
+        self.config = config
+        self.attn_implementation = check_attn_implementation(attn_implementation)
+        self.gradient_checkpointing = False
+
+    def materialize(self, dtype: str | torch.dtype | None, seed: int | None) -> None:
+        """Give the meta parameters memory on the default device and, with a seed, their first values."""
+        self.to(framework_dtype(dtype))
+        if torch.get_default_device().type != "meta":  # a head model materializes its trunk itself
+            self.to_empty(device=torch.get_default_device())
+            if seed is not None:
+                assign(self, fresh_values(self.config, self.head, dtype_name(self.dtype), seed))
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        path_or_repo_id: str | Path,
+        *,
+        dtype: str | torch.dtype | None = None,
+        attn_implementation: str = "sdpa",
+        output_loading_info: bool = False,
+        **options: Any,
+    ) -> Self:
+        """Load a checkpoint folder or a repository of the hub, in evaluation mode.
+
+        Args:
+            path_or_repo_id: a folder, or ``owner/name``.
+            dtype: of the weights in memory: ``float32`` if ``None``, ``auto`` for the stored one.
+            attn_implementation: ``"sdpa"`` or ``"eager"``.
+            output_loading_info: also return ``missing_keys`` (freshly initialised) and ``unexpected_keys`` (left aside).
+            options: ``revision``, ``cache_dir``, ``local_files_only``, ``token``; all others override the config.
+
+        Raises:
+            CheckpointError, ConfigError: with every problem, before anything of the model's size is allocated.
+        """
+        source = open_pretrained(path_or_repo_id, cls.head, str(dtype).removeprefix("torch.") if dtype else None, **options)
+        model = cls(source.config, dtype=source.dtype, attn_implementation=attn_implementation, seed=None)
+        assign(model, source.values())
+        model.eval()
+        return (model, source.report()) if output_loading_info else model
+
+    def save_pretrained(self, folder: str | Path, *, max_shard_size: int | str | None = None) -> None:
+        """Write ``config.json`` and safetensors that the other two backends and transformers read."""
+        save_pretrained(folder, self.config, self.head, dtype_name(self.dtype), export(self), max_shard_size)
+
+    @property
+    def trunk(self) -> nn.Module:
+        """The ``OpenAIGPTModel``: this model itself, or what its head sits on."""
+        return self if self.head is Head.NONE else self.transformer
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the weights."""
+        return self.trunk.tokens_embed.weight.dtype
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.trunk.tokens_embed.weight.device
+
+    def get_input_embeddings(self) -> nn.Embedding:
+        """The token embedding: callable on ids, and the weight of the language-modelling head."""
+        return self.trunk.tokens_embed
+
+    def num_parameters(self, only_trainable: bool = False) -> int:
+        """Number of weights; a tied weight counts once."""
+        return sum(p.numel() for p in self.parameters() if p.requires_grad or not only_trainable)
+
+    def resize_token_embeddings(self, new_num_tokens: int) -> nn.Embedding:
+        """Change the vocabulary in place; kept rows stay, new rows are fresh. ``config`` becomes a changed copy."""
+        config = self.config.replace(vocab_size=new_num_tokens)
+        old = self.trunk.tokens_embed.weight
+        wide = to_numpy_bits(old.float())
+        rows = from_numpy(resized_embedding(wide, config), torch.float32).to(old)
+        kept = min(len(rows), len(old))
+        rows[:kept] = old.detach()[:kept]  # float64 rows keep every bit
+        self.trunk.tokens_embed = nn.Embedding(_weight=rows, num_embeddings=len(rows), embedding_dim=config.n_embd)
+        self.trunk.tokens_embed.weight.requires_grad_(old.requires_grad)
+        self.config = self.trunk.config = config
+        return self.trunk.tokens_embed
+
+    def gradient_checkpointing_enable(self) -> None:
+        """Recompute each block in the backward pass: less memory, more time, the same gradients."""
+        self.trunk.gradient_checkpointing = True
+
+    def gradient_checkpointing_disable(self) -> None:
+        """Keep activations for the backward pass again."""
+        self.trunk.gradient_checkpointing = False
+
+    def choose(self, argument: bool | None, name: str) -> bool:
+        """An argument of the call, or the config's setting where it was not given."""
+        return getattr(self.config, name) if argument is None else bool(argument)
+
+    def check(self, **inputs: torch.Tensor | None) -> None:
+        """Check the arguments of a call against the config; not under ``torch.compile``, which traces."""
+        if not torch.compiler.is_compiling():
+            check_inputs(self.config, self.head, {name: describe(tensor) for name, tensor in inputs.items()})
+
+
+def describe(tensor: torch.Tensor | None) -> ArrayInfo | None:
+    """What the checks need to know of a tensor."""
+    if tensor is None:
+        return None
+    name = dtype_name(tensor.dtype)
+    return ArrayInfo(tuple(tensor.shape), name, lambda: (tensor.float() if name == "bfloat16" else tensor).detach().cpu().numpy())

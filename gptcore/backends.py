@@ -1,0 +1,83 @@
+"""The backend protocol: what conformance, ``gptcore verify`` and the other commands know of a framework.
+
+A backend is an object that the entry-point group ``gptcore.backends`` names. It takes and gives NumPy arrays, so a
+fourth backend is a package that somebody else can publish and certify with the same suite.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import Any, Protocol
+
+from numpy.typing import NDArray
+
+from gptcore.config import OpenAIGPTConfig
+from gptcore.errors import GPTError
+from gptcore.parameters import Head
+
+ENTRY_POINT_GROUP = "gptcore.backends"
+
+Arrays = Mapping[str, NDArray[Any]]
+
+
+class BackendModel(Protocol):
+    """One model in one framework, in evaluation mode, seen from outside."""
+
+    config: OpenAIGPTConfig
+
+    def forward(
+        self, inputs: Arrays, *, output_attentions: bool = False, output_hidden_states: bool = False
+    ) -> dict[str, Any]:
+        """Run a call; returns its present output fields as arrays (or tuples of arrays), half types as float32."""
+        ...
+
+    def loss_and_gradients(self, inputs: Arrays) -> tuple[dict[str, float], dict[str, NDArray[Any]]]:
+        """The losses by field name, and the gradient of their sum for every parameter by canonical name."""
+        ...
+
+    def weights(self) -> dict[str, NDArray[Any]]:
+        """Every parameter by canonical name, bit for bit; bfloat16 as ``uint16``."""
+        ...
+
+    def save(self, folder: str | Path, max_shard_size: int | str | None = None) -> None:
+        """Call the framework's ``save_pretrained``."""
+        ...
+
+
+class Backend(Protocol):
+    """One framework."""
+
+    name: str
+
+    def versions(self) -> dict[str, str]:
+        """Names and versions of the libraries that do the arithmetic."""
+        ...
+
+    def load(
+        self, path: str | Path, head: Head, *, dtype: str = "float32", attn_implementation: str = "sdpa", **config: Any
+    ) -> BackendModel:
+        """Call the framework's ``from_pretrained``, with matmul precision pinned to the dtype's own."""
+        ...
+
+
+def available() -> dict[str, EntryPoint]:
+    """The entry points of all backends by name; nothing is imported."""
+    return {point.name: point for point in sorted(entry_points(group=ENTRY_POINT_GROUP))}
+
+
+def load_backend(name: str) -> Backend:
+    """Import one backend.
+
+    Raises:
+        GPTError: no such backend, or its framework is not installed; says how to install it.
+    """
+    points = available()
+    if name not in points:
+        raise GPTError(f"unknown backend {name!r}; known are {', '.join(points) or 'none: install gptcore[torch]'}")
+    try:
+        backend: Backend = points[name].load()
+    except ImportError as cause:
+        raise GPTError(f"backend {name!r} cannot be imported: {cause}") from cause
+    return backend

@@ -1,0 +1,64 @@
+"""The four floating-point types of a checkpoint, and exact or correctly rounded conversion between them.
+
+NumPy has no bfloat16, so such arrays travel as their bits in ``uint16``; backends reinterpret them without a copy.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gptcore.errors import CheckpointError
+
+STORAGE: dict[str, np.dtype[Any]] = {
+    "float64": np.dtype("<f8"),
+    "float32": np.dtype("<f4"),
+    "float16": np.dtype("<f2"),
+    "bfloat16": np.dtype("<u2"),
+}
+
+
+def check_dtype(dtype: str) -> str:
+    """Return ``dtype``; raise a ``CheckpointError`` naming the allowed ones if it is none of them."""
+    if dtype not in STORAGE:
+        raise CheckpointError(f"dtype={dtype!r} must be one of {', '.join(STORAGE)}")
+    return dtype
+
+
+def convert(array: NDArray[Any], source: str, target: str) -> NDArray[Any]:
+    """Convert between dtypes, rounding to nearest, ties to even; no copy where they are equal.
+
+    >>> bits = convert(np.array([1.00390625], np.float32), "float32", "bfloat16")  # a tie
+    >>> convert(bits, "bfloat16", "float32").tolist()
+    [1.0]
+    """
+    if source == target:
+        return array
+    if source == "bfloat16":
+        array = (array.astype(np.uint32) << 16).view(np.float32)
+    if target == "bfloat16":
+        return _round_to_bfloat16(array)
+    with np.errstate(over="ignore"):  # beyond float16 becomes infinity, as in every framework
+        return array.astype(STORAGE[target])
+
+
+def _round_to_bfloat16(array: NDArray[Any]) -> NDArray[np.uint16]:
+    if array.dtype == np.float64:
+        array = _to_float32_keeping_odd(array)
+    bits = np.ascontiguousarray(array, np.float32).view(np.uint32)
+    rounded = (bits + 0x7FFF + ((bits >> 16) & 1)) >> 16
+    quiet_nan = (bits >> 16) | 0x40  # rounding up a NaN's payload could make it an infinity
+    return np.where(np.isnan(array), quiet_nan, rounded).astype(np.uint16)
+
+
+def _to_float32_keeping_odd(array: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Round float64 to odd, so that rounding again to bfloat16 is the same as rounding once."""
+    with np.errstate(over="ignore"):
+        nearest = array.astype(np.float32)
+    overshoot = np.abs(nearest.astype(np.float64)) > np.abs(array)
+    toward_zero = np.where(overshoot, np.nextafter(nearest, np.float32(0)), nearest)
+    inexact = toward_zero.astype(np.float64) != array
+    bits = toward_zero.astype(np.float32).view(np.uint32)
+    return np.where(inexact & np.isfinite(array), bits | 1, bits).astype(np.uint32).view(np.float32)

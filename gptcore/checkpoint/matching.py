@@ -1,0 +1,94 @@
+"""Which stored tensor fills which parameter: strict and total, every problem reported at once."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gptcore.checkpoint.dtypes import STORAGE
+from gptcore.checkpoint.safetensors_file import StoredTensor
+from gptcore.config import OpenAIGPTConfig
+from gptcore.errors import CheckpointError, bullet_list
+from gptcore.layouts.hf_torch import DROPPED, TIED_HEAD, TIED_TO, TRUNK_PREFIX
+from gptcore.parameters import SCORE, SUMMARY, Head, Parameter, parameters
+
+HEAD_NAMES = {row.name for row in SUMMARY + SCORE}
+
+
+@dataclass(frozen=True)
+class Matching:
+    """The outcome: what fills each parameter, what has no source, what is left aside on purpose."""
+
+    sources: dict[str, StoredTensor]
+    missing: list[Parameter]
+    dropped: list[str]
+
+
+def match(tensors: Sequence[StoredTensor], config: OpenAIGPTConfig, head: Head) -> Matching:
+    """Match stored tensors to the parameters of a model, before anything is read or allocated.
+
+    Trunk parameters must all be there; those of the head may be missing (a base checkpoint in a head model) and are
+    then fresh. Tensors of another head, old mask buffers and the second copy of the tied head are dropped.
+
+    Raises:
+        CheckpointError: a tensor is missing, unknown, given twice, of another shape or type; all are listed.
+    """
+    problems: list[str] = []
+    by_name: dict[str, StoredTensor] = {}
+    dropped: list[str] = []
+    for tensor in tensors:
+        name = tensor.name.removeprefix(TRUNK_PREFIX)
+        if any(re.fullmatch(pattern, name) for pattern in DROPPED):
+            dropped.append(tensor.name)
+        elif name in by_name:
+            problems.append(f"{tensor.name} and {by_name[name].name} are the same parameter")
+        else:
+            by_name[name] = tensor
+    problems += _untie(by_name, dropped)
+    wanted = parameters(config, head)
+    for name in sorted(set(by_name) - set(wanted)):
+        if name in HEAD_NAMES:
+            dropped.append(by_name.pop(name).name)
+        else:
+            problems.append(f"{by_name[name].name} {by_name[name].shape} is not a parameter of this model")
+    missing = [parameter for name, parameter in wanted.items() if name not in by_name]
+    problems += [f"{p.name} {p.shape} is missing" for p in missing if p.name not in HEAD_NAMES]
+    problems += [p for name in wanted if name in by_name for p in _misfit(by_name[name], wanted[name])]
+    if problems:
+        raise CheckpointError(
+            f"the checkpoint does not fit {head.architecture} with {len(wanted)} parameters:\n" + bullet_list(problems)
+        )
+    return Matching({name: by_name[name] for name in wanted if name in by_name}, missing, dropped)
+
+
+def _misfit(tensor: StoredTensor, parameter: Parameter) -> list[str]:
+    problems = []
+    if tensor.shape != parameter.shape:
+        problems.append(f"{tensor.name} has shape {tensor.shape}, expected {parameter.shape}")
+    if tensor.dtype not in STORAGE:
+        problems.append(f"{tensor.name} has dtype {tensor.dtype}, expected one of {', '.join(STORAGE)}")
+    return problems
+
+
+def _untie(by_name: dict[str, StoredTensor], dropped: list[str]) -> list[str]:
+    """The head is the token embedding: one stored copy is enough, and two must be equal."""
+    head = by_name.pop(TIED_HEAD, None)
+    if head is None:
+        return []
+    embedding = by_name.setdefault(TIED_TO, head)
+    if embedding is head:
+        return []
+    dropped.append(head.name)
+    same_type = embedding.dtype == head.dtype and embedding.shape == head.shape
+    if same_type and head.dtype in STORAGE and np.array_equal(_bits(embedding), _bits(head)):
+        return []
+    return [f"{head.name} differs from {embedding.name}; in this architecture the head is the token embedding"]
+
+
+def _bits(tensor: StoredTensor) -> NDArray[np.uint8]:
+    return tensor.read().reshape(-1).view(np.uint8)
+

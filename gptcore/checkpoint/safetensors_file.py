@@ -1,0 +1,125 @@
+"""One safetensors file: every claim of its header is checked before a byte of it is believed."""
+
+from __future__ import annotations
+
+import json
+import math
+import struct
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors
+from numpy.typing import NDArray
+
+from gptcore.checkpoint.atomic import atomic_write
+from gptcore.checkpoint.dtypes import STORAGE, convert
+from gptcore.errors import CheckpointError
+
+CODES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
+CODE_OF = {dtype: code for code, dtype in CODES.items()}
+MAX_HEADER_BYTES = 16 << 20  # the header of the released model has 15 KB
+
+
+@dataclass(frozen=True)
+class StoredTensor:
+    """A tensor in a file, not read yet."""
+
+    path: Path
+    name: str
+    dtype: str  # one of STORAGE, or the file's own code where no model can hold it (a boolean mask buffer)
+    shape: tuple[int, ...]
+    offset: int
+
+    def read(self, dtype: str | None = None) -> NDArray[Any]:
+        """The values in ``dtype`` (default: as stored), bfloat16 as bits.
+
+        As stored, they are a private view of the file: pages are read when touched and go when the array goes.
+        """
+        raw = np.memmap(self.path, STORAGE[self.dtype], "c", self.offset, self.shape or (1,)).reshape(self.shape)
+        return convert(raw, self.dtype, dtype or self.dtype)
+
+
+def read_header(path: Path) -> list[StoredTensor]:
+    """The tensors of a safetensors file, in the order of their data.
+
+    Raises:
+        CheckpointError: the file cannot be read, or its header is not a faithful description of its data.
+    """
+    try:
+        with path.open("rb") as file:
+            file_size = path.stat().st_size
+            size_field = file.read(8)
+            header_size = struct.unpack("<Q", size_field)[0] if len(size_field) == 8 else 0
+            if not 2 <= header_size <= min(MAX_HEADER_BYTES, file_size - 8):
+                raise CheckpointError(
+                    f"{path}: not a whole safetensors file: {file_size} bytes with a header of {header_size} "
+                    f"(at most {MAX_HEADER_BYTES}); fetch it again"
+                )
+            header = json.loads(file.read(header_size), object_pairs_hook=_reject_duplicates)
+        with safetensors.safe_open(path, framework="numpy"):
+            pass  # the library's own validation: alignment, overlaps, holes
+    except CheckpointError as error:
+        raise error if str(path) in str(error) else CheckpointError(f"{path}: {error}") from None
+    except OSError as cause:
+        raise CheckpointError(f"cannot read {path}: {cause.strerror or cause}") from cause
+    except (ValueError, RecursionError, safetensors.SafetensorError) as cause:
+        raise CheckpointError(f"{path}: damaged safetensors file: {cause}; fetch it again") from cause
+    return _describe(path, header, 8 + header_size, file_size)
+
+
+def _describe(path: Path, header: Any, start: int, file_size: int) -> list[StoredTensor]:
+    if not isinstance(header, dict):
+        raise CheckpointError(f"{path}: the header is a {type(header).__name__}, not an object")
+    header.pop("__metadata__", None)
+    tensors, end = [], start
+    for name, entry in sorted(header.items(), key=lambda item: item[1]["data_offsets"]):
+        begin, stop = (start + offset for offset in entry["data_offsets"])
+        shape, code = tuple(entry["shape"]), entry["dtype"]
+        dtype = CODES.get(code, code)
+        if begin != end or stop > file_size:
+            raise CheckpointError(f"{path}: tensor {name!r} claims bytes {begin} to {stop} of {file_size}, expected to start at {end}")
+        if dtype in STORAGE and stop - begin != math.prod(shape) * STORAGE[dtype].itemsize:
+            raise CheckpointError(f"{path}: tensor {name!r} of shape {shape} {dtype} cannot have {stop - begin} bytes")
+        tensors.append(StoredTensor(path, name, dtype, shape, begin))
+        end = stop
+    if end != file_size:
+        raise CheckpointError(f"{path}: {file_size - end} bytes belong to no tensor")
+    return tensors
+
+
+def _reject_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    names = [name for name, _ in pairs]
+    repeated = sorted({name for name in names if names.count(name) > 1}) if len(set(names)) < len(names) else []
+    if repeated:
+        raise CheckpointError(f"the header names {', '.join(map(repr, repeated))} more than once")
+    return dict(pairs)
+
+
+@dataclass(frozen=True)
+class OutgoingTensor:
+    """A tensor on its way into a file; ``array`` holds bfloat16 as bits."""
+
+    name: str
+    dtype: str
+    array: NDArray[Any]
+
+
+def write(path: Path, tensors: Iterable[OutgoingTensor], metadata: Mapping[str, str]) -> None:
+    """Write a safetensors file atomically; arrays are written one after the other, never gathered."""
+    tensors = sorted(tensors, key=lambda t: (-STORAGE[t.dtype].itemsize, t.name))  # wide types first: aligned
+    header: dict[str, Any] = {"__metadata__": dict(metadata)}
+    offset = 0
+    for tensor in tensors:
+        end = offset + tensor.array.size * STORAGE[tensor.dtype].itemsize
+        header[tensor.name] = {"dtype": CODE_OF[tensor.dtype], "shape": list(tensor.array.shape), "data_offsets": [offset, end]}
+        offset = end
+    encoded = json.dumps(header, separators=(",", ":")).encode()
+    encoded += b" " * (-len(encoded) % 8)
+    with atomic_write(path) as file:
+        file.write(struct.pack("<Q", len(encoded)) + encoded)
+        for tensor in tensors:
+            contiguous = np.ascontiguousarray(tensor.array, STORAGE[tensor.dtype])
+            file.write(contiguous.reshape(-1).view(np.uint8).data)

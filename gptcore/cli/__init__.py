@@ -1,0 +1,12 @@
+"""The ``gptcore`` command."""
+
+
+def main() -> None:
+    """Run the command line; says what to install where its libraries are missing."""
+    try:
+        from gptcore.cli.app import app
+    except ModuleNotFoundError as cause:
+        if cause.name not in ("typer", "rich"):
+            raise
+        raise SystemExit("the gptcore command needs typer and rich: pip install 'gptcore[cli]'") from cause
+    app()

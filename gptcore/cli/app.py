@@ -1,0 +1,32 @@
+"""The commands, one file each."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import typer
+from rich.console import Console
+
+from gptcore.cli.verify import verify_command
+from gptcore.errors import GPTError
+
+application = typer.Typer(
+    name="gptcore", help="OpenAI GPT in PyTorch, Keras/TensorFlow and Flax/JAX.", no_args_is_help=True
+)
+application.command("verify")(verify_command)
+
+
+@application.callback()
+def _group() -> None:
+    """OpenAI GPT in PyTorch, Keras/TensorFlow and Flax/JAX: the same numbers from one checkpoint."""
+
+
+def app() -> None:
+    """Run a command; errors of the user's making are one message and exit status 2, not a stack trace."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow greets on standard error
+    try:
+        application()
+    except GPTError as error:
+        Console(stderr=True).print(f"[red]error:[/] {error}", highlight=False, soft_wrap=True)
+        sys.exit(2)

@@ -1,0 +1,101 @@
+"""``gptcore verify``: the parity table."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from gptcore.backends import available, load_backend
+from gptcore.errors import GPTError
+from gptcore.verify import EMBEDDED_CHECKPOINT, Error, Report, verify
+
+
+def verify_command(
+    checkpoint: Annotated[
+        str | None, typer.Argument(help="A folder, or owner/name on the hub; by default the one that ships inside.")
+    ] = None,
+    backend: Annotated[
+        list[str] | None, typer.Option(help="Who takes part; may be given several times. Default: every one installed.")
+    ] = None,
+    dtype: Annotated[str, typer.Option(help="float32, float64, bfloat16 or float16.")] = "float32",
+    batch: Annotated[int, typer.Option(min=1, help="Rows of random ids.")] = 2,
+    length: Annotated[int | None, typer.Option(min=1, help="Tokens in a row; default: as many as fit.")] = None,
+    gradients: Annotated[bool, typer.Option(help="Also compare the gradient of every parameter.")] = True,
+    seed: Annotated[int, typer.Option(help="Of the random ids.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+) -> None:
+    """Run a checkpoint through every backend and the float64 reference; exit status 1 if a tolerance is broken."""
+    names = backend or _installed()
+    report = verify(
+        checkpoint or EMBEDDED_CHECKPOINT,
+        [load_backend(name) for name in names],
+        dtype=dtype,
+        batch=batch,
+        length=length,
+        gradients=gradients,
+        seed=seed,
+    )
+    if as_json:
+        print(json.dumps(report.to_dict(), indent=2))
+    else:
+        _print(report, embedded=checkpoint is None)
+    raise typer.Exit(0 if report.passed else 1)
+
+
+def _installed() -> list[str]:
+    """Backends whose framework is there; a framework that is there and broken is an error, not an absence."""
+    names = []
+    for name in available():
+        try:
+            load_backend(name)
+        except GPTError as error:
+            if not isinstance(error.__cause__, ImportError) or "pip install" not in str(error):
+                raise
+        else:
+            names.append(name)
+    if not names:
+        raise GPTError("no backend is installed; pip install 'gptcore[torch]', 'gptcore[tf]' or 'gptcore[flax]'")
+    return names
+
+
+def _print(report: Report, *, embedded: bool) -> None:
+    console = Console()
+    where = "the embedded checkpoint" if embedded else report.checkpoint
+    console.print(
+        f"{where}: {report.parameters:,} parameters, {report.shape[0]} x {report.shape[1]} tokens, "
+        f"{report.dtype}, against float64"
+    )
+    table = Table("backend", "quantity")
+    for heading in ("largest error", "in eps32", "typical", "of tolerance", "seconds"):
+        table.add_column(heading, justify="right")
+    for item in report.backends:
+        version = ", ".join(f"{name} {number}" for name, number in item.versions.items())
+        for i, error in enumerate(item.errors):
+            first = i == 0
+            table.add_row(
+                f"{item.name} ({version})" if first else "",
+                error.quantity,
+                *_figures(error),
+                f"{item.seconds:.1f}" if first else "",
+            )
+        table.add_section()
+    for (a, b), error in report.pairwise.items():
+        table.add_row(f"{a} - {b}", error.quantity, *_figures(error), "")
+    console.print(table)
+    verdict = "[green]every tolerance holds[/]" if report.passed else "[red]a tolerance is broken[/]"
+    console.print(verdict)
+
+
+def _figures(error: Error) -> tuple[str, str, str, str]:
+    colour = "green" if error.passed else "red"
+    share = error.scaled / error.tolerance
+    return (
+        f"{error.largest:.2e}",
+        f"{error.epsilons:.1f}",
+        f"{error.typical:.2e}",
+        f"[{colour}]{share:.0%}[/]",
+    )

@@ -1,0 +1,313 @@
+"""``OpenAIGPTConfig``: every fact about one model, validated once, the same for all frameworks."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+from gptcore.errors import ConfigError, bullet_list
+
+CONFIG_NAME = "config.json"
+MAX_CONFIG_BYTES = 1 << 20
+
+ACTIVATIONS = ("gelu", "relu", "silu", "swish")
+SUMMARY_ACTIVATIONS = ("tanh", "relu", "silu", "swish", "gelu_new")
+SUMMARY_TYPES = ("last", "first", "mean", "cls_index")
+PROBLEM_TYPES = ("regression", "single_label_classification", "multi_label_classification")
+
+# Upper bounds keep a hostile config.json from asking for absurd amounts of memory; each is far above
+# any published model of this architecture.
+LIMITS = {
+    "vocab_size": 1 << 24,
+    "n_positions": 1 << 20,
+    "n_embd": 1 << 16,
+    "n_layer": 1 << 10,
+    "n_head": 1 << 12,
+    "num_labels": 1 << 20,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class OpenAIGPTConfig:
+    """Sizes and settings of an OpenAI GPT model, under the published ``config.json`` keys.
+
+    The defaults are the released model: 12 layers, 116,534,784 parameters (Radford et al. 2018, section 4.1).
+
+    Args:
+        vocab_size: number of token embeddings, at least 1.
+        n_positions: longest sequence, in tokens.
+        n_embd: width of the hidden states; a multiple of ``n_head``.
+        n_layer: number of blocks.
+        n_head: attention heads per block.
+        afn: activation of the feed-forward layer, one of ``gelu`` (the tanh form of OpenAI's code),
+            ``relu``, ``silu``, ``swish``.
+        resid_pdrop, embd_pdrop, attn_pdrop: dropout probabilities, in [0, 1).
+        layer_norm_epsilon: added to the variance in every LayerNorm, above 0.
+        initializer_range: standard deviation of fresh weights, at least 0.
+        summary_type: which hidden state the multiple-choice head reads: ``last``, ``first``, ``mean``, ``cls_index``.
+        summary_use_proj: whether the multiple-choice head has a linear layer.
+        summary_activation: ``None`` or one of ``tanh``, ``relu``, ``silu``, ``swish``, ``gelu_new``.
+        summary_proj_to_labels: whether that linear layer has one output per choice (else ``n_embd``).
+        summary_first_dropout, summary_last_dropout: dropout before and after it, in [0, 1).
+        num_labels: outputs of the sequence classification head; 1 means regression.
+        id2label, label2id: names of the labels; made from ``num_labels`` where left out.
+        problem_type: ``None`` (decided by ``num_labels`` and the labels' dtype) or one of ``regression``,
+            ``single_label_classification``, ``multi_label_classification``.
+        pad_token_id, bos_token_id, eos_token_id: token ids, or ``None``.
+        output_attentions, output_hidden_states, return_dict: what a model call returns by default.
+        extra: keys of a ``config.json`` that this class does not know; kept and written back, never acted on.
+
+    Raises:
+        ConfigError: a keyword is unknown, or values are out of range; all problems are listed at once.
+
+    >>> config = OpenAIGPTConfig(n_layer=2, n_embd=64, n_head=4)
+    >>> config.hidden_size, config.replace(n_layer=3).n_layer
+    (64, 3)
+    """
+
+    model_type: ClassVar[str] = "openai-gpt"
+    aliases: ClassVar[Mapping[str, str]] = {
+        "max_position_embeddings": "n_positions",
+        "hidden_size": "n_embd",
+        "num_attention_heads": "n_head",
+        "num_hidden_layers": "n_layer",
+    }
+
+    vocab_size: int = 40478
+    n_positions: int = 512
+    n_embd: int = 768
+    n_layer: int = 12
+    n_head: int = 12
+    afn: str = "gelu"
+    resid_pdrop: float = 0.1
+    embd_pdrop: float = 0.1
+    attn_pdrop: float = 0.1
+    layer_norm_epsilon: float = 1e-5
+    initializer_range: float = 0.02
+    summary_type: str = "cls_index"
+    summary_use_proj: bool = True
+    summary_activation: str | None = None
+    summary_proj_to_labels: bool = True
+    summary_first_dropout: float = 0.1
+    summary_last_dropout: float = 0.0
+    num_labels: int = 2
+    id2label: Mapping[int, str] = None  # type: ignore[assignment]  # filled in __post_init__
+    label2id: Mapping[str, int] = None  # type: ignore[assignment]
+    problem_type: str | None = None
+    pad_token_id: int | None = None
+    bos_token_id: int | None = None
+    eos_token_id: int | None = None
+    output_attentions: bool = False
+    output_hidden_states: bool = False
+    return_dict: bool = True
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+    def __init__(self, **settings: Any) -> None:
+        reject_unknown(settings)
+        for spec in dataclasses.fields(self):
+            default = spec.default if spec.default is not dataclasses.MISSING else {}
+            object.__setattr__(self, spec.name, settings.get(spec.name, default))
+        self._fill_labels("num_labels" in settings)
+        problems = list(_problems(self))
+        if problems:
+            raise ConfigError("invalid OpenAIGPTConfig:\n" + bullet_list(problems))
+
+    def _fill_labels(self, num_labels_given: bool) -> None:
+        """Make ``num_labels``, ``id2label`` and ``label2id`` agree; transformers derives the first from the second."""
+        if self.id2label is None:
+            count = self.num_labels if isinstance(self.num_labels, int) else 0
+            names = {i: f"LABEL_{i}" for i in range(min(max(count, 0), LIMITS["num_labels"]))}
+        else:
+            try:
+                names = {int(i): str(name) for i, name in dict(self.id2label).items()}
+            except (TypeError, ValueError) as cause:
+                raise ConfigError(f"id2label={self.id2label!r} must map label numbers to names") from cause
+            if not num_labels_given:
+                object.__setattr__(self, "num_labels", len(names))
+        object.__setattr__(self, "id2label", names)
+        given = self.label2id
+        reverse = {name: i for i, name in names.items()} if given is None else {str(k): v for k, v in given.items()}
+        object.__setattr__(self, "label2id", reverse)
+        object.__setattr__(self, "extra", dict(self.extra))
+
+    def __hash__(self) -> int:
+        return hash(json.dumps(self.to_dict(), sort_keys=True, default=repr))
+
+    @property
+    def max_position_embeddings(self) -> int:
+        """Alias of ``n_positions``."""
+        return self.n_positions
+
+    @property
+    def hidden_size(self) -> int:
+        """Alias of ``n_embd``."""
+        return self.n_embd
+
+    @property
+    def num_attention_heads(self) -> int:
+        """Alias of ``n_head``."""
+        return self.n_head
+
+    @property
+    def num_hidden_layers(self) -> int:
+        """Alias of ``n_layer``."""
+        return self.n_layer
+
+    @property
+    def use_return_dict(self) -> bool:
+        """Alias of ``return_dict``."""
+        return self.return_dict
+
+    def replace(self, **changes: Any) -> Self:
+        """A copy with some settings changed; the labels follow a changed ``num_labels``.
+
+        >>> OpenAIGPTConfig().replace(num_labels=3).id2label[2]
+        'LABEL_2'
+        """
+        settings: dict[str, Any] = {spec.name: getattr(self, spec.name) for spec in dataclasses.fields(self)}
+        if changes.get("num_labels", self.num_labels) != self.num_labels:
+            del settings["id2label"], settings["label2id"]
+        elif "id2label" in changes:
+            del settings["num_labels"], settings["label2id"]
+        return type(self)(**{**settings, **changes})
+
+    def to_dict(self) -> dict[str, Any]:
+        """Every setting as JSON-ready values, with ``model_type`` and the keys kept in ``extra``."""
+        settings = {spec.name: getattr(self, spec.name) for spec in dataclasses.fields(self) if spec.name != "extra"}
+        settings["id2label"] = {str(i): name for i, name in self.id2label.items()}
+        settings["label2id"] = dict(self.label2id)
+        return {"model_type": self.model_type, **settings, **self.extra}
+
+    @classmethod
+    def from_dict(cls, settings: Mapping[str, Any], **overrides: Any) -> Self:
+        """The inverse of ``to_dict``; also reads what transformers writes.
+
+        Unknown keys are kept in ``extra``: a file on disk may be newer than this library. Unknown ``overrides`` raise.
+        """
+        reject_unknown(overrides)
+        if settings.get("model_type", cls.model_type) != cls.model_type:
+            raise ConfigError(
+                f"model_type={settings['model_type']!r} is not an OpenAI GPT; only {cls.model_type!r} can be read"
+            )
+        if settings.get("tie_word_embeddings", True) is not True:
+            raise ConfigError("tie_word_embeddings=False is not this architecture: the head is the token embedding")
+        known = {spec.name for spec in dataclasses.fields(cls)} - {"extra"}
+        ours = {key: value for key, value in settings.items() if key in known}
+        for alias, name in cls.aliases.items():
+            if alias in settings and ours.setdefault(name, settings[alias]) != settings[alias]:
+                raise ConfigError(f"{alias}={settings[alias]!r} contradicts {name}={ours[name]!r}; they are one setting")
+        kept = set(settings) - known - set(cls.aliases) - {"model_type"}
+        config = cls(**ours, extra={key: settings[key] for key in settings if key in kept})
+        return config.replace(**overrides) if overrides else config
+
+    @classmethod
+    def from_pretrained(cls, path_or_repo_id: str | Path, **options: Any) -> Self:
+        """Read ``config.json`` of a folder, of a file or of a repository on the hub.
+
+        Args:
+            path_or_repo_id: a folder, the path of a JSON file, or ``owner/name``.
+            options: ``revision``, ``cache_dir``, ``local_files_only``, ``token`` as in ``gptcore.hub.resolve``;
+                all others override settings of the file.
+
+        Raises:
+            ConfigError: the file is missing, is not a JSON object or holds invalid settings.
+        """
+        from gptcore import hub
+
+        location, overrides = hub.split_options(options)
+        path = Path(path_or_repo_id)
+        if not path.is_file():
+            path = hub.resolve(path_or_repo_id, [CONFIG_NAME], **location) / CONFIG_NAME
+        return cls.from_dict(_read_json_object(path), **overrides)
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write ``config.json`` into ``folder`` (made if missing), atomically."""
+        from gptcore.checkpoint.atomic import atomic_write
+
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        with atomic_write(Path(folder) / CONFIG_NAME) as file:
+            file.write(self.to_json_string().encode())
+
+    def to_json_string(self) -> str:
+        """``to_dict`` as indented JSON with sorted keys and a final newline."""
+        return json.dumps(self.to_dict(), indent=2, sort_keys=True) + "\n"
+
+
+def reject_unknown(settings: Mapping[str, Any]) -> None:
+    """Raise a ``ConfigError`` that names the nearest valid setting for each unknown one."""
+    valid = [spec.name for spec in dataclasses.fields(OpenAIGPTConfig)]
+    problems = []
+    for name in settings:
+        if name in OpenAIGPTConfig.aliases:
+            problems.append(f"{name} is a read-only alias; pass {OpenAIGPTConfig.aliases[name]} instead")
+        elif name not in valid:
+            near = difflib.get_close_matches(name, valid, n=1, cutoff=0.5)
+            problems.append(f"unknown setting {name!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
+    if problems:
+        raise ConfigError("\n".join(problems))
+
+
+def _problems(config: OpenAIGPTConfig) -> Any:
+    """Yield one sentence for each setting that is out of range."""
+    for name, limit in LIMITS.items():
+        yield from _check_integer(name, getattr(config, name), 1, limit)
+    for name in ("resid_pdrop", "embd_pdrop", "attn_pdrop", "summary_first_dropout", "summary_last_dropout"):
+        yield from _check_real(name, getattr(config, name), 0.0, 1.0, "a number in [0, 1)")
+    yield from _check_real("initializer_range", config.initializer_range, 0.0, math.inf, "a finite number >= 0")
+    yield from _check_real("layer_norm_epsilon", config.layer_norm_epsilon, 5e-324, math.inf, "a finite number > 0")
+    yield from _check_choice("afn", config.afn, ACTIVATIONS)
+    yield from _check_choice("summary_type", config.summary_type, SUMMARY_TYPES)
+    yield from _check_choice("summary_activation", config.summary_activation, (None, *SUMMARY_ACTIVATIONS))
+    yield from _check_choice("problem_type", config.problem_type, (None, *PROBLEM_TYPES))
+    for name in ("summary_use_proj", "summary_proj_to_labels", "output_attentions", "output_hidden_states", "return_dict"):
+        if not isinstance(getattr(config, name), bool):
+            yield f"{name}={getattr(config, name)!r} must be true or false"
+    for name in ("pad_token_id", "bos_token_id", "eos_token_id"):
+        value = getattr(config, name)
+        if value is not None and isinstance(config.vocab_size, int):
+            yield from _check_integer(name, value, 0, config.vocab_size - 1)
+    if _is_int(config.n_embd) and _is_int(config.n_head) and config.n_head > 0 and config.n_embd % config.n_head:
+        yield f"n_embd={config.n_embd} must be a multiple of n_head={config.n_head}"
+    if _is_int(config.num_labels) and set(config.id2label) != set(range(config.num_labels)):
+        yield f"id2label has the labels {sorted(config.id2label)}, but num_labels={config.num_labels} wants 0 to {config.num_labels - 1}"
+    if {name: i for i, name in config.id2label.items()} != dict(config.label2id):
+        yield "label2id must be the inverse of id2label; leave it out to have it made"
+
+
+def _is_int(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _check_integer(name: str, value: Any, low: int, high: int) -> Any:
+    if not _is_int(value) or not low <= value <= high:
+        yield f"{name}={value!r} must be an integer in [{low}, {high}]"
+
+
+def _check_real(name: str, value: Any, low: float, high: float, allowed: str) -> Any:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value < high:
+        yield f"{name}={value!r} must be {allowed}"
+
+
+def _check_choice(name: str, value: Any, allowed: tuple[Any, ...]) -> Any:
+    if value not in allowed:
+        yield f"{name}={value!r} must be one of {', '.join(map(repr, allowed))}"
+
+
+def _read_json_object(path: Path) -> dict[str, Any]:
+    try:
+        if path.stat().st_size > MAX_CONFIG_BYTES:
+            raise ConfigError(f"{path} has {path.stat().st_size} bytes; a config file has at most {MAX_CONFIG_BYTES}")
+        settings = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as cause:
+        raise ConfigError(f"cannot read {path}: {cause.strerror}; a checkpoint folder needs a {CONFIG_NAME}") from cause
+    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as cause:
+        raise ConfigError(f"{path} is not valid JSON: {cause}") from cause
+    if not isinstance(settings, dict):
+        raise ConfigError(f"{path} holds a {type(settings).__name__}; a config is a JSON object")
+    return settings

@@ -1,0 +1,37 @@
+"""The exceptions of this library: one type per kind of trouble, each also a ``ValueError``.
+
+Messages say what is wrong, the value received, what is allowed and what to do.
+"""
+
+
+class GPTError(ValueError):
+    """Base of every error that this library raises on purpose."""
+
+
+class ConfigError(GPTError):
+    """A configuration value is unknown, of the wrong type, out of range or contradicts another."""
+
+
+class CheckpointError(GPTError):
+    """A checkpoint file or folder is missing, damaged, hostile or does not fit the model."""
+
+
+class TokenizerError(GPTError):
+    """A vocabulary, a merges file or a tokenizer setting is unusable."""
+
+
+class InputError(GPTError):
+    """An argument of a model call has a wrong shape, dtype or value."""
+
+
+def bullet_list(problems: list[str], shown: int = 50) -> str:
+    """Lay out problems one a line, so that a reader sees all of them at once.
+
+    >>> print(bullet_list(["first", "second"]))
+      - first
+      - second
+    """
+    lines = [f"  - {problem}" for problem in problems[:shown]]
+    if len(problems) > shown:
+        lines.append(f"  ... and {len(problems) - shown} more")
+    return "\n".join(lines)

@@ -1,0 +1,195 @@
+"""Checks on the arguments of a model call: written once, so that a mistake reads the same in every framework.
+
+Backends describe their tensors as ``ArrayInfo`` and call ``check_inputs`` on the host before work starts. Under
+tracing (``torch.compile``, ``tf.function``, ``jax.jit``) values are unknown and only shapes and dtypes are checked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gptcore.config import OpenAIGPTConfig
+from gptcore.errors import ConfigError, InputError
+from gptcore.parameters import Head
+
+IGNORED_LABEL = -100
+ATTN_IMPLEMENTATIONS = ("sdpa", "eager")
+
+Shape = tuple[int | None, ...]
+
+
+@dataclass(frozen=True)
+class ArrayInfo:
+    """What the checks need to know of a tensor.
+
+    Attributes:
+        shape: sizes; ``None`` where a traced size is unknown.
+        dtype: NumPy's name for it, or ``bfloat16``.
+        values: gives the values as a NumPy array, or ``None`` under tracing.
+    """
+
+    shape: Shape
+    dtype: str
+    values: Callable[[], NDArray[Any]] | None = None
+
+    @property
+    def is_integer(self) -> bool:
+        """Whether this can hold ids."""
+        return self.dtype.startswith(("int", "uint"))
+
+    @property
+    def is_floating(self) -> bool:
+        """Whether this can hold activations."""
+        return "float" in self.dtype
+
+
+def check_inputs(config: OpenAIGPTConfig, head: Head, inputs: Mapping[str, ArrayInfo | None]) -> None:
+    """Check all arguments of one call; shape first, then dtype, then values.
+
+    Args:
+        config: gives the limits.
+        head: decides what labels must look like.
+        inputs: argument name -> description, ``None`` where it was not given.
+
+    Raises:
+        InputError: names the argument, what was received, what is allowed and what to do.
+    """
+    given = {name: info for name, info in inputs.items() if info is not None}
+    shape = _check_ids(config, given)
+    for name in ("attention_mask", "token_type_ids"):
+        if name in given:
+            _check_shape(name, given[name], shape)
+    if "attention_mask" in given:
+        _check_mask(given["attention_mask"])
+    if "token_type_ids" in given:
+        _check_range("token_type_ids", given["token_type_ids"], 0, config.vocab_size, "vocab_size")
+    if "position_ids" in given:
+        _check_shape("position_ids", given["position_ids"], shape, (1, shape[-1]), shape[-1:])
+        _check_range("position_ids", given["position_ids"], 0, config.n_positions, "n_positions")
+    if "head_mask" in given:
+        _check_shape("head_mask", given["head_mask"], (config.n_head,), (config.n_layer, config.n_head))
+    if "mc_token_ids" in given:
+        _check_shape("mc_token_ids", given["mc_token_ids"], shape[:-1])
+        _check_range("mc_token_ids", given["mc_token_ids"], 0, shape[-1], "the sequence length")
+    if "labels" in given and head is Head.SEQUENCE_CLASSIFICATION:
+        _check_class_labels(config, given["labels"], shape[:-1])
+    elif "labels" in given:
+        _check_shape("labels", given["labels"], shape)
+        _check_range("labels", given["labels"], 0, config.vocab_size, "vocab_size", ignored=True)
+    if "mc_labels" in given:
+        _check_mc_labels(config, given["mc_labels"], shape)
+
+
+def check_attn_implementation(name: str) -> str:
+    """Return ``name``; raise a ``ConfigError`` if it is not one of ``ATTN_IMPLEMENTATIONS``."""
+    if name not in ATTN_IMPLEMENTATIONS:
+        raise ConfigError(f"attn_implementation={name!r} must be one of {', '.join(map(repr, ATTN_IMPLEMENTATIONS))}")
+    return name
+
+
+def problem_type(config: OpenAIGPTConfig, labels: ArrayInfo) -> str:
+    """The loss of the sequence classification head: the configured one, or by ``num_labels`` and dtype."""
+    if config.problem_type is not None:
+        return config.problem_type
+    if config.num_labels == 1:
+        return "regression"
+    return "single_label_classification" if labels.is_integer else "multi_label_classification"
+
+
+def _check_ids(config: OpenAIGPTConfig, given: Mapping[str, ArrayInfo]) -> Shape:
+    """Check ``input_ids`` or ``inputs_embeds`` and return the shape of the ids."""
+    if ("input_ids" in given) == ("inputs_embeds" in given):
+        received = "both" if "input_ids" in given else "neither"
+        raise InputError(f"pass either input_ids or inputs_embeds; received {received}")
+    if "input_ids" in given:
+        ids = given["input_ids"]
+        if len(ids.shape) < 2:
+            raise InputError(f"input_ids has shape {ids.shape}; expected (batch, sequence) or more leading dimensions")
+        _check_range("input_ids", ids, 0, config.vocab_size, "vocab_size")
+        shape = ids.shape
+    else:
+        embeds = given["inputs_embeds"]
+        if len(embeds.shape) < 3 or not _fits(embeds.shape[-1:], (config.n_embd,)):
+            raise InputError(
+                f"inputs_embeds has shape {embeds.shape}; expected (batch, sequence, n_embd={config.n_embd})"
+            )
+        if not embeds.is_floating:
+            raise InputError(f"inputs_embeds has dtype {embeds.dtype}; expected a floating-point type")
+        shape = embeds.shape[:-1]
+    length = shape[-1]
+    if length is not None and not 1 <= length <= config.n_positions:
+        raise InputError(
+            f"the sequence has {length} tokens; allowed are 1 to n_positions={config.n_positions}; "
+            "shorten it or split it into windows"
+        )
+    if 0 in shape:
+        raise InputError(f"the batch is empty: shape {shape}; pass at least one row")
+    return shape
+
+
+def _check_shape(name: str, info: ArrayInfo, *allowed: Shape) -> None:
+    if not any(_fits(info.shape, shape) for shape in allowed):
+        options = " or ".join(dict.fromkeys(str(shape) for shape in allowed))
+        raise InputError(f"{name} has shape {info.shape}; expected {options}")
+
+
+def _fits(shape: Shape, expected: Shape) -> bool:
+    """Equal, where both are known."""
+    if len(shape) != len(expected):
+        return False
+    return all(a is None or b is None or a == b for a, b in zip(shape, expected, strict=True))
+
+
+def _check_range(
+    name: str, info: ArrayInfo, low: int, high: int | None, limit: str, *, ignored: bool = False
+) -> None:
+    """Integer ids must lie in [low, high), or be -100 where that is ``ignored``."""
+    if not info.is_integer:
+        raise InputError(f"{name} has dtype {info.dtype}; expected an integer type")
+    if info.values is None or high is None:
+        return
+    values = info.values()
+    valid = (values >= low) & (values < high)
+    if ignored:
+        valid |= values == IGNORED_LABEL
+    if not valid.all():
+        index = tuple(int(i) for i in np.argwhere(~valid)[0])
+        also = f" or {IGNORED_LABEL} (ignored)" if ignored else ""
+        raise InputError(
+            f"{name}{list(index)} is {int(values[index])}; allowed are {low} to {high - 1}{also} ({limit}={high})"
+        )
+
+
+def _check_mask(info: ArrayInfo) -> None:
+    if not (info.is_integer or info.is_floating or info.dtype == "bool"):
+        raise InputError(f"attention_mask has dtype {info.dtype}; expected integer, floating-point or bool")
+    if info.values is not None:
+        values = info.values()
+        if not np.isin(values, (0, 1)).all():
+            wrong = values[~np.isin(values, (0, 1))].flat[0]
+            raise InputError(f"attention_mask holds {wrong}; allowed are 1 (attend) and 0 (ignore)")
+
+
+def _check_class_labels(config: OpenAIGPTConfig, labels: ArrayInfo, rows: Shape) -> None:
+    kind = problem_type(config, labels)
+    if kind == "single_label_classification":
+        _check_shape("labels", labels, rows)
+        _check_range("labels", labels, 0, config.num_labels, "num_labels", ignored=True)
+        return
+    per_label = (*rows, config.num_labels)
+    _check_shape("labels", labels, per_label, *([rows] if config.num_labels == 1 else []))
+    if kind == "multi_label_classification" and not labels.is_floating:
+        raise InputError(f"labels has dtype {labels.dtype}; multi_label_classification expects a floating-point type")
+
+
+def _check_mc_labels(config: OpenAIGPTConfig, labels: ArrayInfo, shape: Shape) -> None:
+    """One choice per example; without a projection to one score, one class per choice."""
+    to_scores = config.summary_use_proj and config.summary_proj_to_labels or config.n_embd == 1
+    expected, classes = (shape[:-2], shape[-2]) if to_scores else (shape[:-1], config.n_embd)
+    _check_shape("mc_labels", labels, expected)
+    _check_range("mc_labels", labels, 0, classes, "the number of choices", ignored=True)

@@ -1,0 +1,37 @@
+"""Foreign names of the parameter table: one small declarative file per naming, read in both directions.
+
+Each file holds ``ROWS``: canonical name -> (foreign name, named transform). ``{}`` is the layer in both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from gptcore.parameters import ROWS, Parameter
+
+Rows = Mapping[str, tuple[str, str]]
+
+# Both are their own inverse, so that one row serves reading and writing.
+TRANSFORMS: Mapping[str, Callable[[Any], Any]] = {
+    "same": lambda array: array,
+    "transpose": lambda array: array.T,
+}
+
+
+def foreign_name(rows: Rows, parameter: Parameter) -> tuple[str, str]:
+    """The foreign name of a parameter and the transform that its values take.
+
+    >>> from gptcore.layouts import nnx
+    >>> foreign_name(nnx.ROWS, Parameter("h.3.ln_1.weight", (8,), None))
+    ('h.3.ln_1.scale', 'same')
+    """
+    layer = parameter.name.split(".")[1] if parameter.name.startswith("h.") else ""
+    template = parameter.name.replace(f"h.{layer}.", "h.{}.", 1) if layer else parameter.name
+    name, transform = rows[template]
+    return name.format(layer), transform
+
+
+def covers_the_table(rows: Rows) -> bool:
+    """Whether a layout has exactly the rows of the parameter table."""
+    return set(rows) == {row.name for row in ROWS}

@@ -1,0 +1,25 @@
+"""Flax NNX: the path of each parameter inside the trunk or head, joined by dots."""
+
+from __future__ import annotations
+
+from gptcore.layouts import Rows
+
+ROWS: Rows = {
+    "tokens_embed.weight": ("tokens_embed.embedding", "same"),
+    "positions_embed.weight": ("positions_embed.embedding", "same"),
+    "h.{}.attn.c_attn.weight": ("h.{}.attn.c_attn.kernel", "same"),
+    "h.{}.attn.c_attn.bias": ("h.{}.attn.c_attn.bias", "same"),
+    "h.{}.attn.c_proj.weight": ("h.{}.attn.c_proj.kernel", "same"),
+    "h.{}.attn.c_proj.bias": ("h.{}.attn.c_proj.bias", "same"),
+    "h.{}.ln_1.weight": ("h.{}.ln_1.scale", "same"),
+    "h.{}.ln_1.bias": ("h.{}.ln_1.bias", "same"),
+    "h.{}.mlp.c_fc.weight": ("h.{}.mlp.c_fc.kernel", "same"),
+    "h.{}.mlp.c_fc.bias": ("h.{}.mlp.c_fc.bias", "same"),
+    "h.{}.mlp.c_proj.weight": ("h.{}.mlp.c_proj.kernel", "same"),
+    "h.{}.mlp.c_proj.bias": ("h.{}.mlp.c_proj.bias", "same"),
+    "h.{}.ln_2.weight": ("h.{}.ln_2.scale", "same"),
+    "h.{}.ln_2.bias": ("h.{}.ln_2.bias", "same"),
+    "multiple_choice_head.summary.weight": ("multiple_choice_head.summary.kernel", "transpose"),
+    "multiple_choice_head.summary.bias": ("multiple_choice_head.summary.bias", "same"),
+    "score.weight": ("score.kernel", "transpose"),
+}

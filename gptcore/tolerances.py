@@ -1,0 +1,54 @@
+"""How far a backend may be from the float64 reference: one table, dtype x quantity, with its derivation.
+
+Errors are measured as ``max|backend - reference|``, outputs in units of ``max(1, max|reference|)``, gradients in units
+of the largest entry of the tensor.
+
+* float32: epsilon is 1.2e-7. A logit of the released model is a dot product of 768 terms behind 24 residual additions;
+  rounding errors add up like a random walk, to about 30 epsilon, with a tail of some 100 over 10^7 logits. 2e-5 (168
+  epsilon) leaves no room for another formula: the erf GELU alone is 4.7e-4 off per activation. A gradient is summed
+  over positions with both signs, but the largest entry of a tensor is a large sum: 1e-5.
+* float64: the same walk with an epsilon of 2.2e-16 stays below 1e-13; 1e-11 admits any order of summation and no
+  single-precision step (1e-7).
+* bfloat16, float16: every operation rounds its result to 8 or 11 bits (epsilon 7.8e-3, 9.8e-4), and post-LayerNorm
+  keeps the relative size. The same walk of 12 roundings per layer gives some 10 epsilon; the reference takes the rounded
+  weights, so that this bounds arithmetic alone.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+EPSILON = {"float64": 2.0**-52, "float32": 2.0**-23, "bfloat16": 2.0**-7, "float16": 2.0**-10}
+
+TOLERANCES: dict[tuple[str, str], float] = {
+    ("float64", "outputs"): 1e-11,
+    ("float64", "gradients"): 1e-11,
+    ("float32", "outputs"): 2e-5,
+    ("float32", "gradients"): 1e-5,
+    ("float16", "outputs"): 16 * EPSILON["float16"],
+    ("float16", "gradients"): 32 * EPSILON["float16"],
+    ("bfloat16", "outputs"): 16 * EPSILON["bfloat16"],
+    ("bfloat16", "gradients"): 32 * EPSILON["bfloat16"],
+}
+
+
+def output_error(actual: NDArray[np.floating], expected: NDArray[np.floating]) -> float:
+    """Largest difference, in units of ``max(1, max|expected|)``; infinite if shapes differ or a value is not finite.
+
+    >>> output_error(np.array([1.0, 4.5]), np.array([1.0, 5.0]))
+    0.1
+    """
+    return _largest_difference(actual, expected) / max(1.0, float(np.abs(expected).max(initial=0.0)))
+
+
+def gradient_error(actual: NDArray[np.floating], expected: NDArray[np.floating]) -> float:
+    """Largest difference, in units of the largest entry of ``expected``; 0 where both are all zero."""
+    difference = _largest_difference(actual, expected)
+    return difference / float(np.abs(expected).max()) if difference else 0.0
+
+
+def _largest_difference(actual: NDArray[np.floating], expected: NDArray[np.floating]) -> float:
+    if actual.shape != expected.shape or not np.isfinite(actual).all():
+        return float("inf")
+    return float(np.abs(np.asarray(actual, np.float64) - expected).max(initial=0.0))

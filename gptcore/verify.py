@@ -1,0 +1,192 @@
+"""``verify``: one checkpoint through every backend and the float64 reference, and how far they are apart."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gptcore.backends import Backend
+from gptcore.checkpoint import open_pretrained
+from gptcore.checkpoint.dtypes import convert
+from gptcore.config import OpenAIGPTConfig
+from gptcore.parameters import Head
+from gptcore.reference import Reference
+from gptcore.tolerances import EPSILON, TOLERANCES, gradient_error, output_error
+
+EMBEDDED_CHECKPOINT = Path(str(resources.files("gptcore"))) / "data" / "verify"
+
+
+@dataclass(frozen=True)
+class Error:
+    """Distance of one quantity of one backend from the reference.
+
+    Attributes:
+        quantity: ``logits``, ``loss`` or ``gradients``.
+        largest: largest absolute difference (gradients: in units of each tensor's largest entry).
+        typical: root mean square of the differences.
+        scaled: what is held against ``tolerance``.
+        tolerance: from ``gptcore.tolerances``.
+    """
+
+    quantity: str
+    largest: float
+    typical: float
+    scaled: float
+    tolerance: float
+
+    @property
+    def passed(self) -> bool:
+        """Whether the tolerance holds; a value that is not finite never passes."""
+        return self.scaled <= self.tolerance
+
+    @property
+    def epsilons(self) -> float:
+        """``largest`` in units of the float32 epsilon."""
+        return self.largest / EPSILON["float32"]
+
+
+@dataclass
+class BackendReport:
+    """What one backend gave."""
+
+    name: str
+    versions: dict[str, str]
+    seconds: float = 0.0
+    errors: list[Error] = field(default_factory=list)
+
+
+@dataclass
+class Report:
+    """The outcome of ``verify``."""
+
+    checkpoint: str
+    parameters: int
+    shape: tuple[int, int]
+    dtype: str
+    backends: list[BackendReport]
+    pairwise: dict[tuple[str, str], Error]
+
+    @property
+    def passed(self) -> bool:
+        """Whether every backend took part and every tolerance holds."""
+        own = [error.passed for backend in self.backends for error in backend.errors]
+        return bool(own) and all(own) and all(error.passed for error in self.pairwise.values())
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready."""
+        return {
+            "checkpoint": self.checkpoint,
+            "parameters": self.parameters,
+            "batch": self.shape[0],
+            "tokens": self.shape[1],
+            "dtype": self.dtype,
+            "passed": self.passed,
+            "backends": [
+                {
+                    "name": backend.name,
+                    "versions": backend.versions,
+                    "seconds": backend.seconds,
+                    "errors": {error.quantity: _error_dict(error) for error in backend.errors},
+                }
+                for backend in self.backends
+            ],
+            "pairwise": {f"{a}-{b}": _error_dict(error) for (a, b), error in self.pairwise.items()},
+        }
+
+
+def verify(
+    checkpoint: str | Path,
+    backends: Sequence[Backend],
+    *,
+    dtype: str = "float32",
+    batch: int = 2,
+    length: int | None = None,
+    gradients: bool = True,
+    seed: int = 0,
+    **location: Any,
+) -> Report:
+    """Run a checkpoint's language model through backends and the reference, on the same random ids.
+
+    Args:
+        checkpoint: a folder, or ``owner/name`` on the hub.
+        backends: who takes part.
+        dtype: of the backends' weights; the reference takes the same rounded values, in float64.
+        batch, length: of the ids; the longest that fits (at most 512 tokens) if ``length`` is ``None``.
+        gradients: also compare the gradient of every parameter.
+        seed: of the ids.
+        location: ``revision``, ``cache_dir``, ``local_files_only``, ``token``.
+
+    Raises:
+        CheckpointError, InputError: the checkpoint cannot be read or the ids do not fit it.
+    """
+    source = open_pretrained(checkpoint, Head.LM, dtype, **location)
+    weights = {name: convert(array, source.dtype, "float64") for name, array in source.values()}
+    ids = sample_ids(source.config, batch, length, seed)
+    inputs = {"input_ids": ids, "labels": ids}
+    oracle = Reference(source.config, weights, Head.LM)
+    expected = oracle.forward(inputs)
+    expected_gradients = oracle.loss_and_gradients(inputs)[1] if gradients else {}
+    reports, logits = [], {}
+    for backend in backends:
+        report = BackendReport(backend.name, backend.versions())
+        start = time.perf_counter()
+        model = backend.load(checkpoint, Head.LM, dtype=dtype, **location)
+        actual = model.forward(inputs)
+        actual_gradients = model.loss_and_gradients(inputs)[1] if gradients else {}
+        report.seconds = time.perf_counter() - start
+        logits[backend.name] = actual["logits"]
+        report.errors = [_output("logits", actual, expected, dtype), _output("loss", actual, expected, dtype)]
+        if gradients:
+            report.errors.append(_gradients(actual_gradients, expected_gradients, dtype))
+        reports.append(report)
+    pairwise = {
+        (a, b): _output("logits", {"logits": logits[a]}, {"logits": logits[b]}, dtype)
+        for a, b in itertools.combinations(logits, 2)
+    }
+    size = sum(array.size for array in weights.values())
+    return Report(str(checkpoint), size, (ids.shape[0], ids.shape[1]), dtype, reports, pairwise)
+
+
+def sample_ids(config: OpenAIGPTConfig, batch: int, length: int | None, seed: int) -> NDArray[np.int64]:
+    """Random token ids, (batch, length), with the first and the last of the vocabulary among them."""
+    length = min(config.n_positions, 512) if length is None else length
+    ids = np.random.default_rng(seed).integers(0, config.vocab_size, (batch, length), dtype=np.int64)
+    ids.flat[0], ids.flat[-1] = 0, config.vocab_size - 1
+    return ids
+
+
+def _output(quantity: str, actual: dict[str, Any], expected: dict[str, Any], dtype: str) -> Error:
+    a, b = np.asarray(actual[quantity], np.float64), np.asarray(expected[quantity], np.float64)
+    difference = np.abs(a - b)
+    return Error(
+        quantity,
+        float(difference.max()),
+        float(np.sqrt(np.mean(difference**2))),
+        output_error(a, b),
+        TOLERANCES[dtype, "outputs"],
+    )
+
+
+def _gradients(actual: dict[str, NDArray[Any]], expected: dict[str, NDArray[Any]], dtype: str) -> Error:
+    scaled = [gradient_error(actual[name], expected[name]) for name in expected]
+    typical = float(np.sqrt(np.mean(np.square(scaled))))
+    return Error("gradients", max(scaled), typical, max(scaled), TOLERANCES[dtype, "gradients"])
+
+
+def _error_dict(error: Error) -> dict[str, Any]:
+    return {
+        "largest": error.largest,
+        "typical": error.typical,
+        "epsilons": error.epsilons,
+        "scaled": error.scaled,
+        "tolerance": error.tolerance,
+        "passed": error.passed,
+    }

@@ -1,0 +1,1 @@
+"""Text -> ids -> text for OpenAI GPT; arrives with the tokenizer."""
