@@ -14,7 +14,7 @@ from gptcore.checkpoint.dtypes import convert
 from gptcore.config import OpenAIGPTConfig
 from gptcore.parameters import Head
 from gptcore.reference import Reference
-from gptcore.tolerances import TOLERANCES, gradient_error, output_error
+from gptcore.tolerances import TOLERANCES, gradient_errors, output_error
 
 CASES = Path(__file__).parent / "cases"
 
@@ -101,7 +101,7 @@ def check_outputs(model, case, expected, dtype, *, with_attentions):
     wanted = {k: v for k, v in wanted.items() if with_attentions or not k.startswith("attentions")}
     if actual.keys() != wanted.keys():
         return [f"{case.name}: fields {sorted(actual)}, expected {sorted(wanted)}"]
-    return list(over(TOLERANCES[dtype, "outputs"], output_error, actual, wanted, case.name))
+    return over(TOLERANCES[dtype, "outputs"], output_errors(actual, wanted), case.name)
 
 
 def check_gradients(model, case, expected, dtype):
@@ -113,14 +113,19 @@ def check_gradients(model, case, expected, dtype):
     losses = {name: np.asarray(value) for name, value in losses.items()}
     wanted_losses = {name: expected[f"output/{name}"] for name in losses}
     return [
-        *over(TOLERANCES[dtype, "outputs"], output_error, losses, wanted_losses, case.name),
-        *over(TOLERANCES[dtype, "gradients"], gradient_error, actual, wanted, f"{case.name}: gradient of"),
+        *over(TOLERANCES[dtype, "outputs"], output_errors(losses, wanted_losses), case.name),
+        *over(TOLERANCES[dtype, "gradients"], gradient_errors(actual, wanted), f"{case.name}: gradient of"),
     ]
 
 
-def over(tolerance, measure, actual, expected, where):
-    """Yield what is further off than the tolerance."""
-    for name, array in expected.items():
-        error = measure(actual[name], array)
-        if not error <= tolerance:
-            yield f"{where} {name}: error {error:.3g}, tolerance {tolerance:.3g}"
+def output_errors(actual, expected):
+    return {name: output_error(actual[name], array) for name, array in expected.items()}
+
+
+def over(tolerance, errors, where):
+    """What is further off than the tolerance; an error that is not a number is."""
+    return [
+        f"{where} {name}: error {error:.3g}, tolerance {tolerance:.3g}"
+        for name, error in errors.items()
+        if not error <= tolerance
+    ]

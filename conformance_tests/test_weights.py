@@ -15,7 +15,7 @@ DTYPES = ["float32", "bfloat16", "float16", "float64"]
 
 @pytest.mark.parametrize("max_shard_size", [None, "5KB"])
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("head", Head, ids=lambda head: head.value)
+@pytest.mark.parametrize("head", list(Head), ids=lambda head: head.value)
 def test_a_chain_through_all_frameworks_changes_no_bit(backends, make_checkpoint, tmp_path, head, dtype, max_shard_size):
     first = folder = make_checkpoint(CONFIG, head, dtype)
     chain = [*backends, backends[0]]
@@ -34,7 +34,7 @@ def test_a_chain_through_all_frameworks_changes_no_bit(backends, make_checkpoint
     assert written.extra["architectures"] == [head.architecture]
 
 
-@pytest.mark.parametrize(("stored", "wanted"), itertools.permutations(DTYPES, 2))
+@pytest.mark.parametrize(("stored", "wanted"), list(itertools.permutations(DTYPES, 2)))
 def test_every_framework_rounds_alike(backends, make_checkpoint, stored, wanted):
     folder = make_checkpoint(CONFIG, Head.NONE, stored)
     first, *others = (backend.load(folder, Head.NONE, dtype=wanted).weights() for backend in backends)

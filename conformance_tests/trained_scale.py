@@ -27,7 +27,7 @@ def deviation(parameter: Parameter, config: OpenAIGPTConfig) -> float:
     if parameter.kind is Kind.EMBEDDING:
         return 4 / config.n_embd**0.5
     if parameter.kind is Kind.KERNEL:
-        return 3 / parameter.shape[0] ** 0.5
+        return 1.5 / parameter.shape[0] ** 0.5
     if parameter.kind is Kind.LINEAR:
-        return 3 / parameter.shape[1] ** 0.5
+        return 1.5 / parameter.shape[1] ** 0.5
     return 0.2

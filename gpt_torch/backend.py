@@ -56,7 +56,7 @@ class TorchBackendModel:
             name: to_arrays(torch.zeros_like(parameter) if parameter.grad is None else parameter.grad)
             for name, parameter in parameters_of(self.model).items()
         }
-        return {name: float(value) for name, value in losses.items()}, gradients
+        return {name: value.item() for name, value in losses.items()}, gradients
 
     def weights(self):
         return dict(export(self.model))

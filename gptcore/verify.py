@@ -19,7 +19,7 @@ from gptcore.checkpoint.dtypes import convert
 from gptcore.config import OpenAIGPTConfig
 from gptcore.parameters import Head
 from gptcore.reference import Reference
-from gptcore.tolerances import EPSILON, TOLERANCES, gradient_error, output_error
+from gptcore.tolerances import EPSILON, TOLERANCES, gradient_errors, output_error
 
 EMBEDDED_CHECKPOINT = Path(str(resources.files("gptcore"))) / "data" / "verify"
 
@@ -176,7 +176,7 @@ def _output(quantity: str, actual: dict[str, Any], expected: dict[str, Any], dty
 
 
 def _gradients(actual: dict[str, NDArray[Any]], expected: dict[str, NDArray[Any]], dtype: str) -> Error:
-    scaled = [gradient_error(actual[name], expected[name]) for name in expected]
+    scaled = list(gradient_errors(actual, expected).values())
     typical = float(np.sqrt(np.mean(np.square(scaled))))
     return Error("gradients", max(scaled), typical, max(scaled), TOLERANCES[dtype, "gradients"])
 

@@ -1,0 +1,104 @@
+"""Every developer task. ``nox`` runs what CI runs; ``nox -s demo`` shows the library at work."""
+
+import os
+
+import nox
+
+nox.needs_version = ">=2025.2.9"
+nox.options.default_venv_backend = "venv"
+nox.options.sessions = ["lint", "types", "core", "isolation", "tests"]
+nox.options.error_on_missing_interpreters = "CI" in os.environ
+
+PYTHON = "3.11"
+PYTHONS = ("3.11", "3.12", "3.13")
+BACKENDS = ("torch", "tf", "flax")
+TEST_TOOLS = ("pytest", "hypothesis")
+
+
+def install(session, *requirements):
+    """Install with the versions of ``constraints.txt``."""
+    session.install("-c", "constraints.txt", *requirements)
+
+
+def install_torch(session):
+    """PyTorch first and pinned: an open range would take a build with gigabytes of CUDA libraries."""
+    session.install("torch==2.13.0")
+
+
+@nox.session(python=PYTHON)
+def demo(session):
+    """Show the parity table of the checkpoint that ships inside."""
+    install_torch(session)
+    install(session, ".[torch,tf,flax,cli]")
+    session.run("gptcore", "verify", *session.posargs)
+
+
+@nox.session(python=PYTHON)
+def tests(session):
+    """The whole suite, with all three frameworks."""
+    install_torch(session)
+    install(session, "-e", ".[torch,tf,flax,cli]", *TEST_TOOLS)
+    session.run("python", "-m", "pytest", *session.posargs)
+
+
+@nox.session(python=PYTHONS)
+def core(session):
+    """The core without any framework, on every supported Python."""
+    session.install("-e", ".", *TEST_TOOLS)
+    session.run("python", "-m", "pytest", "conformance_tests/core", *session.posargs)
+
+
+@nox.session(python=PYTHON)
+@nox.parametrize("backend", BACKENDS)
+def isolation(session, backend):
+    """One framework alone: what its package imports, and that it works without the others."""
+    if backend == "torch":
+        install_torch(session)
+    install(session, "-e", f".[{backend},cli]", *TEST_TOOLS)
+    suite = ("conformance_tests/test_isolation.py", "conformance_tests/test_padding.py", f"conformance_tests/{backend}")
+    session.run("python", "-m", "pytest", "--backend", backend, *suite, *session.posargs)
+
+
+@nox.session(python=PYTHON, default=False)
+def full_size(session):
+    """116,534,784 parameters: accuracy, loading time and memory. Opt-in: about ten minutes and 8 GB."""
+    install_torch(session)
+    install(session, "-e", ".[torch,tf,flax,cli]", *TEST_TOOLS)
+    session.run("python", "-m", "pytest", "-m", "full_size", *session.posargs)
+
+
+@nox.session(python=PYTHON, default=False)
+def transformers(session):
+    """Against transformers 4.57.6, the published PyTorch classes. Opt-in."""
+    session.install("torch==2.13.0")
+    session.install("transformers==4.57.6", "pytest", "-e", ".")
+    session.run("python", "-m", "pytest", "conformance_tests/against_transformers", *session.posargs)
+
+
+@nox.session(python=PYTHON, default=False)
+def oldest(session):
+    """The lower bounds of the dependencies, but for PyTorch's. Opt-in."""
+    session.install("-e", ".[tf,flax,cli]", "numpy==2.1.*", "keras==3.15.0", "jax==0.8.0", "flax==0.12.0", *TEST_TOOLS)
+    session.run("python", "-m", "pytest", "--backend", "tf", "--backend", "flax", "conformance_tests/test_cases.py")
+
+
+@nox.session(python=PYTHON)
+def lint(session):
+    """Style and format."""
+    install(session, "ruff")
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+
+
+@nox.session(python=PYTHON)
+def types(session):
+    """Strict types on the core and the tokenization."""
+    install(session, "mypy", ".[cli]")
+    session.run("mypy")
+
+
+@nox.session(python=PYTHON, default=False)
+def cases(session):
+    """Make the case folders and the shipped checkpoint again."""
+    session.install("-e", ".")
+    session.run("python", "conformance_tests/make_cases.py")
