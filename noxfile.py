@@ -44,8 +44,9 @@ def tests(session):
 @nox.session(python=PYTHONS)
 def core(session):
     """The core without any framework, on every supported Python."""
-    session.install("-e", ".", *TEST_TOOLS)
-    session.run("python", "-m", "pytest", "conformance_tests/core", *session.posargs)
+    install(session, "-e", ".", *TEST_TOOLS)
+    suite = ("conformance_tests/test_isolation.py", "conformance_tests/core")
+    session.run("python", "-m", "pytest", "--backend", "core", *suite, *session.posargs)
 
 
 @nox.session(python=PYTHON)
@@ -78,7 +79,9 @@ def transformers(session):
 @nox.session(python=PYTHON, default=False)
 def oldest(session):
     """The lower bounds of the dependencies, but for PyTorch's. Opt-in."""
-    session.install("-e", ".[tf,flax,cli]", "numpy==2.1.*", "keras==3.15.0", "jax==0.8.0", "flax==0.12.0", *TEST_TOOLS)
+    bounds = ("numpy==2.0.*", "safetensors==0.5.*", "tokenizers==0.21.*", "huggingface_hub==0.30.*", "typer==0.15.*")
+    frameworks = ("tensorflow==2.20.0", "keras==3.15.0", "h5py==3.11.0", "jax==0.7.1", "flax==0.12.0")
+    session.install("-e", ".[tf,flax,cli]", *bounds, *frameworks, "rich==13.*", "pytest==8.*", "hypothesis")
     session.run("python", "-m", "pytest", "--backend", "tf", "--backend", "flax", "conformance_tests/test_cases.py")
 
 

@@ -10,16 +10,14 @@ CASES = all_cases()
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-@pytest.mark.parametrize("attn_implementation", ["sdpa", "eager"])
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_outputs_and_gradients(backend, case, dtype, attn_implementation):
-    assert failures(backend, case, dtype, attn_implementation) == []
+@pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16", "float16"])
+def test_outputs_and_gradients(backend, case, dtype):
+    assert failures(backend, case, dtype) == []
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
-def test_half_precision(backend, case, dtype):
-    assert failures(backend, case, dtype) == []
+def test_eager(backend, case):
+    assert failures(backend, case, "float32", "eager") == []
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)

@@ -23,7 +23,7 @@ SUMMARY_ACTIVATIONS = {
 
 def cross_entropy(logits, labels):
     """Mean over the labels that are not ignored, 0 if all are; in float32 at least. (..., V), (...) -> ()."""
-    logits, labels = wide(logits).flatten(0, -2), labels.flatten().long()
+    logits, labels = wide(logits).reshape(-1, logits.size(-1)), labels.flatten().long()
     total = functional.cross_entropy(logits, labels, ignore_index=IGNORED_LABEL, reduction="sum")
     return total / (labels != IGNORED_LABEL).sum().clamp(min=1)
 

@@ -11,7 +11,8 @@ of the largest entry of the tensor.
   single-precision step (1e-7).
 * bfloat16, float16: every operation rounds its result to 8 or 11 bits (epsilon 7.8e-3, 9.8e-4), and post-LayerNorm
   keeps the relative size. The same walk of 12 roundings per layer gives some 10 epsilon; the reference takes the rounded
-  weights, so that this bounds arithmetic alone.
+  weights, so that this bounds arithmetic alone. A float16 gradient also loses digits below 6e-5, where its steps stay
+  6e-8, and the gradient of a mean over some 50 targets is that small.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ TOLERANCES: dict[tuple[str, str], float] = {
     ("float32", "outputs"): 2e-5,
     ("float32", "gradients"): 1e-5,
     ("float16", "outputs"): 16 * EPSILON["float16"],
-    ("float16", "gradients"): 32 * EPSILON["float16"],
+    ("float16", "gradients"): 128 * EPSILON["float16"],
     ("bfloat16", "outputs"): 16 * EPSILON["bfloat16"],
     ("bfloat16", "gradients"): 32 * EPSILON["bfloat16"],
 }

@@ -40,7 +40,7 @@ def convert(array: NDArray[Any], source: str, target: str) -> NDArray[Any]:
         array = (array.astype(np.uint32) << 16).view(np.float32)
     if target == "bfloat16":
         return _round_to_bfloat16(array)
-    with np.errstate(over="ignore"):  # beyond float16 becomes infinity, as in every framework
+    with np.errstate(over="ignore", invalid="ignore"):  # beyond float16: infinity; a signalling NaN: a quiet one
         return array.astype(STORAGE[target])
 
 
@@ -55,7 +55,7 @@ def _round_to_bfloat16(array: NDArray[Any]) -> NDArray[np.uint16]:
 
 def _to_float32_keeping_odd(array: NDArray[np.float64]) -> NDArray[np.float32]:
     """Round float64 to odd, so that rounding again to bfloat16 is the same as rounding once."""
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):
         nearest = array.astype(np.float32)
     overshoot = np.abs(nearest.astype(np.float64)) > np.abs(array)
     toward_zero = np.where(overshoot, np.nextafter(nearest, np.float32(0)), nearest)

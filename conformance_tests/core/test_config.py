@@ -1,0 +1,142 @@
+"""OpenAIGPTConfig: published keys, validation, lossless files."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gptcore import ConfigError, OpenAIGPTConfig
+
+PUBLISHED = {
+    "afn": "gelu", "architectures": ["OpenAIGPTLMHeadModel"], "attn_pdrop": 0.1, "embd_pdrop": 0.1,
+    "initializer_range": 0.02, "layer_norm_epsilon": 1e-05, "model_type": "openai-gpt", "n_ctx": 512,
+    "n_embd": 768, "n_head": 12, "n_layer": 12, "n_positions": 512, "n_special": 0,
+    "predict_special_tokens": True, "resid_pdrop": 0.1, "summary_activation": None,
+    "summary_first_dropout": 0.1, "summary_proj_to_labels": True, "summary_type": "cls_index",
+    "summary_use_proj": True, "task_specific_params": {"text-generation": {"do_sample": True, "max_length": 50}},
+    "vocab_size": 40478,
+}  # fmt: skip
+
+INVALID = {
+    "vocab_size": [0, -1, 1.5, "40478", True, None, 1 << 30],
+    "n_positions": [0, 1 << 40],
+    "n_embd": [0, 767, 1 << 20],
+    "n_layer": [0, 1 << 20],
+    "n_head": [0, 5],
+    "afn": ["gelu_new", "tanh", None, 3],
+    "resid_pdrop": [-0.1, 1.0, float("nan"), "0.1", None, True],
+    "embd_pdrop": [2],
+    "attn_pdrop": [float("inf")],
+    "layer_norm_epsilon": [0, -1e-5, float("nan"), float("inf")],
+    "initializer_range": [-1, float("inf")],
+    "summary_type": ["attn", "middle", None],
+    "summary_activation": ["gelu", ""],
+    "summary_use_proj": [1, None, "true"],
+    "num_labels": [0, 2.0, None],
+    "id2label": [{0: "a", 2: "b"}, {"x": "a"}, 7],
+    "label2id": [{"LABEL_0": 1}],
+    "problem_type": ["classification"],
+    "pad_token_id": [-1, 40478, "0"],
+    "output_attentions": [None],
+}
+
+
+@pytest.mark.parametrize(("name", "value"), [(name, value) for name, values in INVALID.items() for value in values])
+def test_invalid_values_are_named(name, value):
+    with pytest.raises(ConfigError, match=name):
+        OpenAIGPTConfig(**{name: value})
+
+
+def test_all_problems_are_reported_at_once():
+    with pytest.raises(ConfigError, match=r"(?s)n_layer=0.*resid_pdrop=3.*afn='erf'"):
+        OpenAIGPTConfig(n_layer=0, afn="erf", resid_pdrop=3)
+
+
+def test_misspelt_settings_name_the_nearest():
+    with pytest.raises(ConfigError, match="unknown setting 'n_layers'; did you mean 'n_layer'"):
+        OpenAIGPTConfig(n_layers=3)
+    with pytest.raises(ConfigError, match="hidden_size is a read-only alias; pass n_embd"):
+        OpenAIGPTConfig().replace(hidden_size=3)
+
+
+def test_the_published_file_comes_back_whole(tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps(PUBLISHED))
+    config = OpenAIGPTConfig.from_pretrained(tmp_path)
+    config.save_pretrained(tmp_path / "copy")
+    written = json.loads((tmp_path / "copy" / "config.json").read_text())
+    assert PUBLISHED.items() <= written.items()
+    assert OpenAIGPTConfig.from_pretrained(tmp_path / "copy" / "config.json") == config
+    assert (config.hidden_size, config.num_hidden_layers) == (768, 12)
+    assert (config.num_attention_heads, config.max_position_embeddings) == (12, 512)
+
+
+def test_labels_agree():
+    assert OpenAIGPTConfig(num_labels=3).id2label == {0: "LABEL_0", 1: "LABEL_1", 2: "LABEL_2"}
+    named = OpenAIGPTConfig.from_dict({"id2label": {"0": "no", "1": "yes", "2": "maybe"}})
+    assert (named.num_labels, named.label2id["maybe"]) == (3, 2)
+    assert named.replace(num_labels=2).id2label == {0: "LABEL_0", 1: "LABEL_1"}
+    assert named.replace(n_layer=2).id2label == named.id2label
+    with pytest.raises(ConfigError, match="num_labels=2"):
+        OpenAIGPTConfig(num_labels=2, id2label={0: "a"})
+
+
+def test_frozen_and_hashable():
+    config = OpenAIGPTConfig(num_labels=3)
+    assert {config: 1}[OpenAIGPTConfig(num_labels=3)] == 1
+    with pytest.raises(AttributeError):
+        config.n_layer = 3
+
+
+def test_another_model_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match="model_type='gpt2'"):
+        OpenAIGPTConfig.from_dict({"model_type": "gpt2"})
+    with pytest.raises(ConfigError, match="tie_word_embeddings"):
+        OpenAIGPTConfig.from_dict({"tie_word_embeddings": False})
+    with pytest.raises(ConfigError, match="hidden_size=3 contradicts n_embd=4"):
+        OpenAIGPTConfig.from_dict({"hidden_size": 3, "n_embd": 4})
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"[]", b"{", b'{"n_embd": 1e400}', b"\xff\xfe", b"[" * 100_000, b'"' + b"x" * (2 << 20) + b'"']
+)
+def test_damaged_files_are_one_error(tmp_path, content):
+    (tmp_path / "config.json").write_bytes(content)
+    with pytest.raises(ConfigError):
+        OpenAIGPTConfig.from_pretrained(tmp_path)
+
+
+def test_a_missing_file_is_one_error(tmp_path):
+    with pytest.raises(ConfigError, match="cannot read"):
+        OpenAIGPTConfig.from_pretrained(tmp_path)
+
+
+def test_keys_that_ask_for_code_are_only_carried(tmp_path):
+    config = OpenAIGPTConfig.from_dict({"auto_map": {"AutoModel": "evil.Model"}, "_attn_implementation": "os.system"})
+    assert config.to_dict()["auto_map"] == {"AutoModel": "evil.Model"}
+
+
+@given(st.dictionaries(st.text(max_size=8), st.integers() | st.text(max_size=5) | st.none() | st.booleans(), max_size=5))
+def test_any_mapping_is_a_config_or_one_error(settings):
+    try:
+        config = OpenAIGPTConfig.from_dict(settings)
+    except ConfigError:
+        return
+    assert OpenAIGPTConfig.from_dict(config.to_dict()) == config
+
+
+@given(
+    st.fixed_dictionaries(
+        {},
+        optional={
+            "n_layer": st.integers(1, 48),
+            "num_labels": st.integers(1, 9),
+            "resid_pdrop": st.floats(0, 0.99),
+            "afn": st.sampled_from(["gelu", "relu", "silu", "swish"]),
+            "pad_token_id": st.none() | st.integers(0, 40477),
+        },
+    )
+)
+def test_dictionaries_round_trip(settings):
+    config = OpenAIGPTConfig(**settings)
+    assert OpenAIGPTConfig.from_dict(json.loads(config.to_json_string())) == config

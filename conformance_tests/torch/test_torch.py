@@ -1,0 +1,155 @@
+"""What PyTorch users expect of a module, beyond the numbers."""
+
+import copy
+
+import pytest
+import torch
+from trained_scale import trained_scale
+
+import gpt_torch
+from gpt_torch.weights import assign
+from gptcore import ConfigError, OpenAIGPTConfig
+from gptcore.parameters import parameters
+
+SIZES = {"vocab_size": 41, "n_positions": 13, "n_embd": 14, "n_head": 2, "n_layer": 3, "num_labels": 3}
+CONFIG = OpenAIGPTConfig(**SIZES)
+MODELS = {
+    gpt_torch.OpenAIGPTModel: {},
+    gpt_torch.OpenAIGPTLMHeadModel: {"labels": torch.arange(10).view(2, 5)},
+    gpt_torch.OpenAIGPTDoubleHeadsModel: {"labels": torch.arange(10).view(2, 5), "mc_labels": torch.tensor(1)},
+    gpt_torch.OpenAIGPTForSequenceClassification: {"labels": torch.tensor([2, 0])},
+}
+IDS = torch.arange(10).view(2, 5)
+
+
+def build(model_class, config=CONFIG):
+    model = model_class(config, seed=None)
+    assign(model, trained_scale(config, model.head))
+    return model.eval()
+
+
+@pytest.fixture(params=MODELS, ids=lambda model_class: model_class.__name__)
+def model(request):
+    return build(request.param)
+
+
+def largest_difference(a, b):
+    assert a.keys() == b.keys()
+    return max((a[name] - b[name]).abs().max().item() for name in a)
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_compiles_without_graph_breaks(model, masked):
+    mask = torch.tensor([[0, 0, 1, 1, 1], [1, 1, 1, 1, 0]]) if masked else None
+    inputs = {"input_ids": IDS, "attention_mask": mask, **MODELS[type(model)]}
+    compiled = torch.compile(model, fullgraph=True)(**inputs)
+    assert type(compiled) is type(model(**inputs))
+    assert largest_difference(compiled, model(**inputs)) < 1e-4
+
+
+def test_state_dict_has_the_published_names(model):
+    names = set(model.state_dict())
+    prefix = "" if type(model) is gpt_torch.OpenAIGPTModel else "transformer."
+    assert names == {
+        name if name.startswith(("score", "multiple")) else prefix + name for name in parameters(CONFIG, model.head)
+    }
+    other = type(model)(CONFIG, seed=1).eval()
+    other.load_state_dict(model.state_dict())
+    assert largest_difference(other(IDS), model(IDS)) == 0
+
+
+def test_gradient_checkpointing_changes_no_gradient(model):
+    if type(model) is gpt_torch.OpenAIGPTModel:
+        model = build(gpt_torch.OpenAIGPTLMHeadModel)
+    config = CONFIG.replace(resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0, summary_first_dropout=0.0)
+    gradients = []
+    for enabled in (False, True):
+        trained = build(type(model), config).train()
+        if enabled:
+            trained.gradient_checkpointing_enable()
+        trained(IDS, **MODELS[type(model)]).loss.backward()
+        gradients.append({name: p.grad for name, p in trained.named_parameters() if p.grad is not None})
+    assert largest_difference(*gradients) == 0
+
+
+def test_dropout_only_in_training(model):
+    assert largest_difference(model(IDS), model(IDS)) == 0
+    model.train()
+    assert largest_difference(model(IDS), model(IDS)) > 0
+
+
+def test_each_dropout_is_where_the_paper_has_it():
+    for name in ("embd_pdrop", "attn_pdrop", "resid_pdrop"):
+        off = {"embd_pdrop": 0.0, "attn_pdrop": 0.0, "resid_pdrop": 0.0}
+        model = build(gpt_torch.OpenAIGPTModel, CONFIG.replace(**{**off, name: 0.5})).train()
+        output = model(IDS, output_hidden_states=True)
+        zeros = (output.hidden_states[0] == 0).float().mean().item()
+        assert (zeros > 0.3) == (name == "embd_pdrop")
+        assert (model(IDS).last_hidden_state - model(IDS).last_hidden_state).abs().max() > 0
+
+
+def test_autocast():
+    model = build(gpt_torch.OpenAIGPTLMHeadModel)
+    with torch.autocast("cpu", torch.bfloat16):
+        output = model(IDS, labels=IDS)
+    assert output.loss.dtype is torch.float32
+    assert abs(output.loss - model(IDS, labels=IDS).loss) < 0.2
+
+
+def test_resizing(model):
+    base = build(type(model))
+    grown = model.resize_token_embeddings(47)
+    assert grown is model.get_input_embeddings()
+    assert model.config.vocab_size == 47
+    assert CONFIG.vocab_size == 41
+    assert model.num_parameters() == base.num_parameters() + 6 * 14
+    assert grown.weight.requires_grad
+    hidden = [m(IDS, output_hidden_states=True).hidden_states[-1] for m in (base, model)]
+    assert torch.equal(*hidden)
+    model(torch.full((1, 3), 46))
+    model.resize_token_embeddings(41)
+    assert largest_difference(model(IDS), base(IDS)) == 0
+    with pytest.raises(ConfigError, match="vocab_size=0"):
+        model.resize_token_embeddings(0)
+
+
+def test_tuples_and_positions(model):
+    output = model(IDS, output_hidden_states=True, output_attentions=True)
+    as_tuple = model(IDS, output_hidden_states=True, output_attentions=True, return_dict=False)
+    assert isinstance(as_tuple, tuple)
+    assert len(as_tuple) == len(output)
+    assert torch.equal(as_tuple[0], output[0])
+    assert len(output.hidden_states) == 4
+    assert len(output.attentions) == 3
+
+
+def test_the_config_decides_what_is_returned():
+    model = build(gpt_torch.OpenAIGPTModel, CONFIG.replace(output_attentions=True, return_dict=False))
+    last, attentions = model(IDS)
+    assert last.shape == (2, 5, 14)
+    assert attentions[0].shape == (2, 2, 5, 5)
+
+
+def test_deep_copies_and_devices(model):
+    clone = copy.deepcopy(model)
+    assert largest_difference(clone(IDS), model(IDS)) == 0
+    assert model.device.type == "cpu"
+    assert model.double().dtype is torch.float64
+    assert model(IDS)[0].dtype is torch.float64
+    with torch.device("meta"):
+        assert type(model)(CONFIG).device.type == "meta"
+
+
+def test_bad_settings_are_errors():
+    with pytest.raises(ConfigError, match="attn_implementation='flash' must be one of 'sdpa', 'eager'"):
+        gpt_torch.OpenAIGPTModel(CONFIG, attn_implementation="flash")
+    with pytest.raises(ValueError, match="dtype='int8' must be one of"):
+        gpt_torch.OpenAIGPTModel(CONFIG, dtype="int8")
+
+
+def test_loading_reports_what_is_new(tmp_path, caplog):
+    build(gpt_torch.OpenAIGPTModel).save_pretrained(tmp_path)
+    model, info = gpt_torch.OpenAIGPTForSequenceClassification.from_pretrained(tmp_path, output_loading_info=True)
+    assert info == {"missing_keys": ["score.weight"], "unexpected_keys": []}
+    assert "newly initialised, not in the checkpoint: score.weight" in caplog.text
+    assert not model.training

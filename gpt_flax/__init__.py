@@ -1,0 +1,35 @@
+"""OpenAI GPT in Flax NNX on JAX. This is the whole public surface."""
+
+try:
+    import flax  # noqa: F401
+    import jax  # noqa: F401
+except ImportError as cause:
+    raise ImportError("gpt_flax needs JAX and Flax: pip install 'gptcore[flax]'") from cause
+
+from gpt_flax.heads import (
+    FlaxOpenAIGPTDoubleHeadsModel,
+    FlaxOpenAIGPTForSequenceClassification,
+    FlaxOpenAIGPTLMHeadModel,
+)
+from gpt_flax.modeling import FlaxOpenAIGPTModel
+from gpt_flax.outputs import (
+    FlaxBaseModelOutput,
+    FlaxCausalLMOutput,
+    FlaxOpenAIGPTDoubleHeadsModelOutput,
+    FlaxSequenceClassifierOutput,
+)
+from gpt_flax.pretrained import FlaxOpenAIGPTPreTrainedModel
+from gptcore.config import OpenAIGPTConfig
+
+__all__ = [
+    "FlaxBaseModelOutput",
+    "FlaxCausalLMOutput",
+    "OpenAIGPTConfig",
+    "FlaxOpenAIGPTDoubleHeadsModel",
+    "FlaxOpenAIGPTDoubleHeadsModelOutput",
+    "FlaxOpenAIGPTForSequenceClassification",
+    "FlaxOpenAIGPTLMHeadModel",
+    "FlaxOpenAIGPTModel",
+    "FlaxOpenAIGPTPreTrainedModel",
+    "FlaxSequenceClassifierOutput",
+]

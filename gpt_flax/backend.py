@@ -1,0 +1,95 @@
+"""The adapter that conformance and the command line use; see ``gptcore.backends``."""
+
+import contextlib
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from gpt_flax import heads
+from gpt_flax.modeling import FlaxOpenAIGPTModel
+from gpt_flax.weights import export, parameters_of, to_numpy_bits, transform_of
+from gptcore.backends import Arrays
+from gptcore.parameters import Head, parameters
+
+MODELS = {
+    Head.NONE: FlaxOpenAIGPTModel,
+    Head.LM: heads.FlaxOpenAIGPTLMHeadModel,
+    Head.DOUBLE_HEADS: heads.FlaxOpenAIGPTDoubleHeadsModel,
+    Head.SEQUENCE_CLASSIFICATION: heads.FlaxOpenAIGPTForSequenceClassification,
+}
+
+
+class FlaxBackend:
+    """Flax NNX on JAX, as ``gptcore.backends.Backend``."""
+
+    name = "flax"
+
+    def versions(self) -> dict[str, str]:
+        return {"jax": jax.__version__, "flax": version("flax")}
+
+    def load(self, path, head, *, dtype="float32", attn_implementation="sdpa", **config) -> "FlaxBackendModel":
+        options = {"dtype": dtype, "attn_implementation": attn_implementation, **config}
+        with precision(dtype):
+            return FlaxBackendModel(MODELS[head].from_pretrained(path, **options), dtype)
+
+
+@contextlib.contextmanager
+def precision(dtype):
+    """The dtype's own precision in matrix products, and float64 where it is asked for."""
+    with jax.default_matmul_precision("highest"), jax.enable_x64(dtype == "float64"):
+        yield
+
+
+class FlaxBackendModel:
+    """One model, as ``gptcore.backends.BackendModel``."""
+
+    def __init__(self, model, dtype):
+        self.model = model
+        self.config = model.config
+        self.dtype = dtype
+
+    def forward(self, inputs: Arrays, *, output_attentions=False, output_hidden_states=False) -> dict[str, Any]:
+        flags = {"output_attentions": output_attentions, "output_hidden_states": output_hidden_states}
+        with precision(self.dtype):
+            self.model.check(**inputs)  # under jit, values are out of reach
+            output = nnx.jit(lambda model, arrays: model(**arrays, **flags))(self.model, dict(inputs))
+            return {name: to_arrays(value) for name, value in output.items()}
+
+    def loss_and_gradients(self, inputs: Arrays):
+        with precision(self.dtype):
+            self.model.check(**inputs)
+            gradient = nnx.jit(nnx.grad(total_loss, argnums=nnx.DiffState(0, nnx.Param), has_aux=True))
+            state, losses = gradient(self.model, dict(inputs))
+            table = parameters(self.config, self.model.head)
+            holder = nnx.merge(nnx.graphdef(self.model), state, nnx.state(self.model, nnx.Not(nnx.Param)))
+            gradients = {
+                name: transform_of(table[name])(to_arrays(parameter.get_value()))
+                for name, parameter in parameters_of(holder).items()
+            }
+            return {name: float(value) for name, value in losses.items()}, gradients
+
+    def weights(self):
+        return dict(export(self.model))
+
+    def save(self, folder: str | Path, max_shard_size=None) -> None:
+        self.model.save_pretrained(folder, max_shard_size=max_shard_size)
+
+
+def total_loss(model, inputs):
+    """The sum of all losses, and each of them."""
+    losses = {name: value for name, value in model(**inputs).items() if name.endswith("loss")}
+    return sum(losses.values()), losses
+
+
+def to_arrays(value):
+    """JAX arrays to NumPy arrays, half types as float32; tuples stay tuples."""
+    if isinstance(value, tuple):
+        return tuple(to_arrays(item) for item in value)
+    return to_numpy_bits(value if value.dtype == jnp.float64 else value.astype(jnp.float32))
+
+
+BACKEND = FlaxBackend()

@@ -1,0 +1,323 @@
+"""The three heads and their losses (Radford et al. 2018, sections 3.1 to 3.3)."""
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from gpt_flax.modeling import FlaxOpenAIGPTModel, projection
+from gpt_flax.outputs import (
+    FlaxCausalLMOutput,
+    FlaxOpenAIGPTDoubleHeadsModelOutput,
+    FlaxSequenceClassifierOutput,
+)
+from gpt_flax.pretrained import FlaxOpenAIGPTPreTrainedModel, as_array, describe
+from gptcore.config import OpenAIGPTConfig
+from gptcore.inputs import IGNORED_LABEL, problem_type
+from gptcore.parameters import Head, summary_width
+
+SUMMARY_ACTIVATIONS = {
+    None: lambda x: x,
+    "tanh": jnp.tanh,
+    "relu": jax.nn.relu,
+    "silu": jax.nn.silu,
+    "swish": jax.nn.silu,
+    "gelu_new": lambda x: jax.nn.gelu(x, approximate=True),
+}
+
+
+def cross_entropy(logits, labels):
+    """Mean over the labels that are not ignored, 0 if all are; in float32 at least. (..., V), (...) -> ()."""
+    kept = labels != IGNORED_LABEL
+    log_probabilities = jax.nn.log_softmax(wide(logits), axis=-1)
+    picked = jnp.take_along_axis(log_probabilities, jnp.where(kept, labels, 0)[..., None], axis=-1)[..., 0]
+    return -jnp.where(kept, picked, 0).sum() / jnp.maximum(kept.sum(), 1).astype(picked.dtype)
+
+
+def language_modeling_loss(logits, labels):
+    """Each position predicts the next label. (..., T, V), (..., T) -> ()."""
+    return cross_entropy(logits[..., :-1, :], labels[..., 1:])
+
+
+def classification_loss(logits, labels, kind):
+    """Loss of the sequence classification head for a ``problem_type``. (B, K), labels -> ()."""
+    if kind == "single_label_classification":
+        return cross_entropy(logits, labels)
+    logits = wide(logits)
+    labels = labels.reshape(logits.shape).astype(logits.dtype)
+    if kind == "regression":
+        return ((logits - labels) ** 2).mean()
+    return (jax.nn.softplus(logits) - labels * logits).mean()
+
+
+def wide(logits):
+    return logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
+
+
+class LMHead(nnx.Module):
+    """Scores of all tokens by the token embedding itself: a tied weight is one parameter, used twice."""
+
+    def __call__(self, hidden_states, tokens_embed):  # (..., T, C), the embedding
+        return tokens_embed.attend(hidden_states)  # (..., T, V)
+
+
+class SequenceSummary(nnx.Module):
+    """One vector or score per sequence, from one position or the mean."""
+
+    def __init__(self, config: OpenAIGPTConfig, dtype, rngs):
+        self.summary_type = config.summary_type
+        self.first_dropout = nnx.Dropout(config.summary_first_dropout, rngs=rngs)
+        self.use_proj = config.summary_use_proj
+        if self.use_proj:
+            self.summary = projection(config.n_embd, summary_width(config), dtype, ("embed", "choices"))
+        self.activation = SUMMARY_ACTIVATIONS[config.summary_activation]
+        self.last_dropout = nnx.Dropout(config.summary_last_dropout, rngs=rngs)
+
+    def __call__(self, hidden_states, cls_index=None):  # (..., T, C), (...)
+        pooled = self.first_dropout(self.pool(hidden_states, cls_index))  # (..., C)
+        projected = self.summary(pooled) if self.use_proj else pooled
+        return self.last_dropout(self.activation(projected))
+
+    def pool(self, hidden_states, cls_index):
+        if self.summary_type == "mean":
+            return hidden_states.mean(-2)
+        if self.summary_type == "first":
+            return hidden_states[..., 0, :]
+        if self.summary_type == "last" or cls_index is None:
+            return hidden_states[..., -1, :]
+        return take_position(hidden_states, cls_index)
+
+
+def take_position(hidden_states, index):
+    """The hidden state at one position of each sequence. (..., T, C), (...) -> (..., C)."""
+    return jnp.take_along_axis(hidden_states, index[..., None, None], axis=-2)[..., 0, :]
+
+
+class FlaxOpenAIGPTLMHeadModel(FlaxOpenAIGPTPreTrainedModel):
+    """The trunk with a language-modelling head tied to the token embedding; arguments as ``FlaxOpenAIGPTModel``.
+
+    >>> import jax.numpy as jnp
+    >>> model = FlaxOpenAIGPTLMHeadModel(OpenAIGPTConfig(vocab_size=11, n_positions=8, n_embd=6, n_layer=1, n_head=2))
+    >>> model.eval()
+    >>> ids = jnp.array([[1, 2, 3]])
+    >>> output = model(ids, labels=ids)
+    >>> output.logits.shape, output.loss.shape
+    ((1, 3, 11), ())
+    """
+
+    head = Head.LM
+
+    def __init__(self, config: OpenAIGPTConfig, *, dtype=None, attn_implementation="sdpa", seed=0, rngs=None):
+        super().__init__(config, attn_implementation, dtype)
+        rngs = rngs or nnx.Rngs(seed or 0)
+        self.transformer = FlaxOpenAIGPTModel(
+            config, dtype=dtype, attn_implementation=attn_implementation, seed=None, rngs=rngs
+        )
+        self.lm_head = LMHead()
+        self.materialize(seed)
+
+    def __call__(
+        self,
+        input_ids=None,
+        attention_mask=None,
+        token_type_ids=None,
+        position_ids=None,
+        head_mask=None,
+        inputs_embeds=None,
+        labels=None,
+        output_attentions=None,
+        output_hidden_states=None,
+        return_dict=None,
+    ):
+        """Arguments as in ``FlaxOpenAIGPTModel.__call__``, and
+
+        Args:
+            labels: (..., T) token ids, shifted inside, so pass ``input_ids``; -100 is ignored. All ignored: loss 0.
+
+        Returns:
+            FlaxCausalLMOutput.
+        """
+        input_ids, inputs_embeds, labels = (as_array(x) for x in (input_ids, inputs_embeds, labels))
+        self.check(input_ids=input_ids, inputs_embeds=inputs_embeds, labels=labels)
+        output = self.transformer(
+            input_ids,
+            attention_mask,
+            token_type_ids,
+            position_ids,
+            head_mask,
+            inputs_embeds,
+            output_attentions,
+            output_hidden_states,
+            return_dict=True,
+        )
+        logits = self.lm_head(output.last_hidden_state, self.transformer.tokens_embed)
+        output = FlaxCausalLMOutput(
+            loss=None if labels is None else language_modeling_loss(logits, labels),
+            logits=logits,
+            hidden_states=output.hidden_states,
+            attentions=output.attentions,
+        )
+        return output if self.choose(return_dict, "return_dict") else output.to_tuple()
+
+
+class FlaxOpenAIGPTDoubleHeadsModel(FlaxOpenAIGPTPreTrainedModel):
+    """The trunk with a language-modelling and a multiple-choice head; arguments as ``FlaxOpenAIGPTModel``.
+
+    >>> import jax.numpy as jnp
+    >>> model = FlaxOpenAIGPTDoubleHeadsModel(OpenAIGPTConfig(vocab_size=11, n_positions=8, n_embd=6, n_layer=1, n_head=2))
+    >>> choices = jnp.array([[[1, 2, 3], [1, 2, 4]]])  # one example, two choices
+    >>> model(choices, mc_token_ids=jnp.array([[2, 2]])).mc_logits.shape
+    (1, 2)
+    """
+
+    head = Head.DOUBLE_HEADS
+
+    def __init__(self, config: OpenAIGPTConfig, *, dtype=None, attn_implementation="sdpa", seed=0, rngs=None):
+        super().__init__(config, attn_implementation, dtype)
+        rngs = rngs or nnx.Rngs(seed or 0)
+        self.transformer = FlaxOpenAIGPTModel(
+            config, dtype=dtype, attn_implementation=attn_implementation, seed=None, rngs=rngs
+        )
+        self.lm_head = LMHead()
+        self.multiple_choice_head = SequenceSummary(config, self.dtype, rngs)
+        self.materialize(seed)
+
+    def __call__(
+        self,
+        input_ids=None,
+        attention_mask=None,
+        token_type_ids=None,
+        position_ids=None,
+        head_mask=None,
+        inputs_embeds=None,
+        mc_token_ids=None,
+        labels=None,
+        mc_labels=None,
+        output_attentions=None,
+        output_hidden_states=None,
+        return_dict=None,
+    ):
+        """Arguments as in ``FlaxOpenAIGPTModel.__call__`` with ``input_ids`` (..., N, T) for N choices, and
+
+        Args:
+            mc_token_ids: (..., N) position of the classification token in each choice; default: the last position.
+            labels: (..., N, T) token ids, shifted inside; -100 is ignored.
+            mc_labels: (...) index of the right choice; -100 is ignored.
+
+        Returns:
+            FlaxOpenAIGPTDoubleHeadsModelOutput.
+        """
+        input_ids, inputs_embeds, mc_token_ids, labels, mc_labels = (
+            as_array(x) for x in (input_ids, inputs_embeds, mc_token_ids, labels, mc_labels)
+        )
+        self.check(
+            input_ids=input_ids,
+            inputs_embeds=inputs_embeds,
+            mc_token_ids=mc_token_ids,
+            labels=labels,
+            mc_labels=mc_labels,
+        )
+        output = self.transformer(
+            input_ids,
+            attention_mask,
+            token_type_ids,
+            position_ids,
+            head_mask,
+            inputs_embeds,
+            output_attentions,
+            output_hidden_states,
+            return_dict=True,
+        )
+        logits = self.lm_head(output.last_hidden_state, self.transformer.tokens_embed)
+        mc_logits = self.multiple_choice_head(output.last_hidden_state, mc_token_ids)  # (..., N, M)
+        if mc_logits.shape[-1] == 1:
+            mc_logits = mc_logits[..., 0]  # (..., N)
+        output = FlaxOpenAIGPTDoubleHeadsModelOutput(
+            loss=None if labels is None else language_modeling_loss(logits, labels),
+            mc_loss=None if mc_labels is None else cross_entropy(mc_logits, mc_labels),
+            logits=logits,
+            mc_logits=mc_logits,
+            hidden_states=output.hidden_states,
+            attentions=output.attentions,
+        )
+        return output if self.choose(return_dict, "return_dict") else output.to_tuple()
+
+
+class FlaxOpenAIGPTForSequenceClassification(FlaxOpenAIGPTPreTrainedModel):
+    """The trunk with a linear layer on the last token of each sequence; arguments as ``FlaxOpenAIGPTModel``.
+
+    >>> import jax.numpy as jnp
+    >>> config = OpenAIGPTConfig(vocab_size=11, n_positions=8, n_embd=6, n_layer=1, n_head=2, num_labels=3)
+    >>> model = FlaxOpenAIGPTForSequenceClassification(config)
+    >>> model.eval()
+    >>> model(jnp.array([[1, 2, 3]]), labels=jnp.array([2])).logits.shape
+    (1, 3)
+    """
+
+    head = Head.SEQUENCE_CLASSIFICATION
+
+    def __init__(self, config: OpenAIGPTConfig, *, dtype=None, attn_implementation="sdpa", seed=0, rngs=None):
+        super().__init__(config, attn_implementation, dtype)
+        rngs = rngs or nnx.Rngs(seed or 0)
+        self.transformer = FlaxOpenAIGPTModel(
+            config, dtype=dtype, attn_implementation=attn_implementation, seed=None, rngs=rngs
+        )
+        self.score = projection(config.n_embd, config.num_labels, self.dtype, ("embed", "labels"), use_bias=False)
+        self.materialize(seed)
+
+    def __call__(
+        self,
+        input_ids=None,
+        attention_mask=None,
+        token_type_ids=None,
+        position_ids=None,
+        head_mask=None,
+        inputs_embeds=None,
+        labels=None,
+        output_attentions=None,
+        output_hidden_states=None,
+        return_dict=None,
+    ):
+        """Arguments as in ``FlaxOpenAIGPTModel.__call__``, and
+
+        Args:
+            labels: (B,) class indices, (B, K) floats for several labels at once, (B,) or (B, K) floats for regression;
+                ``config.problem_type`` decides, or ``num_labels`` and the dtype.
+
+        Returns:
+            FlaxSequenceClassifierOutput.
+        """
+        input_ids, inputs_embeds, labels = (as_array(x) for x in (input_ids, inputs_embeds, labels))
+        self.check(input_ids=input_ids, inputs_embeds=inputs_embeds, labels=labels)
+        output = self.transformer(
+            input_ids,
+            attention_mask,
+            token_type_ids,
+            position_ids,
+            head_mask,
+            inputs_embeds,
+            output_attentions,
+            output_hidden_states,
+            return_dict=True,
+        )
+        last = self.last_position(input_ids, as_array(attention_mask))
+        hidden_states = output.last_hidden_state
+        pooled = hidden_states[..., -1, :] if last is None else take_position(hidden_states, last)
+        logits = self.score(pooled)  # (B, K)
+        kind = None if labels is None else problem_type(self.config, describe(labels))
+        output = FlaxSequenceClassifierOutput(
+            loss=None if labels is None else classification_loss(logits, labels, kind),
+            logits=logits,
+            hidden_states=output.hidden_states,
+            attentions=output.attentions,
+        )
+        return output if self.choose(return_dict, "return_dict") else output.to_tuple()
+
+    def last_position(self, input_ids, attention_mask):
+        """Index of each row's last token, (B,): attended, else not padding, else ``None`` for the last column."""
+        if attention_mask is not None:
+            present = attention_mask.astype(bool)
+        elif input_ids is not None and self.config.pad_token_id is not None:
+            present = input_ids != self.config.pad_token_id
+        else:
+            return None
+        return (present * jnp.arange(present.shape[-1])).max(-1)

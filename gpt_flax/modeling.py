@@ -1,0 +1,288 @@
+"""The OpenAI GPT forward pass in Flax NNX on JAX (Radford et al. 2018, section 3.1), top to bottom.
+
+``B`` batch, ``T`` query positions, ``S`` key positions, ``C`` n_embd, ``H`` heads, ``D`` head size, ``F`` feed-forward,
+``V`` vocabulary, ``P`` n_positions, ``L`` layers. A line that moves an axis ends with its shape.
+"""
+
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from gpt_flax.outputs import FlaxBaseModelOutput
+from gpt_flax.pretrained import FlaxOpenAIGPTPreTrainedModel, as_array
+from gptcore.config import OpenAIGPTConfig
+from gptcore.parameters import Head, feed_forward_width
+
+ACTIVATIONS = {
+    "gelu": lambda x: jax.nn.gelu(x, approximate=True),
+    "relu": jax.nn.relu,
+    "silu": jax.nn.silu,
+    "swish": jax.nn.silu,
+}
+
+
+def attention_allowed(attention_mask, length):
+    """Which key each query may read, (B, 1, T, S) bool: no future, no padding, and never nothing.
+
+    A query that would read nothing (padding on the left) reads itself, so that no softmax is over an empty set.
+    """
+    position = jnp.arange(length)
+    allowed = position <= position[:, None]  # (T, S)
+    if attention_mask is None:
+        return allowed[None, None]  # (1, 1, T, S)
+    allowed = allowed & attention_mask.astype(bool)[:, None, :]  # (B, T, S)
+    reads_nothing = ~allowed.any(-1, keepdims=True)
+    itself = position == position[:, None]
+    return (allowed | (reads_nothing & itself))[:, None]  # (B, 1, T, S)
+
+
+def eager_attention(query, key, value, allowed, dropout):
+    """Softmax attention written out, (B, T, H, D) each -> context (B, T, H, D), probabilities (B, H, T, S)."""
+    scores = jnp.einsum("BTHD,BSHD->BHTS", query, key) / math.sqrt(query.shape[-1])  # (B, H, T, S)
+    scores = jnp.where(allowed, scores, jnp.finfo(scores.dtype).min)
+    wide = jnp.promote_types(scores.dtype, jnp.float32)
+    probabilities = jax.nn.softmax(scores.astype(wide), axis=-1).astype(scores.dtype)
+    probabilities = dropout(probabilities)
+    return jnp.einsum("BHTS,BSHD->BTHD", probabilities, value), probabilities  # (B, T, H, D)
+
+
+def sdpa_attention(query, key, value, allowed):
+    """The same by JAX's own operation; ``allowed=None`` is the plain causal mask."""
+    return jax.nn.dot_product_attention(
+        query, key, value, mask=allowed, is_causal=allowed is None, scale=1 / math.sqrt(query.shape[-1])
+    )
+
+
+def unset(key, shape, dtype):
+    """Zeros that take no memory: every parameter gets its value from the parameter table right after."""
+    return np.broadcast_to(np.zeros((), dtype), shape)
+
+
+def partitioned(*names):
+    """An initializer that says which logical axes a parameter has, for users who shard over a mesh."""
+    return nnx.with_metadata(unset, out_sharding=names, eager_sharding=False)
+
+
+def embedding(rows, config, dtype, axis):
+    """A table of ``rows`` vectors."""
+    init = partitioned(axis, "embed")
+    return nnx.Embed(rows, config.n_embd, embedding_init=init, dtype=dtype, param_dtype=dtype, rngs=nnx.Rngs(0))
+
+
+def projection(width_in, width_out, dtype, axes, use_bias=True):
+    """``x @ kernel + bias``; the kernel is stored (in, out), as in OpenAI's code and the published files."""
+    return nnx.Linear(
+        width_in,
+        width_out,
+        use_bias=use_bias,
+        kernel_init=partitioned(*axes),
+        bias_init=partitioned(axes[1]),
+        dtype=dtype,
+        param_dtype=dtype,
+        rngs=nnx.Rngs(0),
+    )
+
+
+def layer_norm(config, dtype):
+    """A LayerNorm over the last axis."""
+    return nnx.LayerNorm(
+        config.n_embd,
+        epsilon=config.layer_norm_epsilon,
+        use_fast_variance=False,
+        scale_init=partitioned("embed"),
+        bias_init=partitioned("embed"),
+        dtype=dtype,
+        param_dtype=dtype,
+        rngs=nnx.Rngs(0),
+    )
+
+
+class Attention(nnx.Module):
+    """Causal self-attention: project, split heads, attend, merge heads, project."""
+
+    def __init__(self, config: OpenAIGPTConfig, dtype, rngs):
+        self.n_head = config.n_head
+        self.c_attn = projection(config.n_embd, 3 * config.n_embd, dtype, ("embed", "heads"))
+        self.c_proj = projection(config.n_embd, config.n_embd, dtype, ("heads", "embed"))
+        self.attn_dropout = nnx.Dropout(config.attn_pdrop, rngs=rngs)
+        self.resid_dropout = nnx.Dropout(config.resid_pdrop, rngs=rngs)
+
+    def __call__(self, hidden_states, allowed, head_mask=None, eager=False):  # (B, T, C), (B, 1, T, S), (H,)
+        query, key, value = (self.split_heads(x) for x in jnp.split(self.c_attn(hidden_states), 3, axis=-1))
+        probabilities = None
+        if eager:
+            context, probabilities = eager_attention(query, key, value, allowed, self.attn_dropout)
+        else:
+            context = sdpa_attention(query, key, value, allowed)
+        if head_mask is not None:
+            scale = head_mask.astype(context.dtype)[:, None]
+            context = context * scale
+            probabilities = None if probabilities is None else probabilities * scale[:, None]
+        return self.resid_dropout(self.c_proj(self.merge_heads(context))), probabilities
+
+    def split_heads(self, x):
+        return x.reshape(*x.shape[:-1], self.n_head, -1)  # (B, T, H, D)
+
+    def merge_heads(self, x):
+        return x.reshape(*x.shape[:-2], -1)  # (B, T, C)
+
+
+class MLP(nnx.Module):
+    """The position-wise feed-forward network."""
+
+    def __init__(self, config: OpenAIGPTConfig, dtype, rngs):
+        self.activation = ACTIVATIONS[config.afn]
+        self.c_fc = projection(config.n_embd, feed_forward_width(config), dtype, ("embed", "mlp"))
+        self.c_proj = projection(feed_forward_width(config), config.n_embd, dtype, ("mlp", "embed"))
+        self.dropout = nnx.Dropout(config.resid_pdrop, rngs=rngs)
+
+    def __call__(self, hidden_states):
+        return self.dropout(self.c_proj(self.activation(self.c_fc(hidden_states))))
+
+
+# Post-LayerNorm, as in GPT-1 (GPT-2 normalises before each sub-layer; we do not):
+#   x ---+-- attn --(+)-- ln_1 ---+-- mlp --(+)-- ln_2 --> out
+#        +-----------^            +----------^
+class Block(nnx.Module):
+    """One layer of the trunk."""
+
+    def __init__(self, config: OpenAIGPTConfig, dtype, rngs):
+        self.attn = Attention(config, dtype, rngs)
+        self.ln_1 = layer_norm(config, dtype)
+        self.mlp = MLP(config, dtype, rngs)
+        self.ln_2 = layer_norm(config, dtype)
+
+    def __call__(self, hidden_states, allowed, head_mask=None, eager=False):
+        attended, probabilities = self.attn(hidden_states, allowed, head_mask, eager)
+        hidden_states = self.ln_1(hidden_states + attended)
+        return self.ln_2(hidden_states + self.mlp(hidden_states)), probabilities
+
+
+class FlaxOpenAIGPTModel(FlaxOpenAIGPTPreTrainedModel):
+    """The trunk: embeddings and blocks, no final LayerNorm.
+
+    Args:
+        config: sizes and settings; not changed.
+        dtype: of all weights: ``float32`` (default), ``float64``, ``bfloat16``, ``float16``.
+        attn_implementation: ``"sdpa"`` (fused kernels) or ``"eager"`` (written out); the same numbers.
+        seed: of the fresh weights; ``None`` leaves zeros that take no memory, for a caller that fills them.
+        rngs: of the dropout; from ``seed`` if ``None``.
+
+    >>> import jax.numpy as jnp
+    >>> model = FlaxOpenAIGPTModel(OpenAIGPTConfig(vocab_size=11, n_positions=8, n_embd=6, n_layer=1, n_head=2))
+    >>> model.eval()
+    >>> model(jnp.array([[1, 2, 3]])).last_hidden_state.shape
+    (1, 3, 6)
+    """
+
+    head = Head.NONE
+
+    def __init__(self, config: OpenAIGPTConfig, *, dtype=None, attn_implementation="sdpa", seed=0, rngs=None):
+        super().__init__(config, attn_implementation, dtype)
+        rngs = rngs or nnx.Rngs(seed or 0)
+        self.tokens_embed = embedding(config.vocab_size, config, self.dtype, "vocab")
+        self.positions_embed = embedding(config.n_positions, config, self.dtype, "positions")
+        self.drop = nnx.Dropout(config.embd_pdrop, rngs=rngs)
+        self.h = nnx.List([Block(config, self.dtype, rngs) for _ in range(config.n_layer)])
+        self.materialize(seed)
+
+    def __call__(
+        self,
+        input_ids=None,
+        attention_mask=None,
+        token_type_ids=None,
+        position_ids=None,
+        head_mask=None,
+        inputs_embeds=None,
+        output_attentions=None,
+        output_hidden_states=None,
+        return_dict=None,
+    ):
+        """Run the trunk.
+
+        Args:
+            input_ids: (..., T) integer token ids in [0, V); extra leading dimensions are kept. Or ``inputs_embeds``.
+            attention_mask: (..., T), 1 for tokens to attend to and 0 for padding, on either side.
+            token_type_ids: (..., T) ids that are looked up in the *token* embedding and added.
+            position_ids: (..., T), (1, T) or (T,) in [0, P); default: counted from ``attention_mask`` or 0 to T - 1.
+            head_mask: (H,) or (L, H) factors of the attention probabilities.
+            inputs_embeds: (..., T, C) in place of ``input_ids``.
+            output_attentions: return the probabilities; attention is then computed by ``"eager"``.
+            output_hidden_states: return the embeddings and the output of every block.
+            return_dict: ``False`` for a tuple of the present fields.
+
+        Returns:
+            FlaxBaseModelOutput.
+
+        Raises:
+            InputError: an argument does not fit; checked before work starts (under ``jit``, shapes and dtypes only).
+        """
+        input_ids, attention_mask, token_type_ids, position_ids, head_mask, inputs_embeds = (
+            as_array(x) for x in (input_ids, attention_mask, token_type_ids, position_ids, head_mask, inputs_embeds)
+        )
+        self.check(
+            input_ids=input_ids,
+            attention_mask=attention_mask,
+            token_type_ids=token_type_ids,
+            position_ids=position_ids,
+            head_mask=head_mask,
+            inputs_embeds=inputs_embeds,
+        )
+        output_attentions = self.choose(output_attentions, "output_attentions")
+        output_hidden_states = self.choose(output_hidden_states, "output_hidden_states")
+        leading = input_ids.shape[:-1] if input_ids is not None else inputs_embeds.shape[:-2]
+        attention_mask = to_rows(attention_mask)
+        embedded = self.embed(
+            to_rows(input_ids), attention_mask, to_rows(token_type_ids), to_rows(position_ids), inputs_embeds
+        )
+        hidden_states = self.drop(embedded)  # (B, T, C)
+
+        eager = output_attentions or self.needs_eager()
+        allowed = None
+        if eager or attention_mask is not None:
+            allowed = attention_allowed(attention_mask, hidden_states.shape[1])
+        head_masks = [None] * len(self.h)
+        if head_mask is not None:
+            head_masks = jnp.broadcast_to(head_mask, (len(self.h), self.config.n_head))
+        all_hidden_states, all_attentions = [hidden_states], []
+        for block, layer_head_mask in zip(self.h, head_masks, strict=True):
+            hidden_states, probabilities = block(hidden_states, allowed, layer_head_mask, eager)
+            all_hidden_states.append(hidden_states)
+            all_attentions.append(probabilities)
+
+        def unflatten(x):
+            return x.reshape(*leading, *x.shape[1:])  # (..., T, C)
+
+        output = FlaxBaseModelOutput(
+            last_hidden_state=unflatten(hidden_states),
+            hidden_states=tuple(unflatten(x) for x in all_hidden_states) if output_hidden_states else None,
+            attentions=tuple(all_attentions) if output_attentions else None,
+        )
+        return output if self.choose(return_dict, "return_dict") else output.to_tuple()
+
+    def needs_eager(self):
+        """Whether attention is written out: asked for, attention dropout, or a dtype that the operation lacks."""
+        dropout = self.config.attn_pdrop > 0 and not self.h[0].attn.attn_dropout.deterministic
+        rounds_to_float32 = self.dtype == jnp.float64
+        not_on_this_machine = self.dtype == jnp.float16 and jax.default_backend() == "cpu"
+        return self.attn_implementation == "eager" or dropout or rounds_to_float32 or not_on_this_machine
+
+    def embed(self, input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds):
+        """Sum of token, position and (token) type embeddings, (B, T, C)."""
+        if inputs_embeds is None:
+            inputs_embeds = self.tokens_embed(input_ids)
+        inputs_embeds = inputs_embeds.reshape(-1, *inputs_embeds.shape[-2:]).astype(self.dtype)
+        if position_ids is None and attention_mask is not None:
+            position_ids = jnp.maximum(attention_mask.astype(jnp.int32).cumsum(-1) - 1, 0)
+        elif position_ids is None:
+            position_ids = jnp.arange(inputs_embeds.shape[1])
+        embedded = inputs_embeds + self.positions_embed(position_ids)
+        return embedded if token_type_ids is None else embedded + self.tokens_embed(token_type_ids)
+
+
+def to_rows(ids):
+    """Merge extra leading dimensions: (..., T) -> (B, T)."""
+    return ids if ids is None else ids.reshape(-1, ids.shape[-1])

@@ -1,0 +1,52 @@
+"""What the model calls return; fields and behaviour are those of ``gptcore.outputs.ModelOutput``."""
+
+from typing import Any
+
+import jax
+
+from gptcore import outputs
+
+
+class FlaxBaseModelOutput(outputs.ModelOutput):
+    """``last_hidden_state`` (..., T, C); ``hidden_states``, L + 1 times (..., T, C); ``attentions``, L times (B, H, T, S)."""
+
+    fields = outputs.BASE_FIELDS
+
+
+class FlaxCausalLMOutput(outputs.ModelOutput):
+    """``loss`` (), ``logits`` (..., T, V); ``hidden_states`` and ``attentions`` as in ``FlaxBaseModelOutput``."""
+
+    fields = outputs.CAUSAL_LM_FIELDS
+
+
+class FlaxOpenAIGPTDoubleHeadsModelOutput(outputs.ModelOutput):
+    """``loss`` (), ``mc_loss`` (), ``logits`` (..., N, T, V), ``mc_logits`` (..., N); the rest as in ``FlaxBaseModelOutput``."""
+
+    fields = outputs.DOUBLE_HEADS_FIELDS
+
+
+class FlaxSequenceClassifierOutput(outputs.ModelOutput):
+    """``loss`` (), ``logits`` (B, K); ``hidden_states`` and ``attentions`` as in ``FlaxBaseModelOutput``."""
+
+    fields = outputs.SEQUENCE_CLASSIFIER_FIELDS
+
+
+def _register(output_class: type[outputs.ModelOutput]) -> None:
+    """Let JAX see the arrays inside: outputs of ``jit``, ``vmap`` and ``grad``."""
+
+    def flatten(output: outputs.ModelOutput) -> tuple[list[Any], tuple[str, ...]]:
+        return [(jax.tree_util.DictKey(name), value) for name, value in output.items()], tuple(output)
+
+    def unflatten(names: tuple[str, ...], values: Any) -> outputs.ModelOutput:
+        return output_class(**dict(zip(names, values, strict=True)))
+
+    jax.tree_util.register_pytree_with_keys(output_class, flatten, unflatten)
+
+
+for _output_class in (
+    FlaxBaseModelOutput,
+    FlaxCausalLMOutput,
+    FlaxOpenAIGPTDoubleHeadsModelOutput,
+    FlaxSequenceClassifierOutput,
+):
+    _register(_output_class)

@@ -1,0 +1,112 @@
+"""What all four models share: fresh weights, ``from_pretrained`` and ``save_pretrained``, resizing, input checks."""
+
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from gpt_flax.weights import assign, dtype_name, export, framework_dtype, from_numpy, parameters_of, to_numpy_bits
+from gptcore.checkpoint import fresh_values, open_pretrained, save_pretrained
+from gptcore.config import OpenAIGPTConfig
+from gptcore.inputs import ArrayInfo, check_attn_implementation, check_inputs
+from gptcore.parameters import Head, resized_embedding
+
+
+class FlaxOpenAIGPTPreTrainedModel(nnx.Module):
+    """Base of the four models; ``config`` and ``head`` say which parameters it has."""
+
+    head: ClassVar[Head]
+
+    def __init__(self, config: OpenAIGPTConfig, attn_implementation: str, dtype: Any):
+        self.config = config
+        self.attn_implementation = check_attn_implementation(attn_implementation)
+        self.dtype = framework_dtype(dtype)
+
+    def materialize(self, seed: int | None) -> None:
+        """With a seed, give the parameters their first values."""
+        if seed is not None:
+            assign(self, fresh_values(self.config, self.head, dtype_name(self.dtype), seed))
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        path_or_repo_id: str | Path,
+        *,
+        dtype: Any = None,
+        attn_implementation: str = "sdpa",
+        output_loading_info: bool = False,
+        **options: Any,
+    ) -> Self:
+        """Load a checkpoint folder or a repository of the hub, in evaluation mode.
+
+        Args:
+            path_or_repo_id: a folder, or ``owner/name``.
+            dtype: of the weights in memory: ``float32`` if ``None``, ``auto`` for the stored one.
+            attn_implementation: ``"sdpa"`` or ``"eager"``.
+            output_loading_info: also return ``missing_keys`` (freshly initialised) and ``unexpected_keys`` (left aside).
+            options: ``revision``, ``cache_dir``, ``local_files_only``, ``token``; all others override the config.
+
+        Raises:
+            CheckpointError, ConfigError: with every problem, before anything of the model's size is allocated.
+        """
+        named = dtype if isinstance(dtype, str) or dtype is None else dtype_name(dtype)
+        source = open_pretrained(path_or_repo_id, cls.head, named, **options)
+        model = cls(source.config, dtype=source.dtype, attn_implementation=attn_implementation, seed=None)
+        assign(model, source.values())
+        model.eval()
+        return (model, source.report()) if output_loading_info else model
+
+    def save_pretrained(self, folder: str | Path, *, max_shard_size: int | str | None = None) -> None:
+        """Write ``config.json`` and safetensors that the other two backends and transformers read."""
+        save_pretrained(folder, self.config, self.head, dtype_name(self.dtype), export(self), max_shard_size)
+
+    @property
+    def trunk(self) -> nnx.Module:
+        """The ``FlaxOpenAIGPTModel``: this model itself, or what its head sits on."""
+        return self if self.head is Head.NONE else self.transformer
+
+    def get_input_embeddings(self) -> nnx.Embed:
+        """The token embedding: callable on ids, and the weight of the language-modelling head."""
+        return self.trunk.tokens_embed
+
+    def num_parameters(self, only_trainable: bool = False) -> int:
+        """Number of weights; a tied weight counts once. ``only_trainable``: those that are ``nnx.Param``."""
+        variables = parameters_of(self).values()
+        return sum(v.get_value().size for v in variables if isinstance(v, nnx.Param) or not only_trainable)
+
+    def resize_token_embeddings(self, new_num_tokens: int) -> nnx.Embed:
+        """Change the vocabulary in place; kept rows stay, new rows are fresh. ``config`` becomes a changed copy."""
+        config = self.config.replace(vocab_size=new_num_tokens)
+        table = self.trunk.tokens_embed
+        old = table.embedding.get_value()
+        rows = from_numpy(resized_embedding(to_numpy_bits(old.astype(jnp.float32)), config), jnp.float32)
+        kept = min(len(rows), len(old))
+        table.embedding.set_value(rows.astype(old.dtype).at[:kept].set(old[:kept]))  # float64 rows keep every bit
+        table.num_embeddings = len(rows)
+        self.config = self.trunk.config = config
+        return table
+
+    def choose(self, argument: bool | None, name: str) -> bool:
+        """An argument of the call, or the config's setting where it was not given."""
+        return getattr(self.config, name) if argument is None else bool(argument)
+
+    def check(self, **inputs: Any) -> None:
+        """Check the arguments of a call against the config; under a transformation, only shapes and dtypes."""
+        check_inputs(self.config, self.head, {name: describe(array) for name, array in inputs.items()})
+
+
+def describe(array: Any) -> ArrayInfo | None:
+    """What the checks need to know of an array."""
+    if array is None:
+        return None
+    values = None if isinstance(array, jax.core.Tracer) else lambda: np.asarray(array, np.float32 if bf16 else None)
+    bf16 = array.dtype == jnp.bfloat16
+    return ArrayInfo(tuple(array.shape), array.dtype.name, values)
+
+
+def as_array(value: Any) -> Any:
+    """Lists as NumPy arrays; everything that has a shape as it is, so that ids are checked before JAX narrows them."""
+    return value if value is None or hasattr(value, "shape") else np.asarray(value)

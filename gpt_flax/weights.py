@@ -1,0 +1,74 @@
+"""The parameter table <-> NNX parameters, both directions. Names are the published ones."""
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from numpy.typing import NDArray
+
+from gptcore.checkpoint.dtypes import check_dtype
+from gptcore.errors import ConfigError
+from gptcore.layouts import TRANSFORMS, foreign_name
+from gptcore.layouts.nnx import ROWS
+from gptcore.parameters import Parameter, head_rows, parameters
+
+
+def framework_dtype(dtype: Any) -> jnp.dtype:
+    """The JAX dtype of that name, float32 for ``None``; an error if it is not supported, or float64 is not enabled."""
+    name = check_dtype(dtype if isinstance(dtype, str) else dtype_name(dtype or jnp.float32))
+    if name == "float64" and not jax.config.jax_enable_x64:
+        raise ConfigError("dtype='float64' needs jax.config.update('jax_enable_x64', True) before any JAX computation")
+    return jnp.dtype(name)
+
+
+def dtype_name(dtype: Any) -> str:
+    """``"float32"`` for ``jnp.float32``."""
+    return jnp.dtype(dtype).name
+
+
+def parameters_of(model: nnx.Module) -> dict[str, nnx.Param]:
+    """The model's parameters by canonical name, in the order of the table."""
+    own = {row.name for row in head_rows(model.config, model.head)}
+    found = {}
+    for name, parameter in parameters(model.config, model.head).items():
+        node = model if name in own else model.trunk
+        for step in foreign_name(ROWS, parameter)[0].split("."):
+            node = node[int(step)] if step.isdecimal() else getattr(node, step)
+        found[name] = node
+    return found
+
+
+def transform_of(parameter: Parameter) -> Callable[[Any], Any]:
+    """What turns the canonical array into the parameter's, and back."""
+    return TRANSFORMS[foreign_name(ROWS, parameter)[1]]
+
+
+def assign(model: nnx.Module, values: Iterable[tuple[str, NDArray[Any]]]) -> None:
+    """Copy values (canonical name, array in the model's dtype, bfloat16 as bits) into the model."""
+    table = parameters(model.config, model.head)
+    targets = parameters_of(model)
+    for name, array in values:
+        target = targets[name]
+        target.set_value(from_numpy(transform_of(table[name])(array), target.get_value().dtype))
+
+
+def export(model: nnx.Module) -> Iterator[tuple[str, NDArray[Any]]]:
+    """Yield canonical name and array of every parameter, without a copy where it is on the CPU; bfloat16 as bits."""
+    table = parameters(model.config, model.head)
+    for name, parameter in parameters_of(model).items():
+        yield name, transform_of(table[name])(to_numpy_bits(parameter.get_value()))
+
+
+def from_numpy(array: NDArray[Any], dtype: Any) -> jax.Array:
+    """A JAX array of ``dtype`` with a copy of the values of ``array`` (bfloat16 given as bits)."""
+    bits = np.asarray(array)
+    return jnp.array(bits.view(jnp.bfloat16) if dtype == jnp.bfloat16 else bits, copy=True)
+
+
+def to_numpy_bits(array: jax.Array) -> NDArray[Any]:
+    """The values as a NumPy array; bfloat16 as its bits in ``uint16``."""
+    values = np.asarray(array)
+    return values.view(np.uint16) if values.dtype == jnp.bfloat16 else values

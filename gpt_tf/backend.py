@@ -1,0 +1,82 @@
+"""The adapter that conformance and the command line use; see ``gptcore.backends``."""
+
+from pathlib import Path
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from gpt_tf import heads
+from gpt_tf.modeling import TFOpenAIGPTModel
+from gpt_tf.weights import export, parameters_of, to_numpy_bits, transform_of
+from gptcore.backends import Arrays
+from gptcore.parameters import Head, parameters
+
+MODELS = {
+    Head.NONE: TFOpenAIGPTModel,
+    Head.LM: heads.TFOpenAIGPTLMHeadModel,
+    Head.DOUBLE_HEADS: heads.TFOpenAIGPTDoubleHeadsModel,
+    Head.SEQUENCE_CLASSIFICATION: heads.TFOpenAIGPTForSequenceClassification,
+}
+
+
+class TFBackend:
+    """Keras on TensorFlow, as ``gptcore.backends.Backend``."""
+
+    name = "tf"
+
+    def versions(self) -> dict[str, str]:
+        return {"tensorflow": tf.__version__, "keras": keras.__version__}
+
+    def load(self, path, head, *, dtype="float32", attn_implementation="sdpa", **config) -> "TFBackendModel":
+        tf.config.experimental.enable_tensor_float_32_execution(False)
+        options = {"dtype": dtype, "attn_implementation": attn_implementation, **config}
+        return TFBackendModel(MODELS[head].from_pretrained(path, **options))
+
+
+class TFBackendModel:
+    """One model, as ``gptcore.backends.BackendModel``."""
+
+    def __init__(self, model):
+        self.model = model
+        self.config = model.config
+
+    def forward(
+        self, inputs: Arrays, *, output_attentions=False, output_hidden_states=False
+    ) -> dict[str, Any]:
+        output = self.model(
+            to_tensors(inputs), output_attentions=output_attentions, output_hidden_states=output_hidden_states
+        )
+        return {name: to_arrays(value) for name, value in output.items()}
+
+    def loss_and_gradients(self, inputs: Arrays):
+        variables = parameters_of(self.model)
+        with tf.GradientTape() as tape:
+            output = self.model(to_tensors(inputs))
+            losses = {name: value for name, value in output.items() if name.endswith("loss")}
+            total = sum(losses.values())
+        sources = {name: variable.value for name, variable in variables.items()}
+        found = tape.gradient(total, sources, unconnected_gradients="zero")
+        table = parameters(self.config, self.model.head)
+        gradients = {name: transform_of(table[name])(to_arrays(found[name])) for name in table}
+        return {name: float(value) for name, value in losses.items()}, gradients
+
+    def weights(self):
+        return dict(export(self.model))
+
+    def save(self, folder: str | Path, max_shard_size=None) -> None:
+        self.model.save_pretrained(folder, max_shard_size=max_shard_size)
+
+
+def to_tensors(inputs: Arrays) -> dict[str, tf.Tensor]:
+    return {name: tf.convert_to_tensor(array) for name, array in inputs.items()}
+
+
+def to_arrays(value):
+    """Tensors to arrays, half types as float32; tuples stay tuples."""
+    if isinstance(value, tuple):
+        return tuple(to_arrays(item) for item in value)
+    return to_numpy_bits(value if value.dtype == tf.float64 else tf.cast(value, tf.float32))
+
+
+BACKEND = TFBackend()

@@ -1,0 +1,52 @@
+"""The embedding layer, with a dense gradient.
+
+TensorFlow's own gradient of a lookup holds one slice per id, and Keras' optimizers square the slices before they add up
+those of the same id, which trains measurably off.
+"""
+
+import keras
+import tensorflow as tf
+
+from gpt_tf.weights import wide
+
+
+def unset(shape, dtype):
+    """Memory as it is: every variable of a model gets its value from the parameter table right after."""
+    return tf.raw_ops.Empty(shape=shape, dtype=dtype, init=False)
+
+
+class Embedding(keras.layers.Layer):
+    """Rows of a table by id."""
+
+    def __init__(self, rows, width, **keras_options):
+        super().__init__(autocast=False, **keras_options)
+        self.rows, self.width = rows, width
+
+    def build(self, input_shape=None):
+        shape = (self.rows, self.width)
+        self.embeddings = self.add_weight(shape=shape, initializer=unset, name="embeddings")
+
+    def call(self, ids):  # (...)
+        return tf.cast(look_up(tf.convert_to_tensor(self.embeddings), ids), self.compute_dtype)  # (..., C)
+
+    def replace(self, values):
+        """Go on with another table."""
+        trainable = self.embeddings.trainable
+        self._tracker.unlock()  # a built layer takes no new variable otherwise
+        del self.embeddings
+        self.rows = len(values)
+        self.build()
+        self._tracker.lock()
+        self.embeddings.assign(values)
+        self.embeddings.trainable = trainable
+
+
+@tf.custom_gradient
+def look_up(table, ids):
+    """Rows of ``table``, with a dense gradient added up in float32 at least. (V, C), (...) -> (..., C)."""
+
+    def gradient(upstream):
+        total = tf.math.unsorted_segment_sum(wide(upstream), ids, table.shape[0])
+        return tf.cast(total, table.dtype), None
+
+    return tf.gather(table, ids), gradient

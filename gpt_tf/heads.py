@@ -1,0 +1,364 @@
+"""The three heads and their losses (Radford et al. 2018, sections 3.1 to 3.3)."""
+
+import keras
+import tensorflow as tf
+
+from gpt_tf.modeling import Projection, TFOpenAIGPTModel, dropout, gelu
+from gpt_tf.outputs import TFCausalLMOutput, TFOpenAIGPTDoubleHeadsModelOutput, TFSequenceClassifierOutput
+from gpt_tf.pretrained import TFOpenAIGPTPreTrainedModel, describe
+from gpt_tf.weights import wide
+from gptcore.config import OpenAIGPTConfig
+from gptcore.inputs import IGNORED_LABEL, problem_type
+from gptcore.parameters import Head, summary_width
+
+SUMMARY_ACTIVATIONS = {
+    None: lambda x: x,
+    "tanh": tf.tanh,
+    "relu": tf.nn.relu,
+    "silu": tf.nn.silu,
+    "swish": tf.nn.silu,
+    "gelu_new": gelu,
+}
+
+
+def cross_entropy(logits, labels):
+    """Mean over the labels that are not ignored, 0 if all are; in float32 at least. (..., V), (...) -> ()."""
+    logits, counts = wide(logits), labels != IGNORED_LABEL
+    each = tf.nn.sparse_softmax_cross_entropy_with_logits(tf.where(counts, labels, 0), logits)
+    total = tf.reduce_sum(tf.where(counts, each, 0))
+    return total / tf.maximum(tf.reduce_sum(tf.cast(counts, total.dtype)), 1)
+
+
+def language_modeling_loss(logits, labels):
+    """Each position predicts the next label. (..., T, V), (..., T) -> ()."""
+    return cross_entropy(logits[..., :-1, :], labels[..., 1:])
+
+
+def classification_loss(logits, labels, kind):
+    """Loss of the sequence classification head for a ``problem_type``. (B, K), labels -> ()."""
+    if kind == "single_label_classification":
+        return cross_entropy(logits, labels)
+    logits = wide(logits)
+    labels = tf.cast(tf.reshape(labels, tf.shape(logits)), logits.dtype)
+    if kind == "regression":
+        return tf.reduce_mean(tf.math.squared_difference(logits, labels))
+    return tf.reduce_mean(tf.nn.sigmoid_cross_entropy_with_logits(labels, logits))
+
+
+class LMHead(keras.layers.Layer):
+    """Scores of all tokens by the token embedding itself: a tied weight is one parameter, used twice."""
+
+    def call(self, hidden_states, tokens_embed):  # (..., T, C), the embedding
+        rows = tf.reshape(hidden_states, (-1, tokens_embed.width))
+        logits = tf.matmul(rows, tokens_embed.embeddings, transpose_b=True)
+        return tf.reshape(logits, (*keras.ops.shape(hidden_states)[:-1], tokens_embed.rows))  # (..., T, V)
+
+
+class SequenceSummary(keras.layers.Layer):
+    """One vector or score per sequence, from one position or the mean."""
+
+    def __init__(self, config: OpenAIGPTConfig, **keras_options):
+        super().__init__(**keras_options)
+        dtype = self.dtype_policy
+        self.summary_type = config.summary_type
+        self.first_dropout = dropout(config.summary_first_dropout, "first_dropout", dtype)
+        self.summary = keras.layers.Identity(dtype=dtype)
+        if config.summary_use_proj:
+            self.summary = Projection(config.n_embd, summary_width(config), dtype=dtype, name="summary")
+        self.activation = SUMMARY_ACTIVATIONS[config.summary_activation]
+        self.last_dropout = dropout(config.summary_last_dropout, "last_dropout", dtype)
+
+    def build(self, input_shape=None):
+        self.summary.build(input_shape)
+
+    def call(self, hidden_states, cls_index=None):  # (..., T, C), (...)
+        pooled = self.summary(self.first_dropout(self.pool(hidden_states, cls_index)))  # (..., C)
+        return self.last_dropout(tf.cast(self.activation(wide(pooled)), self.compute_dtype))
+
+    def pool(self, hidden_states, cls_index):
+        if self.summary_type == "mean":
+            return tf.cast(tf.reduce_mean(wide(hidden_states), -2), self.compute_dtype)
+        if self.summary_type == "first":
+            return hidden_states[..., 0, :]
+        if self.summary_type == "last" or cls_index is None:
+            return hidden_states[..., -1, :]
+        return take_position(hidden_states, cls_index)
+
+
+def take_position(hidden_states, index):
+    """The hidden state at one position of each sequence. (..., T, C), (...) -> (..., C)."""
+    return tf.gather(hidden_states, index, axis=-2, batch_dims=len(index.shape))
+
+
+@keras.saving.register_keras_serializable(package="gptcore")
+class TFOpenAIGPTLMHeadModel(TFOpenAIGPTPreTrainedModel):
+    """The trunk with a language-modelling head tied to the token embedding.
+
+    Arguments as in ``TFOpenAIGPTModel``.
+
+    >>> config = OpenAIGPTConfig(vocab_size=11, n_positions=8, n_embd=6, n_layer=1, n_head=2)
+    >>> model = TFOpenAIGPTLMHeadModel(config)
+    >>> ids = tf.constant([[1, 2, 3]])
+    >>> output = model(ids, labels=ids)
+    >>> output.logits.shape, output.loss.shape
+    (TensorShape([1, 3, 11]), TensorShape([]))
+    """
+
+    head = Head.LM
+
+    def __init__(
+        self,
+        config: OpenAIGPTConfig,
+        *,
+        dtype=None,
+        attn_implementation="sdpa",
+        seed=0,
+        name=None,
+        trainable=True,
+    ):
+        super().__init__(config, attn_implementation, dtype=dtype, name=name, trainable=trainable)
+        dtype = self.dtype_policy
+        settings = {"dtype": dtype, "attn_implementation": attn_implementation, "seed": None}
+        self.transformer = TFOpenAIGPTModel(config, name="transformer", **settings)
+        self.lm_head = LMHead(dtype=dtype, name="lm_head")
+        self.materialize(seed)
+
+    def build(self, input_shape=None):
+        """Nothing to make: the head is the token embedding."""
+        self.lm_head.build(None)
+
+    def call(
+        self,
+        input_ids=None,
+        attention_mask=None,
+        token_type_ids=None,
+        position_ids=None,
+        head_mask=None,
+        inputs_embeds=None,
+        labels=None,
+        output_attentions=None,
+        output_hidden_states=None,
+        return_dict=None,
+        training=None,
+    ):
+        """Arguments as in ``TFOpenAIGPTModel.call``, and
+
+        Args:
+            labels: (..., T) token ids, shifted inside, so pass ``input_ids``; -100 is ignored (all: loss 0).
+
+        Returns:
+            TFCausalLMOutput.
+        """
+        self.check(input_ids=input_ids, inputs_embeds=inputs_embeds, labels=labels)
+        output = self.transformer(
+            input_ids,
+            attention_mask,
+            token_type_ids,
+            position_ids,
+            head_mask,
+            inputs_embeds,
+            output_attentions=output_attentions,
+            output_hidden_states=output_hidden_states,
+            return_dict=True,
+            training=training,
+        )
+        logits = self.lm_head(output.last_hidden_state, tokens_embed=self.transformer.tokens_embed)
+        output = TFCausalLMOutput(
+            loss=None if labels is None else language_modeling_loss(logits, labels),
+            logits=logits,
+            hidden_states=output.hidden_states,
+            attentions=output.attentions,
+        )
+        return output if self.choose(return_dict, "return_dict") else output.to_tuple()
+
+
+@keras.saving.register_keras_serializable(package="gptcore")
+class TFOpenAIGPTDoubleHeadsModel(TFOpenAIGPTPreTrainedModel):
+    """The trunk with a language-modelling and a multiple-choice head.
+
+    Arguments as in ``TFOpenAIGPTModel``.
+
+    >>> config = OpenAIGPTConfig(vocab_size=11, n_positions=8, n_embd=6, n_layer=1, n_head=2)
+    >>> model = TFOpenAIGPTDoubleHeadsModel(config)
+    >>> choices = tf.constant([[[1, 2, 3], [1, 2, 4]]])  # one example, two choices
+    >>> model(choices, mc_token_ids=tf.constant([[2, 2]])).mc_logits.shape
+    TensorShape([1, 2])
+    """
+
+    head = Head.DOUBLE_HEADS
+
+    def __init__(
+        self,
+        config: OpenAIGPTConfig,
+        *,
+        dtype=None,
+        attn_implementation="sdpa",
+        seed=0,
+        name=None,
+        trainable=True,
+    ):
+        super().__init__(config, attn_implementation, dtype=dtype, name=name, trainable=trainable)
+        dtype = self.dtype_policy
+        settings = {"dtype": dtype, "attn_implementation": attn_implementation, "seed": None}
+        self.transformer = TFOpenAIGPTModel(config, name="transformer", **settings)
+        self.lm_head = LMHead(dtype=dtype, name="lm_head")
+        self.multiple_choice_head = SequenceSummary(config, dtype=dtype, name="multiple_choice_head")
+        self.materialize(seed)
+
+    def build(self, input_shape=None):
+        """Make the variables of the heads."""
+        self.lm_head.build(None)
+        self.multiple_choice_head.build()
+
+    def call(
+        self,
+        input_ids=None,
+        attention_mask=None,
+        token_type_ids=None,
+        position_ids=None,
+        head_mask=None,
+        inputs_embeds=None,
+        mc_token_ids=None,
+        labels=None,
+        mc_labels=None,
+        output_attentions=None,
+        output_hidden_states=None,
+        return_dict=None,
+        training=None,
+    ):
+        """Arguments as in ``TFOpenAIGPTModel.call`` with ``input_ids`` (..., N, T) for N choices, and
+
+        Args:
+            mc_token_ids: (..., N) position of the classification token in each choice; default: the last one.
+            labels: (..., N, T) token ids, shifted inside; -100 is ignored.
+            mc_labels: (...) index of the right choice; -100 is ignored.
+
+        Returns:
+            TFOpenAIGPTDoubleHeadsModelOutput.
+        """
+        self.check(
+            input_ids=input_ids,
+            inputs_embeds=inputs_embeds,
+            mc_token_ids=mc_token_ids,
+            labels=labels,
+            mc_labels=mc_labels,
+        )
+        output = self.transformer(
+            input_ids,
+            attention_mask,
+            token_type_ids,
+            position_ids,
+            head_mask,
+            inputs_embeds,
+            output_attentions=output_attentions,
+            output_hidden_states=output_hidden_states,
+            return_dict=True,
+            training=training,
+        )
+        logits = self.lm_head(output.last_hidden_state, tokens_embed=self.transformer.tokens_embed)
+        mc_logits = self.multiple_choice_head(output.last_hidden_state, mc_token_ids)
+        mc_logits = tf.squeeze(mc_logits, -1) if mc_logits.shape[-1] == 1 else mc_logits  # (..., N)
+        output = TFOpenAIGPTDoubleHeadsModelOutput(
+            loss=None if labels is None else language_modeling_loss(logits, labels),
+            mc_loss=None if mc_labels is None else cross_entropy(mc_logits, mc_labels),
+            logits=logits,
+            mc_logits=mc_logits,
+            hidden_states=output.hidden_states,
+            attentions=output.attentions,
+        )
+        return output if self.choose(return_dict, "return_dict") else output.to_tuple()
+
+
+@keras.saving.register_keras_serializable(package="gptcore")
+class TFOpenAIGPTForSequenceClassification(TFOpenAIGPTPreTrainedModel):
+    """The trunk with a linear layer on the last token of each sequence.
+
+    Arguments as in ``TFOpenAIGPTModel``.
+
+    >>> config = OpenAIGPTConfig(vocab_size=11, n_positions=8, n_embd=6, n_layer=1, n_head=2, num_labels=3)
+    >>> model = TFOpenAIGPTForSequenceClassification(config)
+    >>> model(tf.constant([[1, 2, 3]]), labels=tf.constant([2])).logits.shape
+    TensorShape([1, 3])
+    """
+
+    head = Head.SEQUENCE_CLASSIFICATION
+
+    def __init__(
+        self,
+        config: OpenAIGPTConfig,
+        *,
+        dtype=None,
+        attn_implementation="sdpa",
+        seed=0,
+        name=None,
+        trainable=True,
+    ):
+        super().__init__(config, attn_implementation, dtype=dtype, name=name, trainable=trainable)
+        dtype = self.dtype_policy
+        settings = {"dtype": dtype, "attn_implementation": attn_implementation, "seed": None}
+        self.transformer = TFOpenAIGPTModel(config, name="transformer", **settings)
+        self.score = Projection(config.n_embd, config.num_labels, use_bias=False, dtype=dtype, name="score")
+        self.materialize(seed)
+
+    def build(self, input_shape=None):
+        """Make the variables of the head."""
+        self.score.build()
+
+    def call(
+        self,
+        input_ids=None,
+        attention_mask=None,
+        token_type_ids=None,
+        position_ids=None,
+        head_mask=None,
+        inputs_embeds=None,
+        labels=None,
+        output_attentions=None,
+        output_hidden_states=None,
+        return_dict=None,
+        training=None,
+    ):
+        """Arguments as in ``TFOpenAIGPTModel.call``, and
+
+        Args:
+            labels: (B,) class indices, (B, K) floats for several labels at once, (B,) or (B, K) floats for
+                regression; ``config.problem_type`` decides, or ``num_labels`` and the dtype.
+
+        Returns:
+            TFSequenceClassifierOutput.
+        """
+        self.check(input_ids=input_ids, inputs_embeds=inputs_embeds, labels=labels)
+        output = self.transformer(
+            input_ids,
+            attention_mask,
+            token_type_ids,
+            position_ids,
+            head_mask,
+            inputs_embeds,
+            output_attentions=output_attentions,
+            output_hidden_states=output_hidden_states,
+            return_dict=True,
+            training=training,
+        )
+        last = self.last_position(input_ids, attention_mask)
+        hidden_states = output.last_hidden_state
+        pooled = hidden_states[..., -1, :] if last is None else take_position(hidden_states, last)
+        logits = self.score(pooled)  # (B, K)
+        kind = None if labels is None else problem_type(self.config, describe(labels))
+        output = TFSequenceClassifierOutput(
+            loss=None if labels is None else classification_loss(logits, labels, kind),
+            logits=logits,
+            hidden_states=output.hidden_states,
+            attentions=output.attentions,
+        )
+        return output if self.choose(return_dict, "return_dict") else output.to_tuple()
+
+    def last_position(self, input_ids, attention_mask):
+        """Index of each row's last token, (B,): attended, else not padding, else ``None``: the last column."""
+        if attention_mask is not None:
+            present = tf.cast(attention_mask, tf.bool)
+        elif input_ids is not None and self.config.pad_token_id is not None:
+            present = input_ids != self.config.pad_token_id
+        else:
+            return None
+        return tf.reduce_max(tf.cast(present, tf.int32) * tf.range(keras.ops.shape(present)[-1]), -1)

@@ -1,0 +1,319 @@
+"""The OpenAI GPT forward pass in Keras on TensorFlow (Radford et al. 2018, section 3.1), top to bottom.
+
+``B`` batch, ``T`` query positions, ``S`` key positions, ``C`` n_embd, ``H`` heads, ``D`` head size,
+``F`` feed-forward, ``V`` vocabulary, ``P`` n_positions, ``L`` layers. A line that moves an axis ends with its shape.
+"""
+
+import math
+
+import keras
+import tensorflow as tf
+
+from gpt_tf.embedding import Embedding, unset
+from gpt_tf.outputs import TFBaseModelOutput
+from gpt_tf.pretrained import TFOpenAIGPTPreTrainedModel
+from gpt_tf.weights import wide
+from gptcore.config import OpenAIGPTConfig
+from gptcore.parameters import Head, feed_forward_width
+
+
+def gelu(x):
+    """The tanh form. TensorFlow's own rounds its constants to float32, in float64 as well."""
+    return 0.5 * x * (1 + tf.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x * x * x)))
+
+
+ACTIVATIONS = {
+    "gelu": gelu,
+    "relu": tf.nn.relu,
+    "silu": tf.nn.silu,
+    "swish": tf.nn.silu,
+}
+
+
+def attention_allowed(attention_mask, length):
+    """Which key each query may read, (B, 1, T, S) bool: no future, no padding, and never nothing.
+
+    A query that would read nothing (padding on the left) reads itself: no softmax is over an empty set.
+    """
+    position = tf.range(length)
+    allowed = position <= position[:, None]  # (T, S)
+    if attention_mask is None:
+        return allowed[None, None]  # (1, 1, T, S)
+    allowed = allowed & tf.cast(attention_mask, tf.bool)[:, None, :]  # (B, T, S)
+    reads_nothing = ~tf.reduce_any(allowed, -1, keepdims=True)
+    itself = position == position[:, None]
+    return (allowed | (reads_nothing & itself))[:, None]  # (B, 1, T, S)
+
+
+def eager_attention(query, key, value, allowed, dropout):
+    """Softmax attention written out, (B, T, H, D) each -> context (B, T, H, D) and (B, H, T, S)."""
+    scores = tf.einsum("BTHD,BSHD->BHTS", query, key) / math.sqrt(query.shape[-1])  # (B, H, T, S)
+    scores = tf.where(allowed, scores, scores.dtype.min)
+    probabilities = tf.cast(tf.nn.softmax(wide(scores)), scores.dtype)
+    probabilities = dropout(probabilities)
+    return tf.einsum("BHTS,BSHD->BTHD", probabilities, value), probabilities  # (B, T, H, D)
+
+
+def sdpa_attention(query, key, value, allowed):
+    """The same by Keras' own operation; ``allowed=None`` is the plain causal mask."""
+    return keras.ops.dot_product_attention(
+        query,
+        key,
+        value,
+        mask=allowed,
+        is_causal=allowed is None,
+        scale=tf.constant(1 / math.sqrt(query.shape[-1]), tf.float64),  # a float would be rounded to float32
+    )
+
+
+class Projection(keras.layers.Layer):
+    """``x @ kernel + bias``; the kernel is stored (in, out), as in OpenAI's code and the published files."""
+
+    def __init__(self, width_in, width_out, use_bias=True, **keras_options):
+        super().__init__(**keras_options)
+        self.width_in, self.width_out, self.use_bias = width_in, width_out, use_bias
+
+    def build(self, input_shape=None):
+        self.kernel = self.add_weight(shape=(self.width_in, self.width_out), initializer=unset, name="kernel")
+        if self.use_bias:
+            self.bias = self.add_weight(shape=(self.width_out,), initializer=unset, name="bias")
+
+    def call(self, x):
+        rows = tf.matmul(tf.reshape(x, (-1, self.width_in)), self.kernel)
+        rows = tf.nn.bias_add(rows, self.bias) if self.use_bias else rows
+        return tf.reshape(rows, (*keras.ops.shape(x)[:-1], self.width_out))
+
+
+def dropout(rate, name, dtype):
+    """A dropout layer."""
+    return keras.layers.Dropout(rate, name=name, dtype=dtype)
+
+
+def layer_norm(config, name, dtype):
+    """A LayerNorm over the last axis."""
+    return keras.layers.LayerNormalization(axis=-1, epsilon=config.layer_norm_epsilon, name=name, dtype=dtype)
+
+
+class Attention(keras.layers.Layer):
+    """Causal self-attention: project, split heads, attend, merge heads, project."""
+
+    def __init__(self, config: OpenAIGPTConfig, **keras_options):
+        super().__init__(**keras_options)
+        self.n_head, self.n_embd, self.head_size = config.n_head, config.n_embd, config.n_embd // config.n_head
+        dtype = self.dtype_policy
+        self.attn_dropout = dropout(config.attn_pdrop, "attn_dropout", dtype)
+        self.c_attn = Projection(config.n_embd, 3 * config.n_embd, dtype=dtype, name="c_attn")
+        self.c_proj = Projection(config.n_embd, config.n_embd, dtype=dtype, name="c_proj")
+        self.resid_dropout = dropout(config.resid_pdrop, "resid_dropout", dtype)
+
+    def build(self, input_shape=None):
+        self.c_attn.build()
+        self.c_proj.build()
+
+    def call(self, hidden_states, allowed=None, head_mask=None, eager=False):  # (B, T, C), (B, 1, T, S), (H,)
+        query, key, value = (self.split_heads(x) for x in tf.split(self.c_attn(hidden_states), 3, axis=-1))
+        probabilities = None
+        if eager:
+            context, probabilities = eager_attention(query, key, value, allowed, self.attn_dropout)
+        else:
+            context = sdpa_attention(query, key, value, allowed)
+        if head_mask is not None:
+            scale = tf.cast(head_mask, context.dtype)[:, None]
+            context = context * scale
+            probabilities = None if probabilities is None else probabilities * scale[..., None]
+        return self.resid_dropout(self.c_proj(self.merge_heads(context))), probabilities
+
+    def split_heads(self, x):
+        return tf.reshape(x, (*keras.ops.shape(x)[:2], self.n_head, self.head_size))  # (B, T, H, D)
+
+    def merge_heads(self, x):
+        return tf.reshape(x, (*keras.ops.shape(x)[:2], self.n_embd))  # (B, T, C)
+
+
+class MLP(keras.layers.Layer):
+    """The position-wise feed-forward network."""
+
+    def __init__(self, config: OpenAIGPTConfig, **keras_options):
+        super().__init__(**keras_options)
+        dtype = self.dtype_policy
+        self.activation = ACTIVATIONS[config.afn]
+        self.c_fc = Projection(config.n_embd, feed_forward_width(config), dtype=dtype, name="c_fc")
+        self.c_proj = Projection(feed_forward_width(config), config.n_embd, dtype=dtype, name="c_proj")
+        self.dropout = dropout(config.resid_pdrop, "dropout", dtype)
+
+    def build(self, input_shape=None):
+        self.c_fc.build()
+        self.c_proj.build()
+
+    def call(self, hidden_states):
+        activated = self.activation(wide(self.c_fc(hidden_states)))
+        return self.dropout(self.c_proj(tf.cast(activated, self.compute_dtype)))
+
+
+# Post-LayerNorm, as in GPT-1 (GPT-2 normalises before each sub-layer; we do not):
+#   x ---+-- attn --(+)-- ln_1 ---+-- mlp --(+)-- ln_2 --> out
+#        +-----------^            +----------^
+class Block(keras.layers.Layer):
+    """One layer of the trunk."""
+
+    def __init__(self, config: OpenAIGPTConfig, **keras_options):
+        super().__init__(**keras_options)
+        dtype = self.dtype_policy
+        self.n_embd = config.n_embd
+        self.attn = Attention(config, dtype=dtype, name="attn")
+        self.ln_1 = layer_norm(config, "ln_1", dtype)
+        self.mlp = MLP(config, dtype=dtype, name="mlp")
+        self.ln_2 = layer_norm(config, "ln_2", dtype)
+
+    def build(self, input_shape=None):
+        self.attn.build()
+        self.ln_1.build((None, None, self.n_embd))
+        self.mlp.build()
+        self.ln_2.build((None, None, self.n_embd))
+
+    def call(self, hidden_states, allowed=None, head_mask=None, eager=False):
+        attended, probabilities = self.attn(hidden_states, allowed, head_mask, eager=eager)
+        hidden_states = self.ln_1(hidden_states + attended)
+        return self.ln_2(hidden_states + self.mlp(hidden_states)), probabilities
+
+
+@keras.saving.register_keras_serializable(package="gptcore")
+class TFOpenAIGPTModel(TFOpenAIGPTPreTrainedModel):
+    """The trunk: embeddings and blocks, no final LayerNorm.
+
+    Args:
+        config: sizes and settings; not changed.
+        dtype: of all weights: ``float32`` (default), ``float64``, ``bfloat16``, ``float16``; or a Keras policy
+            such as ``mixed_bfloat16``: float32 weights, computation in bfloat16.
+        attn_implementation: ``"sdpa"`` (Keras' operation) or ``"eager"`` (written out); the same numbers.
+        seed: of the fresh weights; ``None`` leaves memory as it is, for a caller that fills it.
+        name, trainable: as in every Keras model.
+
+    >>> model = TFOpenAIGPTModel(OpenAIGPTConfig(vocab_size=11, n_positions=8, n_embd=6, n_layer=1, n_head=2))
+    >>> model(tf.constant([[1, 2, 3]])).last_hidden_state.shape
+    TensorShape([1, 3, 6])
+    """
+
+    head = Head.NONE
+
+    def __init__(
+        self,
+        config: OpenAIGPTConfig,
+        *,
+        dtype=None,
+        attn_implementation="sdpa",
+        seed=0,
+        name=None,
+        trainable=True,
+    ):
+        super().__init__(config, attn_implementation, dtype=dtype, name=name, trainable=trainable)
+        dtype = self.dtype_policy
+        width = config.n_embd
+        self.tokens_embed = Embedding(config.vocab_size, width, dtype=dtype, name="tokens_embed")
+        self.positions_embed = Embedding(config.n_positions, width, dtype=dtype, name="positions_embed")
+        self.drop = dropout(config.embd_pdrop, "drop", dtype)
+        self.h = [Block(config, dtype=dtype, name=f"h_{layer}") for layer in range(config.n_layer)]
+        self.materialize(seed)
+
+    def build(self, input_shape=None):
+        """Make all variables."""
+        for layer in (self.tokens_embed, self.positions_embed, *self.h):
+            layer.build()
+
+    def call(
+        self,
+        input_ids=None,
+        attention_mask=None,
+        token_type_ids=None,
+        position_ids=None,
+        head_mask=None,
+        inputs_embeds=None,
+        output_attentions=None,
+        output_hidden_states=None,
+        return_dict=None,
+        training=None,
+    ):
+        """Run the trunk.
+
+        Args:
+            input_ids: (..., T) integer token ids in [0, V); extra leading dimensions are kept. Or
+                ``inputs_embeds``. A dict in this place holds all the inputs.
+            attention_mask: (..., T), 1 for tokens to attend to and 0 for padding, on either side.
+            token_type_ids: (..., T) ids that are looked up in the *token* embedding and added.
+            position_ids: (..., T), (1, T) or (T,) in [0, P); default: counted from ``attention_mask``.
+            head_mask: (H,) or (L, H) factors of the attention probabilities.
+            inputs_embeds: (..., T, C) in place of ``input_ids``.
+            output_attentions: return the probabilities; attention is then computed by ``"eager"``.
+            output_hidden_states: return the embeddings and the output of every block.
+            return_dict: ``False`` for a tuple of the present fields.
+            training: whether dropout is on; attention is then computed by ``"eager"`` too, if it has dropout.
+
+        Returns:
+            TFBaseModelOutput.
+
+        Raises:
+            InputError: an argument does not fit; checked before work starts (while tracing, not the values).
+        """
+        self.check(
+            input_ids=input_ids,
+            attention_mask=attention_mask,
+            token_type_ids=token_type_ids,
+            position_ids=position_ids,
+            head_mask=head_mask,
+            inputs_embeds=inputs_embeds,
+        )
+        output_attentions = self.choose(output_attentions, "output_attentions")
+        output_hidden_states = self.choose(output_hidden_states, "output_hidden_states")
+        ids_shape = keras.ops.shape(inputs_embeds)[:-1] if input_ids is None else keras.ops.shape(input_ids)
+        *leading, length = ids_shape
+        attention_mask = to_rows(attention_mask)
+        embedded = self.embed(
+            to_rows(input_ids), attention_mask, to_rows(token_type_ids), to_rows(position_ids), inputs_embeds
+        )
+        hidden_states = self.drop(embedded)  # (B, T, C)
+
+        dropped = training and self.config.attn_pdrop > 0
+        eager = output_attentions or dropped or self.attn_implementation == "eager"
+        allowed = None
+        if eager or attention_mask is not None:
+            allowed = attention_allowed(attention_mask, length)
+        head_masks = [None] * len(self.h)
+        if head_mask is not None:
+            head_masks = tf.unstack(tf.broadcast_to(head_mask, (self.config.n_layer, self.config.n_head)))
+        all_hidden_states, all_attentions = [hidden_states], []
+        for block, layer_head_mask in zip(self.h, head_masks, strict=True):
+            hidden_states, probabilities = block(hidden_states, allowed, layer_head_mask, eager=eager)
+            all_hidden_states.append(hidden_states)
+            all_attentions.append(probabilities)
+
+        all_hidden_states = tuple(from_rows(x, leading) for x in all_hidden_states)  # (..., T, C)
+        output = TFBaseModelOutput(
+            last_hidden_state=all_hidden_states[-1],
+            hidden_states=all_hidden_states if output_hidden_states else None,
+            attentions=tuple(all_attentions) if output_attentions else None,
+        )
+        return output if self.choose(return_dict, "return_dict") else output.to_tuple()
+
+    def embed(self, input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds):
+        """Sum of token, position and (token) type embeddings, (B, T, C)."""
+        if inputs_embeds is None:
+            inputs_embeds = self.tokens_embed(input_ids)
+        length = keras.ops.shape(inputs_embeds)[-2]
+        inputs_embeds = tf.reshape(inputs_embeds, (-1, length, self.config.n_embd))
+        inputs_embeds = tf.cast(inputs_embeds, self.compute_dtype)
+        if position_ids is None and attention_mask is not None:
+            position_ids = tf.maximum(tf.cumsum(tf.cast(attention_mask, tf.int32), -1) - 1, 0)
+        elif position_ids is None:
+            position_ids = tf.range(length)
+        embedded = inputs_embeds + self.positions_embed(position_ids)
+        return embedded if token_type_ids is None else embedded + self.tokens_embed(token_type_ids)
+
+
+def to_rows(ids):
+    """Merge extra leading dimensions: (..., T) -> (B, T)."""
+    return ids if ids is None else tf.reshape(ids, (-1, keras.ops.shape(ids)[-1]))
+
+
+def from_rows(x, leading):
+    """Bring the leading dimensions back: (B, T, C) -> (..., T, C)."""
+    return tf.reshape(x, (*leading, *keras.ops.shape(x)[1:]))

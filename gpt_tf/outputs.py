@@ -1,0 +1,64 @@
+"""What the model calls return; fields and behaviour are those of ``gptcore.outputs.ModelOutput``."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import optree
+
+from gptcore import outputs
+
+
+class TFModelOutput(outputs.ModelOutput):
+    """Also made from pairs, as ``tf.function`` does when it returns one."""
+
+    def __init__(self, pairs: Iterable[tuple[str, Any]] = (), **values: Any):
+        super().__init__(**dict(pairs), **values)
+
+
+class TFBaseModelOutput(TFModelOutput):
+    """``last_hidden_state`` (..., T, C); ``hidden_states``, L + 1 times (..., T, C);
+    ``attentions``, L times (B, H, T, S).
+    """
+
+    fields = outputs.BASE_FIELDS
+
+
+class TFCausalLMOutput(TFModelOutput):
+    """``loss`` (), ``logits`` (..., T, V); ``hidden_states``, ``attentions`` as in ``TFBaseModelOutput``."""
+
+    fields = outputs.CAUSAL_LM_FIELDS
+
+
+class TFOpenAIGPTDoubleHeadsModelOutput(TFModelOutput):
+    """``loss`` (), ``mc_loss`` (), ``logits`` (..., N, T, V), ``mc_logits`` (..., N);
+    the rest as in ``TFBaseModelOutput``.
+    """
+
+    fields = outputs.DOUBLE_HEADS_FIELDS
+
+
+class TFSequenceClassifierOutput(TFModelOutput):
+    """``loss`` (), ``logits`` (B, K); ``hidden_states``, ``attentions`` as in ``TFBaseModelOutput``."""
+
+    fields = outputs.SEQUENCE_CLASSIFIER_FIELDS
+
+
+def _register(output_class: type[outputs.ModelOutput]) -> None:
+    """Let Keras see the tensors inside: ``predict``, functional models."""
+
+    def flatten(output: outputs.ModelOutput) -> tuple[list[Any], tuple[str, ...], tuple[str, ...]]:
+        return list(output.values()), tuple(output), tuple(output)
+
+    def unflatten(names: tuple[str, ...], values: Any) -> outputs.ModelOutput:
+        return output_class(**dict(zip(names, values, strict=True)))
+
+    optree.register_pytree_node(output_class, flatten, unflatten, namespace="keras")
+
+
+for _output_class in (
+    TFBaseModelOutput,
+    TFCausalLMOutput,
+    TFOpenAIGPTDoubleHeadsModelOutput,
+    TFSequenceClassifierOutput,
+):
+    _register(_output_class)

@@ -1,0 +1,191 @@
+"""What all four models share: fresh weights, loading and saving, resizing, input checks, ``fit``."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import keras
+import tensorflow as tf
+
+from gpt_tf.weights import (
+    assign,
+    dtype_name,
+    export,
+    framework_dtype,
+    from_numpy,
+    parameters_of,
+    to_numpy_bits,
+)
+from gptcore.checkpoint import fresh_values, open_pretrained, save_pretrained
+from gptcore.config import OpenAIGPTConfig
+from gptcore.errors import InputError
+from gptcore.inputs import ArrayInfo, check_attn_implementation, check_inputs
+from gptcore.outputs import ModelOutput
+from gptcore.parameters import Head, resized_embedding
+
+LOSSES = ("loss", "mc_loss")
+
+
+class TFOpenAIGPTPreTrainedModel(keras.Model):
+    """Base of the four models; ``config`` and ``head`` say which parameters it has.
+
+    ``fit`` after ``compile(optimizer)`` minimises the model's own losses, with the labels inside the dict of
+    inputs; after ``compile(optimizer, loss)`` that loss, and any metrics, see the logits.
+    """
+
+    head: ClassVar[Head]
+
+    def __init__(self, config: OpenAIGPTConfig, attn_implementation: str, **keras_options: Any):
+        dtype = framework_dtype(keras_options.pop("dtype", None))
+        super().__init__(dtype=dtype, autocast=False, **keras_options)  # labels keep their dtype
+        self.config = config
+        self.attn_implementation = check_attn_implementation(attn_implementation)
+
+    def materialize(self, seed: int | None) -> None:
+        """Make all variables and, with a seed, give them their first values."""
+        self.build()
+        if seed is not None:
+            assign(self, fresh_values(self.config, self.head, dtype_name(self.dtype), seed))
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        path_or_repo_id: str | Path,
+        *,
+        dtype: str | tf.DType | keras.DTypePolicy | None = None,
+        attn_implementation: str = "sdpa",
+        output_loading_info: bool = False,
+        **options: Any,
+    ) -> Self:
+        """Load a checkpoint folder or a repository of the hub.
+
+        Args:
+            path_or_repo_id: a folder, or ``owner/name``.
+            dtype: of the weights in memory: ``float32`` if ``None``, ``auto`` for the stored one; or a policy.
+            attn_implementation: ``"sdpa"`` or ``"eager"``.
+            output_loading_info: also return ``missing_keys`` (freshly initialised) and ``unexpected_keys``
+                (left aside).
+            options: ``revision``, ``cache_dir``, ``local_files_only``, ``token``; others override the config.
+
+        Raises:
+            CheckpointError, ConfigError: with every problem, before anything of that size is allocated.
+        """
+        policy = None if dtype == "auto" else framework_dtype(dtype)
+        stored_as = dtype_name(policy) if policy else "auto"
+        source = open_pretrained(path_or_repo_id, cls.head, stored_as, **options)
+        settings = {"dtype": policy or source.dtype, "attn_implementation": attn_implementation}
+        model = cls(source.config, seed=None, **settings)
+        assign(model, source.values())
+        return (model, source.report()) if output_loading_info else model
+
+    def save_pretrained(self, folder: str | Path, *, max_shard_size: int | str | None = None) -> None:
+        """Write ``config.json`` and safetensors that the other two backends and transformers read."""
+        save_pretrained(folder, self.config, self.head, dtype_name(self.dtype), export(self), max_shard_size)
+
+    def get_config(self) -> dict[str, Any]:
+        """What Keras writes into a ``.keras`` file to make the model again."""
+        return {
+            "config": self.config.to_dict(),
+            "dtype": self.dtype_policy.name,
+            "attn_implementation": self.attn_implementation,
+            "name": self.name,
+            "trainable": self.trainable,
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Self:
+        """The inverse of ``get_config``."""
+        settings = {**config, "config": OpenAIGPTConfig.from_dict(config["config"])}
+        return cls(**settings)
+
+    @property
+    def trunk(self) -> keras.Model:
+        """The ``TFOpenAIGPTModel``: this model itself, or what its head sits on."""
+        return self if self.head is Head.NONE else self.transformer
+
+    def get_input_embeddings(self) -> keras.layers.Layer:
+        """The token embedding: callable on ids, and the weight of the language-modelling head."""
+        return self.trunk.tokens_embed
+
+    def num_parameters(self, only_trainable: bool = False) -> int:
+        """Number of weights; a tied weight counts once."""
+        variables = parameters_of(self).values()
+        return sum(v.shape.num_elements() for v in variables if v.trainable or not only_trainable)
+
+    def resize_token_embeddings(self, new_num_tokens: int) -> keras.layers.Layer:
+        """Change the vocabulary in place; kept rows stay, new rows are fresh.
+
+        ``config`` becomes a changed copy. A compiled model has to be compiled again: its optimizer knows the old variable.
+        """
+        config = self.config.replace(vocab_size=new_num_tokens)
+        old = tf.convert_to_tensor(self.trunk.tokens_embed.embeddings)
+        wide = to_numpy_bits(tf.cast(old, tf.float32))
+        rows = tf.cast(from_numpy(resized_embedding(wide, config), tf.float32), old.dtype)
+        kept = min(len(rows), len(old))
+        rows = tf.concat([old[:kept], rows[kept:]], 0)  # float64 rows keep every bit
+        self.trunk.tokens_embed.replace(rows)
+        self.config = self.trunk.config = config
+        return self.trunk.tokens_embed
+
+    def choose(self, argument: bool | None, name: str) -> bool:
+        """An argument of the call, or the config's setting where it was not given."""
+        return getattr(self.config, name) if argument is None else bool(argument)
+
+    def check(self, **inputs: tf.Tensor | None) -> None:
+        """Check the arguments of a call against the config; while tracing, only shapes and dtypes."""
+        try:
+            check_inputs(self.config, self.head, {name: describe(tensor) for name, tensor in inputs.items()})
+        except InputError as error:  # Keras and AutoGraph would rewrite it
+            error._keras_call_info_injected = error.ag_pass_through = True
+            raise
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """As ``call``; a dict in first place holds all the inputs."""
+        if args and isinstance(args[0], Mapping):
+            return super().__call__(**args[0], **kwargs)
+        return super().__call__(*args, **kwargs)
+
+    def train_step(self, data: Any) -> Any:
+        """One step of ``fit``."""
+        return super().train_step(with_fields(data))
+
+    def test_step(self, data: Any) -> Any:
+        """One step of ``evaluate``."""
+        return super().test_step(with_fields(data))
+
+    def predict_step(self, data: Any) -> Any:
+        """One step of ``predict``: the output without the losses, which are not per example."""
+        output = super().predict_step(with_fields(data))
+        return type(output)(**{name: value for name, value in output.items() if name not in LOSSES})
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        """The compiled loss on the logits or, if there is none, the sum of the model's own losses."""
+        if self._compile_loss is not None:
+            return super().compute_loss(x, y, scores(y_pred), sample_weight, training)
+        losses = [y_pred[name] for name in LOSSES if name in y_pred]
+        if not losses:
+            raise InputError("no loss: put labels into the dict of inputs, or compile the model with a loss")
+        return sum([*losses, *self.losses])
+
+    def compute_metrics(self, x, y, y_pred, sample_weight=None):
+        """The compiled metrics on the logits."""
+        return super().compute_metrics(x, y, scores(y_pred), sample_weight)
+
+
+def with_fields(data: Any) -> tuple[Any, Any, Any]:
+    """A batch of ``fit`` with the inputs as one dict that asks for named outputs."""
+    x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+    return {**(x if isinstance(x, Mapping) else {"input_ids": x}), "return_dict": True}, y, sample_weight
+
+
+def scores(output: ModelOutput) -> tf.Tensor:
+    """What a Keras loss or metric compares with the targets."""
+    return output["logits"] if "logits" in output else output["last_hidden_state"]
+
+
+def describe(tensor: tf.Tensor | None) -> ArrayInfo | None:
+    """What the checks need to know of a tensor."""
+    if tensor is None:
+        return None
+    values = tensor.numpy if isinstance(tensor, tf.__internal__.EagerTensor) else None
+    return ArrayInfo(tuple(tensor.shape), tensor.dtype.name, values)

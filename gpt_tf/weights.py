@@ -1,0 +1,76 @@
+"""The parameter table <-> Keras variables, both directions. Names are the published ones."""
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import keras
+import ml_dtypes
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from gptcore.checkpoint.dtypes import check_dtype
+from gptcore.layouts import TRANSFORMS, foreign_name
+from gptcore.layouts.keras import ROWS
+from gptcore.parameters import Parameter, parameters
+
+MIXED = "mixed_"
+
+
+def framework_dtype(dtype: str | tf.DType | keras.DTypePolicy | None) -> keras.DTypePolicy:
+    """The Keras policy of that name, float32 for ``None``; a ``CheckpointError`` if there is none."""
+    name = getattr(dtype, "name", dtype) or "float32"
+    check_dtype(name.removeprefix(MIXED))
+    return dtype if isinstance(dtype, keras.DTypePolicy) else keras.DTypePolicy(name)
+
+
+def dtype_name(dtype: str | tf.DType | keras.DTypePolicy) -> str:
+    """``"float32"`` for ``tf.float32`` and for a policy whose weights are float32."""
+    return dtype.variable_dtype if isinstance(dtype, keras.DTypePolicy) else tf.as_dtype(dtype).name
+
+
+def wide(x: tf.Tensor) -> tf.Tensor:
+    """In float32 at least."""
+    return tf.cast(x, tf.float64 if x.dtype == tf.float64 else tf.float32)
+
+
+def parameters_of(model: keras.Model) -> dict[str, keras.Variable]:
+    """The model's parameters by canonical name, in the order of the table."""
+    by_path = {}
+    for owner in (model, model.trunk):  # paths in the layout begin inside the trunk or head
+        by_path.update((v.path.removeprefix(f"{owner.path}/"), v) for v in owner.variables)
+    table = parameters(model.config, model.head).values()
+    return {parameter.name: by_path[foreign_name(ROWS, parameter)[0]] for parameter in table}
+
+
+def transform_of(parameter: Parameter) -> Callable[[Any], Any]:
+    """What turns the canonical array into the variable's, and back."""
+    return TRANSFORMS[foreign_name(ROWS, parameter)[1]]
+
+
+def assign(model: keras.Model, values: Iterable[tuple[str, NDArray[Any]]]) -> None:
+    """Copy values (canonical name, array in the model's dtype, bfloat16 as bits) into the model."""
+    table = parameters(model.config, model.head)
+    targets = parameters_of(model)
+    for name, array in values:
+        targets[name].assign(from_numpy(transform_of(table[name])(array), targets[name].dtype))
+
+
+def export(model: keras.Model) -> Iterator[tuple[str, NDArray[Any]]]:
+    """Yield canonical name and array of every parameter, on the CPU without a copy; bfloat16 as bits."""
+    table = parameters(model.config, model.head)
+    for name, variable in parameters_of(model).items():
+        yield name, transform_of(table[name])(to_numpy_bits(variable))
+
+
+def from_numpy(array: NDArray[Any], dtype: str | tf.DType) -> tf.Tensor:
+    """A tensor of ``dtype`` with the values of ``array`` (bfloat16 given as bits)."""
+    array = np.asarray(array)
+    return tf.convert_to_tensor(array.view(ml_dtypes.bfloat16) if dtype == "bfloat16" else array)
+
+
+def to_numpy_bits(tensor: tf.Tensor | keras.Variable) -> NDArray[Any]:
+    """The tensor's values as a read-only array; bfloat16 as its bits in ``uint16``."""
+    tensor = tf.convert_to_tensor(tensor)
+    tensor = tf.bitcast(tensor, tf.uint16) if tensor.dtype == tf.bfloat16 else tensor
+    return np.asarray(memoryview(tensor))
