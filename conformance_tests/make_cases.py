@@ -45,28 +45,48 @@ def masked(labels, mask):
 def cases(stream):
     """Yield (name, head, settings, inputs)."""
     x = ids(stream, 5, 11)
-    yield "model_types_and_positions", Head.NONE, {}, {
-        "input_ids": x,
-        "token_type_ids": ids(stream, 5, 11),
-        "position_ids": stream.permutation(19)[None, :11],
-    }
+    yield (
+        "model_types_and_positions",
+        Head.NONE,
+        {},
+        {
+            "input_ids": x,
+            "token_type_ids": ids(stream, 5, 11),
+            "position_ids": stream.permutation(19)[None, :11],
+        },
+    )
     yield "model_ragged", Head.NONE, {}, {"input_ids": x, "attention_mask": RAGGED}
     yield "model_one_token", Head.NONE, {"n_layer": 1}, {"input_ids": ids(stream, 2, 1)}
-    yield "model_full_length", Head.NONE, {"layer_norm_epsilon": 1e-3}, {
-        "input_ids": ids(stream, 2, 19),
-        "head_mask": stream.random((2, 3)),
-    }
+    yield (
+        "model_full_length",
+        Head.NONE,
+        {"layer_norm_epsilon": 1e-3},
+        {
+            "input_ids": ids(stream, 2, 19),
+            "head_mask": stream.random((2, 3)),
+        },
+    )
     yield "lm_gelu", Head.LM, {}, {"input_ids": x, "labels": x}
-    yield "lm_relu_ragged", Head.LM, {"afn": "relu"}, {
-        "input_ids": x,
-        "attention_mask": RAGGED,
-        "labels": masked(x, RAGGED),
-    }
-    yield "lm_silu_embeds", Head.LM, {"afn": "silu"}, {
-        "inputs_embeds": stream.standard_normal((2, 7, 15)).astype(np.float32),
-        "labels": ids(stream, 2, 7),
-        "head_mask": np.array([1.0, 0.0, 0.5]),
-    }
+    yield (
+        "lm_relu_ragged",
+        Head.LM,
+        {"afn": "relu"},
+        {
+            "input_ids": x,
+            "attention_mask": RAGGED,
+            "labels": masked(x, RAGGED),
+        },
+    )
+    yield (
+        "lm_silu_embeds",
+        Head.LM,
+        {"afn": "silu"},
+        {
+            "inputs_embeds": stream.standard_normal((2, 7, 15)).astype(np.float32),
+            "labels": ids(stream, 2, 7),
+            "head_mask": np.array([1.0, 0.0, 0.5]),
+        },
+    )
     yield "lm_all_ignored", Head.LM, {"n_layer": 1}, {"input_ids": x, "labels": np.full_like(x, -100)}
     choices = {
         "input_ids": ids(stream, 2, 3, 7),
@@ -75,11 +95,16 @@ def cases(stream):
     }
     mask = np.ones((2, 3, 7), np.int64)
     mask[0, 1, 4:] = 0
-    yield "double_heads_cls_index", Head.DOUBLE_HEADS, {}, {
-        **choices,
-        "mc_token_ids": stream.integers(0, 7, (2, 3)),
-        "attention_mask": mask,
-    }
+    yield (
+        "double_heads_cls_index",
+        Head.DOUBLE_HEADS,
+        {},
+        {
+            **choices,
+            "mc_token_ids": stream.integers(0, 7, (2, 3)),
+            "attention_mask": mask,
+        },
+    )
     summaries = {
         "mean_tanh": {"summary_type": "mean", "summary_activation": "tanh"},
         "first_gelu_new": {"summary_type": "first", "summary_activation": "gelu_new"},
@@ -95,24 +120,44 @@ def cases(stream):
         mc_labels = stream.integers(0, 15, (2, 3)) if wide else choices["mc_labels"]
         yield f"double_heads_{name}", Head.DOUBLE_HEADS, {"n_layer": 1, **settings}, {**choices, "mc_labels": mc_labels}
     classify = Head.SEQUENCE_CLASSIFICATION
-    yield "classification_single_label", classify, {"num_labels": 5, "pad_token_id": 52}, {
-        "input_ids": np.where(RAGGED == 1, x, 52),
-        "labels": np.array([4, 0, -100, 2, 1]),
-    }
-    yield "classification_multi_label", classify, {"num_labels": 4}, {
-        "input_ids": x,
-        "attention_mask": RAGGED,
-        "labels": stream.integers(0, 2, (5, 4)).astype(np.float32),
-    }
-    yield "classification_regression", classify, {"num_labels": 1, "n_layer": 1}, {
-        "input_ids": x,
-        "labels": stream.standard_normal(5).astype(np.float32),
-    }
-    yield "classification_regression_many", classify, {
-        "num_labels": 2,
-        "n_layer": 1,
-        "problem_type": "regression",
-    }, {"input_ids": x, "labels": stream.standard_normal((5, 2)).astype(np.float32)}
+    yield (
+        "classification_single_label",
+        classify,
+        {"num_labels": 5, "pad_token_id": 52},
+        {
+            "input_ids": np.where(RAGGED == 1, x, 52),
+            "labels": np.array([4, 0, -100, 2, 1]),
+        },
+    )
+    yield (
+        "classification_multi_label",
+        classify,
+        {"num_labels": 4},
+        {
+            "input_ids": x,
+            "attention_mask": RAGGED,
+            "labels": stream.integers(0, 2, (5, 4)).astype(np.float32),
+        },
+    )
+    yield (
+        "classification_regression",
+        classify,
+        {"num_labels": 1, "n_layer": 1},
+        {
+            "input_ids": x,
+            "labels": stream.standard_normal(5).astype(np.float32),
+        },
+    )
+    yield (
+        "classification_regression_many",
+        classify,
+        {
+            "num_labels": 2,
+            "n_layer": 1,
+            "problem_type": "regression",
+        },
+        {"input_ids": x, "labels": stream.standard_normal((5, 2)).astype(np.float32)},
+    )
 
 
 def main():

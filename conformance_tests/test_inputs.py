@@ -61,7 +61,11 @@ MISTAKES = {
         {"input_ids": IDS, "head_mask": np.ones(3, np.float32)},
         "head_mask has shape (3,); expected (2,) or (3, 2)",
     ),
-    "labels of another shape": (LM, {"input_ids": IDS, "labels": IDS[:, 1:]}, "labels has shape (2, 4); expected (2, 5)"),
+    "labels of another shape": (
+        LM,
+        {"input_ids": IDS, "labels": IDS[:, 1:]},
+        "labels has shape (2, 4); expected (2, 5)",
+    ),
     "label too large": (
         LM,
         {"input_ids": IDS, "labels": IDS + 40},

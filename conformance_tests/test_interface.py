@@ -61,11 +61,14 @@ def definitions(package, file):
     own = [
         (value, name)
         for name, value in vars(module).items()
-        if getattr(value, "__module__", None) == module.__name__ and callable(value) and not name.startswith("_")
-        and hasattr(value, "__name__") and value.__name__ == name
+        if getattr(value, "__module__", None) == module.__name__
+        and callable(value)
+        and not name.startswith("_")
+        and hasattr(value, "__name__")
+        and value.__name__ == name
     ]
     own.sort(key=lambda item: inspect.getsourcelines(item[0])[1])
-    return [name.removeprefix(PACKAGES[package]) for _, name in own]
+    return [name.removeprefix("Torch").removeprefix(PACKAGES[package]) for _, name in own]
 
 
 @pytest.mark.parametrize("name", MODELS)

@@ -16,7 +16,9 @@ DTYPES = ["float32", "bfloat16", "float16", "float64"]
 @pytest.mark.parametrize("max_shard_size", [None, "5KB"])
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("head", list(Head), ids=lambda head: head.value)
-def test_a_chain_through_all_frameworks_changes_no_bit(backends, make_checkpoint, tmp_path, head, dtype, max_shard_size):
+def test_a_chain_through_all_frameworks_changes_no_bit(
+    backends, make_checkpoint, tmp_path, head, dtype, max_shard_size
+):
     first = folder = make_checkpoint(CONFIG, head, dtype)
     chain = [*backends, backends[0]]
     for step, backend in enumerate(chain):

@@ -24,7 +24,6 @@ from gptcore.config import OpenAIGPTConfig
 __all__ = [
     "FlaxBaseModelOutput",
     "FlaxCausalLMOutput",
-    "OpenAIGPTConfig",
     "FlaxOpenAIGPTDoubleHeadsModel",
     "FlaxOpenAIGPTDoubleHeadsModelOutput",
     "FlaxOpenAIGPTForSequenceClassification",
@@ -32,4 +31,5 @@ __all__ = [
     "FlaxOpenAIGPTModel",
     "FlaxOpenAIGPTPreTrainedModel",
     "FlaxSequenceClassifierOutput",
+    "OpenAIGPTConfig",
 ]

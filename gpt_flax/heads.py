@@ -163,7 +163,8 @@ class FlaxOpenAIGPTDoubleHeadsModel(FlaxOpenAIGPTPreTrainedModel):
     """The trunk with a language-modelling and a multiple-choice head; arguments as ``FlaxOpenAIGPTModel``.
 
     >>> import jax.numpy as jnp
-    >>> model = FlaxOpenAIGPTDoubleHeadsModel(OpenAIGPTConfig(vocab_size=11, n_positions=8, n_embd=6, n_layer=1, n_head=2))
+    >>> config = OpenAIGPTConfig(vocab_size=11, n_positions=8, n_embd=6, n_layer=1, n_head=2)
+    >>> model = FlaxOpenAIGPTDoubleHeadsModel(config)
     >>> choices = jnp.array([[[1, 2, 3], [1, 2, 4]]])  # one example, two choices
     >>> model(choices, mc_token_ids=jnp.array([[2, 2]])).mc_logits.shape
     (1, 2)

@@ -46,7 +46,7 @@ class FlaxOpenAIGPTPreTrainedModel(nnx.Module):
             path_or_repo_id: a folder, or ``owner/name``.
             dtype: of the weights in memory: ``float32`` if ``None``, ``auto`` for the stored one.
             attn_implementation: ``"sdpa"`` or ``"eager"``.
-            output_loading_info: also return ``missing_keys`` (freshly initialised) and ``unexpected_keys`` (left aside).
+            output_loading_info: also return ``missing_keys`` (made fresh) and ``unexpected_keys`` (left aside).
             options: ``revision``, ``cache_dir``, ``local_files_only``, ``token``; all others override the config.
 
         Raises:

@@ -14,7 +14,7 @@ except ImportError as cause:
 if keras.config.backend() != "tensorflow":
     raise ImportError(
         f"gpt_tf runs on Keras' TensorFlow backend, but Keras was started with {keras.config.backend()!r}; "
-        "set the environment variable KERAS_BACKEND=tensorflow (or \"backend\" in ~/.keras/keras.json) "
+        'set the environment variable KERAS_BACKEND=tensorflow (or "backend" in ~/.keras/keras.json) '
         "before Keras is first imported"
     )
 

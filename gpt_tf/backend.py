@@ -41,9 +41,7 @@ class TFBackendModel:
         self.model = model
         self.config = model.config
 
-    def forward(
-        self, inputs: Arrays, *, output_attentions=False, output_hidden_states=False
-    ) -> dict[str, Any]:
+    def forward(self, inputs: Arrays, *, output_attentions=False, output_hidden_states=False) -> dict[str, Any]:
         output = self.model(
             to_tensors(inputs), output_attentions=output_attentions, output_hidden_states=output_hidden_states
         )

@@ -1,7 +1,7 @@
 """The embedding layer, with a dense gradient.
 
-TensorFlow's own gradient of a lookup holds one slice per id, and Keras' optimizers square the slices before they add up
-those of the same id, which trains measurably off.
+TensorFlow's own gradient of a lookup holds one slice per id, and Keras' optimizers square the slices before they
+add up those of the same id, which trains measurably off.
 """
 
 import keras

@@ -354,7 +354,7 @@ class TFOpenAIGPTForSequenceClassification(TFOpenAIGPTPreTrainedModel):
         return output if self.choose(return_dict, "return_dict") else output.to_tuple()
 
     def last_position(self, input_ids, attention_mask):
-        """Index of each row's last token, (B,): attended, else not padding, else ``None``: the last column."""
+        """Index of each row's last token, (B,): attended, else not padding, else ``None``: the last."""
         if attention_mask is not None:
             present = tf.cast(attention_mask, tf.bool)
         elif input_ids is not None and self.config.pad_token_id is not None:

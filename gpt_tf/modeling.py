@@ -1,7 +1,8 @@
 """The OpenAI GPT forward pass in Keras on TensorFlow (Radford et al. 2018, section 3.1), top to bottom.
 
 ``B`` batch, ``T`` query positions, ``S`` key positions, ``C`` n_embd, ``H`` heads, ``D`` head size,
-``F`` feed-forward, ``V`` vocabulary, ``P`` n_positions, ``L`` layers. A line that moves an axis ends with its shape.
+``F`` feed-forward, ``V`` vocabulary, ``P`` n_positions, ``L`` layers. A line that moves an axis ends with its
+shape.
 """
 
 import math
@@ -99,7 +100,7 @@ class Attention(keras.layers.Layer):
 
     def __init__(self, config: OpenAIGPTConfig, **keras_options):
         super().__init__(**keras_options)
-        self.n_head, self.n_embd, self.head_size = config.n_head, config.n_embd, config.n_embd // config.n_head
+        self.n_head, self.n_embd = config.n_head, config.n_embd
         dtype = self.dtype_policy
         self.attn_dropout = dropout(config.attn_pdrop, "attn_dropout", dtype)
         self.c_attn = Projection(config.n_embd, 3 * config.n_embd, dtype=dtype, name="c_attn")
@@ -124,7 +125,8 @@ class Attention(keras.layers.Layer):
         return self.resid_dropout(self.c_proj(self.merge_heads(context))), probabilities
 
     def split_heads(self, x):
-        return tf.reshape(x, (*keras.ops.shape(x)[:2], self.n_head, self.head_size))  # (B, T, H, D)
+        batch, length, _ = keras.ops.shape(x)
+        return tf.reshape(x, (batch, length, self.n_head, self.n_embd // self.n_head))  # (B, T, H, D)
 
     def merge_heads(self, x):
         return tf.reshape(x, (*keras.ops.shape(x)[:2], self.n_embd))  # (B, T, C)
@@ -183,8 +185,8 @@ class TFOpenAIGPTModel(TFOpenAIGPTPreTrainedModel):
 
     Args:
         config: sizes and settings; not changed.
-        dtype: of all weights: ``float32`` (default), ``float64``, ``bfloat16``, ``float16``; or a Keras policy
-            such as ``mixed_bfloat16``: float32 weights, computation in bfloat16.
+        dtype: of all weights: ``float32`` (default), ``float64``, ``bfloat16``, ``float16``; or a Keras
+            policy such as ``mixed_bfloat16``: float32 weights, computation in bfloat16.
         attn_implementation: ``"sdpa"`` (Keras' operation) or ``"eager"`` (written out); the same numbers.
         seed: of the fresh weights; ``None`` leaves memory as it is, for a caller that fills it.
         name, trainable: as in every Keras model.

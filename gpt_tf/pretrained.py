@@ -61,7 +61,7 @@ class TFOpenAIGPTPreTrainedModel(keras.Model):
 
         Args:
             path_or_repo_id: a folder, or ``owner/name``.
-            dtype: of the weights in memory: ``float32`` if ``None``, ``auto`` for the stored one; or a policy.
+            dtype: of the weights in memory: ``float32`` if ``None``, ``auto`` for the stored; or a policy.
             attn_implementation: ``"sdpa"`` or ``"eager"``.
             output_loading_info: also return ``missing_keys`` (freshly initialised) and ``unexpected_keys``
                 (left aside).
@@ -103,6 +103,10 @@ class TFOpenAIGPTPreTrainedModel(keras.Model):
         """The ``TFOpenAIGPTModel``: this model itself, or what its head sits on."""
         return self if self.head is Head.NONE else self.transformer
 
+    def __dir__(self) -> list[str]:
+        """Keras saves what ``dir`` names, and would meet the same variables again behind ``trunk``."""
+        return [name for name in super().__dir__() if name != "trunk"]
+
     def get_input_embeddings(self) -> keras.layers.Layer:
         """The token embedding: callable on ids, and the weight of the language-modelling head."""
         return self.trunk.tokens_embed
@@ -115,7 +119,8 @@ class TFOpenAIGPTPreTrainedModel(keras.Model):
     def resize_token_embeddings(self, new_num_tokens: int) -> keras.layers.Layer:
         """Change the vocabulary in place; kept rows stay, new rows are fresh.
 
-        ``config`` becomes a changed copy. A compiled model has to be compiled again: its optimizer knows the old variable.
+        ``config`` becomes a changed copy. A compiled model has to be compiled again: its optimizer knows the old
+        variable.
         """
         config = self.config.replace(vocab_size=new_num_tokens)
         old = tf.convert_to_tensor(self.trunk.tokens_embed.embeddings)

@@ -89,7 +89,8 @@ class OpenAIGPTLMHeadModel(OpenAIGPTPreTrainedModel):
     """The trunk with a language-modelling head tied to the token embedding; arguments as ``OpenAIGPTModel``.
 
     >>> import torch
-    >>> model = OpenAIGPTLMHeadModel(OpenAIGPTConfig(vocab_size=11, n_positions=8, n_embd=6, n_layer=1, n_head=2)).eval()
+    >>> config = OpenAIGPTConfig(vocab_size=11, n_positions=8, n_embd=6, n_layer=1, n_head=2)
+    >>> model = OpenAIGPTLMHeadModel(config).eval()
     >>> ids = torch.tensor([[1, 2, 3]])
     >>> output = model(ids, labels=ids)
     >>> output.logits.shape, output.loss.shape

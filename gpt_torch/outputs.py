@@ -8,7 +8,7 @@ from gptcore import outputs
 
 
 class BaseModelOutput(outputs.ModelOutput):
-    """``last_hidden_state`` (..., T, C); ``hidden_states``, L + 1 times (..., T, C); ``attentions``, L times (B, H, T, S)."""
+    """``last_hidden_state`` (..., T, C), ``hidden_states`` L + 1 times that, ``attentions`` L times (B, H, T, S)."""
 
     fields = outputs.BASE_FIELDS
 
@@ -20,7 +20,7 @@ class CausalLMOutput(outputs.ModelOutput):
 
 
 class OpenAIGPTDoubleHeadsModelOutput(outputs.ModelOutput):
-    """``loss`` (), ``mc_loss`` (), ``logits`` (..., N, T, V), ``mc_logits`` (..., N); the rest as in ``BaseModelOutput``."""
+    """``loss`` and ``mc_loss`` (), ``logits`` (..., N, T, V), ``mc_logits`` (..., N); the rest as above."""
 
     fields = outputs.DOUBLE_HEADS_FIELDS
 

@@ -48,13 +48,15 @@ class OpenAIGPTPreTrainedModel(nn.Module):
             path_or_repo_id: a folder, or ``owner/name``.
             dtype: of the weights in memory: ``float32`` if ``None``, ``auto`` for the stored one.
             attn_implementation: ``"sdpa"`` or ``"eager"``.
-            output_loading_info: also return ``missing_keys`` (freshly initialised) and ``unexpected_keys`` (left aside).
+            output_loading_info: also return ``missing_keys`` (made fresh) and ``unexpected_keys`` (left aside).
             options: ``revision``, ``cache_dir``, ``local_files_only``, ``token``; all others override the config.
 
         Raises:
             CheckpointError, ConfigError: with every problem, before anything of the model's size is allocated.
         """
-        source = open_pretrained(path_or_repo_id, cls.head, str(dtype).removeprefix("torch.") if dtype else None, **options)
+        source = open_pretrained(
+            path_or_repo_id, cls.head, str(dtype).removeprefix("torch.") if dtype else None, **options
+        )
         model = cls(source.config, dtype=source.dtype, attn_implementation=attn_implementation, seed=None)
         assign(model, source.values())
         model.eval()
@@ -123,4 +125,6 @@ def describe(tensor: torch.Tensor | None) -> ArrayInfo | None:
     if tensor is None:
         return None
     name = dtype_name(tensor.dtype)
-    return ArrayInfo(tuple(tensor.shape), name, lambda: (tensor.float() if name == "bfloat16" else tensor).detach().cpu().numpy())
+    return ArrayInfo(
+        tuple(tensor.shape), name, lambda: (tensor.float() if name == "bfloat16" else tensor).detach().cpu().numpy()
+    )

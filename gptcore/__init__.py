@@ -5,4 +5,12 @@ from gptcore.errors import CheckpointError, ConfigError, GPTError, InputError, T
 
 __version__ = "0.1.0.dev0"
 
-__all__ = ["CheckpointError", "ConfigError", "GPTError", "InputError", "OpenAIGPTConfig", "TokenizerError", "__version__"]
+__all__ = [
+    "CheckpointError",
+    "ConfigError",
+    "GPTError",
+    "InputError",
+    "OpenAIGPTConfig",
+    "TokenizerError",
+    "__version__",
+]

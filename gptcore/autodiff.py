@@ -115,7 +115,7 @@ def log_softmax(x: Variable) -> Variable:
 
 
 def backward(output: Variable) -> None:
-    """Set ``gradient`` of everything that the scalar ``output`` was made from; inner ones are freed as they are used."""
+    """Set ``gradient`` of every leaf that the scalar ``output`` was made from; inner ones are freed once used."""
     output.gradient = np.ones_like(output.value)
     for variable in reversed(_in_order(output)):
         assert variable.gradient is not None  # in order, a consumer always comes first

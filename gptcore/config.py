@@ -201,7 +201,9 @@ class OpenAIGPTConfig:
         ours = {key: value for key, value in settings.items() if key in known}
         for alias, name in cls.aliases.items():
             if alias in settings and ours.setdefault(name, settings[alias]) != settings[alias]:
-                raise ConfigError(f"{alias}={settings[alias]!r} contradicts {name}={ours[name]!r}; they are one setting")
+                raise ConfigError(
+                    f"{alias}={settings[alias]!r} contradicts {name}={ours[name]!r}; they are one setting"
+                )
         kept = set(settings) - known - set(cls.aliases) - {"model_type"}
         config = cls(**ours, extra={key: settings[key] for key in settings if key in kept})
         return config.replace(**overrides) if overrides else config
@@ -265,7 +267,13 @@ def _problems(config: OpenAIGPTConfig) -> Any:
     yield from _check_choice("summary_type", config.summary_type, SUMMARY_TYPES)
     yield from _check_choice("summary_activation", config.summary_activation, (None, *SUMMARY_ACTIVATIONS))
     yield from _check_choice("problem_type", config.problem_type, (None, *PROBLEM_TYPES))
-    for name in ("summary_use_proj", "summary_proj_to_labels", "output_attentions", "output_hidden_states", "return_dict"):
+    for name in (
+        "summary_use_proj",
+        "summary_proj_to_labels",
+        "output_attentions",
+        "output_hidden_states",
+        "return_dict",
+    ):
         if not isinstance(getattr(config, name), bool):
             yield f"{name}={getattr(config, name)!r} must be true or false"
     for name in ("pad_token_id", "bos_token_id", "eos_token_id"):
@@ -275,7 +283,8 @@ def _problems(config: OpenAIGPTConfig) -> Any:
     if _is_int(config.n_embd) and _is_int(config.n_head) and config.n_head > 0 and config.n_embd % config.n_head:
         yield f"n_embd={config.n_embd} must be a multiple of n_head={config.n_head}"
     if _is_int(config.num_labels) and set(config.id2label) != set(range(config.num_labels)):
-        yield f"id2label has the labels {sorted(config.id2label)}, but num_labels={config.num_labels} wants 0 to {config.num_labels - 1}"
+        wanted = f"0 to {config.num_labels - 1}"
+        yield f"id2label has the labels {sorted(config.id2label)}, but num_labels={config.num_labels} wants {wanted}"
     if {name: i for i, name in config.id2label.items()} != dict(config.label2id):
         yield "label2id must be the inverse of id2label; leave it out to have it made"
 

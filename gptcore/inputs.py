@@ -145,9 +145,7 @@ def _fits(shape: Shape, expected: Shape) -> bool:
     return all(a is None or b is None or a == b for a, b in zip(shape, expected, strict=True))
 
 
-def _check_range(
-    name: str, info: ArrayInfo, low: int, high: int | None, limit: str, *, ignored: bool = False
-) -> None:
+def _check_range(name: str, info: ArrayInfo, low: int, high: int | None, limit: str, *, ignored: bool = False) -> None:
     """Integer ids must lie in [low, high), or be -100 where that is ``ignored``."""
     if not info.is_integer:
         raise InputError(f"{name} has dtype {info.dtype}; expected an integer type")
@@ -189,7 +187,7 @@ def _check_class_labels(config: OpenAIGPTConfig, labels: ArrayInfo, rows: Shape)
 
 def _check_mc_labels(config: OpenAIGPTConfig, labels: ArrayInfo, shape: Shape) -> None:
     """One choice per example; without a projection to one score, one class per choice."""
-    to_scores = config.summary_use_proj and config.summary_proj_to_labels or config.n_embd == 1
+    to_scores = (config.summary_use_proj and config.summary_proj_to_labels) or config.n_embd == 1
     expected, classes = (shape[:-2], shape[-2]) if to_scores else (shape[:-1], config.n_embd)
     _check_shape("mc_labels", labels, expected)
     _check_range("mc_labels", labels, 0, classes, "the number of choices", ignored=True)

@@ -1,7 +1,7 @@
 """OpenAI GPT in NumPy float64, written from the paper (Radford et al. 2018, section 3) and the authors' code.
 
-This is the oracle: a backend is right when it agrees with this, not with another backend. ``B`` batch, ``T`` query
-positions, ``S`` key positions, ``C`` n_embd, ``H`` heads, ``D`` head size, ``V`` vocabulary.
+This is the oracle: a backend is right when it agrees with this, not with another backend. ``B`` batch, ``T``
+query positions, ``S`` key positions, ``C`` n_embd, ``H`` heads, ``D`` head size, ``V`` vocabulary.
 """
 
 from __future__ import annotations
@@ -59,6 +59,9 @@ class Reference:
         weights: canonical name -> array of any floating-point type, for every parameter of the model.
         head: which of the four models.
 
+    Raises:
+        CheckpointError: the weights are not those of this model; all problems are listed at once.
+
     >>> from gptcore.parameters import initial_value
     >>> config = OpenAIGPTConfig(vocab_size=11, n_positions=8, n_embd=6, n_layer=1, n_head=2)
     >>> table = parameters(config, Head.LM).values()
@@ -72,17 +75,11 @@ class Reference:
     """
 
     def __init__(self, config: OpenAIGPTConfig, weights: Mapping[str, NDArray[Any]], head: Head) -> None:
-        table = parameters(config, head)
-        problems = [f"{name} is missing" for name in table if name not in weights]
-        problems += [
-            f"{name} has shape {weights[name].shape}, expected {parameter.shape}"
-            for name, parameter in table.items()
-            if name in weights and weights[name].shape != parameter.shape
-        ]
+        problems = weight_problems(config, weights, head)
         if problems:
             raise CheckpointError("the weights do not fit:\n" + bullet_list(problems))
         self.config, self.head = config, head
-        self.weights = {name: Variable(weights[name]) for name in table}
+        self.weights = {name: Variable(weights[name]) for name in parameters(config, head)}
 
     def forward(
         self, inputs: Inputs, *, output_attentions: bool = False, output_hidden_states: bool = False
@@ -97,10 +94,17 @@ class Reference:
         }
 
     def loss_and_gradients(self, inputs: Inputs) -> tuple[dict[str, float], dict[str, Array]]:
-        """The losses by field name, and the gradient of their sum for every parameter (zeros where unused)."""
+        """The losses by field name, and the gradient of their sum for every parameter (zeros where unused).
+
+        Raises:
+            InputError: the model has no loss, or its labels were not given.
+        """
+        if self.head is Head.NONE:
+            raise InputError(f"{self.head.architecture} has no loss; take a model with a head")
         losses = {name: value for name, value in self._run(inputs).items() if name.endswith("loss")}
         if not losses:
-            raise InputError("no loss: pass labels to a model with a head")
+            wanted = "labels or mc_labels" if self.head is Head.DOUBLE_HEADS else "labels"
+            raise InputError(f"no loss without labels; pass {wanted}")
         for weight in self.weights.values():
             weight.gradient = None
         first, *others = losses.values()
@@ -128,11 +132,11 @@ class Reference:
         return {**fields, "hidden_states": hidden_states, "attentions": attentions}
 
     def _trunk(self, inputs: Inputs) -> tuple[tuple[Variable, ...], tuple[Variable, ...]]:
-        leading = (inputs["input_ids"].shape if "input_ids" in inputs else inputs["inputs_embeds"].shape[:-1])[:-1]
-        rows = {name: inputs[name].reshape(-1, inputs[name].shape[-1]) for name in ROW_INPUTS if name in inputs}
-        mask = rows.get("attention_mask")
+        by_id = "input_ids" in inputs
+        leading = inputs["input_ids"].shape[:-1] if by_id else inputs["inputs_embeds"].shape[:-2]
+        rows = {name: flatten_leading(inputs[name]) for name in ROW_INPUTS if name in inputs}
         x = self._embed(inputs, rows)  # (B, T, C)
-        allowed = attention_allowed(mask, x.shape[1])
+        allowed = attention_allowed(rows.get("attention_mask"), x.shape[1])
         head_mask = np.broadcast_to(inputs.get("head_mask", 1.0), (self.config.n_layer, self.config.n_head))
         states, attentions = [x], []
         for layer in range(self.config.n_layer):
@@ -233,11 +237,34 @@ class Reference:
         return {"loss": classification_loss(logits, labels, kind), "logits": logits}
 
 
+def weight_problems(config: OpenAIGPTConfig, weights: Mapping[str, NDArray[Any]], head: Head) -> list[str]:
+    """One line for each array that is missing, not of this model, or of the wrong shape or type."""
+    table = parameters(config, head)
+    problems = [f"{name} is missing" for name in table if name not in weights]
+    for name, array in weights.items():
+        if name not in table:
+            problems.append(f"{name} is not a parameter of {head.architecture}")
+        elif array.shape != table[name].shape:
+            problems.append(f"{name} has shape {array.shape}, expected {table[name].shape}")
+        elif array.dtype.kind in "biu":  # bfloat16 travels as uint16: its bits are not its values
+            problems.append(f"{name} has dtype {array.dtype}, expected a floating-point type")
+    return problems
+
+
 ROW_INPUTS = ("input_ids", "attention_mask", "token_type_ids", "position_ids")
 
 
+def flatten_leading(array: NDArray[Any]) -> NDArray[Any]:
+    """All leading axes as one. (..., T) -> (B, T)."""
+    return array.reshape(-1, array.shape[-1])
+
+
 def attention_allowed(attention_mask: NDArray[Any] | None, length: int) -> NDArray[np.bool_]:
-    """Which key each query may read, (B or 1, 1, T, S): no future, no padding; itself where nothing else is left."""
+    """Which key each query may read: no future, no padding; itself where nothing else is left.
+
+    Returns:
+        bool, (B or 1, 1, T, S).
+    """
     allowed = np.tri(length, dtype=bool)[None]
     if attention_mask is not None:
         allowed = allowed & (attention_mask != 0)[:, None, :]

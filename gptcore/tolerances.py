@@ -10,9 +10,9 @@ of the largest entry of the tensor.
 * float64: the same walk with an epsilon of 2.2e-16 stays below 1e-13; 1e-11 admits any order of summation and no
   single-precision step (1e-7).
 * bfloat16, float16: every operation rounds its result to 8 or 11 bits (epsilon 7.8e-3, 9.8e-4), and post-LayerNorm
-  keeps the relative size. The same walk of 12 roundings per layer gives some 10 epsilon; the reference takes the rounded
-  weights, so that this bounds arithmetic alone. A float16 gradient also loses digits below 6e-5, where its steps stay
-  6e-8, and the gradient of a mean over some 50 targets is that small.
+  keeps the relative size. The same walk of 12 roundings per layer gives some 10 epsilon; the reference takes the
+  rounded weights, so that this bounds arithmetic alone. A float16 gradient also loses digits below 6e-5, where its
+  steps stay 6e-8, and the gradient of a mean over some 50 targets is that small.
 """
 
 from __future__ import annotations

@@ -116,7 +116,9 @@ def test_keys_that_ask_for_code_are_only_carried(tmp_path):
     assert config.to_dict()["auto_map"] == {"AutoModel": "evil.Model"}
 
 
-@given(st.dictionaries(st.text(max_size=8), st.integers() | st.text(max_size=5) | st.none() | st.booleans(), max_size=5))
+@given(
+    st.dictionaries(st.text(max_size=8), st.integers() | st.text(max_size=5) | st.none() | st.booleans(), max_size=5)
+)
 def test_any_mapping_is_a_config_or_one_error(settings):
     try:
         config = OpenAIGPTConfig.from_dict(settings)

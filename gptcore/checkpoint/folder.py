@@ -119,7 +119,9 @@ def _read_shards(folder: Path) -> list[StoredTensor]:
         if weight_map.get(tensor.name) != name
     ]
     held = {(tensor.name, name) for tensor, name in found}
-    problems += [f"{t!r} is not in {name}, where the index places it" for t, name in weight_map.items() if (t, name) not in held]
+    problems += [
+        f"{t!r} is not in {name}, where the index places it" for t, name in weight_map.items() if (t, name) not in held
+    ]
     if problems:
         raise CheckpointError(f"{folder / INDEX_NAME} and its shards disagree:\n" + bullet_list(problems))
     return [tensor for tensor, _ in found]

@@ -91,4 +91,3 @@ def _untie(by_name: dict[str, StoredTensor], dropped: list[str]) -> list[str]:
 
 def _bits(tensor: StoredTensor) -> NDArray[np.uint8]:
     return tensor.read().reshape(-1).view(np.uint8)
-

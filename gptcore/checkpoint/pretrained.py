@@ -57,9 +57,7 @@ class Pretrained:
         }
 
 
-def open_pretrained(
-    path_or_repo_id: str | Path, head: Head, dtype: str | None = None, **options: Any
-) -> Pretrained:
+def open_pretrained(path_or_repo_id: str | Path, head: Head, dtype: str | None = None, **options: Any) -> Pretrained:
     """Find a checkpoint and check that it fits a model, before anything of that size is allocated.
 
     Args:

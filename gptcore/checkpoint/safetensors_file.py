@@ -80,7 +80,9 @@ def _describe(path: Path, header: Any, start: int, file_size: int) -> list[Store
         shape, code = tuple(entry["shape"]), entry["dtype"]
         dtype = CODES.get(code, code)
         if begin != end or stop > file_size:
-            raise CheckpointError(f"{path}: tensor {name!r} claims bytes {begin} to {stop} of {file_size}, expected to start at {end}")
+            raise CheckpointError(
+                f"{path}: tensor {name!r} claims bytes {begin} to {stop} of {file_size}, expected to start at {end}"
+            )
         if dtype in STORAGE and stop - begin != math.prod(shape) * STORAGE[dtype].itemsize:
             raise CheckpointError(f"{path}: tensor {name!r} of shape {shape} {dtype} cannot have {stop - begin} bytes")
         tensors.append(StoredTensor(path, name, dtype, shape, begin))
@@ -114,7 +116,11 @@ def write(path: Path, tensors: Iterable[OutgoingTensor], metadata: Mapping[str, 
     offset = 0
     for tensor in tensors:
         end = offset + tensor.array.size * STORAGE[tensor.dtype].itemsize
-        header[tensor.name] = {"dtype": CODE_OF[tensor.dtype], "shape": list(tensor.array.shape), "data_offsets": [offset, end]}
+        header[tensor.name] = {
+            "dtype": CODE_OF[tensor.dtype],
+            "shape": list(tensor.array.shape),
+            "data_offsets": [offset, end],
+        }
         offset = end
     encoded = json.dumps(header, separators=(",", ":")).encode()
     encoded += b" " * (-len(encoded) % 8)

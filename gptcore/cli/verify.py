@@ -63,21 +63,22 @@ def _installed() -> list[str]:
 
 
 def _print(report: Report, *, embedded: bool) -> None:
-    console = Console()
+    console = Console(highlight=False)
     where = "the embedded checkpoint" if embedded else report.checkpoint
     console.print(
         f"{where}: {report.parameters:,} parameters, {report.shape[0]} x {report.shape[1]} tokens, "
         f"{report.dtype}, against float64"
     )
-    table = Table("backend", "quantity")
-    for heading in ("largest error", "in eps32", "typical", "of tolerance", "seconds"):
+    table = Table()
+    table.add_column("backend", no_wrap=True)
+    table.add_column("quantity")
+    for heading in ("largest", "in eps32", "typical", "tolerance", "seconds"):
         table.add_column(heading, justify="right")
     for item in report.backends:
-        version = ", ".join(f"{name} {number}" for name, number in item.versions.items())
         for i, error in enumerate(item.errors):
             first = i == 0
             table.add_row(
-                f"{item.name} ({version})" if first else "",
+                item.name if first else "",
                 error.quantity,
                 *_figures(error),
                 f"{item.seconds:.1f}" if first else "",
@@ -86,6 +87,8 @@ def _print(report: Report, *, embedded: bool) -> None:
     for (a, b), error in report.pairwise.items():
         table.add_row(f"{a} - {b}", error.quantity, *_figures(error), "")
     console.print(table)
+    versions = [f"{name} {number}" for item in report.backends for name, number in item.versions.items()]
+    console.print(", ".join(versions))
     verdict = "[green]every tolerance holds[/]" if report.passed else "[red]a tolerance is broken[/]"
     console.print(verdict)
 
@@ -97,5 +100,5 @@ def _figures(error: Error) -> tuple[str, str, str, str]:
         f"{error.largest:.2e}",
         f"{error.epsilons:.1f}",
         f"{error.typical:.2e}",
-        f"[{colour}]{share:.0%}[/]",
+        f"[{colour}]{share:.0%} used[/]",
     )

@@ -1,4 +1,4 @@
-"""The published PyTorch files: the canonical names themselves, with ``transformer.`` before the trunk in head models."""
+"""The published PyTorch files: the canonical names, with ``transformer.`` before the trunk in head models."""
 
 from __future__ import annotations
 

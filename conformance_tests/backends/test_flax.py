@@ -1,0 +1,93 @@
+"""What JAX users expect of a module, beyond the numbers."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+from trained_scale import trained_scale
+
+import gpt_flax
+from gpt_flax.weights import assign
+from gptcore import ConfigError, OpenAIGPTConfig
+
+CONFIG = OpenAIGPTConfig(vocab_size=41, n_positions=13, n_embd=14, n_head=2, n_layer=2, num_labels=3)
+IDS = np.arange(10).reshape(2, 5)
+MODELS = {
+    gpt_flax.FlaxOpenAIGPTModel: {},
+    gpt_flax.FlaxOpenAIGPTLMHeadModel: {"labels": IDS},
+    gpt_flax.FlaxOpenAIGPTDoubleHeadsModel: {"labels": IDS, "mc_labels": np.array(1)},
+    gpt_flax.FlaxOpenAIGPTForSequenceClassification: {"labels": np.array([2, 0])},
+}
+
+
+def build(model_class, config=CONFIG):
+    model = model_class(config, seed=None)
+    assign(model, trained_scale(config, model.head))
+    model.eval()
+    return model
+
+
+@pytest.fixture(params=MODELS, ids=lambda model_class: model_class.__name__)
+def model(request):
+    return build(request.param)
+
+
+def largest_difference(a, b):
+    return max(float(jnp.abs(x - y).max()) for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True))
+
+
+def test_transformations_change_nothing(model):
+    inputs = {"input_ids": IDS, **MODELS[type(model)]}
+    plain = model(**inputs)
+    graph, state = nnx.split(model)
+    under_nnx = nnx.jit(lambda model: model(**inputs))(model)
+    under_jax = jax.jit(lambda state: nnx.merge(graph, state)(**inputs))(state)
+    for output in (under_nnx, under_jax):
+        assert type(output) is type(plain)
+        assert list(output) == list(plain)
+        assert largest_difference(output, plain) < 1e-5
+
+
+def test_vmap(model):
+    rows = jax.vmap(lambda row: model(row[None])[0][0])(jnp.asarray(IDS))
+    assert largest_difference(rows, model(IDS)[0]) < 1e-5
+
+
+def test_gradients_under_nnx_grad():
+    model = build(gpt_flax.FlaxOpenAIGPTLMHeadModel)
+    gradients = nnx.grad(lambda model: model(IDS, labels=IDS).loss)(model)
+    assert jax.tree.structure(gradients) == jax.tree.structure(nnx.state(model, nnx.Param))
+    assert all(jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(gradients))
+
+
+def test_lists_are_taken(model):
+    assert largest_difference(model(IDS.tolist()), model(IDS)) == 0
+
+
+def test_dropout_only_in_training(model):
+    assert largest_difference(model(IDS), model(IDS)) == 0
+    model.train()
+    assert largest_difference(model(IDS)[0], model(IDS)[0]) > 0
+
+
+def test_parameters_carry_logical_axes():
+    model = build(gpt_flax.FlaxOpenAIGPTModel)
+    assert model.tokens_embed.embedding.get_metadata("out_sharding") == ("vocab", "embed")
+    assert model.h[0].mlp.c_fc.kernel.get_metadata("out_sharding") == ("embed", "mlp")
+
+
+def test_resizing(model):
+    before = model(IDS, output_hidden_states=True).hidden_states[-1]
+    table = model.resize_token_embeddings(47)
+    assert table is model.get_input_embeddings()
+    assert (model.config.vocab_size, CONFIG.vocab_size) == (47, 41)
+    assert largest_difference(model(IDS, output_hidden_states=True).hidden_states[-1], before) == 0
+    assert table(jnp.array([46])).shape == (1, 14)
+    with pytest.raises(ConfigError, match="vocab_size=0"):
+        model.resize_token_embeddings(0)
+
+
+def test_float64_says_how_to_enable_it():
+    with pytest.raises(ConfigError, match="jax_enable_x64"):
+        gpt_flax.FlaxOpenAIGPTModel(CONFIG, dtype="float64")

@@ -1,0 +1,114 @@
+"""What Keras users expect of a model, beyond the numbers."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from trained_scale import trained_scale
+
+import gpt_tf
+from gpt_tf.weights import assign
+from gptcore import ConfigError, OpenAIGPTConfig
+
+CONFIG = OpenAIGPTConfig(vocab_size=41, n_positions=13, n_embd=14, n_head=2, n_layer=2, num_labels=3)
+IDS = np.arange(10).reshape(2, 5)
+MODELS = {
+    gpt_tf.TFOpenAIGPTLMHeadModel: {"labels": IDS},
+    gpt_tf.TFOpenAIGPTDoubleHeadsModel: {"input_ids": IDS[:, None], "labels": IDS[:, None], "mc_labels": IDS[:, 0] * 0},
+    gpt_tf.TFOpenAIGPTForSequenceClassification: {"labels": np.array([2, 0])},
+}
+
+
+def build(model_class, config=CONFIG, **options):
+    model = model_class(config, seed=None, **options)
+    assign(model, trained_scale(config, model.head))
+    return model
+
+
+@pytest.fixture(params=MODELS, ids=lambda model_class: model_class.__name__)
+def model(request):
+    return build(request.param)
+
+
+def inputs_of(model):
+    return {"input_ids": IDS, **MODELS[type(model)]}
+
+
+def test_fit_with_the_models_own_loss(model):
+    inputs = inputs_of(model)
+    model.compile(keras.optimizers.Adam(1e-2))
+    before = model.evaluate(inputs, verbose=0)
+    model.fit(inputs, epochs=8, verbose=0)
+    assert model.evaluate(inputs, verbose=0) < before
+
+
+def test_fit_with_a_stock_loss_on_logits():
+    model = build(gpt_tf.TFOpenAIGPTForSequenceClassification)
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(keras.optimizers.Adam(1e-2), loss=loss, metrics=["accuracy"])
+    history = model.fit({"input_ids": IDS}, np.array([2, 0]), epochs=8, verbose=0).history
+    assert history["loss"][-1] < history["loss"][0]
+    assert "accuracy" in history
+    own = model({"input_ids": IDS, "labels": np.array([2, 0])}).loss
+    assert model.evaluate({"input_ids": IDS}, np.array([2, 0]), verbose=0)[0] == pytest.approx(float(own), rel=1e-5)
+
+
+def test_predict_gives_arrays(model):
+    output = model.predict(inputs_of(model), verbose=0)
+    np.testing.assert_allclose(output["logits"], model(inputs_of(model))["logits"], atol=1e-4)
+
+
+def test_keras_files(model, tmp_path):
+    inputs = inputs_of(model)
+    expected = model(inputs)["logits"].numpy()
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    assert type(loaded) is type(model)
+    assert loaded.config == model.config
+    np.testing.assert_array_equal(loaded(inputs)["logits"], expected)
+    model.save_weights(tmp_path / "model.weights.h5")
+    other = type(model)(CONFIG, seed=3)
+    other.load_weights(tmp_path / "model.weights.h5")
+    np.testing.assert_array_equal(other(inputs)["logits"], expected)
+
+
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_graphs_of_unknown_size(model, jit_compile):
+    spec = tf.TensorSpec([None, None], tf.int32)
+    graph = tf.function(lambda ids: model(ids)[0], input_signature=[spec], jit_compile=jit_compile)
+    for ids in (IDS[:, :3], IDS[:1]):
+        np.testing.assert_allclose(graph(tf.constant(ids, tf.int32)), model(ids)[0], atol=1e-4)
+
+
+def test_the_gradient_of_the_embedding_is_dense():
+    model = build(gpt_tf.TFOpenAIGPTLMHeadModel)
+    with tf.GradientTape() as tape:
+        loss = model({"input_ids": IDS * 0, "labels": IDS * 0}).loss
+    gradients = tape.gradient(loss, model.trainable_variables)
+    assert len(gradients) == len(model.trainable_variables)
+    assert not any(isinstance(gradient, tf.IndexedSlices) or gradient is None for gradient in gradients)
+
+
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+def test_mixed_precision_trains(policy):
+    model = build(gpt_tf.TFOpenAIGPTLMHeadModel, dtype=policy)
+    exact = build(gpt_tf.TFOpenAIGPTLMHeadModel)({"input_ids": IDS, "labels": IDS}).loss
+    inputs = {"input_ids": IDS, "labels": IDS}
+    assert abs(float(model(inputs).loss) - float(exact)) < 0.1
+    model.compile(keras.optimizers.Adam(1e-2))
+    history = model.fit(inputs, epochs=8, verbose=0).history["loss"]
+    assert history[-1] < history[0]
+    assert model.trainable_variables[0].dtype == "float32"
+
+
+def test_resizing(model):
+    base = build(type(model))
+    table = model.resize_token_embeddings(47)
+    assert table is model.get_input_embeddings()
+    assert (model.config.vocab_size, CONFIG.vocab_size) == (47, 41)
+    assert model.num_parameters() == base.num_parameters() + 6 * 14
+    assert table(tf.constant([46])).shape == (1, 14)
+    hidden = [m({"input_ids": IDS}, output_hidden_states=True).hidden_states[-1] for m in (base, model)]
+    np.testing.assert_array_equal(*hidden)
+    with pytest.raises(ConfigError, match="vocab_size=0"):
+        model.resize_token_embeddings(0)
