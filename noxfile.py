@@ -56,7 +56,7 @@ def isolation(session, backend):
     if backend == "torch":
         install_torch(session)
     install(session, "-e", f".[{backend},cli]", *TEST_TOOLS)
-    suite = ("conformance_tests/test_isolation.py", "conformance_tests/test_padding.py", f"conformance_tests/backends/test_{backend}.py")
+    suite = [f"conformance_tests/{name}.py" for name in ("test_isolation", "test_padding", f"backends/test_{backend}")]
     session.run("python", "-m", "pytest", "--backend", backend, *suite, *session.posargs)
 
 

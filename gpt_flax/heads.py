@@ -107,7 +107,7 @@ class FlaxOpenAIGPTLMHeadModel(FlaxOpenAIGPTPreTrainedModel):
     head = Head.LM
 
     def __init__(self, config: OpenAIGPTConfig, *, dtype=None, attn_implementation="sdpa", seed=0, rngs=None):
-        super().__init__(config, attn_implementation, dtype)
+        super().__init__(config, dtype)
         rngs = rngs or nnx.Rngs(seed or 0)
         self.transformer = FlaxOpenAIGPTModel(
             config, dtype=dtype, attn_implementation=attn_implementation, seed=None, rngs=rngs
@@ -173,7 +173,7 @@ class FlaxOpenAIGPTDoubleHeadsModel(FlaxOpenAIGPTPreTrainedModel):
     head = Head.DOUBLE_HEADS
 
     def __init__(self, config: OpenAIGPTConfig, *, dtype=None, attn_implementation="sdpa", seed=0, rngs=None):
-        super().__init__(config, attn_implementation, dtype)
+        super().__init__(config, dtype)
         rngs = rngs or nnx.Rngs(seed or 0)
         self.transformer = FlaxOpenAIGPTModel(
             config, dtype=dtype, attn_implementation=attn_implementation, seed=None, rngs=rngs
@@ -257,7 +257,7 @@ class FlaxOpenAIGPTForSequenceClassification(FlaxOpenAIGPTPreTrainedModel):
     head = Head.SEQUENCE_CLASSIFICATION
 
     def __init__(self, config: OpenAIGPTConfig, *, dtype=None, attn_implementation="sdpa", seed=0, rngs=None):
-        super().__init__(config, attn_implementation, dtype)
+        super().__init__(config, dtype)
         rngs = rngs or nnx.Rngs(seed or 0)
         self.transformer = FlaxOpenAIGPTModel(
             config, dtype=dtype, attn_implementation=attn_implementation, seed=None, rngs=rngs

@@ -181,7 +181,8 @@ class FlaxOpenAIGPTModel(FlaxOpenAIGPTPreTrainedModel):
     head = Head.NONE
 
     def __init__(self, config: OpenAIGPTConfig, *, dtype=None, attn_implementation="sdpa", seed=0, rngs=None):
-        super().__init__(config, attn_implementation, dtype)
+        super().__init__(config, dtype)
+        self.attn_implementation = attn_implementation
         rngs = rngs or nnx.Rngs(seed or 0)
         self.tokens_embed = embedding(config.vocab_size, config, self.dtype, "vocab")
         self.positions_embed = embedding(config.n_positions, config, self.dtype, "positions")

@@ -20,9 +20,8 @@ class FlaxOpenAIGPTPreTrainedModel(nnx.Module):
 
     head: ClassVar[Head]
 
-    def __init__(self, config: OpenAIGPTConfig, attn_implementation: str, dtype: Any):
+    def __init__(self, config: OpenAIGPTConfig, dtype: Any):
         self.config = config
-        self.attn_implementation = check_attn_implementation(attn_implementation)
         self.dtype = framework_dtype(dtype)
 
     def materialize(self, seed: int | None) -> None:
@@ -67,6 +66,15 @@ class FlaxOpenAIGPTPreTrainedModel(nnx.Module):
     def trunk(self) -> nnx.Module:
         """The ``FlaxOpenAIGPTModel``: this model itself, or what its head sits on."""
         return self if self.head is Head.NONE else self.transformer
+
+    @property
+    def attn_implementation(self) -> str:
+        """``"sdpa"`` or ``"eager"``; may be changed at any time."""
+        return self.trunk._attn_implementation
+
+    @attn_implementation.setter
+    def attn_implementation(self, value: str) -> None:
+        self.trunk._attn_implementation = check_attn_implementation(value)
 
     def get_input_embeddings(self) -> nnx.Embed:
         """The token embedding: callable on ids, and the weight of the language-modelling head."""

@@ -116,7 +116,7 @@ class TFOpenAIGPTLMHeadModel(TFOpenAIGPTPreTrainedModel):
         name=None,
         trainable=True,
     ):
-        super().__init__(config, attn_implementation, dtype=dtype, name=name, trainable=trainable)
+        super().__init__(config, dtype=dtype, name=name, trainable=trainable)
         dtype = self.dtype_policy
         settings = {"dtype": dtype, "attn_implementation": attn_implementation, "seed": None}
         self.transformer = TFOpenAIGPTModel(config, name="transformer", **settings)
@@ -197,7 +197,7 @@ class TFOpenAIGPTDoubleHeadsModel(TFOpenAIGPTPreTrainedModel):
         name=None,
         trainable=True,
     ):
-        super().__init__(config, attn_implementation, dtype=dtype, name=name, trainable=trainable)
+        super().__init__(config, dtype=dtype, name=name, trainable=trainable)
         dtype = self.dtype_policy
         settings = {"dtype": dtype, "attn_implementation": attn_implementation, "seed": None}
         self.transformer = TFOpenAIGPTModel(config, name="transformer", **settings)
@@ -293,7 +293,7 @@ class TFOpenAIGPTForSequenceClassification(TFOpenAIGPTPreTrainedModel):
         name=None,
         trainable=True,
     ):
-        super().__init__(config, attn_implementation, dtype=dtype, name=name, trainable=trainable)
+        super().__init__(config, dtype=dtype, name=name, trainable=trainable)
         dtype = self.dtype_policy
         settings = {"dtype": dtype, "attn_implementation": attn_implementation, "seed": None}
         self.transformer = TFOpenAIGPTModel(config, name="transformer", **settings)

@@ -208,7 +208,8 @@ class TFOpenAIGPTModel(TFOpenAIGPTPreTrainedModel):
         name=None,
         trainable=True,
     ):
-        super().__init__(config, attn_implementation, dtype=dtype, name=name, trainable=trainable)
+        super().__init__(config, dtype=dtype, name=name, trainable=trainable)
+        self.attn_implementation = attn_implementation
         dtype = self.dtype_policy
         width = config.n_embd
         self.tokens_embed = Embedding(config.vocab_size, width, dtype=dtype, name="tokens_embed")

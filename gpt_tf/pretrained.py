@@ -35,11 +35,10 @@ class TFOpenAIGPTPreTrainedModel(keras.Model):
 
     head: ClassVar[Head]
 
-    def __init__(self, config: OpenAIGPTConfig, attn_implementation: str, **keras_options: Any):
+    def __init__(self, config: OpenAIGPTConfig, **keras_options: Any):
         dtype = framework_dtype(keras_options.pop("dtype", None))
         super().__init__(dtype=dtype, autocast=False, **keras_options)  # labels keep their dtype
         self.config = config
-        self.attn_implementation = check_attn_implementation(attn_implementation)
 
     def materialize(self, seed: int | None) -> None:
         """Make all variables and, with a seed, give them their first values."""
@@ -106,6 +105,15 @@ class TFOpenAIGPTPreTrainedModel(keras.Model):
     def __dir__(self) -> list[str]:
         """Keras saves what ``dir`` names, and would meet the same variables again behind ``trunk``."""
         return [name for name in super().__dir__() if name != "trunk"]
+
+    @property
+    def attn_implementation(self) -> str:
+        """``"sdpa"`` or ``"eager"``; may be changed at any time."""
+        return self.trunk._attn_implementation
+
+    @attn_implementation.setter
+    def attn_implementation(self, value: str) -> None:
+        self.trunk._attn_implementation = check_attn_implementation(value)
 
     def get_input_embeddings(self) -> keras.layers.Layer:
         """The token embedding: callable on ids, and the weight of the language-modelling head."""

@@ -100,7 +100,7 @@ class OpenAIGPTLMHeadModel(OpenAIGPTPreTrainedModel):
     head = Head.LM
 
     def __init__(self, config: OpenAIGPTConfig, *, dtype=None, attn_implementation="sdpa", seed=0):
-        super().__init__(config, attn_implementation)
+        super().__init__(config)
         with torch.device("meta"):
             self.transformer = OpenAIGPTModel(config, attn_implementation=attn_implementation, seed=None)
             self.lm_head = LMHead()
@@ -162,7 +162,7 @@ class OpenAIGPTDoubleHeadsModel(OpenAIGPTPreTrainedModel):
     head = Head.DOUBLE_HEADS
 
     def __init__(self, config: OpenAIGPTConfig, *, dtype=None, attn_implementation="sdpa", seed=0):
-        super().__init__(config, attn_implementation)
+        super().__init__(config)
         with torch.device("meta"):
             self.transformer = OpenAIGPTModel(config, attn_implementation=attn_implementation, seed=None)
             self.lm_head = LMHead()
@@ -238,7 +238,7 @@ class OpenAIGPTForSequenceClassification(OpenAIGPTPreTrainedModel):
     head = Head.SEQUENCE_CLASSIFICATION
 
     def __init__(self, config: OpenAIGPTConfig, *, dtype=None, attn_implementation="sdpa", seed=0):
-        super().__init__(config, attn_implementation)
+        super().__init__(config)
         with torch.device("meta"):
             self.transformer = OpenAIGPTModel(config, attn_implementation=attn_implementation, seed=None)
             self.score = nn.Linear(config.n_embd, config.num_labels, bias=False)

@@ -158,7 +158,8 @@ class OpenAIGPTModel(OpenAIGPTPreTrainedModel):
     head = Head.NONE
 
     def __init__(self, config: OpenAIGPTConfig, *, dtype=None, attn_implementation="sdpa", seed=0):
-        super().__init__(config, attn_implementation)
+        super().__init__(config)
+        self.attn_implementation = attn_implementation
         with torch.device("meta"):
             self.tokens_embed = nn.Embedding(config.vocab_size, config.n_embd)
             self.positions_embed = nn.Embedding(config.n_positions, config.n_embd)

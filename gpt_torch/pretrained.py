@@ -18,10 +18,9 @@ class OpenAIGPTPreTrainedModel(nn.Module):
 
     head: ClassVar[Head]
 
-    def __init__(self, config: OpenAIGPTConfig, attn_implementation: str):
+    def __init__(self, config: OpenAIGPTConfig):
         super().__init__()
         self.config = config
-        self.attn_implementation = check_attn_implementation(attn_implementation)
         self.gradient_checkpointing = False
 
     def materialize(self, dtype: str | torch.dtype | None, seed: int | None) -> None:
@@ -70,6 +69,15 @@ class OpenAIGPTPreTrainedModel(nn.Module):
     def trunk(self) -> nn.Module:
         """The ``OpenAIGPTModel``: this model itself, or what its head sits on."""
         return self if self.head is Head.NONE else self.transformer
+
+    @property
+    def attn_implementation(self) -> str:
+        """``"sdpa"`` or ``"eager"``; may be changed at any time."""
+        return self.trunk._attn_implementation
+
+    @attn_implementation.setter
+    def attn_implementation(self, value: str) -> None:
+        self.trunk._attn_implementation = check_attn_implementation(value)
 
     @property
     def dtype(self) -> torch.dtype:
