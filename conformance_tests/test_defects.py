@@ -1,0 +1,19 @@
+"""The suite is tested itself: planted defects must turn it red, and a copy without one must not."""
+
+import pytest
+from defects import planted, read_defects
+from ladder import CASES, Case, failures
+
+DEFECTS = read_defects()
+
+
+@pytest.mark.parametrize("name", DEFECTS)
+def test_a_planted_defect_is_found(backend, name, tmp_path):
+    defect = DEFECTS[name]
+    wrong = planted(backend.name, defect.changes[backend.name], tmp_path)
+    assert failures(wrong, Case(CASES / defect.case), defect.dtype, defect.attn_implementation)
+
+
+@pytest.mark.parametrize("case", sorted({defect.case for defect in DEFECTS.values()}))
+def test_a_faithful_copy_passes(backend, case, tmp_path):
+    assert failures(planted(backend.name, None, tmp_path), Case(CASES / case)) == []

@@ -1,0 +1,136 @@
+"""``gptcore verify`` as its users run it, and that it can fail."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from gptcore.backends import load_backend
+from gptcore.cli import app as cli
+from gptcore.config import OpenAIGPTConfig
+from gptcore.errors import CheckpointError
+from gptcore.parameters import Head
+from gptcore.verify import EMBEDDED_CHECKPOINT, verify
+
+CONFIG = OpenAIGPTConfig(vocab_size=41, n_positions=13, n_embd=14, n_head=2, n_layer=1)
+
+
+@pytest.fixture
+def run(monkeypatch, capsys):
+    """A function (arguments) -> (exit status, standard output, standard error) of the command, in this process."""
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["gptcore", *map(str, arguments)])
+        with pytest.raises(SystemExit) as caught:
+            cli.app()
+        return caught.value.code, *capsys.readouterr()
+
+    return run
+
+
+class Distorted:
+    """A backend that is off by a factor in its outputs and gradients."""
+
+    def __init__(self, name, outputs=1.0, gradients=1.0):
+        self.backend, self.name = load_backend(name), f"distorted {name}"
+        self.outputs, self.gradients = outputs, gradients
+
+    def versions(self):
+        return self.backend.versions()
+
+    def load(self, *arguments, **options):
+        self.model = self.backend.load(*arguments, **options)
+        return self
+
+    def forward(self, inputs):
+        return {name: value * self.outputs for name, value in self.model.forward(inputs).items()}
+
+    def loss_and_gradients(self, inputs):
+        losses, gradients = self.model.loss_and_gradients(inputs)
+        return losses, {name: value * self.gradients for name, value in gradients.items()}
+
+
+def test_the_shipped_checkpoint_in_a_process_of_its_own():
+    """No argument, no network: everything that is installed takes part, and the table is JSON on request."""
+    command = [sys.executable, "-c", "from gptcore.cli import main; main()", "verify", "--json"]
+    out = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert out.returncode == 0, out.stderr
+    report = json.loads(out.stdout)
+    assert report["passed"] is True
+    names = [backend["name"] for backend in report["backends"]]
+    assert names == sorted(["torch", "tf", "flax"])
+    assert set(report["pairwise"]) == {"flax-tf", "flax-torch", "tf-torch"}
+    for backend in report["backends"]:
+        assert backend["versions"]
+        assert backend["seconds"] > 0
+        assert set(backend["errors"]) == {"logits", "loss", "gradients"}
+        for error in backend["errors"].values():
+            assert 0 <= error["scaled"] <= error["tolerance"]
+            assert error["typical"] <= error["largest"]
+
+
+def test_the_table(run):
+    status, out, _ = run("verify", "--backend", "torch", "--length", 5)
+    assert status == 0
+    for words in ("83,644 parameters", "2 x 5 tokens", "torch", "logits", "gradients", "every tolerance holds"):
+        assert words in out
+
+
+@pytest.mark.parametrize("quantity", ["outputs", "gradients"])
+def test_a_broken_tolerance_is_exit_status_1(run, monkeypatch, quantity):
+    broken = Distorted("torch", **{quantity: 1.0001})
+    monkeypatch.setattr("gptcore.cli.verify.load_backend", lambda name: broken)
+    status, out, _ = run("verify", "--backend", "torch")
+    assert status == 1
+    assert "a tolerance is broken" in out
+    status, out, _ = run("verify", "--backend", "torch", "--json")
+    assert status == 1
+    assert json.loads(out)["passed"] is False
+
+
+def test_two_backends_that_are_apart_are_found():
+    """Each within the tolerance of the reference, on opposite sides: only the pair shows it."""
+    expected = verify(EMBEDDED_CHECKPOINT, [load_backend("torch")], gradients=False)
+    tolerance = expected.backends[0].errors[0].tolerance
+    sides = [Distorted("torch", outputs=1 + sign * 0.8 * tolerance) for sign in (-1, 1)]
+    sides[1].name += " again"
+    report = verify(EMBEDDED_CHECKPOINT, sides, gradients=False)
+    assert all(error.passed for backend in report.backends for error in backend.errors)
+    assert not report.passed
+
+
+def test_values_that_are_no_numbers_never_pass():
+    report = verify(EMBEDDED_CHECKPOINT, [Distorted("torch", outputs=np.nan)], gradients=False)
+    assert not report.passed
+
+
+def test_nobody_taking_part_is_not_a_pass():
+    assert not verify(EMBEDDED_CHECKPOINT, []).passed
+
+
+@pytest.mark.parametrize("dtype", ["float64", "bfloat16", "float16"])
+def test_other_types(backend, make_checkpoint, dtype):
+    report = verify(make_checkpoint(CONFIG, Head.LM, "float32"), [backend], dtype=dtype, batch=3)
+    assert report.passed
+    assert report.shape == (3, 13)
+
+
+def test_errors_of_the_user_are_one_message_and_status_2(run, tmp_path):
+    for arguments, message in (
+        ((tmp_path / "nowhere",), "nowhere"),
+        (("--backend", "mxnet"), "unknown backend 'mxnet'; known are flax, tf, torch"),
+        (("--dtype", "int8"), "int8"),
+        (("--length", 68), "the sequence has 68 tokens; allowed are 1 to n_positions=67"),
+    ):
+        status, out, err = run("verify", *arguments)
+        assert (status, out) == (2, ""), arguments
+        assert message in err.replace("\n", " ")
+        assert "Traceback" not in err
+
+
+def test_a_checkpoint_without_weights_is_an_error(tmp_path):
+    CONFIG.save_pretrained(tmp_path)
+    with pytest.raises(CheckpointError, match=r"has neither model\.safetensors nor"):
+        verify(tmp_path, [])
