@@ -62,6 +62,11 @@ def sdpa_attention(query, key, value, allowed, dropout_p):
     )
 
 
+def embedding(rows, config):
+    """A table of ``rows`` vectors, without PyTorch's own first values: the parameter table has those."""
+    return nn.Embedding.from_pretrained(torch.empty(rows, config.n_embd), freeze=False)
+
+
 class Projection(nn.Module):
     """``x @ weight + bias``; the weight is stored (in, out), as in OpenAI's code and the published files."""
 
@@ -161,8 +166,8 @@ class OpenAIGPTModel(OpenAIGPTPreTrainedModel):
         super().__init__(config)
         self.attn_implementation = attn_implementation
         with torch.device("meta"):
-            self.tokens_embed = nn.Embedding(config.vocab_size, config.n_embd)
-            self.positions_embed = nn.Embedding(config.n_positions, config.n_embd)
+            self.tokens_embed = embedding(config.vocab_size, config)
+            self.positions_embed = embedding(config.n_positions, config)
             self.drop = nn.Dropout(config.embd_pdrop)
             self.h = nn.ModuleList(Block(config) for _ in range(config.n_layer))
         self.materialize(dtype, seed)

@@ -105,8 +105,7 @@ class OpenAIGPTPreTrainedModel(nn.Module):
         rows = from_numpy(resized_embedding(wide, config), torch.float32).to(old)
         kept = min(len(rows), len(old))
         rows[:kept] = old.detach()[:kept]  # float64 rows keep every bit
-        self.trunk.tokens_embed = nn.Embedding(_weight=rows, num_embeddings=len(rows), embedding_dim=config.n_embd)
-        self.trunk.tokens_embed.weight.requires_grad_(old.requires_grad)
+        self.trunk.tokens_embed = nn.Embedding.from_pretrained(rows, freeze=not old.requires_grad)
         self.config = self.trunk.config = config
         return self.trunk.tokens_embed
 
