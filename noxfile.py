@@ -62,10 +62,10 @@ def isolation(session, backend):
 
 @nox.session(python=PYTHON, default=False)
 def full_size(session):
-    """116,534,784 parameters: accuracy, loading time and memory. Opt-in: about ten minutes and 8 GB."""
+    """116,534,784 parameters: accuracy, loading time and memory, into the README. Opt-in: ten minutes and 8 GB."""
     install_torch(session)
-    install(session, "-e", ".[torch,tf,flax,cli]", *TEST_TOOLS)
-    session.run("python", "-m", "pytest", "-m", "full_size", *session.posargs)
+    install(session, "-e", ".[torch,tf,flax,cli]")
+    session.run("python", "conformance_tests/full_size.py", *session.posargs)
 
 
 @nox.session(python=PYTHON, default=False)

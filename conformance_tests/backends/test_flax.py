@@ -71,6 +71,17 @@ def test_dropout_only_in_training(model):
     assert largest_difference(model(IDS)[0], model(IDS)[0]) > 0
 
 
+def test_each_dropout_is_where_the_paper_has_it():
+    for name in ("embd_pdrop", "attn_pdrop", "resid_pdrop"):
+        off = {"embd_pdrop": 0.0, "attn_pdrop": 0.0, "resid_pdrop": 0.0}
+        model = build(gpt_flax.FlaxOpenAIGPTModel, CONFIG.replace(**{**off, name: 0.5}))
+        model.train()
+        output = model(IDS, output_hidden_states=True)
+        zeros = (output.hidden_states[0] == 0).mean()
+        assert (zeros > 0.3) == (name == "embd_pdrop")
+        assert jnp.abs(model(IDS).last_hidden_state - model(IDS).last_hidden_state).max() > 0
+
+
 def test_parameters_carry_logical_axes():
     model = build(gpt_flax.FlaxOpenAIGPTModel)
     assert model.tokens_embed.embedding.get_metadata("out_sharding") == ("vocab", "embed")

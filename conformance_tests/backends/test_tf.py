@@ -1,5 +1,9 @@
 """What Keras users expect of a model, beyond the numbers."""
 
+import os
+import subprocess
+import sys
+
 import keras
 import numpy as np
 import pytest
@@ -99,6 +103,36 @@ def test_mixed_precision_trains(policy):
     history = model.fit(inputs, epochs=8, verbose=0).history["loss"]
     assert history[-1] < history[0]
     assert model.trainable_variables[0].dtype == "float32"
+
+
+def test_dropout_only_in_training(model):
+    inputs = {"input_ids": inputs_of(model)["input_ids"], "return_dict": True}
+    np.testing.assert_array_equal(model(inputs).logits, model(inputs, training=False).logits)
+    assert np.abs(model(inputs, training=True).logits - model(inputs, training=True).logits).max() > 0
+
+
+def test_each_dropout_is_where_the_paper_has_it():
+    for name in ("embd_pdrop", "attn_pdrop", "resid_pdrop"):
+        off = {"embd_pdrop": 0.0, "attn_pdrop": 0.0, "resid_pdrop": 0.0}
+        model = build(gpt_tf.TFOpenAIGPTModel, CONFIG.replace(**{**off, name: 0.5}))
+        output = model(IDS, output_hidden_states=True, training=True)
+        zeros = np.mean(output.hidden_states[0] == 0)
+        assert (zeros > 0.3) == (name == "embd_pdrop")
+        assert np.abs(output[0] - model(IDS, training=True)[0]).max() > 0
+
+
+def test_another_keras_backend_is_one_clear_error():
+    out = subprocess.run(
+        [sys.executable, "-c", "import gpt_tf"],
+        env={**os.environ, "KERAS_BACKEND": "jax"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert out.returncode == 1
+    last = out.stderr.strip().splitlines()[-1]
+    assert last.startswith("ImportError: gpt_tf ")
+    assert "KERAS_BACKEND" in last
 
 
 def test_resizing(model):

@@ -72,7 +72,7 @@ def _print(report: Report, *, embedded: bool) -> None:
     table = Table()
     table.add_column("backend", no_wrap=True)
     table.add_column("quantity")
-    for heading in ("largest", "in eps32", "typical", "tolerance", "seconds"):
+    for heading in ("largest", "eps32", "typical", "of limit", "seconds"):
         table.add_column(heading, justify="right")
     for item in report.backends:
         for i, error in enumerate(item.errors):
@@ -100,5 +100,5 @@ def _figures(error: Error) -> tuple[str, str, str, str]:
         f"{error.largest:.2e}",
         f"{error.epsilons:.1f}",
         f"{error.typical:.2e}",
-        f"[{colour}]{share:.0%} used[/]",
+        f"[{colour}]{share:.0%}[/]",
     )
