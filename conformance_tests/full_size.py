@@ -81,28 +81,23 @@ def measure_loading(folder, rounds=5):
 
 
 def accuracy_table(reports: list[Report]):
-    """Markdown: largest error of each backend and pair, per dtype and shape."""
+    """Markdown: the largest error of each backend, and of the two that are furthest apart; share of the tolerance."""
+    names = [backend.name for backend in reports[0].backends]
     lines = [
-        "| dtype | tokens | | logits | in eps32 | of limit | gradients | of limit |",
-        "|---|---|---|---:|---:|---:|---:|---:|",
+        f"| dtype | tokens | largest error of | {' | '.join(names)} | furthest apart |",
+        "|---|---|---|" + "---:|" * 4,
     ]
     for report in reports:
-        head = f"| {report.dtype} | {report.shape[0]} x {report.shape[1]} "
-        for backend in report.backends:
-            logits, _, gradients = backend.errors
-            lines.append(
-                f"{head}| {backend.name} | {logits.largest:.1e} | {logits.epsilons:.3g} | {used(logits)} "
-                f"| {gradients.largest:.1e} | {used(gradients)} |"
-            )
-        for pair, logits in report.pairwise.items():
-            lines.append(
-                f"{head}| {' - '.join(pair)} | {logits.largest:.1e} | {logits.epsilons:.3g} | {used(logits)} | | |"
-            )
+        head = f"| {report.dtype} | {report.shape[0]} x {report.shape[1]}"
+        by_quantity = zip(*(backend.errors for backend in report.backends), strict=True)
+        logits, _, gradients = (" | ".join(map(figure, errors)) for errors in by_quantity)
+        furthest = figure(max(report.pairwise.values(), key=lambda error: error.scaled))
+        lines += [f"{head} | logits | {logits} | {furthest} |", f"{head} | gradients | {gradients} | |"]
     return lines
 
 
-def used(error):
-    return f"{error.scaled / error.tolerance:.0%}"
+def figure(error):
+    return f"{error.largest:.1e} ({error.scaled / error.tolerance:.2g})"
 
 
 def loading_table(loads, size):
@@ -130,7 +125,15 @@ def main():
             for batch, length in SHAPES:
                 reports.append(verify(folder, backends, dtype=dtype, batch=batch, length=length))
     versions = [f"{name} {number}" for b in reports[0].backends for name, number in b.versions.items()]
-    lines = [*accuracy_table(reports), "", *loading_table(loads, size), "", f"With {', '.join(versions)}, on a CPU."]
+    lines = [
+        *accuracy_table(reports),
+        "",
+        "In brackets: in units of the tolerance. Gradients are in units of each tensor's largest entry.",
+        "",
+        *loading_table(loads, size),
+        "",
+        f"With {', '.join(versions)}, on a CPU.",
+    ]
     print("\n".join(lines))
     text = README.read_text()
     start, end = "<!-- parity table -->\n", "<!-- /parity table -->"

@@ -4,6 +4,7 @@ import copy
 
 import pytest
 import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from trained_scale import trained_scale
 
 import gpt_torch
@@ -86,6 +87,17 @@ def test_each_dropout_is_where_the_paper_has_it():
         zeros = (output.hidden_states[0] == 0).float().mean().item()
         assert (zeros > 0.3) == (name == "embd_pdrop")
         assert (model(IDS).last_hidden_state - model(IDS).last_hidden_state).abs().max() > 0
+
+
+@pytest.mark.parametrize("mask", [None, [[0, 0, 1, 1, 1], [1, 1, 1, 1, 0]]])
+def test_the_flash_kernel_takes_padded_rows_too(mask):
+    """No other kernel is let in; PyTorch raises where the chosen one can't run."""
+    model = build(gpt_torch.OpenAIGPTModel)
+    mask = None if mask is None else torch.tensor(mask)
+    with sdpa_kernel(SDPBackend.FLASH_ATTENTION):
+        fused = model(IDS, mask).last_hidden_state
+    written_out = model(IDS, mask, output_attentions=True).last_hidden_state
+    assert (fused - written_out).abs().max() < 1e-5
 
 
 def test_autocast():
