@@ -64,8 +64,8 @@ def export(model: nnx.Module) -> Iterator[tuple[str, NDArray[Any]]]:
 
 def from_numpy(array: NDArray[Any], dtype: Any) -> jax.Array:
     """A JAX array of ``dtype`` with a copy of the values of ``array`` (bfloat16 given as bits)."""
-    bits = np.asarray(array)
-    copy = jax.device_put(bits.view(jnp.bfloat16) if dtype == jnp.bfloat16 else bits, may_alias=False)
+    bits = np.array(array)  # JAX may go on to use this memory, never the caller's
+    copy = jax.device_put(bits.view(jnp.bfloat16) if dtype == jnp.bfloat16 else bits)
     return copy.block_until_ready()  # or the sources of several copies would be in memory at once
 
 
