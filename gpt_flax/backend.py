@@ -1,6 +1,7 @@
 """The adapter that conformance and the command line use; see ``gptcore.backends``."""
 
 import contextlib
+import functools
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from gpt_flax import heads
+from gpt_flax.cache import KVCache
 from gpt_flax.modeling import FlaxOpenAIGPTModel
 from gpt_flax.weights import export, parameters_of, to_numpy_bits, transform_of
 from gptcore.backends import Arrays
@@ -52,18 +54,32 @@ class FlaxBackendModel:
         self.config = model.config
         self.dtype = dtype
 
-    def forward(self, inputs: Arrays, *, output_attentions=False, output_hidden_states=False) -> dict[str, Any]:
-        flags = {"output_attentions": output_attentions, "output_hidden_states": output_hidden_states}
+    def forward(
+        self,
+        inputs: Arrays,
+        *,
+        output_attentions=False,
+        output_hidden_states=False,
+        past_key_values=None,
+        use_cache=False,
+    ) -> dict[str, Any]:
+        flags = (("output_attentions", output_attentions), ("output_hidden_states", output_hidden_states))
+        arrays = dict(inputs)
+        if past_key_values is not None or use_cache:  # two of the models have no cache
+            flags += (("use_cache", use_cache),)
+            arrays["past_key_values"] = past_key_values
         with precision(self.dtype):
-            self.model.check(**inputs)  # under jit, values are out of reach
-            output = nnx.jit(lambda model, arrays: model(**arrays, **flags))(self.model, dict(inputs))
+            self.model.check(cache=past_key_values, **inputs)  # under jit, values are out of reach
+            output = run(self.model, arrays, flags)
             return {name: to_arrays(value) for name, value in output.items()}
+
+    def reordered(self, past_key_values: KVCache, rows) -> KVCache:
+        return past_key_values.reordered(jnp.asarray(rows))
 
     def loss_and_gradients(self, inputs: Arrays):
         with precision(self.dtype):
             self.model.check(**inputs)
-            gradient = nnx.jit(nnx.grad(total_loss, argnums=nnx.DiffState(0, nnx.Param), has_aux=True))
-            state, losses = gradient(self.model, dict(inputs))
+            state, losses = run_backward(self.model, dict(inputs))
             table = parameters(self.config, self.model.head)
             holder = nnx.merge(nnx.graphdef(self.model), state, nnx.state(self.model, nnx.Not(nnx.Param)))
             gradients = {
@@ -79,14 +95,25 @@ class FlaxBackendModel:
         self.model.save_pretrained(folder, max_shard_size=max_shard_size)
 
 
+@functools.partial(nnx.jit, static_argnames="flags")
+def run(model, arrays, flags):
+    """A compiled call; ``flags`` are pairs of name and value."""
+    return model(**arrays, **dict(flags))
+
+
 def total_loss(model, inputs):
     """The sum of all losses, and each of them."""
     losses = {name: value for name, value in model(**inputs).items() if name.endswith("loss")}
     return sum(losses.values()), losses
 
 
+run_backward = nnx.jit(nnx.grad(total_loss, argnums=nnx.DiffState(0, nnx.Param), has_aux=True))
+
+
 def to_arrays(value):
-    """JAX arrays to NumPy arrays, half types as float32; tuples stay tuples."""
+    """JAX arrays to NumPy arrays, half types as float32; tuples stay tuples, a cache as it is."""
+    if isinstance(value, KVCache):
+        return value
     if isinstance(value, tuple):
         return tuple(to_arrays(item) for item in value)
     return to_numpy_bits(value if value.dtype == jnp.float64 else value.astype(jnp.float32))

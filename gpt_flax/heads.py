@@ -127,6 +127,8 @@ class FlaxOpenAIGPTLMHeadModel(FlaxOpenAIGPTPreTrainedModel):
         output_attentions=None,
         output_hidden_states=None,
         return_dict=None,
+        past_key_values=None,
+        use_cache=None,
     ):
         """Arguments as in ``FlaxOpenAIGPTModel.__call__``, and
 
@@ -148,11 +150,14 @@ class FlaxOpenAIGPTLMHeadModel(FlaxOpenAIGPTPreTrainedModel):
             output_attentions,
             output_hidden_states,
             return_dict=True,
+            past_key_values=past_key_values,
+            use_cache=use_cache,
         )
         logits = self.lm_head(output.last_hidden_state, self.transformer.tokens_embed)
         output = FlaxCausalLMOutput(
             loss=None if labels is None else language_modeling_loss(logits, labels),
             logits=logits,
+            past_key_values=output.past_key_values,
             hidden_states=output.hidden_states,
             attentions=output.attentions,
         )

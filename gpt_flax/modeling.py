@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from gpt_flax.cache import KVCache, write
 from gpt_flax.outputs import FlaxBaseModelOutput
 from gpt_flax.pretrained import FlaxOpenAIGPTPreTrainedModel, as_array
 from gptcore.config import OpenAIGPTConfig
@@ -24,18 +25,18 @@ ACTIVATIONS = {
 }
 
 
-def attention_allowed(attention_mask, length):
+def attention_allowed(attention_mask, queries, keys):
     """Which key each query may read, (B, 1, T, S) bool: no future, no padding, and never nothing.
 
     A query that would read nothing (padding on the left) reads itself, so that no softmax is over an empty set.
+    ``queries`` (T,) and ``keys`` (S,) say where in the sequence they stand, ``attention_mask`` (B, S) what is padding.
     """
-    position = jnp.arange(length)
-    allowed = position <= position[:, None]  # (T, S)
+    allowed = keys <= queries[:, None]  # (T, S)
     if attention_mask is None:
         return allowed[None, None]  # (1, 1, T, S)
     allowed = allowed & attention_mask.astype(bool)[:, None, :]  # (B, T, S)
     reads_nothing = ~allowed.any(-1, keepdims=True)
-    itself = position == position[:, None]
+    itself = keys == queries[:, None]
     return (allowed | (reads_nothing & itself))[:, None]  # (B, 1, T, S)
 
 
@@ -110,8 +111,11 @@ class Attention(nnx.Module):
         self.attn_dropout = nnx.Dropout(config.attn_pdrop, rngs=rngs)
         self.resid_dropout = nnx.Dropout(config.resid_pdrop, rngs=rngs)
 
-    def __call__(self, hidden_states, allowed, head_mask=None, eager=False):  # (B, T, C), (B, 1, T, S), (H,)
+    def __call__(self, hidden_states, allowed, head_mask=None, eager=False, slots=None):
         query, key, value = (self.split_heads(x) for x in jnp.split(self.c_attn(hidden_states), 3, axis=-1))
+        if slots is not None:
+            past_keys, past_values, length = slots
+            key, value = write(past_keys, key, length), write(past_values, value, length)
         probabilities = None
         if eager:
             context, probabilities = eager_attention(query, key, value, allowed, self.attn_dropout)
@@ -121,7 +125,7 @@ class Attention(nnx.Module):
             scale = head_mask.astype(context.dtype)[:, None]
             context = context * scale
             probabilities = None if probabilities is None else probabilities * scale[:, None]
-        return self.resid_dropout(self.c_proj(self.merge_heads(context))), probabilities
+        return self.resid_dropout(self.c_proj(self.merge_heads(context))), probabilities, (key, value)
 
     def split_heads(self, x):
         return x.reshape(*x.shape[:-1], self.n_head, -1)  # (B, T, H, D)
@@ -155,10 +159,10 @@ class Block(nnx.Module):
         self.mlp = MLP(config, dtype, rngs)
         self.ln_2 = layer_norm(config, dtype)
 
-    def __call__(self, hidden_states, allowed, head_mask=None, eager=False):
-        attended, probabilities = self.attn(hidden_states, allowed, head_mask, eager)
+    def __call__(self, hidden_states, allowed, head_mask=None, eager=False, slots=None):
+        attended, probabilities, slots = self.attn(hidden_states, allowed, head_mask, eager, slots)
         hidden_states = self.ln_1(hidden_states + attended)
-        return self.ln_2(hidden_states + self.mlp(hidden_states)), probabilities
+        return self.ln_2(hidden_states + self.mlp(hidden_states)), probabilities, slots
 
 
 class FlaxOpenAIGPTModel(FlaxOpenAIGPTPreTrainedModel):
@@ -201,12 +205,15 @@ class FlaxOpenAIGPTModel(FlaxOpenAIGPTPreTrainedModel):
         output_attentions=None,
         output_hidden_states=None,
         return_dict=None,
+        past_key_values=None,
+        use_cache=None,
     ):
         """Run the trunk.
 
         Args:
             input_ids: (..., T) integer token ids in [0, V); extra leading dimensions are kept. Or ``inputs_embeds``.
-            attention_mask: (..., T), 1 for tokens to attend to and 0 for padding, on either side.
+            attention_mask: (..., T), 1 for tokens to attend to and 0 for padding, on either side; with a cache also
+                (..., past + T), of which the last T columns count.
             token_type_ids: (..., T) ids that are looked up in the *token* embedding and added.
             position_ids: (..., T), (1, T) or (T,) in [0, P); default: counted from ``attention_mask`` or 0 to T - 1.
             head_mask: (H,) or (L, H) factors of the attention probabilities.
@@ -214,6 +221,8 @@ class FlaxOpenAIGPTModel(FlaxOpenAIGPTPreTrainedModel):
             output_attentions: return the probabilities; attention is then computed by ``"eager"``.
             output_hidden_states: return the embeddings and the output of every block.
             return_dict: ``False`` for a tuple of the present fields.
+            past_key_values: the ``KVCache`` of the tokens before these; positions and attention go on from there.
+            use_cache: return ``past_key_values``, a new cache of ``n_positions`` slots where none was passed.
 
         Returns:
             FlaxBaseModelOutput.
@@ -231,35 +240,50 @@ class FlaxOpenAIGPTModel(FlaxOpenAIGPTPreTrainedModel):
             position_ids=position_ids,
             head_mask=head_mask,
             inputs_embeds=inputs_embeds,
+            cache=past_key_values,
         )
         output_attentions = self.choose(output_attentions, "output_attentions")
         output_hidden_states = self.choose(output_hidden_states, "output_hidden_states")
-        leading = input_ids.shape[:-1] if input_ids is not None else inputs_embeds.shape[:-2]
+        ids_shape = inputs_embeds.shape[:-1] if input_ids is None else input_ids.shape
+        *leading, length = ids_shape
         attention_mask = to_rows(attention_mask)
-        embedded = self.embed(
-            to_rows(input_ids), attention_mask, to_rows(token_type_ids), to_rows(position_ids), inputs_embeds
-        )
+        keys = queries = jnp.arange(length)  # (S,), (T,)
+        cache = past_key_values
+        if cache is None and use_cache:
+            cache = KVCache.empty(self.config, math.prod(leading), dtype=self.dtype)
+        if cache is not None:
+            keys, queries = jnp.arange(cache.capacity), cache.length + queries
+            cache = cache.extended(attention_mask, length)
+            attention_mask = cache.attended
+        position_ids = default_positions(attention_mask, queries) if position_ids is None else to_rows(position_ids)
+        embedded = self.embed(to_rows(input_ids), to_rows(token_type_ids), position_ids, inputs_embeds)
         hidden_states = self.drop(embedded)  # (B, T, C)
 
         eager = output_attentions or self.needs_eager()
         allowed = None
-        if eager or attention_mask is not None:
-            allowed = attention_allowed(attention_mask, hidden_states.shape[1])
+        if eager or attention_mask is not None or cache is not None:
+            allowed = attention_allowed(attention_mask, queries, keys)
         head_masks = [None] * len(self.h)
         if head_mask is not None:
             head_masks = jnp.broadcast_to(head_mask, (len(self.h), self.config.n_head))
-        all_hidden_states, all_attentions = [hidden_states], []
+        all_hidden_states, all_attentions, all_slots = [hidden_states], [], []
         # Unrolled: a scan over stacked layers compiles no faster (12 layers: 0.5 s) and runs some 5 % slower.
-        for block, layer_head_mask in zip(self.h, head_masks, strict=True):
-            hidden_states, probabilities = block(hidden_states, allowed, layer_head_mask, eager)
+        for layer, (block, layer_head_mask) in enumerate(zip(self.h, head_masks, strict=True)):
+            slots = None if cache is None else (cache.keys[layer], cache.values[layer], cache.length)
+            hidden_states, probabilities, slots = block(hidden_states, allowed, layer_head_mask, eager, slots)
             all_hidden_states.append(hidden_states)
             all_attentions.append(probabilities)
+            all_slots.append(slots)
+        if cache is not None:
+            all_keys, all_values = zip(*all_slots, strict=True)
+            cache = cache._replace(keys=all_keys, values=all_values)
 
         def unflatten(x):
             return x.reshape(*leading, *x.shape[1:])  # (..., T, C)
 
         output = FlaxBaseModelOutput(
             last_hidden_state=unflatten(hidden_states),
+            past_key_values=cache,
             hidden_states=tuple(unflatten(x) for x in all_hidden_states) if output_hidden_states else None,
             attentions=tuple(all_attentions) if output_attentions else None,
         )
@@ -272,17 +296,20 @@ class FlaxOpenAIGPTModel(FlaxOpenAIGPTPreTrainedModel):
         not_on_this_machine = self.dtype == jnp.float16 and jax.default_backend() == "cpu"
         return self.attn_implementation == "eager" or dropout or rounds_to_float32 or not_on_this_machine
 
-    def embed(self, input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds):
+    def embed(self, input_ids, token_type_ids, position_ids, inputs_embeds):
         """Sum of token, position and (token) type embeddings, (B, T, C)."""
         if inputs_embeds is None:
             inputs_embeds = self.tokens_embed(input_ids)
         inputs_embeds = inputs_embeds.reshape(-1, *inputs_embeds.shape[-2:]).astype(self.dtype)
-        if position_ids is None and attention_mask is not None:
-            position_ids = jnp.maximum(attention_mask.astype(jnp.int32).cumsum(-1) - 1, 0)
-        elif position_ids is None:
-            position_ids = jnp.arange(inputs_embeds.shape[1])
         embedded = inputs_embeds + self.positions_embed(position_ids)
         return embedded if token_type_ids is None else embedded + self.tokens_embed(token_type_ids)
+
+
+def default_positions(attention_mask, queries):
+    """Count tokens: padding takes no position. (B, S) or ``None``, (T,) -> (B, T) or (T,)."""
+    if attention_mask is None:
+        return queries
+    return jnp.maximum(attention_mask.astype(jnp.int32).cumsum(-1) - 1, 0)[:, queries]
 
 
 def to_rows(ids):

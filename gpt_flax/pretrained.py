@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from gpt_flax.cache import KVCache
 from gpt_flax.weights import assign, dtype_name, export, framework_dtype, from_numpy, parameters_of, to_numpy_bits
 from gptcore.checkpoint import fresh_values, open_pretrained, save_pretrained
 from gptcore.config import OpenAIGPTConfig
@@ -101,9 +102,10 @@ class FlaxOpenAIGPTPreTrainedModel(nnx.Module):
         """An argument of the call, or the config's setting where it was not given."""
         return getattr(self.config, name) if argument is None else bool(argument)
 
-    def check(self, **inputs: Any) -> None:
+    def check(self, cache: KVCache | None = None, **inputs: Any) -> None:
         """Check the arguments of a call against the config; under a transformation, only shapes and dtypes."""
-        check_inputs(self.config, self.head, {name: describe(array) for name, array in inputs.items()})
+        described = {name: describe(array) for name, array in inputs.items()}
+        check_inputs(self.config, self.head, described, None if cache is None else cache.info())
 
 
 def describe(array: Any) -> ArrayInfo | None:

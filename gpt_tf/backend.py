@@ -7,6 +7,7 @@ import keras
 import tensorflow as tf
 
 from gpt_tf import heads
+from gpt_tf.cache import KVCache
 from gpt_tf.modeling import TFOpenAIGPTModel
 from gpt_tf.weights import export, parameters_of, to_numpy_bits, transform_of
 from gptcore.backends import Arrays
@@ -41,11 +42,23 @@ class TFBackendModel:
         self.model = model
         self.config = model.config
 
-    def forward(self, inputs: Arrays, *, output_attentions=False, output_hidden_states=False) -> dict[str, Any]:
-        output = self.model(
-            to_tensors(inputs), output_attentions=output_attentions, output_hidden_states=output_hidden_states
-        )
+    def forward(
+        self,
+        inputs: Arrays,
+        *,
+        output_attentions=False,
+        output_hidden_states=False,
+        past_key_values=None,
+        use_cache=False,
+    ) -> dict[str, Any]:
+        flags = {"output_attentions": output_attentions, "output_hidden_states": output_hidden_states}
+        if past_key_values is not None or use_cache:  # two of the models have no cache
+            flags |= {"past_key_values": past_key_values, "use_cache": use_cache}
+        output = self.model(to_tensors(inputs), **flags)
         return {name: to_arrays(value) for name, value in output.items()}
+
+    def reordered(self, past_key_values: KVCache, rows) -> KVCache:
+        return past_key_values.reordered(tf.convert_to_tensor(rows))
 
     def loss_and_gradients(self, inputs: Arrays):
         variables = parameters_of(self.model)
@@ -71,7 +84,9 @@ def to_tensors(inputs: Arrays) -> dict[str, tf.Tensor]:
 
 
 def to_arrays(value):
-    """Tensors to arrays, half types as float32; tuples stay tuples."""
+    """Tensors to arrays, half types as float32; tuples stay tuples, a cache as it is."""
+    if isinstance(value, KVCache):
+        return value
     if isinstance(value, tuple):
         return tuple(to_arrays(item) for item in value)
     return to_numpy_bits(value if value.dtype == tf.float64 else tf.cast(value, tf.float32))

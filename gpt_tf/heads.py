@@ -139,6 +139,8 @@ class TFOpenAIGPTLMHeadModel(TFOpenAIGPTPreTrainedModel):
         output_attentions=None,
         output_hidden_states=None,
         return_dict=None,
+        past_key_values=None,
+        use_cache=None,
         training=None,
     ):
         """Arguments as in ``TFOpenAIGPTModel.call``, and
@@ -160,12 +162,15 @@ class TFOpenAIGPTLMHeadModel(TFOpenAIGPTPreTrainedModel):
             output_attentions=output_attentions,
             output_hidden_states=output_hidden_states,
             return_dict=True,
+            past_key_values=past_key_values,
+            use_cache=use_cache,
             training=training,
         )
         logits = self.lm_head(output.last_hidden_state, tokens_embed=self.transformer.tokens_embed)
         output = TFCausalLMOutput(
             loss=None if labels is None else language_modeling_loss(logits, labels),
             logits=logits,
+            past_key_values=output.past_key_values,
             hidden_states=output.hidden_states,
             attentions=output.attentions,
         )

@@ -10,6 +10,7 @@ import math
 import keras
 import tensorflow as tf
 
+from gpt_tf.cache import KVCache, write
 from gpt_tf.embedding import Embedding, unset
 from gpt_tf.outputs import TFBaseModelOutput
 from gpt_tf.pretrained import TFOpenAIGPTPreTrainedModel
@@ -31,18 +32,18 @@ ACTIVATIONS = {
 }
 
 
-def attention_allowed(attention_mask, length):
+def attention_allowed(attention_mask, queries, keys):
     """Which key each query may read, (B, 1, T, S) bool: no future, no padding, and never nothing.
 
-    A query that would read nothing (padding on the left) reads itself: no softmax is over an empty set.
+    A query that would read nothing (padding on the left) reads itself, so that no softmax is over an empty set.
+    ``queries`` (T,) and ``keys`` (S,) say where in the sequence they stand, ``attention_mask`` (B, S) what is padding.
     """
-    position = tf.range(length)
-    allowed = position <= position[:, None]  # (T, S)
+    allowed = keys <= queries[:, None]  # (T, S)
     if attention_mask is None:
         return allowed[None, None]  # (1, 1, T, S)
     allowed = allowed & tf.cast(attention_mask, tf.bool)[:, None, :]  # (B, T, S)
     reads_nothing = ~tf.reduce_any(allowed, -1, keepdims=True)
-    itself = position == position[:, None]
+    itself = keys == queries[:, None]
     return (allowed | (reads_nothing & itself))[:, None]  # (B, 1, T, S)
 
 
@@ -111,8 +112,11 @@ class Attention(keras.layers.Layer):
         self.c_attn.build()
         self.c_proj.build()
 
-    def call(self, hidden_states, allowed=None, head_mask=None, eager=False):  # (B, T, C), (B, 1, T, S), (H,)
+    def call(self, hidden_states, allowed=None, head_mask=None, eager=False, slots=None):
         query, key, value = (self.split_heads(x) for x in tf.split(self.c_attn(hidden_states), 3, axis=-1))
+        if slots is not None:
+            past_keys, past_values, length = slots
+            key, value = write(past_keys, key, length), write(past_values, value, length)
         probabilities = None
         if eager:
             context, probabilities = eager_attention(query, key, value, allowed, self.attn_dropout)
@@ -122,7 +126,7 @@ class Attention(keras.layers.Layer):
             scale = tf.cast(head_mask, context.dtype)[:, None]
             context = context * scale
             probabilities = None if probabilities is None else probabilities * scale[..., None]
-        return self.resid_dropout(self.c_proj(self.merge_heads(context))), probabilities
+        return self.resid_dropout(self.c_proj(self.merge_heads(context))), probabilities, (key, value)
 
     def split_heads(self, x):
         batch, length, _ = keras.ops.shape(x)
@@ -173,10 +177,10 @@ class Block(keras.layers.Layer):
         self.mlp.build()
         self.ln_2.build((None, None, self.n_embd))
 
-    def call(self, hidden_states, allowed=None, head_mask=None, eager=False):
-        attended, probabilities = self.attn(hidden_states, allowed, head_mask, eager=eager)
+    def call(self, hidden_states, allowed=None, head_mask=None, eager=False, slots=None):
+        attended, probabilities, slots = self.attn(hidden_states, allowed, head_mask, eager=eager, slots=slots)
         hidden_states = self.ln_1(hidden_states + attended)
-        return self.ln_2(hidden_states + self.mlp(hidden_states)), probabilities
+        return self.ln_2(hidden_states + self.mlp(hidden_states)), probabilities, slots
 
 
 @keras.saving.register_keras_serializable(package="gptcore")
@@ -234,6 +238,8 @@ class TFOpenAIGPTModel(TFOpenAIGPTPreTrainedModel):
         output_attentions=None,
         output_hidden_states=None,
         return_dict=None,
+        past_key_values=None,
+        use_cache=None,
         training=None,
     ):
         """Run the trunk.
@@ -241,7 +247,8 @@ class TFOpenAIGPTModel(TFOpenAIGPTPreTrainedModel):
         Args:
             input_ids: (..., T) integer token ids in [0, V); extra leading dimensions are kept. Or
                 ``inputs_embeds``. A dict in this place holds all the inputs.
-            attention_mask: (..., T), 1 for tokens to attend to and 0 for padding, on either side.
+            attention_mask: (..., T), 1 for tokens to attend to and 0 for padding, on either side; with a cache also
+                (..., past + T), of which the last T columns count.
             token_type_ids: (..., T) ids that are looked up in the *token* embedding and added.
             position_ids: (..., T), (1, T) or (T,) in [0, P); default: counted from ``attention_mask``.
             head_mask: (H,) or (L, H) factors of the attention probabilities.
@@ -249,6 +256,8 @@ class TFOpenAIGPTModel(TFOpenAIGPTPreTrainedModel):
             output_attentions: return the probabilities; attention is then computed by ``"eager"``.
             output_hidden_states: return the embeddings and the output of every block.
             return_dict: ``False`` for a tuple of the present fields.
+            past_key_values: the ``KVCache`` of the tokens before these; positions and attention go on from there.
+            use_cache: return ``past_key_values``, a new cache of ``n_positions`` slots where none was passed.
             training: whether dropout is on; attention is then computed by ``"eager"`` too, if it has dropout.
 
         Returns:
@@ -264,52 +273,71 @@ class TFOpenAIGPTModel(TFOpenAIGPTPreTrainedModel):
             position_ids=position_ids,
             head_mask=head_mask,
             inputs_embeds=inputs_embeds,
+            cache=past_key_values,
         )
         output_attentions = self.choose(output_attentions, "output_attentions")
         output_hidden_states = self.choose(output_hidden_states, "output_hidden_states")
         ids_shape = keras.ops.shape(inputs_embeds)[:-1] if input_ids is None else keras.ops.shape(input_ids)
         *leading, length = ids_shape
         attention_mask = to_rows(attention_mask)
-        embedded = self.embed(
-            to_rows(input_ids), attention_mask, to_rows(token_type_ids), to_rows(position_ids), inputs_embeds
-        )
+        keys = queries = tf.range(length)  # (S,), (T,)
+        cache = past_key_values
+        if cache is None and use_cache:
+            cache = KVCache.empty(self.config, math.prod(leading), dtype=self.compute_dtype)
+        if cache is not None:
+            keys, queries = tf.range(cache.capacity), cache.length + queries
+            cache = cache.extended(attention_mask, length)
+            attention_mask = cache.attended
+        position_ids = default_positions(attention_mask, queries) if position_ids is None else to_rows(position_ids)
+        embedded = self.embed(to_rows(input_ids), to_rows(token_type_ids), position_ids, inputs_embeds)
         hidden_states = self.drop(embedded)  # (B, T, C)
 
         dropped = training and self.config.attn_pdrop > 0
         eager = output_attentions or dropped or self.attn_implementation == "eager"
         allowed = None
-        if eager or attention_mask is not None:
-            allowed = attention_allowed(attention_mask, length)
+        if eager or attention_mask is not None or cache is not None:
+            allowed = attention_allowed(attention_mask, queries, keys)
         head_masks = [None] * len(self.h)
         if head_mask is not None:
             head_masks = tf.unstack(tf.broadcast_to(head_mask, (self.config.n_layer, self.config.n_head)))
-        all_hidden_states, all_attentions = [hidden_states], []
-        for block, layer_head_mask in zip(self.h, head_masks, strict=True):
-            hidden_states, probabilities = block(hidden_states, allowed, layer_head_mask, eager=eager)
+        all_hidden_states, all_attentions, all_slots = [hidden_states], [], []
+        for layer, (block, layer_head_mask) in enumerate(zip(self.h, head_masks, strict=True)):
+            slots = None if cache is None else (cache.keys[layer], cache.values[layer], cache.length)
+            hidden_states, probabilities, slots = block(
+                hidden_states, allowed, layer_head_mask, eager=eager, slots=slots
+            )
             all_hidden_states.append(hidden_states)
             all_attentions.append(probabilities)
+            all_slots.append(slots)
+        if cache is not None:
+            all_keys, all_values = zip(*all_slots, strict=True)
+            cache = cache._replace(keys=all_keys, values=all_values)
 
         all_hidden_states = tuple(from_rows(x, leading) for x in all_hidden_states)  # (..., T, C)
         output = TFBaseModelOutput(
             last_hidden_state=all_hidden_states[-1],
+            past_key_values=cache,
             hidden_states=all_hidden_states if output_hidden_states else None,
             attentions=tuple(all_attentions) if output_attentions else None,
         )
         return output if self.choose(return_dict, "return_dict") else output.to_tuple()
 
-    def embed(self, input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds):
+    def embed(self, input_ids, token_type_ids, position_ids, inputs_embeds):
         """Sum of token, position and (token) type embeddings, (B, T, C)."""
         if inputs_embeds is None:
             inputs_embeds = self.tokens_embed(input_ids)
         length = keras.ops.shape(inputs_embeds)[-2]
         inputs_embeds = tf.reshape(inputs_embeds, (-1, length, self.config.n_embd))
         inputs_embeds = tf.cast(inputs_embeds, self.compute_dtype)
-        if position_ids is None and attention_mask is not None:
-            position_ids = tf.maximum(tf.cumsum(tf.cast(attention_mask, tf.int32), -1) - 1, 0)
-        elif position_ids is None:
-            position_ids = tf.range(length)
         embedded = inputs_embeds + self.positions_embed(position_ids)
         return embedded if token_type_ids is None else embedded + self.tokens_embed(token_type_ids)
+
+
+def default_positions(attention_mask, queries):
+    """Count tokens: padding takes no position. (B, S) or ``None``, (T,) -> (B, T) or (T,)."""
+    if attention_mask is None:
+        return queries
+    return tf.gather(tf.maximum(tf.cumsum(tf.cast(attention_mask, tf.int32), -1) - 1, 0), queries, axis=1)
 
 
 def to_rows(ids):

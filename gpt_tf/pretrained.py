@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Self
 import keras
 import tensorflow as tf
 
+from gpt_tf.cache import KVCache
 from gpt_tf.weights import (
     assign,
     dtype_name,
@@ -144,10 +145,11 @@ class TFOpenAIGPTPreTrainedModel(keras.Model):
         """An argument of the call, or the config's setting where it was not given."""
         return getattr(self.config, name) if argument is None else bool(argument)
 
-    def check(self, **inputs: tf.Tensor | None) -> None:
+    def check(self, cache: KVCache | None = None, **inputs: tf.Tensor | None) -> None:
         """Check the arguments of a call against the config; while tracing, only shapes and dtypes."""
+        described = {name: describe(tensor) for name, tensor in inputs.items()}
         try:
-            check_inputs(self.config, self.head, {name: describe(tensor) for name, tensor in inputs.items()})
+            check_inputs(self.config, self.head, described, None if cache is None else cache.info())
         except InputError as error:  # Keras and AutoGraph would rewrite it
             error._keras_call_info_injected = error.ag_pass_through = True
             raise

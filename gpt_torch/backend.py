@@ -6,6 +6,7 @@ from typing import Any
 import torch
 
 from gpt_torch import heads
+from gpt_torch.cache import KVCache
 from gpt_torch.modeling import OpenAIGPTModel
 from gpt_torch.weights import export, parameters_of, to_numpy_bits
 from gptcore.backends import Arrays
@@ -41,11 +42,23 @@ class TorchBackendModel:
         self.config = model.config
 
     @torch.no_grad()
-    def forward(self, inputs: Arrays, *, output_attentions=False, output_hidden_states=False) -> dict[str, Any]:
-        output = self.model(
-            **to_tensors(inputs), output_attentions=output_attentions, output_hidden_states=output_hidden_states
-        )
+    def forward(
+        self,
+        inputs: Arrays,
+        *,
+        output_attentions=False,
+        output_hidden_states=False,
+        past_key_values=None,
+        use_cache=False,
+    ) -> dict[str, Any]:
+        flags = {"output_attentions": output_attentions, "output_hidden_states": output_hidden_states}
+        if past_key_values is not None or use_cache:  # two of the models have no cache
+            flags |= {"past_key_values": past_key_values, "use_cache": use_cache}
+        output = self.model(**to_tensors(inputs), **flags)
         return {name: to_arrays(value) for name, value in output.items()}
+
+    def reordered(self, past_key_values: KVCache, rows) -> KVCache:
+        return past_key_values.reordered(torch.from_numpy(rows))
 
     def loss_and_gradients(self, inputs: Arrays):
         self.model.zero_grad(set_to_none=True)
@@ -70,7 +83,9 @@ def to_tensors(inputs: Arrays) -> dict[str, torch.Tensor]:
 
 
 def to_arrays(value):
-    """Tensors to arrays, half types as float32; tuples stay tuples."""
+    """Tensors to arrays, half types as float32; tuples stay tuples, a cache as it is."""
+    if isinstance(value, KVCache):
+        return value
     if isinstance(value, tuple):
         return tuple(to_arrays(item) for item in value)
     return to_numpy_bits(value if value.dtype is torch.float64 else value.float())

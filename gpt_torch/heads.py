@@ -118,6 +118,8 @@ class OpenAIGPTLMHeadModel(OpenAIGPTPreTrainedModel):
         output_attentions=None,
         output_hidden_states=None,
         return_dict=None,
+        past_key_values=None,
+        use_cache=None,
     ):
         """Arguments as in ``OpenAIGPTModel.forward``, and
 
@@ -138,11 +140,14 @@ class OpenAIGPTLMHeadModel(OpenAIGPTPreTrainedModel):
             output_attentions,
             output_hidden_states,
             return_dict=True,
+            past_key_values=past_key_values,
+            use_cache=use_cache,
         )
         logits = self.lm_head(output.last_hidden_state, self.transformer.tokens_embed)
         output = CausalLMOutput(
             loss=None if labels is None else language_modeling_loss(logits, labels),
             logits=logits,
+            past_key_values=output.past_key_values,
             hidden_states=output.hidden_states,
             attentions=output.attentions,
         )

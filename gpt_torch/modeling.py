@@ -11,6 +11,7 @@ from torch import nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
+from gpt_torch.cache import KVCache, write
 from gpt_torch.outputs import BaseModelOutput
 from gpt_torch.pretrained import OpenAIGPTPreTrainedModel
 from gptcore.config import OpenAIGPTConfig
@@ -24,18 +25,18 @@ ACTIVATIONS = {
 }
 
 
-def attention_allowed(attention_mask, length, device):
+def attention_allowed(attention_mask, queries, keys):
     """Which key each query may read, (B, 1, T, S) bool: no future, no padding, and never nothing.
 
     A query that would read nothing (padding on the left) reads itself, so that no softmax is over an empty set.
+    ``queries`` (T,) and ``keys`` (S,) say where in the sequence they stand, ``attention_mask`` (B, S) what is padding.
     """
-    position = torch.arange(length, device=device)
-    allowed = position <= position[:, None]  # (T, S)
+    allowed = keys <= queries[:, None]  # (T, S)
     if attention_mask is None:
         return allowed[None, None]  # (1, 1, T, S)
     allowed = allowed & attention_mask.bool()[:, None, :]  # (B, T, S)
     reads_nothing = ~allowed.any(-1, keepdim=True)
-    itself = position == position[:, None]
+    itself = keys == queries[:, None]
     return (allowed | (reads_nothing & itself))[:, None]  # (B, 1, T, S)
 
 
@@ -91,8 +92,11 @@ class Attention(nn.Module):
         self.c_proj = Projection(config.n_embd, config.n_embd)
         self.resid_dropout = nn.Dropout(config.resid_pdrop)
 
-    def forward(self, hidden_states, allowed, head_mask=None, eager=False):  # (B, T, C), (B, 1, T, S), (H,)
+    def forward(self, hidden_states, allowed, head_mask=None, eager=False, slots=None):  # (B, T, C), (B, 1, T, S), (H,)
         query, key, value = (self.split_heads(x) for x in self.c_attn(hidden_states).chunk(3, dim=-1))
+        if slots is not None:
+            past_keys, past_values, length = slots
+            key, value = write(past_keys, key, length), write(past_values, value, length)
         dropout_p = self.attn_pdrop if self.training else 0.0
         probabilities = None
         if eager:
@@ -139,8 +143,8 @@ class Block(nn.Module):
         self.mlp = MLP(config)
         self.ln_2 = nn.LayerNorm(config.n_embd, eps=config.layer_norm_epsilon)
 
-    def forward(self, hidden_states, allowed, head_mask=None, eager=False):
-        attended, probabilities = self.attn(hidden_states, allowed, head_mask, eager)
+    def forward(self, hidden_states, allowed, head_mask=None, eager=False, slots=None):
+        attended, probabilities = self.attn(hidden_states, allowed, head_mask, eager, slots)
         hidden_states = self.ln_1(hidden_states + attended)
         return self.ln_2(hidden_states + self.mlp(hidden_states)), probabilities
 
@@ -183,12 +187,15 @@ class OpenAIGPTModel(OpenAIGPTPreTrainedModel):
         output_attentions=None,
         output_hidden_states=None,
         return_dict=None,
+        past_key_values=None,
+        use_cache=None,
     ):
         """Run the trunk.
 
         Args:
             input_ids: (..., T) integer token ids in [0, V); extra leading dimensions are kept. Or ``inputs_embeds``.
-            attention_mask: (..., T), 1 for tokens to attend to and 0 for padding, on either side.
+            attention_mask: (..., T), 1 for tokens to attend to and 0 for padding, on either side; with a cache also
+                (..., past + T), of which the last T columns count.
             token_type_ids: (..., T) ids that are looked up in the *token* embedding and added.
             position_ids: (..., T), (1, T) or (T,) in [0, P); default: counted from ``attention_mask`` or 0 to T - 1.
             head_mask: (H,) or (L, H) factors of the attention probabilities.
@@ -196,6 +203,8 @@ class OpenAIGPTModel(OpenAIGPTPreTrainedModel):
             output_attentions: return the probabilities; attention is then computed by ``"eager"``.
             output_hidden_states: return the embeddings and the output of every block.
             return_dict: ``False`` for a tuple of the present fields.
+            past_key_values: the ``KVCache`` of the tokens before these; positions and attention go on from there.
+            use_cache: return ``past_key_values``, a new cache of ``n_positions`` slots where none was passed.
 
         Returns:
             BaseModelOutput.
@@ -210,24 +219,34 @@ class OpenAIGPTModel(OpenAIGPTPreTrainedModel):
             position_ids=position_ids,
             head_mask=head_mask,
             inputs_embeds=inputs_embeds,
+            cache=past_key_values,
         )
         output_attentions = self.choose(output_attentions, "output_attentions")
         output_hidden_states = self.choose(output_hidden_states, "output_hidden_states")
-        leading = input_ids.shape[:-1] if input_ids is not None else inputs_embeds.shape[:-2]
+        ids_shape = inputs_embeds.shape[:-1] if input_ids is None else input_ids.shape
+        *leading, length = ids_shape
         attention_mask = to_rows(attention_mask)
-        embedded = self.embed(
-            to_rows(input_ids), attention_mask, to_rows(token_type_ids), to_rows(position_ids), inputs_embeds
-        )
+        cache, start = past_key_values, 0
+        if cache is None and use_cache:
+            cache = KVCache.empty(self.config, math.prod(leading), dtype=self.dtype, device=self.device)
+        if cache is not None:
+            start, cache = cache.length, cache.extended(attention_mask, length)
+            attention_mask = None if cache.attended is None else cache.attended[:, : cache.length]
+        keys = torch.arange(start + length, device=self.device)  # (S,)
+        queries = keys[start:]  # (T,)
+        position_ids = default_positions(attention_mask, queries) if position_ids is None else to_rows(position_ids)
+        embedded = self.embed(to_rows(input_ids), to_rows(token_type_ids), position_ids, inputs_embeds)
         hidden_states = self.drop(embedded)  # (B, T, C)
 
         eager = output_attentions or self.attn_implementation == "eager"
         allowed = None
-        if eager or attention_mask is not None:
-            allowed = attention_allowed(attention_mask, hidden_states.size(1), hidden_states.device)
+        if eager or attention_mask is not None or start:
+            allowed = attention_allowed(attention_mask, queries, keys)
         head_masks = [None] * len(self.h) if head_mask is None else head_mask.expand(len(self.h), -1)
         all_hidden_states, all_attentions = [hidden_states], []
-        for block, layer_head_mask in zip(self.h, head_masks, strict=True):
-            arguments = (hidden_states, allowed, layer_head_mask, eager)
+        for layer, (block, layer_head_mask) in enumerate(zip(self.h, head_masks, strict=True)):
+            slots = None if cache is None else (cache.keys[layer], cache.values[layer], cache.length)
+            arguments = (hidden_states, allowed, layer_head_mask, eager, slots)
             if self.gradient_checkpointing and self.training:
                 hidden_states, probabilities = checkpoint(block, *arguments, use_reentrant=False)
             else:
@@ -237,22 +256,26 @@ class OpenAIGPTModel(OpenAIGPTPreTrainedModel):
 
         output = BaseModelOutput(
             last_hidden_state=hidden_states.unflatten(0, leading),  # (..., T, C)
+            past_key_values=cache,
             hidden_states=tuple(x.unflatten(0, leading) for x in all_hidden_states) if output_hidden_states else None,
             attentions=tuple(all_attentions) if output_attentions else None,
         )
         return output if self.choose(return_dict, "return_dict") else output.to_tuple()
 
-    def embed(self, input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds):
+    def embed(self, input_ids, token_type_ids, position_ids, inputs_embeds):
         """Sum of token, position and (token) type embeddings, (B, T, C)."""
         if inputs_embeds is None:
             inputs_embeds = self.tokens_embed(input_ids)
         inputs_embeds = inputs_embeds.reshape(-1, *inputs_embeds.shape[-2:]).to(self.dtype)
-        if position_ids is None and attention_mask is not None:
-            position_ids = (attention_mask.long().cumsum(-1) - 1).clamp(min=0)
-        elif position_ids is None:
-            position_ids = torch.arange(inputs_embeds.size(1), device=inputs_embeds.device)
         embedded = inputs_embeds + self.positions_embed(position_ids)
         return embedded if token_type_ids is None else embedded + self.tokens_embed(token_type_ids)
+
+
+def default_positions(attention_mask, queries):
+    """Count tokens: padding takes no position. (B, S) or ``None``, (T,) -> (B, T) or (T,)."""
+    if attention_mask is None:
+        return queries
+    return (attention_mask.long().cumsum(-1) - 1).clamp(min=0)[:, queries]
 
 
 def to_rows(ids):

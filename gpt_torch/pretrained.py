@@ -6,6 +6,7 @@ from typing import Any, ClassVar, Self
 import torch
 from torch import nn
 
+from gpt_torch.cache import KVCache
 from gpt_torch.weights import assign, dtype_name, export, framework_dtype, from_numpy, to_numpy_bits
 from gptcore.checkpoint import fresh_values, open_pretrained, save_pretrained
 from gptcore.config import OpenAIGPTConfig
@@ -121,10 +122,11 @@ class OpenAIGPTPreTrainedModel(nn.Module):
         """An argument of the call, or the config's setting where it was not given."""
         return getattr(self.config, name) if argument is None else bool(argument)
 
-    def check(self, **inputs: torch.Tensor | None) -> None:
+    def check(self, cache: KVCache | None = None, **inputs: torch.Tensor | None) -> None:
         """Check the arguments of a call against the config; not under ``torch.compile``, which traces."""
         if not torch.compiler.is_compiling():
-            check_inputs(self.config, self.head, {name: describe(tensor) for name, tensor in inputs.items()})
+            described = {name: describe(tensor) for name, tensor in inputs.items()}
+            check_inputs(self.config, self.head, described, None if cache is None else cache.info())
 
 
 def describe(tensor: torch.Tensor | None) -> ArrayInfo | None:

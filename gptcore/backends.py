@@ -28,9 +28,22 @@ class BackendModel(Protocol):
     config: OpenAIGPTConfig
 
     def forward(
-        self, inputs: Arrays, *, output_attentions: bool = False, output_hidden_states: bool = False
+        self,
+        inputs: Arrays,
+        *,
+        output_attentions: bool = False,
+        output_hidden_states: bool = False,
+        past_key_values: Any = None,
+        use_cache: bool = False,
     ) -> dict[str, Any]:
-        """Run a call; returns its present output fields as arrays (or tuples of arrays), half types as float32."""
+        """Run a call; returns its present output fields as arrays (or tuples of arrays), half types as float32.
+
+        ``past_key_values`` is the framework's own object, in and out.
+        """
+        ...
+
+    def reordered(self, past_key_values: Any, rows: NDArray[Any]) -> Any:
+        """A cache whose row i is what row ``rows[i]`` was; rows may repeat."""
         ...
 
     def loss_and_gradients(self, inputs: Arrays) -> tuple[dict[str, float], dict[str, NDArray[Any]]]:

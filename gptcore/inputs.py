@@ -6,6 +6,7 @@ tracing (``torch.compile``, ``tf.function``, ``jax.jit``) values are unknown and
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -48,25 +49,45 @@ class ArrayInfo:
         return "float" in self.dtype
 
 
-def check_inputs(config: OpenAIGPTConfig, head: Head, inputs: Mapping[str, ArrayInfo | None]) -> None:
+@dataclass(frozen=True)
+class CacheInfo:
+    """What the checks need to know of a KV cache.
+
+    Attributes:
+        batch: rows; ``None`` where unknown.
+        capacity: slots.
+        length: filled slots, or ``None`` under tracing.
+    """
+
+    batch: int | None
+    capacity: int
+    length: int | None
+
+
+def check_inputs(
+    config: OpenAIGPTConfig, head: Head, inputs: Mapping[str, ArrayInfo | None], cache: CacheInfo | None = None
+) -> None:
     """Check all arguments of one call; shape first, then dtype, then values.
 
     Args:
         config: gives the limits.
         head: decides what labels must look like.
         inputs: argument name -> description, ``None`` where it was not given.
+        cache: ``past_key_values``.
 
     Raises:
         InputError: names the argument, what was received, what is allowed and what to do.
     """
     given = {name: info for name, info in inputs.items() if info is not None}
     shape = _check_ids(config, given)
-    for name in ("attention_mask", "token_type_ids"):
-        if name in given:
-            _check_shape(name, given[name], shape)
+    if cache is not None:
+        _check_room(cache, shape)
     if "attention_mask" in given:
+        with_past = [] if cache is None else [(*shape[:-1], _plus(cache.length, shape[-1]))]
+        _check_shape("attention_mask", given["attention_mask"], shape, *with_past)
         _check_mask(given["attention_mask"])
     if "token_type_ids" in given:
+        _check_shape("token_type_ids", given["token_type_ids"], shape)
         _check_range("token_type_ids", given["token_type_ids"], 0, config.vocab_size, "vocab_size")
     if "position_ids" in given:
         _check_shape("position_ids", given["position_ids"], shape, (1, shape[-1]), shape[-1:])
@@ -83,6 +104,15 @@ def check_inputs(config: OpenAIGPTConfig, head: Head, inputs: Mapping[str, Array
         _check_range("labels", given["labels"], 0, config.vocab_size, "vocab_size", ignored=True)
     if "mc_labels" in given:
         _check_mc_labels(config, given["mc_labels"], shape)
+
+
+def check_capacity(config: OpenAIGPTConfig, capacity: int | None) -> int:
+    """Slots of a KV cache, ``n_positions`` if ``None``; an ``InputError`` if there are no such positions."""
+    if capacity is None:
+        return config.n_positions
+    if not 1 <= capacity <= config.n_positions:
+        raise InputError(f"capacity={capacity}; allowed are 1 to n_positions={config.n_positions}")
+    return capacity
 
 
 def check_attn_implementation(name: str) -> str:
@@ -130,6 +160,24 @@ def _check_ids(config: OpenAIGPTConfig, given: Mapping[str, ArrayInfo]) -> Shape
     if 0 in shape:
         raise InputError(f"the batch is empty: shape {shape}; pass at least one row")
     return shape
+
+
+def _check_room(cache: CacheInfo, shape: Shape) -> None:
+    """The rows are those of the cache, and the new tokens fit behind the cached ones."""
+    rows = None if None in shape[:-1] else math.prod(shape[:-1])  # type: ignore[arg-type]
+    if not _fits((rows,), (cache.batch,)):
+        raise InputError(f"past_key_values holds {cache.batch} rows; the input has {rows}")
+    total = _plus(cache.length, shape[-1])
+    if total is not None and total > cache.capacity:
+        raise InputError(
+            f"{cache.length} cached + {shape[-1]} new tokens = {total}, but past_key_values has {cache.capacity} "
+            "slots; make it with a larger capacity (at most n_positions) or pass fewer tokens"
+        )
+
+
+def _plus(a: int | None, b: int | None) -> int | None:
+    """The sum, where both are known."""
+    return None if a is None or b is None else a + b
 
 
 def _check_shape(name: str, info: ArrayInfo, *allowed: Shape) -> None:

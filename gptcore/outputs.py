@@ -39,7 +39,7 @@ class ModelOutput(dict[str, Any]):
         return tuple(self.values())
 
 
-BASE_FIELDS = ("last_hidden_state", "hidden_states", "attentions")
-CAUSAL_LM_FIELDS = ("loss", "logits", "hidden_states", "attentions")
+BASE_FIELDS = ("last_hidden_state", "past_key_values", "hidden_states", "attentions")
+CAUSAL_LM_FIELDS = ("loss", "logits", "past_key_values", "hidden_states", "attentions")
 DOUBLE_HEADS_FIELDS = ("loss", "mc_loss", "logits", "mc_logits", "hidden_states", "attentions")
 SEQUENCE_CLASSIFIER_FIELDS = ("loss", "logits", "hidden_states", "attentions")

@@ -1,0 +1,79 @@
+"""The KV cache: a value of static length, passed in and returned."""
+
+from typing import NamedTuple, Self
+
+import jax
+import jax.numpy as jnp
+
+from gptcore.config import OpenAIGPTConfig
+from gptcore.inputs import CacheInfo, check_capacity
+
+
+class KVCache(NamedTuple):
+    """Keys and values of the tokens so far; a pytree whose shapes never change, so that it passes through ``jit``.
+
+    A call returns a cache with the new tokens behind the filled slots. Donate the one passed in, and XLA writes in
+    the same memory.
+
+    Attributes:
+        keys, values: one (B, N, H, D) per layer, N slots.
+        attended: (B, N) bool, the slots that hold a token and not padding; ``None``: all filled ones.
+        length: () int32, how many slots are filled.
+
+    >>> cache = KVCache.empty(OpenAIGPTConfig(n_embd=6, n_layer=1, n_head=2), batch_size=1, capacity=8)
+    >>> cache.keys[0].shape, int(cache.length)
+    ((1, 8, 2, 3), 0)
+    """
+
+    keys: tuple[jax.Array, ...]
+    values: tuple[jax.Array, ...]
+    attended: jax.Array | None
+    length: jax.Array
+
+    @classmethod
+    def empty(cls, config: OpenAIGPTConfig, batch_size: int, capacity: int | None = None, dtype=jnp.float32) -> Self:
+        """No tokens yet.
+
+        Args:
+            config: of the model.
+            batch_size: rows, all leading dimensions of the ids together.
+            capacity: slots; ``n_positions`` if ``None``.
+            dtype: that of the model.
+        """
+        capacity = check_capacity(config, capacity)
+        shape = (batch_size, capacity, config.n_head, config.n_embd // config.n_head)
+        slots = [jnp.zeros(shape, dtype) for _ in range(2 * config.n_layer)]
+        return cls(tuple(slots[::2]), tuple(slots[1::2]), None, jnp.zeros((), jnp.int32))
+
+    @property
+    def capacity(self) -> int:
+        """Number of slots."""
+        return self.keys[0].shape[1]
+
+    def info(self) -> CacheInfo:
+        """What the input checks need to know."""
+        length = None if isinstance(self.length, jax.core.Tracer) else int(self.length)
+        return CacheInfo(self.keys[0].shape[0], self.capacity, length)
+
+    def extended(self, attention_mask: jax.Array | None, length: int) -> Self:
+        """With ``length`` more slots taken. ``attention_mask`` (B, >= length): its last columns are the new ones."""
+        attended, batch = self.attended, self.keys[0].shape[0]
+        if attended is None and attention_mask is not None:
+            attended = jnp.broadcast_to(jnp.arange(self.capacity) < self.length, (batch, self.capacity))
+        if attended is not None:
+            new = jnp.ones((batch, length), bool) if attention_mask is None else attention_mask[:, -length:] != 0
+            attended = jax.lax.dynamic_update_slice_in_dim(attended, new, self.length, axis=1)
+        return self._replace(attended=attended, length=self.length + length)
+
+    def reordered(self, rows: jax.Array) -> Self:
+        """Row i becomes what row ``rows[i]`` was; rows may repeat. (R,)"""
+        return self._replace(
+            keys=tuple(x[rows] for x in self.keys),
+            values=tuple(x[rows] for x in self.values),
+            attended=None if self.attended is None else self.attended[rows],
+        )
+
+
+def write(slots: jax.Array, new: jax.Array, length: jax.Array) -> jax.Array:
+    """Put ``new`` (B, T, H, D) into the last T of ``length`` filled slots; returns all slots."""
+    return jax.lax.dynamic_update_slice_in_dim(slots, new, length - new.shape[1], axis=1)

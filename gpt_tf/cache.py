@@ -1,0 +1,82 @@
+"""The KV cache: a value of static length, passed in and returned."""
+
+from typing import NamedTuple, Self
+
+import keras
+import tensorflow as tf
+
+from gptcore.config import OpenAIGPTConfig
+from gptcore.inputs import CacheInfo, check_capacity
+
+
+class KVCache(NamedTuple):
+    """Keys and values of the tokens so far; a structure whose shapes never change, so that graphs are traced once.
+
+    A call returns a cache with the new tokens behind the filled slots.
+
+    Attributes:
+        keys, values: one (B, N, H, D) per layer, N slots.
+        attended: (B, N) bool, the slots that hold a token and not padding; ``None``: all filled ones.
+        length: () int32, how many slots are filled.
+
+    >>> cache = KVCache.empty(OpenAIGPTConfig(n_embd=6, n_layer=1, n_head=2), batch_size=1, capacity=8)
+    >>> cache.keys[0].shape, int(cache.length)
+    (TensorShape([1, 8, 2, 3]), 0)
+    """
+
+    keys: tuple[tf.Tensor, ...]
+    values: tuple[tf.Tensor, ...]
+    attended: tf.Tensor | None
+    length: tf.Tensor
+
+    @classmethod
+    def empty(cls, config: OpenAIGPTConfig, batch_size: int, capacity: int | None = None, dtype=tf.float32) -> Self:
+        """No tokens yet.
+
+        Args:
+            config: of the model.
+            batch_size: rows, all leading dimensions of the ids together.
+            capacity: slots; ``n_positions`` if ``None``.
+            dtype: that in which the model computes.
+        """
+        capacity = check_capacity(config, capacity)
+        shape = (batch_size, capacity, config.n_head, config.n_embd // config.n_head)
+        slots = [tf.zeros(shape, dtype) for _ in range(2 * config.n_layer)]
+        return cls(tuple(slots[::2]), tuple(slots[1::2]), None, tf.zeros((), tf.int32))
+
+    @property
+    def capacity(self) -> int:
+        """Number of slots."""
+        return self.keys[0].shape[1]
+
+    def info(self) -> CacheInfo:
+        """What the input checks need to know."""
+        length = int(self.length) if isinstance(self.length, tf.__internal__.EagerTensor) else None
+        return CacheInfo(self.keys[0].shape[0], self.capacity, length)
+
+    def extended(self, attention_mask: tf.Tensor | None, length: int | tf.Tensor) -> Self:
+        """With ``length`` more slots taken. ``attention_mask`` (B, >= length): its last columns are the new ones."""
+        attended, batch = self.attended, tf.shape(self.keys[0])[0]
+        slot = tf.range(self.capacity)
+        if attended is None and attention_mask is not None:
+            attended = tf.broadcast_to(slot < self.length, (batch, self.capacity))
+        if attended is not None:
+            new = tf.ones((batch, length), tf.bool)
+            if attention_mask is not None:
+                new = tf.cast(attention_mask[:, tf.shape(attention_mask)[1] - length :], tf.bool)
+            attended = write(attended, new, self.length + length)
+        return self._replace(attended=attended, length=self.length + length)
+
+    def reordered(self, rows: tf.Tensor) -> Self:
+        """Row i becomes what row ``rows[i]`` was; rows may repeat. (R,)"""
+        return self._replace(
+            keys=tuple(tf.gather(x, rows) for x in self.keys),
+            values=tuple(tf.gather(x, rows) for x in self.values),
+            attended=None if self.attended is None else tf.gather(self.attended, rows),
+        )
+
+
+def write(slots: tf.Tensor, new: tf.Tensor, length: tf.Tensor) -> tf.Tensor:
+    """Put ``new`` (B, T, ...) into the last T of ``length`` filled slots (B, N, ...); returns all slots."""
+    start = length - tf.shape(new)[1]
+    return keras.ops.slice_update(slots, (0, start, *[0] * (len(slots.shape) - 2)), new)

@@ -1,0 +1,82 @@
+"""The KV cache: a value of static length, passed in and returned."""
+
+from typing import NamedTuple, Self
+
+import torch
+
+from gptcore.config import OpenAIGPTConfig
+from gptcore.inputs import CacheInfo, check_capacity
+
+
+class KVCache(NamedTuple):
+    """Keys and values of the tokens so far.
+
+    A call writes the new tokens behind the filled slots, in the same memory, and returns a cache that is that much
+    longer; the one passed in must not be used again. Not for training.
+
+    Attributes:
+        keys, values: one (B, H, N, D) per layer, N slots.
+        attended: (B, N) bool, the slots that hold a token and not padding; ``None``: all filled ones.
+        length: how many slots are filled.
+
+    >>> cache = KVCache.empty(OpenAIGPTConfig(n_embd=6, n_layer=1, n_head=2), batch_size=1, capacity=8)
+    >>> cache.keys[0].shape, cache.length
+    (torch.Size([1, 2, 8, 3]), 0)
+    """
+
+    keys: tuple[torch.Tensor, ...]
+    values: tuple[torch.Tensor, ...]
+    attended: torch.Tensor | None
+    length: int
+
+    @classmethod
+    def empty(
+        cls, config: OpenAIGPTConfig, batch_size: int, capacity: int | None = None, dtype=torch.float32, device=None
+    ) -> Self:
+        """No tokens yet.
+
+        Args:
+            config: of the model.
+            batch_size: rows, all leading dimensions of the ids together.
+            capacity: slots; ``n_positions`` if ``None``.
+            dtype, device: those of the model.
+        """
+        capacity = check_capacity(config, capacity)
+        shape = (batch_size, config.n_head, capacity, config.n_embd // config.n_head)
+        slots = [torch.zeros(shape, dtype=dtype, device=device) for _ in range(2 * config.n_layer)]
+        return cls(tuple(slots[::2]), tuple(slots[1::2]), None, 0)
+
+    @property
+    def capacity(self) -> int:
+        """Number of slots."""
+        return self.keys[0].size(-2)
+
+    def info(self) -> CacheInfo:
+        """What the input checks need to know."""
+        return CacheInfo(self.keys[0].size(0), self.capacity, self.length)
+
+    def extended(self, attention_mask: torch.Tensor | None, length: int) -> Self:
+        """With ``length`` more slots taken. ``attention_mask`` (B, >= length): its last columns are the new ones."""
+        attended, filled = self.attended, slice(self.length, self.length + length)
+        if attended is None and attention_mask is not None:
+            batch, device = self.keys[0].size(0), self.keys[0].device
+            attended = (torch.arange(self.capacity, device=device) < self.length).repeat(batch, 1)
+        if attended is not None:
+            new = 1 if attention_mask is None else attention_mask[:, -length:].bool()
+            attended = attended.clone()
+            attended[:, filled] = new
+        return self._replace(attended=attended, length=self.length + length)
+
+    def reordered(self, rows: torch.Tensor) -> Self:
+        """Row i becomes what row ``rows[i]`` was; rows may repeat. (R,)"""
+        return self._replace(
+            keys=tuple(x.index_select(0, rows) for x in self.keys),
+            values=tuple(x.index_select(0, rows) for x in self.values),
+            attended=None if self.attended is None else self.attended.index_select(0, rows),
+        )
+
+
+def write(slots: torch.Tensor, new: torch.Tensor, length: int) -> torch.Tensor:
+    """Put ``new`` (B, H, T, D) into the last T of ``length`` filled slots; returns all filled ones."""
+    slots[:, :, length - new.size(2) : length] = new
+    return slots[:, :, :length]
