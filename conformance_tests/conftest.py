@@ -1,5 +1,6 @@
 """Who takes part. A requested backend that is missing is an error, never a skip."""
 
+import contextlib
 import os
 
 import pytest
@@ -10,6 +11,10 @@ from gptcore.checkpoint import save_pretrained
 from gptcore.checkpoint.dtypes import convert
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+# TensorFlow and Triton, which PyTorch's CUDA builds compile with, each bring an LLVM: Triton crashes if it comes second.
+with contextlib.suppress(ImportError):
+    import triton  # noqa: F401
 
 BACKENDS = ("torch", "tf", "flax")
 
