@@ -12,7 +12,7 @@ from gptcore.checkpoint.dtypes import convert
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-# TensorFlow and Triton, which PyTorch's CUDA builds compile with, each bring an LLVM: Triton crashes if it comes second.
+# TensorFlow and Triton (of PyTorch's CUDA builds) each bring an LLVM; Triton crashes if it comes second.
 with contextlib.suppress(ImportError):
     import triton  # noqa: F401
 
