@@ -1,0 +1,308 @@
+"""The interface of both tokenizers, with everything that does not depend on how a word becomes pieces."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+from gptcore.errors import InputError
+from tokenization.added import ADDITIONAL, NAMED, AnyToken, Segment
+from tokenization.alignment import Aligned, Span
+from tokenization.calls import CallMixin
+from tokenization.characters import lower
+from tokenization.encoding import SIDES, one_of, to_list
+from tokenization.modes import pre_tokenizer as make_pre_tokenizer
+from tokenization.pretrained import PretrainedMixin
+from tokenization.readable import readable_text
+from tokenization.vocabulary import Vocabulary, read_vocabulary
+
+
+class TokenizerBase(CallMixin, PretrainedMixin):
+    """Text to ids and back. Names, arguments and results are those of transformers 4.57.
+
+    Args:
+        vocab_file: ``vocab.json``: pieces with their ids.
+        merges_file: ``merges.txt``: the merges in order.
+        pre_tokenizer: the text path. ``"original"`` is the one that the published model was trained on (ftfy and
+            spaCy's English rules), ``"basic"`` is BERT's, with other ids; ``"auto"`` is original where spaCy and ftfy
+            are installed, else basic, and says so once.
+        unk_token: stands for what the vocabulary cannot spell.
+        model_max_length: how many tokens a model takes; the default of ``max_length``. No limit by default.
+        padding_side, truncation_side: ``"right"`` or ``"left"``.
+        clean_up_tokenization_spaces: whether ``decode`` takes out spaces before some punctuation.
+        split_special_tokens: whether special tokens in a text are taken for plain text.
+        rules: the fingerprint of the text path's rules that is wanted; any known one if ``None``.
+        options: special tokens by name (``pad_token="<pad>"``, ``additional_special_tokens=[...]``), and
+            ``added_tokens_decoder``. Anything else is kept, and saved.
+
+    Raises:
+        TokenizerError: the files or a setting cannot be used, or the mode needs something that is not installed.
+    """
+
+    is_fast: ClassVar[bool]
+    model_input_names: ClassVar[list[str]] = ["input_ids", "attention_mask"]
+    vocab_files_names: ClassVar[dict[str, str]] = {"vocab_file": "vocab.json", "merges_file": "merges.txt"}
+    do_lower_case: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        vocab_file: str | Path,
+        merges_file: str | Path,
+        pre_tokenizer: str = "auto",
+        unk_token: AnyToken = "<unk>",
+        *,
+        model_max_length: int | float | None = None,
+        padding_side: str = "right",
+        truncation_side: str = "right",
+        clean_up_tokenization_spaces: bool = False,
+        split_special_tokens: bool = False,
+        rules: str | None = None,
+        **options: Any,
+    ) -> None:
+        vocabulary = read_vocabulary(vocab_file, merges_file)
+        self._start(
+            vocabulary,
+            pre_tokenizer=pre_tokenizer,
+            unk_token=unk_token,
+            model_max_length=model_max_length,
+            padding_side=padding_side,
+            truncation_side=truncation_side,
+            clean_up_tokenization_spaces=clean_up_tokenization_spaces,
+            split_special_tokens=split_special_tokens,
+            rules=rules,
+            **options,
+        )
+
+    def _start(
+        self,
+        vocabulary: Vocabulary,
+        *,
+        pre_tokenizer: str = "auto",
+        unk_token: AnyToken = "<unk>",
+        model_max_length: int | float | None = None,
+        padding_side: str = "right",
+        truncation_side: str = "right",
+        clean_up_tokenization_spaces: bool = False,
+        split_special_tokens: bool = False,
+        rules: str | None = None,
+        **options: Any,
+    ) -> None:
+        self._path = make_pre_tokenizer(pre_tokenizer, rules)
+        self.model_max_length = int(1e30) if model_max_length is None else int(model_max_length)
+        self.padding_side = one_of("padding_side", padding_side, SIDES)
+        self.truncation_side = one_of("truncation_side", truncation_side, SIDES)
+        self.clean_up_tokenization_spaces = bool(clean_up_tokenization_spaces)
+        self.split_special_tokens = bool(split_special_tokens)
+        self._said_too_long = False
+        self._start_special(vocabulary, {"unk_token": unk_token, **options})
+        self.init_kwargs = {
+            name: value for name, value in options.items() if name not in (*NAMED, ADDITIONAL, "added_tokens_decoder")
+        }
+
+    # Sizes and names.
+
+    @property
+    def pre_tokenizer(self) -> str:
+        """The text path: ``"basic"`` or ``"original"``."""
+        return self._path.name
+
+    @property
+    def rules(self) -> str:
+        """The fingerprint of the text path's rules; a saved tokenizer records it."""
+        return self._path.fingerprint
+
+    @property
+    def vocab_size(self) -> int:
+        """How many pieces the vocabulary has, without added tokens."""
+        return len(self._tokens.vocabulary.encoder)
+
+    def __len__(self) -> int:
+        """How many tokens there are, with the added ones: what ``resize_token_embeddings`` of a model takes."""
+        return len(self._tokens)
+
+    def __bool__(self) -> bool:
+        return True
+
+    def __repr__(self) -> str:
+        return (
+            f"{type(self).__name__}(vocab_size={self.vocab_size}, pre_tokenizer={self.pre_tokenizer!r}, "
+            f"model_max_length={self.model_max_length}, special_tokens={self.special_tokens_map})"
+        )
+
+    def get_vocab(self) -> dict[str, int]:
+        """Every token with its id, the added ones too."""
+        return {**self._tokens.vocabulary.encoder, **self._tokens.added_ids()}
+
+    # Text to tokens.
+
+    @abstractmethod
+    def _pieces(self, text: str) -> list[str]:
+        """The tokens of lower-cased text without added tokens."""
+
+    @abstractmethod
+    def _ids(self, text: str) -> list[int]:
+        """The ids of lower-cased text without added tokens."""
+
+    @abstractmethod
+    def _word_pieces(self, word: str) -> tuple[Sequence[int], Sequence[int]]:
+        """The ids of a word, and how many of its characters each stands for."""
+
+    def tokenize(
+        self,
+        text: str,
+        pair: str | None = None,
+        add_special_tokens: bool = False,
+        split_special_tokens: bool | None = None,
+    ) -> list[str]:
+        """Text to tokens.
+
+        Args:
+            text: any string; lone surrogates and control characters too.
+            pair: a second text, whose tokens follow.
+            add_special_tokens: OpenAI GPT adds none; there for the interface.
+            split_special_tokens: take special tokens in the text for plain text; as set for the tokenizer by default.
+        """
+        tokens: list[str] = []
+        for segment in self._segments(text, split_special_tokens):
+            tokens += self._pieces(segment.text) if segment.token_id is None else [segment.text]
+        return tokens if pair is None else tokens + self.tokenize(pair, split_special_tokens=split_special_tokens)
+
+    def _segments(self, text: str, split_special_tokens: bool | None = None) -> list[Segment]:
+        if not isinstance(text, str):
+            raise InputError(f"a text is a str, not {type(text).__name__}: {text!r:.80}")
+        lowered = self._tokens.lower(text)
+        if self.split_special_tokens if split_special_tokens is None else split_special_tokens:
+            return [Segment(lowered, 0)] if lowered else []
+        return self._tokens.segments(lowered)
+
+    def _text_ids(self, text: str) -> list[int]:
+        ids: list[int] = []
+        for segment in self._segments(text):
+            if segment.token_id is not None:
+                ids.append(segment.token_id)
+            elif ids:
+                ids += self._ids(segment.text)
+            else:
+                ids = self._ids(segment.text)
+        return ids
+
+    def _text_ids_and_offsets(self, text: str) -> tuple[list[int], list[Span]]:
+        lowered = self._tokens.lower(text)
+        aligned = Aligned.identity(text).map(lower) if len(lowered) != len(text) else Aligned.identity(text)
+        ids: list[int] = []
+        offsets: list[Span] = []
+        for segment in self._segments(text):
+            end = segment.start + len(segment.text)
+            if segment.token_id is not None:
+                ids.append(segment.token_id)
+                offsets.append(aligned.span(segment.start, end))
+                continue
+            part = aligned.cut(segment.start, end)._replace(text=segment.text)
+            for word in self._path.aligned_words(part):
+                at = 0
+                for token_id, length in zip(*self._word_pieces(word.text), strict=True):
+                    ids.append(token_id)
+                    offsets.append(word.span(at, at + length))
+                    at += length
+        return ids, offsets
+
+    # OpenAI GPT puts no special tokens around a text.
+
+    def num_special_tokens_to_add(self, pair: bool = False) -> int:
+        """How many special tokens are put around a text: none."""
+        return 0
+
+    def build_inputs_with_special_tokens(
+        self, token_ids_0: list[int], token_ids_1: list[int] | None = None
+    ) -> list[int]:
+        """The ids of a text or a pair, one after the other."""
+        return token_ids_0 + (token_ids_1 or [])
+
+    def create_token_type_ids_from_sequences(
+        self, token_ids_0: list[int], token_ids_1: list[int] | None = None
+    ) -> list[int]:
+        """0 for the first text, 1 for the second. A GPT looks these up in its *token* embedding table."""
+        return [0] * len(token_ids_0) + [1] * len(token_ids_1 or [])
+
+    # Tokens to ids, and ids to text.
+
+    def convert_tokens_to_ids(self, tokens: str | Iterable[str]) -> Any:
+        """The id of a token, or a list of ids; ``unk_token_id`` for what is no token."""
+        unknown = self.unk_token_id
+        if isinstance(tokens, str):
+            found = self._tokens.id_of(tokens)
+            return unknown if found is None else found
+        return [self.convert_tokens_to_ids(token) for token in tokens]
+
+    def convert_ids_to_tokens(self, ids: Any, skip_special_tokens: bool = False) -> Any:
+        """The token of an id, or a list of tokens.
+
+        An id that no token has is ``unk_token`` in the plain class and ``None`` in the fast one, as in transformers.
+        """
+        ids = to_list(ids)
+        if isinstance(ids, int):
+            token = self._tokens.token_of(ids)
+            return self._unknown_token() if token is None else token
+        skipped = set(self.all_special_ids) if skip_special_tokens else set()
+        return [self.convert_ids_to_tokens(int(i)) for i in ids if i not in skipped]
+
+    @abstractmethod
+    def _unknown_token(self) -> str | None:
+        """What stands for an id that no token has."""
+
+    @abstractmethod
+    def convert_tokens_to_string(self, tokens: list[str]) -> str:
+        """Tokens to text: an end of a word becomes a space."""
+
+    @abstractmethod
+    def _decode(self, ids: list[int], skip_special_tokens: bool, spaces_between_special_tokens: bool) -> str:
+        """Ids to text, before any clean-up."""
+
+    def decode(
+        self,
+        token_ids: Any,
+        skip_special_tokens: bool = False,
+        clean_up_tokenization_spaces: bool | None = None,
+        *,
+        readable: bool = False,
+        spaces_between_special_tokens: bool = True,
+    ) -> str:
+        """Ids to text. The case of letters is lost, and words and punctuation have a space between them.
+
+        Args:
+            token_ids: an id, a list of ids, or a one-dimensional array or tensor.
+            skip_special_tokens: leave special tokens out.
+            clean_up_tokenization_spaces: transformers' own clean-up, which takes out spaces before some punctuation;
+                as set for the tokenizer by default.
+            readable: undo the spacing for people to read: don't, u.s., quotes, brackets, line breaks.
+            spaces_between_special_tokens: put spaces around added tokens (plain class).
+        """
+        ids = to_list(token_ids)
+        ids = [ids] if isinstance(ids, int) else [int(i) for i in ids]
+        text = self._decode(ids, skip_special_tokens, spaces_between_special_tokens)
+        if readable:
+            return readable_text(text)
+        clean = (
+            self.clean_up_tokenization_spaces if clean_up_tokenization_spaces is None else clean_up_tokenization_spaces
+        )
+        return self.clean_up_tokenization(text) if clean else text
+
+    def batch_decode(self, sequences: Any, skip_special_tokens: bool = False, **settings: Any) -> list[str]:
+        """``decode`` for each row of a list, an array or a tensor."""
+        return [self.decode(row, skip_special_tokens, **settings) for row in to_list(sequences)]
+
+    @staticmethod
+    def clean_up_tokenization(out_string: str) -> str:
+        """transformers' clean-up: no space before some punctuation and contractions.
+
+        >>> TokenizerBase.clean_up_tokenization("i do n't know .")
+        "i don't know."
+        """
+        for artifact in (" .", " ?", " !", " ,"):
+            out_string = out_string.replace(artifact, artifact[1:])
+        out_string = out_string.replace(" ' ", "'")
+        for artifact in (" n't", " 'm", " 's", " 've", " 're"):
+            out_string = out_string.replace(artifact, artifact[1:])
+        return out_string

@@ -1,0 +1,139 @@
+"""Rows of ids: truncated, padded, and as the arrays of a framework."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from gptcore.errors import InputError, TokenizerError
+
+TENSORS = {"np": None, "pt": "torch", "tf": "tf", "jax": "flax"}
+"""What ``return_tensors`` takes, and the backend that makes it."""
+
+PADDINGS = ("longest", "max_length", "do_not_pad")
+TRUNCATIONS = ("longest_first", "only_first", "only_second", "do_not_truncate")
+SIDES = ("right", "left")
+NO_LIMIT = 10**20
+"""A ``model_max_length`` above this is none."""
+
+
+class BatchEncoding(dict[str, Any]):
+    """What a tokenizer call returns: a dict, with its keys as attributes too.
+
+    Keys: ``input_ids``, ``attention_mask`` (1 for a token, 0 for padding), and on request ``token_type_ids``,
+    ``special_tokens_mask``, ``offset_mapping``, ``length``.
+
+    >>> BatchEncoding(input_ids=[481]).input_ids
+    [481]
+    """
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return self[name]
+        except KeyError:
+            raise AttributeError(f"there is no {name!r}; there are {', '.join(self) or 'no keys'}") from None
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """The plain dict."""
+        return dict(self)
+
+    def convert_to_tensors(self, tensor_type: str | None = None, prepend_batch_axis: bool = False) -> BatchEncoding:
+        """Turn every value into an array of ``tensor_type`` (``"np"``, ``"pt"``, ``"tf"``, ``"jax"``), in place."""
+        if tensor_type is not None:
+            for name, rows in self.items():
+                self[name] = to_tensor([rows] if prepend_batch_axis else rows, tensor_type, name)
+        return self
+
+    def to(self, device: Any) -> BatchEncoding:
+        """Move every value that can be moved (PyTorch tensors) to a device, in place."""
+        for name, value in self.items():
+            if hasattr(value, "to"):
+                self[name] = value.to(device)
+        return self
+
+
+def to_tensor(rows: Any, tensor_type: str, name: str = "input_ids") -> Any:
+    """An integer array: ``np`` and ``pt`` in 64 bits, ``tf`` and ``jax`` in 32, as in transformers.
+
+    Raises:
+        InputError: rows of different lengths.
+        TokenizerError: no such kind of tensor.
+        GPTError: the framework is not installed.
+    """
+    if tensor_type not in TENSORS:
+        raise TokenizerError(f"return_tensors is {tensor_type!r}; it is one of {', '.join(map(repr, TENSORS))}")
+    import numpy as np
+
+    try:
+        array = np.array(rows, dtype=np.int64 if tensor_type in ("np", "pt") else np.int32)
+    except ValueError as cause:
+        raise InputError(
+            f"{name} has rows of different lengths, which make no tensor; set padding=True, and truncation=True with "
+            "max_length to bound them"
+        ) from cause
+    backend = TENSORS[tensor_type]
+    if backend is None:
+        return array
+    from gptcore.backends import load_backend
+
+    framework: Any = load_backend(backend)
+    return framework.tensor(array)
+
+
+def to_list(value: Any) -> Any:
+    """Ids as Python numbers: an int, or lists, from a tensor or array of any framework."""
+    if hasattr(value, "numpy") and not hasattr(value, "tolist"):  # TensorFlow
+        value = value.numpy()
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    return [to_list(item) for item in value] if isinstance(value, (list, tuple)) else value
+
+
+def truncate_pair(first: int, second: int | None, limit: int, strategy: str) -> tuple[int, int | None]:
+    """How many tokens of each part stay, so that together they have at most ``limit``.
+
+    Raises:
+        InputError: the part that the strategy names is too short to give up that many.
+    """
+    excess = first + (second or 0) - limit
+    if strategy == "do_not_truncate" or excess <= 0:
+        return first, second
+    if second is None or strategy == "only_first":
+        if first <= excess and limit > 0:
+            raise InputError(
+                f"{excess} tokens have to go and truncation={strategy!r} takes them from the first part, which has "
+                f"{first}; use 'longest_first' or 'only_second', or raise max_length from {limit}"
+            )
+        return max(0, first - excess), second
+    if strategy == "only_second":
+        if second <= excess:
+            raise InputError(
+                f"{excess} tokens have to go and truncation='only_second' takes them from the second part, which has "
+                f"{second}; use 'longest_first' or 'only_first', or raise max_length from {limit}"
+            )
+        return first, second - excess
+    level = min(abs(first - second), excess)  # first make the longer one as short as the other, then take from both
+    rest = excess - level
+    if first > second:
+        return first - level - rest // 2, second - (rest - rest // 2)
+    return first - rest // 2, second - level - (rest - rest // 2)
+
+
+def pad_row(row: dict[str, Any], length: int, side: str, fill: Mapping[str, Any]) -> None:
+    """Bring the lists of one row to ``length``, in place; ``fill`` gives what to pad each key with."""
+    for name, value in fill.items():
+        if name in row:
+            padding = [value] * (length - len(row[name]))
+            row[name] = [*row[name], *padding] if side == "right" else [*padding, *row[name]]
+
+
+def one_of(name: str, value: str, allowed: Sequence[str]) -> str:
+    """A setting that is one of a few words.
+
+    Raises:
+        TokenizerError: it is not.
+    """
+    if value not in allowed:
+        raise TokenizerError(f"{name} is {value!r}; it is one of {', '.join(map(repr, allowed))}")
+    return value

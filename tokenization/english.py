@@ -1,0 +1,190 @@
+"""The words of a line, by spaCy's English rules."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from itertools import accumulate
+from typing import Any
+
+_WINDOW = 64
+_MARGIN = 16
+_LETTERS = re.compile(r"[a-z]+")
+"""No affix and no infix is made of small letters alone."""
+
+
+class EnglishRules:
+    """spaCy's tokenizer, with the rules of ``spacy.lang.en`` and no model.
+
+    From each end of a chunk, punctuation and the like is split off while a rule says so; what is left is a special
+    case, a web address, or falls apart at infixes. At last, special cases are looked for among the words of the whole
+    line. spaCy looks at the whole rest of a chunk in every step; this looks at its ends, so that a long chunk of
+    punctuation costs linear time.
+
+    Raises:
+        ImportError: spaCy is not installed.
+    """
+
+    def __init__(self) -> None:
+        from spacy.lang.en import English
+        from spacy.symbols import ORTH
+        from spacy.util import compile_infix_regex, compile_prefix_regex, compile_suffix_regex
+
+        defaults: Any = English.Defaults
+        self._prefix: re.Pattern[str] = compile_prefix_regex(defaults.prefixes)
+        self._suffix: re.Pattern[str] = compile_suffix_regex(defaults.suffixes)
+        self._infix: re.Pattern[str] = compile_infix_regex(defaults.infixes)
+        self._is_url: Callable[[str], Any] = defaults.url_match
+        self._special: dict[str, list[str]] = {
+            text: [token[ORTH] for token in tokens] for text, tokens in defaults.tokenizer_exceptions.items()
+        }
+        self._longest_special = max(map(len, self._special))
+        self._sequences = self._special_sequences()
+
+    def rules(self) -> list[object]:
+        """All that decides the words, for the fingerprint."""
+        url = getattr(self._is_url, "__self__", self._is_url)
+        patterns = [self._prefix, self._suffix, self._infix, url]
+        return [[getattr(pattern, "pattern", repr(pattern)) for pattern in patterns], sorted(self._special.items())]
+
+    def split_line(self, chunks: Sequence[str]) -> list[str]:
+        """The words of the chunks of one line."""
+        words: list[str] = []
+        chunk_of: list[int] = []
+        for i, chunk in enumerate(chunks):
+            new = self.split(chunk)
+            words += new
+            chunk_of += [i] * len(new)
+        return self._join_special(words, chunk_of)
+
+    def split_alone(self, chunk: str) -> list[str] | None:
+        """The words of a chunk; ``None`` if a neighbour in the line could change them."""
+        words = self.split(chunk)
+        joined = self._join_special(words, [0] * len(words)) if len(words) > 1 else words
+        return words if words == joined else None
+
+    def split(self, chunk: str) -> list[str]:
+        """The words of a chunk, before special cases are looked for across words."""
+        if _LETTERS.fullmatch(chunk) and chunk not in self._special:
+            return [chunk]
+        return self._split(chunk, self._special)
+
+    def _split(self, chunk: str, special: dict[str, list[str]]) -> list[str]:
+        start, end = 0, len(chunk)
+        prefixes: list[str] = []
+        suffixes: list[str] = []
+
+        def is_special(start: int, end: int) -> bool:
+            return start < end <= start + self._longest_special and chunk[start:end] in special
+
+        size = -1
+        while start < end and end - start != size and not is_special(start, end):
+            size = end - start
+            prefix = self._prefix_length(chunk, start, end)
+            if prefix and is_special(start + prefix, end):
+                prefixes.append(chunk[start : start + prefix])
+                start += prefix
+                break
+            suffix = self._suffix_length(chunk, start + prefix, end)
+            if suffix and is_special(start, end - suffix):
+                suffixes.append(chunk[end - suffix : end])
+                end -= suffix
+                break
+            if prefix:
+                prefixes.append(chunk[start : start + prefix])
+                start += prefix
+            if suffix:
+                suffixes.append(chunk[end - suffix : end])
+                end -= suffix
+        rest = chunk[start:end]
+        if not rest:
+            middle = []
+        elif rest in special:
+            middle = special[rest]
+        elif _LETTERS.fullmatch(rest) or self._is_url(rest):
+            middle = [rest]
+        else:
+            middle = self._split_at_infixes(rest)
+        return [*prefixes, *middle, *reversed(suffixes)]
+
+    def _prefix_length(self, chunk: str, start: int, end: int) -> int:
+        """How much a rule splits off in front."""
+        window = _WINDOW
+        while True:
+            match = self._prefix.match(chunk[start : min(end, start + window)])
+            if start + window >= end or match is None or match.end() < window - _MARGIN:
+                return match.end() if match else 0
+            window *= 4
+
+    def _suffix_length(self, chunk: str, start: int, end: int) -> int:
+        """How much a rule splits off at the back."""
+        window = _WINDOW
+        while True:
+            first = max(start, end - window)
+            match = self._suffix.search(chunk[first:end])
+            if first == start or match is None or match.start() >= _MARGIN:
+                return match.end() - match.start() if match else 0
+            window *= 4
+
+    def _split_at_infixes(self, text: str) -> list[str]:
+        words: list[str] = []
+        start = 0
+        for match in self._infix.finditer(text):
+            if match.start() == 0:
+                continue
+            if match.start() != start:
+                words.append(text[start : match.start()])
+            if match.group():
+                words.append(match.group())
+            start = match.end()
+        if start < len(text):
+            words.append(text[start:])
+        return words
+
+    def _special_sequences(self) -> dict[str, list[tuple[list[str], list[str]]]]:
+        """First word -> special cases that the affix rules break into words, and what they are instead."""
+        sequences = defaultdict(list)
+        for text, tokens in self._special.items():
+            if self._prefix.match(text) or self._suffix.search(text) or self._infix.search(text):
+                words = self._split(text, {})
+                sequences[words[0]].append((words, tokens))
+        return dict(sequences)
+
+    def _join_special(self, words: list[str], chunk_of: list[int]) -> list[str]:
+        """Put special cases in the place of the words they were broken into.
+
+        A longer sequence goes before a shorter one, an earlier before a later one, and a sequence that overlaps
+        another one does not count. Neither does one that spans chunks, but what it overlaps is lost all the same.
+        """
+        found: list[tuple[int, int, list[str]]] = []
+        for start, word in enumerate(words):
+            for sequence, tokens in self._sequences.get(word, ()):
+                if words[start : start + len(sequence)] == sequence:
+                    found.append((start, start + len(sequence), tokens))
+        if not found:
+            return words
+        found.sort(key=lambda match: (match[0] - match[1], match[0]))
+        seen: set[int] = set()
+        chosen: dict[int, tuple[int, list[str]]] = {}
+        for start, end, tokens in found:
+            if start not in seen and end - 1 not in seen and chunk_of[start] == chunk_of[end - 1]:
+                chosen[start] = end, tokens
+            seen.update(range(start, end))
+        result: list[str] = []
+        at = 0
+        while at < len(words):
+            end, tokens = chosen.get(at, (at + 1, [words[at]]))
+            result += tokens
+            at = end
+        return result
+
+
+def boundaries(words: Sequence[str]) -> list[tuple[int, int]]:
+    """First and last position of each word in the text that they make up together.
+
+    >>> boundaries(["do", "n't"])
+    [(0, 2), (2, 5)]
+    """
+    ends = list(accumulate(map(len, words)))
+    return list(zip([0, *ends], ends, strict=False))

@@ -1,0 +1,178 @@
+"""The fast tokenizer: the same ids as the plain one, with the ``tokenizers`` library and a memory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import chain, groupby
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, ClassVar
+
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
+
+from gptcore.errors import TokenizerError
+from tokenization.added import AnyToken
+from tokenization.base import TokenizerBase
+from tokenization.bpe import MAX_WORD_LENGTH, cut
+from tokenization.cache import BoundedCache
+from tokenization.pretokenizer import NEWLINE
+from tokenization.tokenizer_json import read_tokenizer_json
+from tokenization.vocabulary import END_OF_WORD
+
+CACHED_CHUNKS = 131_072
+CACHED_WORDS = 65_536
+
+
+class OpenAIGPTTokenizerFast(TokenizerBase):
+    """Text to ids and back, fast.
+
+    White-space chunks of a text do not depend on each other, and most of them have been seen before: chunk -> ids is
+    remembered, in bounded memory. A chunk that is new goes through the text path in Python and through byte-pair
+    encoding in the ``tokenizers`` library. The few chunks that do depend on their neighbours go by the line.
+
+    Args:
+        tokenizer_file: a ``tokenizer.json``, instead of ``vocab_file`` and ``merges_file``.
+
+    Other arguments are those of ``TokenizerBase``.
+    """
+
+    is_fast = True
+    vocab_files_names: ClassVar[dict[str, str]] = {
+        **TokenizerBase.vocab_files_names,
+        "tokenizer_file": "tokenizer.json",
+    }
+
+    def __init__(
+        self,
+        vocab_file: str | Path | None = None,
+        merges_file: str | Path | None = None,
+        pre_tokenizer: str = "auto",
+        unk_token: AnyToken = "<unk>",
+        tokenizer_file: str | Path | None = None,
+        **options: Any,
+    ) -> None:
+        if vocab_file is not None and merges_file is not None:
+            super().__init__(vocab_file, merges_file, pre_tokenizer, unk_token, **options)
+        elif tokenizer_file is not None:
+            vocabulary, added = read_tokenizer_json(tokenizer_file)
+            options = {"added_tokens_decoder": added, **options}
+            self._start(vocabulary, pre_tokenizer=pre_tokenizer, unk_token=unk_token, **options)
+        else:
+            raise TokenizerError("a tokenizer needs vocab_file and merges_file, or tokenizer_file")
+
+    def _tokens_changed(self) -> None:
+        self._tokens.refresh()
+        self._backend: Tokenizer | None = None
+        if "_bpe" not in vars(self):
+            self._start_memory()
+
+    def _start_memory(self) -> None:
+        """What only depends on the vocabulary."""
+        vocabulary = self._tokens.vocabulary
+        unknown = self._tokens.named["unk_token"].content
+        encoder = {**vocabulary.encoder, unknown: self._unknown_id()}
+        self._bpe = models.BPE(
+            vocab=encoder, merges=list(vocabulary.merges), unk_token=unknown, end_of_word_suffix=END_OF_WORD
+        )
+        self._lengths = [len(piece.removesuffix(END_OF_WORD)) for piece in vocabulary.decoder]
+        self._words = BoundedCache(self._word_ids, CACHED_WORDS)
+        self._chunks = BoundedCache(self._chunk_ids, CACHED_CHUNKS)
+
+    def __getstate__(self) -> dict[str, object]:
+        rebuilt = ("_bpe", "_backend", "_lengths", "_words", "_chunks")
+        return {name: value for name, value in vars(self).items() if name not in rebuilt}
+
+    def __setstate__(self, state: dict[str, object]) -> None:
+        vars(self).update(state)
+        self._tokens_changed()
+
+    def _word_ids(self, word: str) -> tuple[int, ...]:
+        return tuple([token.id for part in cut(word) for token in self._bpe.tokenize(part)])
+
+    def _chunk_ids(self, chunk: str) -> tuple[int, ...]:
+        words = self._path.split(chunk)
+        if words is None:
+            raise _NeighboursMatter
+        return tuple(chain.from_iterable(map(self._words.__getitem__, words)))
+
+    def _ids(self, text: str) -> list[int]:
+        ids: list[int] = []
+        for block in self._path.blocks(text):
+            new = self._block_ids(block)
+            ids = ids + new if ids else new
+        return ids
+
+    def _block_ids(self, block: list[str]) -> list[int]:
+        try:
+            return list(chain.from_iterable(map(self._chunks.__getitem__, block)))
+        except _NeighboursMatter:
+            lines = [list(chunks) for _, chunks in groupby(block, NEWLINE.__eq__)]
+        ids: list[int] = []
+        for line in lines:
+            try:
+                ids += list(chain.from_iterable(map(self._chunks.__getitem__, line)))
+            except _NeighboursMatter:
+                ids += chain.from_iterable(map(self._words.__getitem__, self._path.split_line(line)))
+        return ids
+
+    def _word_pieces(self, word: str) -> tuple[Sequence[int], Sequence[int]]:
+        ids = self._words[word]
+        unknown = self._unknown_id()
+        return ids, [1 if i == unknown else self._lengths[i] for i in ids]
+
+    def _pieces(self, text: str) -> list[str]:
+        # As the class of transformers that has the path: in the basic one, what is unknown shows as unk_token; in the
+        # original one it shows as it is.
+        if self.pre_tokenizer == "basic":
+            return list(map(self._tokens.token_of, self._ids(text)))  # type: ignore[arg-type]  # all ids have tokens
+        pieces: list[str] = []
+        for word in self._path.words(text):
+            at = 0
+            for length in self._word_pieces(word)[1]:
+                end = at + length
+                mark = END_OF_WORD if end == len(word) or end % MAX_WORD_LENGTH == 0 else ""
+                pieces.append(word[at:end] + mark)
+                at = end
+        return pieces
+
+    def _unknown_token(self) -> str | None:
+        return None
+
+    def convert_tokens_to_string(self, tokens: list[str]) -> str:
+        if not tokens:
+            return ""
+        return "".join(tokens[:-1]).replace(END_OF_WORD, " ") + tokens[-1].replace(END_OF_WORD, "")
+
+    def _decode(self, ids: list[int], skip_special_tokens: bool, spaces_between_special_tokens: bool) -> str:
+        tokens = self.convert_ids_to_tokens(ids, skip_special_tokens)
+        return self.convert_tokens_to_string([token for token in tokens if token is not None])
+
+    @property
+    def backend_tokenizer(self) -> Tokenizer:
+        """The whole basic path as an object of the ``tokenizers`` library; a copy, made anew when tokens are added.
+
+        It knows an older Unicode than this class: characters newer than Unicode 8 can get other ids.
+
+        Raises:
+            TokenizerError: the library has no original path.
+        """
+        if self.pre_tokenizer != "basic":
+            raise TokenizerError("the tokenizers library has no original text path; use pre_tokenizer='basic'")
+        if self._backend is None:
+            backend = Tokenizer(self._bpe)
+            backend.normalizer = normalizers.BertNormalizer(lowercase=True)
+            backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+            backend.decoder = decoders.BPEDecoder(suffix=END_OF_WORD)
+            for _, token in sorted(self._tokens.added.items()):
+                (backend.add_special_tokens if token.special else backend.add_tokens)([token])
+            self._backend = backend
+        return self._backend
+
+    def _vocabulary_files(self) -> tuple[bytes, bytes]:
+        with TemporaryDirectory() as folder:
+            vocab_file, merges_file = self._bpe.save(folder)
+            return Path(vocab_file).read_bytes(), Path(merges_file).read_bytes()
+
+
+class _NeighboursMatter(Exception):  # noqa: N818  # no error: a way out of a loop at full speed
+    """A chunk whose words depend on the chunks beside it."""

@@ -1,0 +1,92 @@
+"""The two text paths by name, and what "auto" takes."""
+
+from __future__ import annotations
+
+import logging
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+
+from gptcore.errors import TokenizerError
+from tokenization.basic import BasicPreTokenizer
+from tokenization.original import OriginalPreTokenizer
+from tokenization.pretokenizer import PreTokenizer
+
+MODES = ("auto", "original", "basic")
+ORIGINAL_FINGERPRINTS = ("d56fd93cd6ab112b",)
+"""The rules that give the published ids: spaCy 3.8 with ftfy 6.3."""
+
+INSTALL = "pip install 'gptcore[original]'"
+
+logger = logging.getLogger("tokenization")
+
+
+def pre_tokenizer(mode: str, fingerprint: str | None = None) -> PreTokenizer:
+    """The text path of a mode.
+
+    Args:
+        mode: ``"basic"``, ``"original"``, or ``"auto"``: original where spaCy and ftfy can be imported, else basic.
+        fingerprint: the rules that must be those of the path, as a saved tokenizer records them; any known if ``None``.
+
+    Raises:
+        TokenizerError: no such mode; spaCy or ftfy is missing; the installed ones have other rules.
+    """
+    if mode not in MODES:
+        raise TokenizerError(f"pre_tokenizer is {mode!r}; it is one of {', '.join(map(repr, MODES))}")
+    if mode == "auto":
+        mode = _automatic()
+    if mode == "basic":
+        path: PreTokenizer = BasicPreTokenizer()
+        known: tuple[str, ...] = (BasicPreTokenizer.fingerprint,)
+    else:
+        path, known = _original(), ORIGINAL_FINGERPRINTS
+    wanted = (fingerprint,) if fingerprint else known
+    if path.fingerprint not in wanted:
+        raise TokenizerError(
+            f"the rules of the {mode!r} text path here are {path.fingerprint}, wanted are {' or '.join(wanted)}: ids "
+            f"would differ. Installed: {_versions()}; install spacy>=3.8,<3.9 and ftfy>=6.3,<6.4, or name "
+            "pre_tokenizer='basic', which gives other ids"
+        )
+    return path
+
+
+@cache
+def _original() -> OriginalPreTokenizer:
+    try:
+        return OriginalPreTokenizer()
+    except ImportError as cause:
+        raise TokenizerError(
+            f"pre_tokenizer='original' needs spaCy and ftfy, and {cause.name or cause} is missing: {INSTALL}"
+        ) from cause
+
+
+@cache
+def _automatic() -> str:
+    """Decide once in a process, and say so."""
+    try:
+        path = _original()
+        if path.fingerprint in ORIGINAL_FINGERPRINTS:
+            logger.warning(
+                "pre_tokenizer='auto' is 'original' here (ftfy and spaCy's English rules: the published model's ids). "
+                "Without spaCy and ftfy it would be 'basic', with other ids; name the mode to be sure."
+            )
+            return "original"
+        reason = f"the rules of {_versions()} are not those of the published model"
+    except TokenizerError as error:
+        reason = str(error.__cause__)
+    logger.warning(
+        "pre_tokenizer='auto' is 'basic' here (%s). It strips accents, splits don't at the apostrophe and drops line "
+        "breaks, so ids differ from those that the published model was trained on. For those: %s",
+        reason,
+        INSTALL,
+    )
+    return "basic"
+
+
+def _versions() -> str:
+    found = []
+    for name in ("spacy", "ftfy"):
+        try:
+            found.append(f"{name} {version(name)}")
+        except PackageNotFoundError:
+            found.append(f"no {name}")
+    return ", ".join(found)

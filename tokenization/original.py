@@ -1,0 +1,149 @@
+"""The original text path: ftfy, a standardisation, spaCy's English rules."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator
+from functools import lru_cache
+
+from tokenization.alignment import Aligned, join
+from tokenization.characters import lower
+from tokenization.english import EnglishRules, boundaries
+from tokenization.pretokenizer import NEWLINE, PreTokenizer, cut_at_white_space
+from tokenization.repair import Repair
+from tokenization.repair import rules as repair_rules
+
+_TO_ASCII = {"\u2014": "-", "\u2013": "-", "\u2015": "-", "\u2026": "...", "\u00b4": "'"}
+_ASCII_TABLE = str.maketrans(_TO_ASCII)
+_ALONE = '-~!";?+,)(\\/*[]}{|_'
+_PARTS = re.compile("|".join([*(f"{re.escape(mark)}+" for mark in _ALONE), f"[^{re.escape(_ALONE)}]+"]))
+_CHUNK_OR_NEWLINE = re.compile(r"\S+|\n")
+CACHED_PARTS = 65_536
+
+
+class OriginalPreTokenizer(PreTokenizer):
+    """The path on which the published model was trained, as transformers walks it.
+
+    Line by line, mojibake, entities, ligatures and curly quotes are repaired; dashes, the ellipsis and the acute become
+    ASCII; runs of punctuation stand alone; spaCy's English rules split the rest. Line breaks become one word.
+
+    Raises:
+        ImportError: spaCy or ftfy is not installed.
+
+    >>> path = OriginalPreTokenizer()
+    >>> list(path.words("don't stop\\u2014e.g. o'neil, u.s.\\n\\n(\\u00a31 caf\\u00e9)"))
+    ['do', "n't", 'stop', '-', 'e.g.', "o'neil", ',', 'u.s', '.', '\\n', '(', '£', '1', 'café', ')']
+    """
+
+    name = "original"
+
+    def __init__(self) -> None:
+        self._repair = Repair()
+        self._english = EnglishRules()
+        self._split_alone = lru_cache(CACHED_PARTS)(self._english.split_alone)
+        rules = json.dumps([self._english.rules(), repair_rules()], sort_keys=True)
+        self.fingerprint = hashlib.sha256(rules.encode()).hexdigest()[:16]
+
+    def blocks(self, text: str) -> Iterator[list[str]]:
+        text = self._repair(text)
+        newline_due = any_chunk = False
+        for part in cut_at_white_space(text):
+            block: list[str] = []
+            for i, line in enumerate(part.split("\n")):
+                newline_due = newline_due or (i > 0 and any_chunk)
+                chunks = line.split()
+                if chunks:
+                    if newline_due:
+                        block.append(NEWLINE)
+                    block += chunks
+                    newline_due, any_chunk = False, True
+            yield block
+
+    def split(self, chunk: str) -> list[str] | None:
+        if chunk == NEWLINE:
+            return [NEWLINE]
+        words: list[str] = []
+        for part in parts_of(chunk):
+            new = self._split_alone(part)
+            if new is None:
+                return None
+            words += new
+        return [word.lower() for word in words]
+
+    def split_line(self, chunks: list[str]) -> list[str]:
+        parts = [part for chunk in chunks for part in parts_of(chunk)]
+        return [word.lower() for word in self._english.split_line(parts)]
+
+    def aligned_words(self, text: Aligned) -> Iterator[Aligned]:
+        line: list[Aligned] = []
+        gap: Aligned | None = None
+        for chunk in self._aligned_chunks(text):
+            if chunk.text != NEWLINE:
+                if gap and line:
+                    yield from self._aligned_line(line)
+                    yield gap
+                    line = []
+                line.append(chunk)
+                gap = None
+            elif gap is None:
+                gap = chunk
+            else:
+                gap = Aligned(NEWLINE, gap.starts, chunk.ends)
+        yield from self._aligned_line(line)
+
+    def _aligned_chunks(self, text: Aligned) -> Iterator[Aligned]:
+        """Repaired chunks and line breaks."""
+        start = 0
+        for old, new in self._repair.segments(text.text):
+            line = text.cut(start, start + len(old))
+            start += len(old)
+            yield from _pieces(line) if old == new else _rewritten(line, new)
+
+    def _aligned_line(self, chunks: list[Aligned]) -> Iterator[Aligned]:
+        if not chunks:
+            return
+        parts = [part for chunk in chunks for part in _aligned_parts(chunk)]
+        whole = join(parts)
+        for start, end in boundaries(self._english.split_line([part.text for part in parts])):
+            yield whole.cut(start, end).map(lower)
+
+
+def parts_of(chunk: str) -> list[str]:
+    """The standardisation of a chunk: dashes, ellipsis and acute to ASCII, runs of one punctuation mark apart.
+
+    >>> parts_of("wait\u2026what?!--no.")
+    ['wait...what', '?', '!', '--', 'no.']
+    """
+    parts: list[str] = _PARTS.findall(chunk if chunk.isascii() else chunk.translate(_ASCII_TABLE))
+    return parts
+
+
+def _aligned_parts(chunk: Aligned) -> Iterator[Aligned]:
+    return chunk.map(lambda character: _TO_ASCII.get(character, character)).find(_PARTS)
+
+
+def _pieces(line: Aligned) -> Iterator[Aligned]:
+    return line.find(_CHUNK_OR_NEWLINE)
+
+
+def _rewritten(old: Aligned, new: str) -> Iterator[Aligned]:
+    """The chunks and line breaks of a repaired line, aligned chunk by chunk where their numbers agree."""
+    before = list(_pieces(old))
+    after = _CHUNK_OR_NEWLINE.findall(new)
+    shorter = min(len(before), len(after))
+    head = next((i for i in range(shorter) if before[i].text != after[i]), shorter)
+    tail = next((i for i in range(shorter - head) if before[-1 - i].text != after[-1 - i]), shorter - head)
+    yield from before[:head]
+    inner_before, inner_after = before[head : len(before) - tail], after[head : len(after) - tail]
+    if len(inner_before) == len(inner_after):
+        for chunk, text in zip(inner_before, inner_after, strict=True):
+            yield chunk.rewritten(text)
+    elif inner_after:
+        start, end = old.span(0, len(old.text))
+        if inner_before:
+            start, end = inner_before[0].starts[0], inner_before[-1].ends[-1]
+        for text in inner_after:
+            yield Aligned(text, [start] * len(text), [end] * len(text))
+    yield from before[len(before) - tail :]

@@ -1,0 +1,205 @@
+"""Tokenizers as folders: reading what transformers or OpenAI wrote, and writing what transformers reads."""
+
+from __future__ import annotations
+
+import json
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self, cast
+
+from tokenizers import AddedToken
+
+from gptcore import hub
+from gptcore.checkpoint.atomic import atomic_write
+from gptcore.errors import TokenizerError
+from tokenization.added import ADDITIONAL, NAMED
+from tokenization.tokenizer_json import TOKENIZER_FILE, added_token, added_tokens, read_tokenizer_json
+from tokenization.vocabulary import Vocabulary, read_json, read_vocabulary
+
+if TYPE_CHECKING:
+    from tokenization.base import TokenizerBase
+
+CONFIG_FILE = "tokenizer_config.json"
+SPECIAL_TOKENS_FILE = "special_tokens_map.json"
+ADDED_TOKENS_FILE = "added_tokens.json"
+VOCABULARY_FILES = (("vocab.json", "merges.txt"), ("encoder_bpe_40000.json", "vocab_40000.bpe"))
+"""Ours and transformers' names, then OpenAI's."""
+
+FILES = (
+    *(name for pair in VOCABULARY_FILES for name in pair),
+    CONFIG_FILE,
+    SPECIAL_TOKENS_FILE,
+    ADDED_TOKENS_FILE,
+    TOKENIZER_FILE,
+)
+RULES_KEY = "pre_tokenizer_rules"
+_NOT_OURS = ("tokenizer_class", "name_or_path", "auto_map", "special_tokens_map_file", "tokenizer_file")
+
+
+class PretrainedMixin(ABC):
+    """``from_pretrained`` and ``save_pretrained``."""
+
+    name_or_path = ""
+
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path: str | Path, **options: Any) -> Self:
+        """Read a tokenizer from a folder, or from a repository on the hub.
+
+        Args:
+            pretrained_model_name_or_path: a folder with ``vocab.json`` and ``merges.txt``, or with OpenAI's
+                ``encoder_bpe_40000.json`` and ``vocab_40000.bpe``, or with ``tokenizer.json``; or ``owner/name``.
+            options: ``revision``, ``cache_dir``, ``local_files_only`` and ``token`` for the hub; any argument of the
+                class, which goes before what the folder says.
+
+        Raises:
+            TokenizerError: a file is missing or cannot be used, or the recorded text path is not to be had here.
+            CheckpointError: no such folder, and the hub did not give it.
+        """
+        location, options = hub.split_options(options)
+        folder = hub.resolve(pretrained_model_name_or_path, FILES, **location)
+        vocabulary, from_file = _vocabulary(folder)
+        recorded = _recorded(folder, from_file)
+        if options.get("pre_tokenizer", recorded.get("pre_tokenizer")) == recorded.get("pre_tokenizer"):
+            options.setdefault("rules", recorded.get(RULES_KEY))
+        recorded.pop(RULES_KEY, None)
+        tokenizer = cls.__new__(cls)
+        cast("TokenizerBase", tokenizer)._start(vocabulary, **{**recorded, **options})
+        tokenizer.name_or_path = str(pretrained_model_name_or_path)
+        return tokenizer
+
+    def save_pretrained(self, save_directory: str | Path, *, filename_prefix: str | None = None) -> tuple[str, ...]:
+        """Write the tokenizer to a folder, which is made if need be; returns the names of the files.
+
+        ``tokenizer_config.json`` records the text path and its rules. ``tokenizer.json`` is written by the fast class
+        in basic mode: it cannot express the original path.
+
+        Raises:
+            CheckpointError: a file cannot be written; it is as it was before.
+        """
+        tokenizer = cast("TokenizerBase", self)
+        folder = Path(save_directory)
+        folder.mkdir(parents=True, exist_ok=True)
+        written = list(self.save_vocabulary(folder, filename_prefix))
+
+        def write(name: str, content: Any) -> None:
+            data = content if isinstance(content, str) else json.dumps(content, indent=2, ensure_ascii=False)
+            written.append(str(_write(folder, name, (data + "\n").encode(), filename_prefix)))
+
+        beyond = {token: i for token, i in tokenizer.added_tokens_encoder.items() if i >= tokenizer.vocab_size}
+        if beyond:
+            write(ADDED_TOKENS_FILE, beyond)
+        if tokenizer.is_fast and tokenizer.pre_tokenizer == "basic":
+            write(TOKENIZER_FILE, cast(Any, tokenizer).backend_tokenizer.to_str(pretty=True))
+        write(SPECIAL_TOKENS_FILE, tokenizer.special_tokens_map)
+        write(CONFIG_FILE, _config(tokenizer))
+        return tuple(written)
+
+    def save_vocabulary(self, save_directory: str | Path, filename_prefix: str | None = None) -> tuple[str, str]:
+        """Write ``vocab.json`` and ``merges.txt``, byte for byte as transformers' class of that name.
+
+        Returns:
+            The names of both files.
+
+        Args:
+            save_directory: a folder that exists.
+            filename_prefix: put in front of both names, with a hyphen.
+
+        Raises:
+            TokenizerError: there is no such folder.
+            CheckpointError: a file cannot be written; it is as it was before.
+        """
+        folder = Path(save_directory)
+        if not folder.is_dir():
+            raise TokenizerError(f"{save_directory} is no folder; make it first, or use save_pretrained")
+        vocab, merges = self._vocabulary_files()
+        names = VOCABULARY_FILES[0]
+        return (
+            str(_write(folder, names[0], vocab, filename_prefix)),
+            str(_write(folder, names[1], merges, filename_prefix)),
+        )
+
+    @abstractmethod
+    def _vocabulary_files(self) -> tuple[bytes, bytes]:
+        """The content of ``vocab.json`` and ``merges.txt``."""
+
+
+def _write(folder: Path, name: str, data: bytes, prefix: str | None) -> Path:
+    path = folder / (f"{prefix}-{name}" if prefix else name)
+    with atomic_write(path) as file:
+        file.write(data)
+    return path
+
+
+def _vocabulary(folder: Path) -> tuple[Vocabulary, dict[int, AddedToken]]:
+    """The vocabulary of a folder, and the added tokens that ``tokenizer.json`` knows."""
+    has_json = (folder / TOKENIZER_FILE).is_file()
+    for vocab_file, merges_file in VOCABULARY_FILES:
+        if (folder / vocab_file).is_file() and (folder / merges_file).is_file():
+            added = read_tokenizer_json(folder / TOKENIZER_FILE)[1] if has_json else {}
+            return read_vocabulary(folder / vocab_file, folder / merges_file), added
+    if has_json:
+        return read_tokenizer_json(folder / TOKENIZER_FILE)
+    wanted = ", or ".join(" and ".join(pair) for pair in VOCABULARY_FILES)
+    raise TokenizerError(f"{folder} has no tokenizer: it needs {wanted}, or {TOKENIZER_FILE}")
+
+
+def _object(file: Path) -> dict[str, Any]:
+    """A JSON object, empty if there is no such file."""
+    content = read_json(file) if file.is_file() else {}
+    if not isinstance(content, dict):
+        raise TokenizerError(f"{file}, line 1: not a JSON object but a {type(content).__name__}")
+    return content
+
+
+def _recorded(folder: Path, from_file: dict[int, AddedToken]) -> dict[str, Any]:
+    """The arguments that a folder's files ask for."""
+    config_file = folder / CONFIG_FILE
+    config = _object(config_file)
+    named = {name: token for name, token in _object(folder / SPECIAL_TOKENS_FILE).items() if name not in config}
+    options = {**config, **named}
+    for name in (*NAMED, ADDITIONAL):
+        value = options.get(name)
+        try:
+            if isinstance(value, list):
+                options[name] = [added_token(token) for token in value]
+            elif value is not None:
+                options[name] = added_token(value)
+            else:
+                options.pop(name, None)
+        except (TypeError, KeyError) as cause:
+            raise TokenizerError(f"{config_file}: {name} is {value!r}, which is no token") from cause
+    if "added_tokens_decoder" in config:
+        options["added_tokens_decoder"] = added_tokens(config_file, config["added_tokens_decoder"])
+    elif from_file:
+        options["added_tokens_decoder"] = from_file
+    else:
+        added_file = folder / ADDED_TOKENS_FILE
+        special = {token.content for name in NAMED if (token := options.get(name))}
+        special |= {token.content for token in options.get(ADDITIONAL, [])}
+        entries = {
+            i: {"content": token, "special": token in special, "normalized": token not in special}
+            for token, i in _object(added_file).items()
+        }
+        options["added_tokens_decoder"] = added_tokens(added_file, entries)
+    return {name: value for name, value in options.items() if name not in _NOT_OURS}
+
+
+def _config(tokenizer: TokenizerBase) -> dict[str, Any]:
+    """``tokenizer_config.json``, in transformers' words."""
+    flags = ("content", "lstrip", "normalized", "rstrip", "single_word", "special")
+    return {
+        **dict(sorted(tokenizer.init_kwargs.items())),
+        "added_tokens_decoder": {
+            str(i): {flag: getattr(token, flag) for flag in flags}
+            for i, token in tokenizer.added_tokens_decoder.items()
+        },
+        **tokenizer.special_tokens_map,
+        "clean_up_tokenization_spaces": tokenizer.clean_up_tokenization_spaces,
+        "model_max_length": tokenizer.model_max_length,
+        "padding_side": tokenizer.padding_side,
+        "pre_tokenizer": tokenizer.pre_tokenizer,
+        RULES_KEY: tokenizer.rules,
+        "split_special_tokens": tokenizer.split_special_tokens,
+        "tokenizer_class": "OpenAIGPTTokenizer",
+        "truncation_side": tokenizer.truncation_side,
+    }

@@ -1,0 +1,116 @@
+"""ftfy's repair of damaged text, skipped where it changes nothing and held to linear time."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from tokenization.characters import normalize
+
+MAX_ROUNDS = 64
+"""ftfy repeats its fixes until nothing changes. Damage on top of damage takes two or three rounds; text made on purpose
+takes as many as it has characters. After this many rounds it stays as it is."""
+
+MAX_SEGMENT = 1_000_000  # ftfy's own max_decode_length
+
+_TOUCHED = re.compile(r"[^\t\n\x0c\x20-\x25\x27-\x7e\u2014\u2013]")
+"""What ftfy may change. ASCII text without an entity or a control character is none of it, and no pattern of ftfy's
+matches a dash with nothing but ASCII around it; the tests try every neighbourhood."""
+
+_FIXES_AFTER_ENCODING = (
+    "fix_c1_controls",
+    "fix_latin_ligatures",
+    "fix_character_width",
+    "uncurl_quotes",
+    "fix_line_breaks",
+    "fix_surrogates",
+    "remove_terminal_escapes",
+    "remove_control_chars",
+)
+
+
+class Repair:
+    """``ftfy.fix_text`` with ftfy's default settings, for as many rounds as damaged text needs.
+
+    Raises:
+        ImportError: ftfy is not installed.
+    """
+
+    def __init__(self) -> None:
+        import ftfy
+
+        self._ftfy: Any = ftfy
+
+    def __call__(self, text: str) -> str:
+        return "".join(new for _, new in self.segments(text))
+
+    def segments(self, text: str) -> Iterator[tuple[str, str]]:
+        """Parts of a text, as they are and repaired: lines that may change, and all that lies between."""
+        first_tag = text.find("<")
+        done = 0
+        while touched := _TOUCHED.search(text, done):
+            start = text.rfind("\n", done, touched.start()) + 1 or done
+            if done < start:
+                yield text[done:start], text[done:start]
+            done = text.find("\n", touched.start()) + 1 or len(text)
+            for at in range(start, done, MAX_SEGMENT):
+                end = min(done, at + MAX_SEGMENT)
+                unescape = first_tag < 0 or first_tag >= end  # from the first tag on, entities are taken for HTML
+                yield text[at:end], self._fix(text[at:end], unescape)
+        if done < len(text):
+            yield text[done:], text[done:]
+
+    def _fix(self, line: str, unescape: bool) -> str:
+        fixes = self._ftfy.fixes
+        rounds = 0
+        while rounds < MAX_ROUNDS:
+            before = line
+            if unescape:
+                line = fixes.unescape_html(line)
+            line, used = self._fix_encoding(line, MAX_ROUNDS - rounds)
+            for name in _FIXES_AFTER_ENCODING:
+                line = getattr(fixes, name)(line)
+            line = normalize("NFC", line)
+            rounds += used
+            if line == before:
+                break
+        return line
+
+    def _fix_encoding(self, line: str, rounds: int) -> tuple[str, int]:
+        """``ftfy.fix_encoding`` in a bounded number of rounds; also gives how many it took."""
+        config = self._ftfy.TextFixerConfig(explain=False)
+        for done in range(rounds):
+            # Private in name, but the only step of ftfy that can be repeated a bounded number of times.
+            fixed = self._ftfy._fix_encoding_one_step_and_explain(line, config).text
+            if fixed == line:
+                return line, done + 1
+            line = fixed
+        return line, rounds
+
+
+def rules() -> list[object]:
+    """All that decides what ftfy does, for the fingerprint."""
+    from ftfy import badness, chardata
+
+    patterns: list[re.Pattern[Any]] = [
+        badness.BADNESS_RE,
+        chardata.ALTERED_UTF8_RE,
+        chardata.LOSSY_UTF8_RE,
+        chardata.UTF8_DETECTOR_RE,
+        chardata.C1_CONTROL_RE,
+        chardata.HTML_ENTITY_RE,
+        chardata.SINGLE_QUOTE_RE,
+        chardata.DOUBLE_QUOTE_RE,
+    ]
+    tables: list[dict[Any, Any]] = [
+        chardata.LIGATURES,
+        chardata.WIDTH_MAP,
+        chardata.CONTROL_CHARS,
+        chardata.HTML_ENTITIES,
+    ]
+    return [
+        chardata.CHARMAP_ENCODINGS,
+        [repr(pattern.pattern) for pattern in patterns],
+        [sorted(table.items()) for table in tables],
+    ]

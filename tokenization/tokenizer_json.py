@@ -1,0 +1,96 @@
+"""Reading ``tokenizer.json``, the one-file form of the ``tokenizers`` library."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NoReturn
+
+from tokenizers import AddedToken
+
+from gptcore.errors import TokenizerError
+from tokenization.vocabulary import END_OF_WORD, Vocabulary, check_ids, checked_merges, read_json
+
+TOKENIZER_FILE = "tokenizer.json"
+
+# What the file of an OpenAI GPT says; any other value is another tokenizer, with other ids.
+_MODEL: dict[str, tuple[Any, ...]] = {
+    "type": ("BPE", None),
+    "dropout": (None, 0.0),
+    "continuing_subword_prefix": (None, ""),
+    "end_of_word_suffix": (END_OF_WORD,),
+    "fuse_unk": (False, None),
+    "byte_fallback": (False, None),
+    "ignore_merges": (False, None),
+}
+_NORMALIZER: dict[str, tuple[Any, ...]] = {
+    "type": ("BertNormalizer",),
+    "clean_text": (True,),
+    "handle_chinese_chars": (True,),
+    "strip_accents": (None, True),
+    "lowercase": (True,),
+}
+_PRE_TOKENIZER: dict[str, tuple[Any, ...]] = {"type": ("BertPreTokenizer",)}
+
+
+def read_tokenizer_json(file: str | Path) -> tuple[Vocabulary, dict[int, AddedToken]]:
+    """The vocabulary and the added tokens of a ``tokenizer.json``.
+
+    Raises:
+        TokenizerError: the file cannot be read, is no OpenAI GPT tokenizer, or its vocabulary cannot be used.
+    """
+    content = read_json(file)
+    if not isinstance(content, dict) or not isinstance(content.get("model"), dict):
+        raise TokenizerError(f"{file}, line 1: no tokenizer.json: it has no 'model'")
+    for part, wanted in (("model", _MODEL), ("normalizer", _NORMALIZER), ("pre_tokenizer", _PRE_TOKENIZER)):
+        _check(file, part, content.get(part), wanted)
+    encoder, merges = content["model"].get("vocab"), content["model"].get("merges")
+    if not isinstance(encoder, dict) or not all(type(i) is int for i in encoder.values()):
+        raise TokenizerError(f"{file}: model.vocab is no object of pieces and whole numbers")
+    if not isinstance(merges, list):
+        raise TokenizerError(f"{file}: model.merges is no list")
+
+    def fail_piece(piece: str, problem: str) -> NoReturn:
+        raise TokenizerError(f"{file}: model.vocab: {problem}")
+
+    def fail_merge(i: int, problem: str) -> NoReturn:
+        raise TokenizerError(f"{file}: model.merges[{i}]: {problem}")
+
+    check_ids(encoder, fail_piece)
+    pairs = (merge.split(" ") if isinstance(merge, str) else [str(piece) for piece in merge] for merge in merges)
+    vocabulary = Vocabulary(encoder, tuple(checked_merges(encoder, pairs, fail_merge)))
+    return vocabulary, added_tokens(file, {token.get("id"): token for token in content.get("added_tokens") or []})
+
+
+def added_tokens(file: str | Path, tokens: dict[Any, Any]) -> dict[int, AddedToken]:
+    """Added tokens as JSON files spell them: id -> an object with the token's text and flags.
+
+    Raises:
+        TokenizerError: an entry is none.
+    """
+    result = {}
+    for key, entry in tokens.items():
+        try:
+            result[int(key)] = added_token(entry)
+        except (TypeError, ValueError, KeyError) as cause:
+            raise TokenizerError(f"{file}: {entry!r} with the id {key!r} is no added token") from cause
+    return result
+
+
+def added_token(entry: Any) -> AddedToken:
+    """One added token: a text, or an object with ``content`` and flags."""
+    if isinstance(entry, str):
+        return AddedToken(entry, normalized=False, special=True)
+    flags = {name: bool(entry[name]) for name in ("single_word", "lstrip", "rstrip", "normalized") if name in entry}
+    if not isinstance(entry["content"], str):
+        raise TypeError("content")
+    return AddedToken(entry["content"], special=bool(entry.get("special", False)), **flags)
+
+
+def _check(file: str | Path, part: str, found: Any, wanted: dict[str, tuple[Any, ...]]) -> None:
+    found = found if isinstance(found, dict) else {"type": found}
+    for name, allowed in wanted.items():
+        if found.get(name) not in allowed:
+            raise TokenizerError(
+                f"{file}: {part}.{name} is {found.get(name)!r}, and of an OpenAI GPT tokenizer it is {allowed[0]!r}; "
+                "this is another kind of tokenizer"
+            )

@@ -1,0 +1,177 @@
+"""The vocabulary and the merges: what a pair of files says, and whether it can be used."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NoReturn
+
+from gptcore.errors import TokenizerError
+
+END_OF_WORD = "</w>"
+MERGES_HEADER = "#version: 0.2"
+MAX_FILE_BYTES = 256 * 1024 * 1024
+
+Merge = tuple[str, str]
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """Pieces with their ids, and merges in order of priority.
+
+    Args:
+        encoder: piece -> id; the ids are 0, 1, 2, ... without a hole.
+        merges: pairs of pieces whose join is a piece too, no pair twice.
+    """
+
+    encoder: dict[str, int]
+    merges: tuple[Merge, ...]
+
+    @cached_property
+    def decoder(self) -> list[str]:
+        """Id -> piece."""
+        return sorted(self.encoder, key=self.encoder.__getitem__)
+
+    @cached_property
+    def ranks(self) -> dict[Merge, int]:
+        """Merge -> its place in the order; a lower one is done first."""
+        return {merge: rank for rank, merge in enumerate(self.merges)}
+
+
+def read_vocabulary(vocab_file: str | Path, merges_file: str | Path) -> Vocabulary:
+    """Read ``vocab.json`` and ``merges.txt`` (or OpenAI's ``encoder_bpe_40000.json`` and ``vocab_40000.bpe``).
+
+    Raises:
+        TokenizerError: a file is missing, too large, not UTF-8, not JSON, or what it says is unusable: ids with holes
+            or duplicates, a piece or a merge twice, a merge of something that is no piece. Names file and line.
+    """
+    encoder = _Source(vocab_file).encoder()
+    return Vocabulary(encoder, tuple(_Source(merges_file).merges(encoder)))
+
+
+def vocabulary_bytes(encoder: dict[str, int]) -> bytes:
+    """``vocab.json`` as transformers' Python tokenizer writes it: sorted by piece, one a line."""
+    return (json.dumps(encoder, indent=2, sort_keys=True, ensure_ascii=False) + "\n").encode()
+
+
+def merges_bytes(merges: Iterable[Merge]) -> bytes:
+    """``merges.txt``: a version line, then one pair a line."""
+    return "".join([MERGES_HEADER + "\n", *(f"{first} {second}\n" for first, second in merges)]).encode()
+
+
+def read_text(file: str | Path) -> str:
+    """The text of a UTF-8 file with line feeds.
+
+    Raises:
+        TokenizerError: no such file, too large, or not UTF-8; says where.
+    """
+    return _Source(file).text
+
+
+def read_json(file: str | Path) -> Any:
+    """A JSON file.
+
+    Raises:
+        TokenizerError: as ``read_text``, or not JSON.
+    """
+    return _Source(file).json()
+
+
+class _Source:
+    """One file on its way in; every complaint names it and the line."""
+
+    def __init__(self, file: str | Path) -> None:
+        self.file = Path(file)
+        try:
+            size = self.file.stat().st_size
+            if size > MAX_FILE_BYTES:
+                raise TokenizerError(f"{file} has {size:,} bytes; a tokenizer file has at most {MAX_FILE_BYTES:,}")
+            raw = self.file.read_bytes()
+        except OSError as cause:
+            raise TokenizerError(f"cannot read {file}: {cause.strerror}") from cause
+        try:
+            self.text = raw.decode("utf-8").replace("\r\n", "\n")
+        except UnicodeDecodeError as cause:
+            line = raw.count(b"\n", 0, cause.start) + 1
+            raise TokenizerError(
+                f"{file}, line {line}: byte 0x{raw[cause.start]:02x} is not UTF-8; save the file as UTF-8"
+            ) from cause
+
+    def fail(self, line: int, problem: str) -> NoReturn:
+        raise TokenizerError(f"{self.file}, line {line}: {problem}")
+
+    def json(self, **options: Any) -> Any:
+        try:
+            return json.loads(self.text, **options)
+        except json.JSONDecodeError as cause:
+            raise TokenizerError(f"{self.file}, line {cause.lineno}: not JSON: {cause.msg}") from cause
+        except RecursionError as cause:
+            raise TokenizerError(f"{self.file}, line 1: JSON nested too deeply") from cause
+
+    def encoder(self) -> dict[str, int]:
+        """The pieces, after all checks."""
+        pairs = self.json(object_pairs_hook=_Pairs)
+        if not isinstance(pairs, _Pairs):
+            self.fail(1, f"a vocabulary is a JSON object of pieces and ids, not a {type(pairs).__name__}")
+        encoder: dict[str, int] = {}
+        for piece, token_id in pairs:
+            if piece in encoder:
+                self.fail(self.line_of(piece, last=True), f"the piece {piece!r} stands here a second time")
+            if type(token_id) is not int:
+                self.fail(self.line_of(piece), f"the id of {piece!r} is {token_id!r}; ids are whole numbers from 0")
+            encoder[piece] = token_id
+        check_ids(encoder, lambda piece, problem: self.fail(self.line_of(piece), problem))
+        return encoder
+
+    def line_of(self, piece: str, last: bool = False) -> int:
+        """The line where a JSON object names a piece."""
+        spellings = {re.escape(json.dumps(piece, ensure_ascii=ascii)) for ascii in (True, False)}
+        places = [match.start() for match in re.finditer(rf"(?:{'|'.join(spellings)})\s*:", self.text)]
+        return self.text.count("\n", 0, places[-1 if last else 0]) + 1 if places else 1
+
+    def merges(self, encoder: dict[str, int]) -> Iterable[Merge]:
+        lines = self.text.split("\n")
+        if lines[-1] == "":
+            lines.pop()
+        start = 1 if lines and lines[0].startswith("#version") else 0
+        return checked_merges(
+            encoder, (line.split(" ") for line in lines[start:]), lambda i, problem: self.fail(i + start + 1, problem)
+        )
+
+
+class _Pairs(list[tuple[str, Any]]):
+    """A JSON object before duplicates are lost."""
+
+
+def check_ids(encoder: dict[str, int], fail: Any) -> None:
+    """See that ids are 0, 1, 2, ...; ``fail(piece, problem)`` is called for the first that is not."""
+    if not encoder:
+        fail("", "the vocabulary is empty")
+    for expected, (piece, token_id) in enumerate(sorted(encoder.items(), key=lambda item: item[1])):
+        if token_id < 0:
+            fail(piece, f"the id of {piece!r} is {token_id}; ids are whole numbers from 0")
+        if token_id < expected:
+            fail(piece, f"the id {token_id} of {piece!r} is taken by another piece")
+        if token_id > expected:
+            missing = f"id {expected}" if token_id == expected + 1 else f"ids {expected} to {token_id - 1}"
+            fail(piece, f"no piece has {missing}: after {expected - 1} comes {token_id}, of {piece!r}")
+
+
+def checked_merges(encoder: dict[str, int], merges: Iterable[list[str]], fail: Any) -> Iterable[Merge]:
+    """Give merges one by one; ``fail(index, problem)`` is called for the first that cannot be used."""
+    seen: dict[Merge, int] = {}
+    for i, parts in enumerate(merges):
+        if len(parts) != 2 or not all(parts):
+            fail(i, f"a merge is two pieces with one space between, not {' '.join(parts)!r}")
+        merge = (parts[0], parts[1])
+        for piece in (*merge, merge[0] + merge[1]):
+            if piece not in encoder:
+                fail(i, f"the merge {' '.join(merge)!r} needs {piece!r}, which is not in the vocabulary")
+        if merge in seen:
+            fail(i, f"the merge {' '.join(merge)!r} stands here a second time; it is number {seen[merge] + 1} already")
+        seen[merge] = i
+        yield merge
