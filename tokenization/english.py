@@ -5,11 +5,19 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from itertools import accumulate
 from typing import Any
 
-_WINDOW = 64
-_MARGIN = 16
+_WINDOW = 24
+_MARGIN = 8
+"""How much of an end of a chunk the affix rules are shown at first, and how near to its inner edge a match makes them
+see more. No rule but that for dots reaches further than the margin."""
+
+_CACHED_WINDOWS = 4096
+_MAX_ADDRESS_STEPS = 1_000_000
+"""spaCy's pattern for web addresses tries every colon as the end of a user's name: quadratic in hostile text."""
+
 _LETTERS = re.compile(r"[a-z]+")
 """No affix and no infix is made of small letters alone."""
 
@@ -35,16 +43,22 @@ class EnglishRules:
         self._prefix: re.Pattern[str] = compile_prefix_regex(defaults.prefixes)
         self._suffix: re.Pattern[str] = compile_suffix_regex(defaults.suffixes)
         self._infix: re.Pattern[str] = compile_infix_regex(defaults.infixes)
-        self._is_url: Callable[[str], Any] = defaults.url_match
+        self._url_match: Callable[[str], Any] = defaults.url_match
         self._special: dict[str, list[str]] = {
             text: [token[ORTH] for token in tokens] for text, tokens in defaults.tokenizer_exceptions.items()
         }
         self._longest_special = max(map(len, self._special))
-        self._sequences = self._special_sequences()
+        # Hostile text is long and repeats itself: what a window gave is remembered.
+        self._prefix_span = lru_cache(_CACHED_WINDOWS)(lambda window: _span(self._prefix.match(window)))
+        self._suffix_span = lru_cache(_CACHED_WINDOWS)(lambda window: _span(self._suffix.search(window)))
+        self._broken = self._broken_special()
+        self._broken_lengths: dict[str, set[int]] = defaultdict(set)
+        for words in self._broken:
+            self._broken_lengths[words[0]].add(len(words))
 
     def rules(self) -> list[object]:
         """All that decides the words, for the fingerprint."""
-        url = getattr(self._is_url, "__self__", self._is_url)
+        url = getattr(self._url_match, "__self__", self._url_match)
         patterns = [self._prefix, self._suffix, self._infix, url]
         return [[getattr(pattern, "pattern", repr(pattern)) for pattern in patterns], sorted(self._special.items())]
 
@@ -102,29 +116,32 @@ class EnglishRules:
             middle = []
         elif rest in special:
             middle = special[rest]
-        elif _LETTERS.fullmatch(rest) or self._is_url(rest):
+        elif _LETTERS.fullmatch(rest) or self._is_address(rest):
             middle = [rest]
         else:
             middle = self._split_at_infixes(rest)
         return [*prefixes, *middle, *reversed(suffixes)]
 
+    def _is_address(self, text: str) -> bool:
+        return text.count(":") * len(text) <= _MAX_ADDRESS_STEPS and bool(self._url_match(text))
+
     def _prefix_length(self, chunk: str, start: int, end: int) -> int:
         """How much a rule splits off in front."""
         window = _WINDOW
         while True:
-            match = self._prefix.match(chunk[start : min(end, start + window)])
-            if start + window >= end or match is None or match.end() < window - _MARGIN:
-                return match.end() if match else 0
+            first, last = self._prefix_span(chunk[start : min(end, start + window)])
+            if start + window >= end or last < window - _MARGIN:
+                return last - first
             window *= 4
 
     def _suffix_length(self, chunk: str, start: int, end: int) -> int:
         """How much a rule splits off at the back."""
         window = _WINDOW
         while True:
-            first = max(start, end - window)
-            match = self._suffix.search(chunk[first:end])
-            if first == start or match is None or match.start() >= _MARGIN:
-                return match.end() - match.start() if match else 0
+            edge = max(start, end - window)
+            first, last = self._suffix_span(chunk[edge:end])
+            if edge == start or first == last or first >= _MARGIN:
+                return last - first
             window *= 4
 
     def _split_at_infixes(self, text: str) -> list[str]:
@@ -142,14 +159,13 @@ class EnglishRules:
             words.append(text[start:])
         return words
 
-    def _special_sequences(self) -> dict[str, list[tuple[list[str], list[str]]]]:
-        """First word -> special cases that the affix rules break into words, and what they are instead."""
-        sequences = defaultdict(list)
-        for text, tokens in self._special.items():
-            if self._prefix.match(text) or self._suffix.search(text) or self._infix.search(text):
-                words = self._split(text, {})
-                sequences[words[0]].append((words, tokens))
-        return dict(sequences)
+    def _broken_special(self) -> dict[tuple[str, ...], list[str]]:
+        """The words that the affix rules break a special case into -> the words that it is instead."""
+        return {
+            tuple(self._split(text, {})): tokens
+            for text, tokens in self._special.items()
+            if self._prefix.match(text) or self._suffix.search(text) or self._infix.search(text)
+        }
 
     def _join_special(self, words: list[str], chunk_of: list[int]) -> list[str]:
         """Put special cases in the place of the words they were broken into.
@@ -159,9 +175,11 @@ class EnglishRules:
         """
         found: list[tuple[int, int, list[str]]] = []
         for start, word in enumerate(words):
-            for sequence, tokens in self._sequences.get(word, ()):
-                if words[start : start + len(sequence)] == sequence:
-                    found.append((start, start + len(sequence), tokens))
+            for length in self._broken_lengths.get(word, ()):
+                end = start + length
+                tokens = self._broken.get(tuple(words[start:end]))
+                if tokens is not None and end <= len(words):
+                    found.append((start, end, tokens))
         if not found:
             return words
         found.sort(key=lambda match: (match[0] - match[1], match[0]))
@@ -178,6 +196,10 @@ class EnglishRules:
             result += tokens
             at = end
         return result
+
+
+def _span(match: re.Match[str] | None) -> tuple[int, int]:
+    return match.span() if match else (0, 0)
 
 
 def boundaries(words: Sequence[str]) -> list[tuple[int, int]]:
