@@ -11,6 +11,7 @@ from gptcore.errors import TokenizerError
 from tokenization.encoding import BatchEncoding
 from tokenization.fast import OpenAIGPTTokenizerFast
 from tokenization.slow import OpenAIGPTTokenizer
+from tokenization.training import train
 
 __all__ = [
     "AddedToken",
@@ -18,4 +19,5 @@ __all__ = [
     "OpenAIGPTTokenizer",
     "OpenAIGPTTokenizerFast",
     "TokenizerError",
+    "train",
 ]

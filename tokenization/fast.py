@@ -149,15 +149,11 @@ class OpenAIGPTTokenizerFast(TokenizerBase):
 
     @property
     def backend_tokenizer(self) -> Tokenizer:
-        """The whole basic path as an object of the ``tokenizers`` library; a copy, made anew when tokens are added.
+        """The vocabulary and the basic path as an object of the ``tokenizers`` library: what ``tokenizer.json`` holds.
 
-        It knows an older Unicode than this class: characters newer than Unicode 8 can get other ids.
-
-        Raises:
-            TokenizerError: the library has no original path.
+        A copy, made anew when tokens are added. The library has no original path, and knows an older Unicode than this
+        class: characters newer than Unicode 8 can get other ids.
         """
-        if self.pre_tokenizer != "basic":
-            raise TokenizerError("the tokenizers library has no original text path; use pre_tokenizer='basic'")
         if self._backend is None:
             backend = Tokenizer(self._bpe)
             backend.normalizer = normalizers.BertNormalizer(lowercase=True)

@@ -62,16 +62,22 @@ class PretrainedMixin(ABC):
         if options.get("pre_tokenizer", recorded.get("pre_tokenizer")) == recorded.get("pre_tokenizer"):
             options.setdefault("rules", recorded.get(RULES_KEY))
         recorded.pop(RULES_KEY, None)
-        tokenizer = cls.__new__(cls)
-        cast("TokenizerBase", tokenizer)._start(vocabulary, **{**recorded, **options})
+        tokenizer = cls.from_vocabulary(vocabulary, **{**recorded, **options})
         tokenizer.name_or_path = str(pretrained_model_name_or_path)
+        return tokenizer
+
+    @classmethod
+    def from_vocabulary(cls, vocabulary: Vocabulary, **options: Any) -> Self:
+        """A tokenizer over a vocabulary in memory; other arguments are those of the class."""
+        tokenizer = cls.__new__(cls)
+        cast("TokenizerBase", tokenizer)._start(vocabulary, **options)
         return tokenizer
 
     def save_pretrained(self, save_directory: str | Path, *, filename_prefix: str | None = None) -> tuple[str, ...]:
         """Write the tokenizer to a folder, which is made if need be; returns the names of the files.
 
-        ``tokenizer_config.json`` records the text path and its rules. ``tokenizer.json`` is written by the fast class
-        in basic mode: it cannot express the original path.
+        ``tokenizer_config.json`` records the text path and its rules. ``tokenizer.json``, which the fast class writes,
+        holds the basic path in either mode, as the published one does: it has no words for the original path.
 
         Raises:
             CheckpointError: a file cannot be written; it is as it was before.
@@ -88,7 +94,7 @@ class PretrainedMixin(ABC):
         beyond = {token: i for token, i in tokenizer.added_tokens_encoder.items() if i >= tokenizer.vocab_size}
         if beyond:
             write(ADDED_TOKENS_FILE, beyond)
-        if tokenizer.is_fast and tokenizer.pre_tokenizer == "basic":
+        if tokenizer.is_fast:
             write(TOKENIZER_FILE, cast(Any, tokenizer).backend_tokenizer.to_str(pretty=True))
         write(SPECIAL_TOKENS_FILE, tokenizer.special_tokens_map)
         write(CONFIG_FILE, _config(tokenizer))

@@ -1,0 +1,194 @@
+"""Byte-pair training: a corpus to a vocabulary."""
+
+from __future__ import annotations
+
+import json
+import lzma
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import repeat
+from pathlib import Path
+
+from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+
+from gptcore.errors import TokenizerError
+from tokenization.characters import lower
+from tokenization.fast import OpenAIGPTTokenizerFast
+from tokenization.modes import pre_tokenizer as make_pre_tokenizer
+from tokenization.pretokenizer import NEWLINE, PreTokenizer
+from tokenization.vocabulary import END_OF_WORD, Vocabulary
+
+MAX_VOCAB_SIZE = 10_000_000
+READ_LENGTH = 1_000_000
+COUNTED_CHUNKS = 500_000
+REPEATED = 10_000
+ALWAYS = "".join(map(chr, [*range(0x21, 0x7F), *range(0xC0, 0x180)]))
+"""ASCII and the accented Latin letters: a corpus that lacks one would leave foreign names unknown."""
+
+Progress = Callable[[int, int], None]
+"""Called with the bytes read so far and the bytes there are."""
+
+
+def train(
+    files: str | Path | Sequence[str | Path],
+    vocab_size: int,
+    folder: str | Path | None = None,
+    *,
+    pre_tokenizer: str = "auto",
+    min_frequency: int = 2,
+    unk_token: str = "<unk>",
+    characters: str | None = None,
+    show_progress: bool = True,
+    progress: Progress | None = None,
+) -> OpenAIGPTTokenizerFast:
+    """Train a tokenizer on text files.
+
+    The vocabulary is laid out as the published one: the unknown token, the characters, the characters at the end of a
+    word, then the merges. So every character of the corpus can be spelled wherever it stands. The same files give the
+    same vocabulary, on any number of threads. Files are read in parts, so a corpus may be larger than memory; what
+    has to fit is the list of its different words.
+
+    Args:
+        files: UTF-8 text files, plain or ``.xz``, or folders of ``.txt`` and ``.xz`` files.
+        vocab_size: how many pieces at most, 40,478 in the published vocabulary; fewer where nothing is left to merge.
+        folder: where to write ``vocab.json``, ``merges.txt``, ``tokenizer.json`` and the settings; nowhere if ``None``.
+        pre_tokenizer: the text path, as for a tokenizer.
+        min_frequency: a pair that occurs less often is not merged.
+        unk_token: what gets the id 0.
+        characters: the characters of the vocabulary; default: all of the corpus, ASCII and accented Latin letters.
+        show_progress: whether the trainer shows a bar.
+        progress: is told while files are read.
+
+    Returns:
+        The tokenizer.
+
+    Raises:
+        TokenizerError: no files, a file is missing or not UTF-8, or the vocabulary is too small for the characters.
+
+    >>> from tempfile import NamedTemporaryFile
+    >>> with NamedTemporaryFile("w", suffix=".txt") as corpus:
+    ...     _ = corpus.write("low lower lowest " * 9)
+    ...     corpus.flush()
+    ...     tokenizer = train(corpus.name, 600, pre_tokenizer="basic", show_progress=False)
+    >>> tokenizer.tokenize("Lowest low!")
+    ['lowest</w>', 'low</w>', '!</w>']
+    """
+    paths = corpus_files(files)
+    if not isinstance(vocab_size, int) or not 1 <= vocab_size <= MAX_VOCAB_SIZE:
+        raise TokenizerError(f"vocab_size is {vocab_size!r}; it is a whole number from 1 to {MAX_VOCAB_SIZE:,}")
+    path = make_pre_tokenizer(pre_tokenizer)
+    counts = _count_words(paths, path, progress)
+    alphabet = sorted(set(characters)) if characters is not None else _alphabet(counts, path)
+    line_breaks = [NEWLINE + END_OF_WORD] if path.name == "original" else []
+    first = [unk_token, *alphabet, *(character + END_OF_WORD for character in alphabet)]
+    if vocab_size < len(first) + len(line_breaks):
+        raise TokenizerError(
+            f"vocab_size is {vocab_size}, but {len(alphabet)} different characters take "
+            f"{len(first) + len(line_breaks)} pieces; make it larger, or name fewer characters"
+        )
+    learner = Tokenizer(models.BPE(unk_token=unk_token, end_of_word_suffix=END_OF_WORD))
+    learner.pre_tokenizer = pre_tokenizers.CharDelimiterSplit(" ")
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size - len(line_breaks),
+        min_frequency=min_frequency,
+        special_tokens=first,
+        limit_alphabet=len(alphabet),
+        end_of_word_suffix=END_OF_WORD,
+        show_progress=show_progress,
+    )
+    learner.train_from_iterator(_spelled(counts, frozenset(alphabet)), trainer)
+    vocabulary = _vocabulary(learner, line_breaks)
+    tokenizer = OpenAIGPTTokenizerFast.from_vocabulary(vocabulary, pre_tokenizer=path.name, unk_token=unk_token)
+    if folder is not None:
+        tokenizer.save_pretrained(folder)
+    return tokenizer
+
+
+def corpus_files(files: str | Path | Sequence[str | Path]) -> list[Path]:
+    """The files of a corpus; a folder stands for its ``.txt`` and ``.xz`` files, in the order of their names.
+
+    Raises:
+        TokenizerError: something is missing, or there are no files.
+    """
+    named = [files] if isinstance(files, (str, Path)) else list(files)
+    found: list[Path] = []
+    for path in map(Path, named):
+        if path.is_dir():
+            found += sorted(inner for inner in path.rglob("*") if inner.suffix in (".txt", ".xz"))
+        elif path.is_file():
+            found.append(path)
+        else:
+            raise TokenizerError(f"there is no file or folder {path}")
+    if not found:
+        raise TokenizerError(f"no text files to train on in {', '.join(map(str, named)) or 'an empty list'}")
+    return found
+
+
+def _count_words(files: list[Path], path: PreTokenizer, progress: Progress | None) -> Counter[str]:
+    """How often each word occurs. Chunks are counted first, some at a time, as a word path is slower than a count."""
+    words: Counter[str] = Counter()
+    chunks: Counter[str] = Counter()
+
+    def flush() -> None:
+        for chunk, count in chunks.items():
+            found = path.split(chunk)
+            for word in path.split_line([chunk]) if found is None else found:
+                words[word] += count
+        chunks.clear()
+
+    size = sum(file.stat().st_size for file in files)
+    done = 0
+    for file in files:
+        for text in _parts(file):
+            for block in path.blocks(lower(text)):
+                chunks.update(block)
+            if len(chunks) > COUNTED_CHUNKS:
+                flush()
+        done += file.stat().st_size
+        if progress:
+            progress(done, size)
+    flush()
+    words.pop(NEWLINE, None)
+    return words
+
+
+def _alphabet(counts: Counter[str], path: PreTokenizer) -> list[str]:
+    """Every character of every word, the frequent ones first."""
+    characters = Counter(character for word in path.words(lower(" ".join(ALWAYS))) for character in word)
+    for word, count in counts.items():
+        for character in word:
+            characters[character] += count
+    return sorted(characters, key=lambda character: (-characters[character], character))
+
+
+def _spelled(counts: Counter[str], alphabet: frozenset[str]) -> Iterator[str]:
+    """Every word as often as it occurs, with single spaces; one with an unknown character is left out."""
+    for word in sorted(counts):
+        if alphabet.issuperset(word):
+            for start in range(0, counts[word], REPEATED):
+                yield " ".join(repeat(word, min(REPEATED, counts[word] - start)))
+
+
+def _parts(file: Path) -> Iterator[str]:
+    """The text of a file in parts that end with a line, where lines are not too long."""
+    lines_read = 0
+    try:
+        with lzma.open(file, "rt", encoding="utf-8") if file.suffix == ".xz" else file.open(encoding="utf-8") as lines:
+            while part := lines.read(READ_LENGTH):
+                part += lines.readline(READ_LENGTH)
+                lines_read += part.count("\n")
+                yield part
+    except UnicodeDecodeError as cause:
+        raise TokenizerError(f"{file}, after line {lines_read}: not UTF-8: {cause.reason}") from cause
+    except (OSError, EOFError, lzma.LZMAError) as cause:
+        raise TokenizerError(f"cannot read {file}: {cause}") from cause
+
+
+def _vocabulary(learner: Tokenizer, line_breaks: Iterable[str]) -> Vocabulary:
+    """What was learnt, with the line break last, as in the published vocabulary."""
+    model = json.loads(learner.to_str())["model"]
+    merges = [merge.split(" ") if isinstance(merge, str) else merge for merge in model["merges"]]
+    encoder = dict(sorted(model["vocab"].items(), key=lambda item: item[1]))
+    for line_break in line_breaks:
+        encoder[line_break] = len(encoder)
+    return Vocabulary(encoder, tuple((first, second) for first, second in merges))
