@@ -80,7 +80,7 @@ def transformers(session):
 def oldest(session):
     """The lower bounds of the dependencies, but for PyTorch's. Opt-in."""
     bounds = ("numpy==2.0.*", "safetensors==0.5.*", "tokenizers==0.21.*", "huggingface_hub==0.30.*", "typer==0.15.*")
-    frameworks = ("tensorflow==2.20.0", "keras==3.15.0", "h5py==3.11.0", "jax==0.8.0", "flax==0.12.0")
+    frameworks = ("tensorflow==2.20.0", "keras==3.15.0", "h5py==3.11.0", "jax==0.9.0", "flax==0.12.3")
     session.install("-e", ".[tf,flax,cli]", *bounds, *frameworks, "rich==13.*", "pytest==8.*", "hypothesis")
     session.run("python", "-m", "pytest", "conformance_tests/test_cases.py", "--backend=tf", "--backend=flax")
 
