@@ -54,6 +54,8 @@ class Aligned(NamedTuple):
         shorter = min(len(old), len(new))
         head = next((i for i in range(shorter) if old[i] != new[i]), shorter)
         tail = next((i for i in range(shorter - head) if old[-1 - i] != new[-1 - i]), shorter - head)
+        if head + tail == len(new) and head:
+            head -= 1  # what is gone goes with the character in front of it
         start, end = self._between(head, len(old) - tail)
         middle = len(new) - head - tail
         return Aligned(

@@ -1,0 +1,83 @@
+"""``gptcore tokenize`` and ``gptcore tokenizer train``."""
+
+import json
+
+import pytest
+from text_data import vocabulary_folder
+from typer.testing import CliRunner
+
+from gptcore.cli.app import application
+from gptcore.errors import GPTError
+from tokenization import OpenAIGPTTokenizerFast
+
+
+@pytest.fixture
+def run():
+    runner = CliRunner()
+
+    def invoke(*arguments, **options):
+        return runner.invoke(application, [str(argument) for argument in arguments], **options)
+
+    return invoke
+
+
+def test_json_from_an_option_a_file_and_standard_input(run, tmp_path):
+    file = tmp_path / "text.txt"
+    file.write_bytes("Don't.\r\n\u00e9 [x]".encode())
+    settings = ("--tokenizer", vocabulary_folder(), "--pre-tokenizer", "original", "--format", "json")
+    results = [
+        run("tokenize", *settings, "--text", "Don't.\r\n\u00e9 [x]"),
+        run("tokenize", *settings, file),
+        run("tokenize", *settings, input="Don't.\r\n\u00e9 [x]".encode()),
+    ]
+    for result in results:
+        assert result.exit_code == 0, result.output
+        shown = json.loads(result.stdout)
+        assert shown["pre_tokenizer"] == "original"
+        assert shown["pieces"] == ["do</w>", "n't</w>", ".</w>", "\n</w>", "\u00e9</w>", "[</w>", "x</w>", "]</w>"]
+        assert shown["offsets"] == [[0, 2], [2, 5], [5, 6], [7, 8], [8, 9], [10, 11], [11, 12], [12, 13]]
+        assert len(shown["ids"]) == 8
+
+
+def test_ids_table_and_colour(run):
+    settings = ("--tokenizer", vocabulary_folder(), "--pre-tokenizer", "basic", "--text", "The [red] dog\x1b[0m\n")
+    assert run("tokenize", *settings, "--format", "ids").stdout.split()[0] == "481"
+    table = run("tokenize", *settings).stdout
+    assert "the</w>" in table
+    assert "481" in table
+    coloured = run(
+        "tokenize", *settings, "--format", "colour", env={"FORCE_COLOR": "1", "TERM": "xterm-256color"}
+    ).stdout
+    assert "[red]" in coloured.replace("\x1b", "").replace("[0m", "") or "red" in coloured
+    assert "\\x1b" in coloured
+    assert "\x1b[4" in coloured or "\x1b[3" in coloured
+
+
+def test_bad_input(run, tmp_path):
+    settings = ("--tokenizer", vocabulary_folder(), "--pre-tokenizer", "basic")
+    for arguments, options, message in (
+        ((tmp_path / "none",), {}, "cannot read"),
+        ((), {"input": b"a\n\xff"}, "standard input, line 2: byte 0xff is not UTF-8"),
+    ):
+        result = run("tokenize", *settings, *arguments, **options)
+        assert isinstance(result.exception, GPTError)
+        assert message in str(result.exception)
+
+
+def test_training(run, tmp_path):
+    (tmp_path / "c.txt").write_text("low lower lowest " * 20)
+    result = run(
+        "tokenizer",
+        "train",
+        tmp_path,
+        "--output",
+        tmp_path / "out",
+        "--vocab-size",
+        700,
+        "--pre-tokenizer",
+        "basic",
+        "--quiet",
+    )
+    assert result.exit_code == 0, result.output
+    assert {"vocab.json", "merges.txt", "tokenizer.json"} <= {path.name for path in (tmp_path / "out").iterdir()}
+    assert OpenAIGPTTokenizerFast.from_pretrained(tmp_path / "out").tokenize("lowest") == ["lowest</w>"]

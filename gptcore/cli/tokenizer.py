@@ -1,0 +1,45 @@
+"""``gptcore tokenizer train``: a corpus to a vocabulary."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeElapsedColumn
+
+from tokenization import train
+
+tokenizer_application = typer.Typer(help="Make tokenizers.", no_args_is_help=True)
+
+
+@tokenizer_application.callback()
+def _group() -> None:
+    """Make tokenizers."""
+
+
+@tokenizer_application.command("train")
+def train_command(
+    files: Annotated[list[Path], typer.Argument(help="UTF-8 text files, plain or .xz, or folders of them.")],
+    output: Annotated[Path, typer.Option(help="The folder to write; it is made if need be.")],
+    vocab_size: Annotated[int, typer.Option(min=1, help="How many pieces at most.")] = 40_478,
+    pre_tokenizer: Annotated[str, typer.Option(help="The text path: basic, original or auto.")] = "auto",
+    min_frequency: Annotated[int, typer.Option(min=1, help="A rarer pair is not merged.")] = 2,
+    quiet: Annotated[bool, typer.Option(help="Show no progress.")] = False,
+) -> None:
+    """Train a byte-pair vocabulary, and write vocab.json, merges.txt, tokenizer.json and the settings."""
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, disable=quiet, transient=True) as bar:
+        task = bar.add_task("reading", total=None)
+        tokenizer = train(
+            list(files),
+            vocab_size,
+            output,
+            pre_tokenizer=pre_tokenizer,
+            min_frequency=min_frequency,
+            show_progress=not quiet,
+            progress=lambda done, total: bar.update(task, completed=done, total=total),
+        )
+    console.print(f"{len(tokenizer):,} pieces, text path {tokenizer.pre_tokenizer!r}, in {output}", highlight=False)
