@@ -37,8 +37,9 @@ def demo(session):
 def tests(session):
     """The whole suite, with all three frameworks."""
     install_torch(session)
-    install(session, "-e", ".[torch,tf,flax,cli]", *TEST_TOOLS)
-    session.run("python", "-m", "pytest", *session.posargs)
+    install(session, "-e", ".[torch,tf,flax,cli]", *TEST_TOOLS, "pytest-xdist")
+    one_thread = {"OMP_NUM_THREADS": "1"}  # two processes are faster than two threads: compiling has only one
+    session.run("python", "-m", "pytest", "-n", "2", *session.posargs, env=one_thread)
 
 
 @nox.session(python=PYTHONS)

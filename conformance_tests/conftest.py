@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import sys
 
 import pytest
 from trained_scale import trained_scale
@@ -44,6 +45,14 @@ def backend(request):
 def backends(request):
     """All of them."""
     return [load_backend(name) for name in requested(request.config)]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _forget_compiled_programs():
+    """Each program that JAX compiled holds memory maps, and a process may have only so many (65,530 on Linux)."""
+    yield
+    if "jax" in sys.modules:
+        sys.modules["jax"].clear_caches()
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import inspect
 import pytest
 
 PACKAGES = {"gpt_torch": "", "gpt_tf": "TF", "gpt_flax": "Flax"}
-FILES = ("backend", "cache", "heads", "modeling", "outputs", "pretrained", "weights")
+FILES = ("backend", "cache", "generation", "heads", "modeling", "outputs", "pretrained", "weights")
 CALL = {"gpt_torch": "forward", "gpt_tf": "call", "gpt_flax": "__call__"}
 MODELS = (
     "OpenAIGPTModel",
@@ -78,7 +78,8 @@ def test_signatures(package, name):
     assert arguments(getattr(ours, CALL[package])) == arguments(reference.forward)
     assert list(arguments(getattr(ours, CALL[package]))) == list(arguments(reference.forward))
     assert arguments(ours.__init__) == arguments(reference.__init__)
-    for method in SHARED_METHODS:
+    methods = (*SHARED_METHODS, "generate") if name == "OpenAIGPTLMHeadModel" else SHARED_METHODS
+    for method in methods:
         assert arguments(getattr(ours, method)) == arguments(getattr(reference, method)), method
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 
 from gpt_flax import heads
@@ -15,6 +16,7 @@ from gpt_flax.cache import KVCache
 from gpt_flax.modeling import FlaxOpenAIGPTModel
 from gpt_flax.weights import export, parameters_of, to_numpy_bits, transform_of
 from gptcore.backends import Arrays
+from gptcore.generation import GenerateOutput
 from gptcore.parameters import Head, parameters
 
 MODELS = {
@@ -75,6 +77,10 @@ class FlaxBackendModel:
 
     def reordered(self, past_key_values: KVCache, rows) -> KVCache:
         return past_key_values.reordered(jnp.asarray(rows))
+
+    def generate(self, input_ids, attention_mask=None, **settings):
+        output = self.model.generate(input_ids, attention_mask, **settings)
+        return output if isinstance(output, GenerateOutput) else np.asarray(output)
 
     def loss_and_gradients(self, inputs: Arrays):
         with precision(self.dtype):

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from gpt_tf import heads
@@ -11,6 +12,7 @@ from gpt_tf.cache import KVCache
 from gpt_tf.modeling import TFOpenAIGPTModel
 from gpt_tf.weights import export, parameters_of, to_numpy_bits, transform_of
 from gptcore.backends import Arrays
+from gptcore.generation import GenerateOutput
 from gptcore.parameters import Head, parameters
 
 MODELS = {
@@ -59,6 +61,10 @@ class TFBackendModel:
 
     def reordered(self, past_key_values: KVCache, rows) -> KVCache:
         return past_key_values.reordered(tf.convert_to_tensor(rows))
+
+    def generate(self, input_ids, attention_mask=None, **settings):
+        output = self.model.generate(input_ids, attention_mask, **settings)
+        return output if isinstance(output, GenerateOutput) else np.asarray(output)
 
     def loss_and_gradients(self, inputs: Arrays):
         variables = parameters_of(self.model)

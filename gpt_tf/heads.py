@@ -3,6 +3,7 @@
 import keras
 import tensorflow as tf
 
+from gpt_tf.generation import generate
 from gpt_tf.modeling import Projection, TFOpenAIGPTModel, dropout, gelu
 from gpt_tf.outputs import TFCausalLMOutput, TFOpenAIGPTDoubleHeadsModelOutput, TFSequenceClassifierOutput
 from gpt_tf.pretrained import TFOpenAIGPTPreTrainedModel, describe
@@ -175,6 +176,33 @@ class TFOpenAIGPTLMHeadModel(TFOpenAIGPTPreTrainedModel):
             attentions=output.attentions,
         )
         return output if self.choose(return_dict, "return_dict") else output.to_tuple()
+
+    def generate(
+        self,
+        input_ids,
+        attention_mask=None,
+        generation_config=None,
+        streamer=None,
+        tokenizer=None,
+        **settings,
+    ):
+        """Continue prompts, with a KV cache; the same ids in every framework.
+
+        Args:
+            input_ids: (B, T) ids.
+            attention_mask: (B, T), 0 for padding on either side; default: all but ``pad_token_id``.
+            generation_config: a ``GenerationConfig``; default: one with the ids of ``config``.
+            streamer: gets the prompt and each new token by ``put``, and ``end``; for one row.
+            tokenizer: decodes ids, for ``stop_strings``.
+            settings: of ``GenerationConfig``, over those of ``generation_config``.
+
+        Returns:
+            (B, T + N) ids with the prompt in front, or a ``GenerateOutput`` with ``return_dict_in_generate``.
+
+        Raises:
+            ConfigError, InputError: the settings contradict, or the prompt does not fit.
+        """
+        return generate(self, input_ids, attention_mask, generation_config, streamer, tokenizer, settings)
 
 
 @keras.saving.register_keras_serializable(package="gptcore")

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from gpt_torch import heads
@@ -10,6 +11,7 @@ from gpt_torch.cache import KVCache
 from gpt_torch.modeling import OpenAIGPTModel
 from gpt_torch.weights import export, parameters_of, to_numpy_bits
 from gptcore.backends import Arrays
+from gptcore.generation import GenerateOutput
 from gptcore.parameters import Head
 
 MODELS = {
@@ -59,6 +61,10 @@ class TorchBackendModel:
 
     def reordered(self, past_key_values: KVCache, rows) -> KVCache:
         return past_key_values.reordered(torch.from_numpy(rows))
+
+    def generate(self, input_ids, attention_mask=None, **settings):
+        output = self.model.generate(input_ids, attention_mask, **settings)
+        return output if isinstance(output, GenerateOutput) else np.asarray(output)
 
     def loss_and_gradients(self, inputs: Arrays):
         self.model.zero_grad(set_to_none=True)

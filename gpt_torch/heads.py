@@ -4,6 +4,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from gpt_torch.generation import generate
 from gpt_torch.modeling import OpenAIGPTModel
 from gpt_torch.outputs import CausalLMOutput, OpenAIGPTDoubleHeadsModelOutput, SequenceClassifierOutput
 from gpt_torch.pretrained import OpenAIGPTPreTrainedModel, describe
@@ -152,6 +153,33 @@ class OpenAIGPTLMHeadModel(OpenAIGPTPreTrainedModel):
             attentions=output.attentions,
         )
         return output if self.choose(return_dict, "return_dict") else output.to_tuple()
+
+    def generate(
+        self,
+        input_ids,
+        attention_mask=None,
+        generation_config=None,
+        streamer=None,
+        tokenizer=None,
+        **settings,
+    ):
+        """Continue prompts, with a KV cache; the same ids in every framework.
+
+        Args:
+            input_ids: (B, T) ids.
+            attention_mask: (B, T), 0 for padding on either side; default: all but ``pad_token_id``.
+            generation_config: a ``GenerationConfig``; default: one with the ids of ``config``.
+            streamer: gets the prompt and each new token by ``put``, and ``end``; for one row.
+            tokenizer: decodes ids, for ``stop_strings``.
+            settings: of ``GenerationConfig``, over those of ``generation_config``.
+
+        Returns:
+            (B, T + N) ids with the prompt in front, or a ``GenerateOutput`` with ``return_dict_in_generate``.
+
+        Raises:
+            ConfigError, InputError: the settings contradict, or the prompt does not fit.
+        """
+        return generate(self, input_ids, attention_mask, generation_config, streamer, tokenizer, settings)
 
 
 class OpenAIGPTDoubleHeadsModel(OpenAIGPTPreTrainedModel):

@@ -46,6 +46,10 @@ class BackendModel(Protocol):
         """A cache whose row i is what row ``rows[i]`` was; rows may repeat."""
         ...
 
+    def generate(self, input_ids: Any, attention_mask: Any = None, **settings: Any) -> Any:
+        """Call the framework's ``generate`` with NumPy ids; returns ids, or a ``GenerateOutput``."""
+        ...
+
     def loss_and_gradients(self, inputs: Arrays) -> tuple[dict[str, float], dict[str, NDArray[Any]]]:
         """The losses by field name, and the gradient of their sum for every parameter by canonical name."""
         ...

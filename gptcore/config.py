@@ -226,7 +226,7 @@ class OpenAIGPTConfig:
         path = Path(path_or_repo_id)
         if not path.is_file():
             path = hub.resolve(path_or_repo_id, [CONFIG_NAME], **location) / CONFIG_NAME
-        return cls.from_dict(_read_json_object(path), **overrides)
+        return cls.from_dict(read_json_object(path), **overrides)
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write ``config.json`` into ``folder`` (made if missing), atomically."""
@@ -308,7 +308,7 @@ def _check_choice(name: str, value: Any, allowed: tuple[Any, ...]) -> Any:
         yield f"{name}={value!r} must be one of {', '.join(map(repr, allowed))}"
 
 
-def _read_json_object(path: Path) -> dict[str, Any]:
+def read_json_object(path: Path) -> dict[str, Any]:
     try:
         if path.stat().st_size > MAX_CONFIG_BYTES:
             raise ConfigError(f"{path} has {path.stat().st_size} bytes; a config file has at most {MAX_CONFIG_BYTES}")

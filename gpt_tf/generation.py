@@ -1,0 +1,68 @@
+"""Generation: the trunk with a KV cache behind ``gptcore.generation``."""
+
+import weakref
+
+import numpy as np
+import tensorflow as tf
+
+from gpt_tf.cache import KVCache
+from gptcore import generation
+
+compiled = weakref.WeakKeyDictionary()  # model -> graph; kept here, because Keras would save what a model holds
+
+
+class Stepper:
+    """A language model, one token at a time; see ``gptcore.generation.Stepper``."""
+
+    def __init__(self, model):
+        self.model = model
+        self.run = compiled.setdefault(model, graph_of(weakref.ref(model)))
+
+    def start(self, input_ids, attention_mask, capacity):
+        config, length = self.model.config, input_ids.shape[1]
+        padding = ((0, 0), (0, generation.bucket(length, config.n_positions) - length))
+        cache = KVCache.empty(
+            config, len(input_ids), generation.bucket(capacity, config.n_positions), dtype=self.model.compute_dtype
+        )
+        last = length - 1 - attention_mask[:, ::-1].argmax(-1)
+        inputs = (tf.constant(np.pad(array, padding)) for array in (input_ids, attention_mask))
+        logits, cache = self.run(cache, *inputs, tf.constant(last))
+        # The next token goes over the padding that the bucket brought.
+        return logits.numpy(), cache._replace(length=tf.constant(length))
+
+    def step(self, tokens, state):
+        logits, cache = self.run(state, tf.constant(tokens[:, None]))
+        return logits.numpy(), cache
+
+    def reordered(self, state, rows):
+        return state.reordered(tf.constant(rows))
+
+
+def graph_of(reference):
+    """One graph for prompts and steps; traced once for each pair of bucket and batch size."""
+
+    @tf.function
+    def run(cache, input_ids, attention_mask=None, last=None):
+        """Logits (B, V) behind position ``last`` (B,) of ``input_ids`` (B, T), and the new cache."""
+        model = reference()
+        output = model.transformer(input_ids, attention_mask, past_key_values=cache)
+        last = tf.zeros(len(input_ids), tf.int64) if last is None else last
+        hidden_states = tf.gather(output.last_hidden_state, last, axis=1, batch_dims=1)  # (B, C)
+        logits = model.lm_head(hidden_states, tokens_embed=model.transformer.tokens_embed)
+        return tf.cast(logits, tf.float32), output.past_key_values
+
+    return run
+
+
+def generate(model, input_ids, attention_mask, generation_config, streamer, tokenizer, settings):
+    """``TFOpenAIGPTLMHeadModel.generate``."""
+    ids, mask = (x.numpy() if isinstance(x, tf.Tensor) else x for x in (input_ids, attention_mask))
+    config, output = generation.generate(
+        Stepper(model), model.config, ids, mask, generation_config, streamer, tokenizer, settings
+    )
+    sequences = tf.constant(output.sequences)
+    if not config.return_dict_in_generate:
+        return sequences
+    scores = None if output.scores is None else tuple(map(tf.constant, output.scores))
+    totals = None if output.sequences_scores is None else tf.constant(output.sequences_scores)
+    return generation.GenerateOutput(sequences, scores, totals)

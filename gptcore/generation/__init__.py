@@ -1,0 +1,9 @@
+"""Generation without a framework: settings, checks, random numbers, processors, and decoding over a ``Stepper``."""
+
+from gptcore.generation.config import GenerationConfig
+from gptcore.generation.decoding import GenerateOutput, decode
+from gptcore.generation.prompt import Prompt, check_prompt
+from gptcore.generation.request import generate
+from gptcore.generation.stepper import Stepper, bucket
+
+__all__ = ["GenerateOutput", "GenerationConfig", "Prompt", "Stepper", "bucket", "check_prompt", "decode", "generate"]

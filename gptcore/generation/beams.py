@@ -1,0 +1,121 @@
+"""Beam search over a ``Stepper``, as transformers does it."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gptcore.generation.config import GenerationConfig
+from gptcore.generation.processors import process
+from gptcore.generation.prompt import Prompt
+from gptcore.generation.random import gumbel
+from gptcore.generation.stepper import Ids, Logits, Stepper
+
+
+class Hypotheses:
+    """The best complete continuations of one prompt.
+
+    Args:
+        size: how many to keep.
+        length_penalty, early_stopping: as in ``GenerationConfig``.
+        max_new_tokens: the longest continuation.
+    """
+
+    def __init__(self, size: int, length_penalty: float, early_stopping: bool | str, max_new_tokens: int) -> None:
+        self.size, self.length_penalty, self.early_stopping = size, length_penalty, early_stopping
+        self.max_new_tokens = max_new_tokens
+        self.kept: list[tuple[float, Ids]] = []
+
+    def add(self, tokens: Ids, log_probability: float) -> None:
+        """Keep a continuation, if it is among the best."""
+        score = log_probability / len(tokens) ** self.length_penalty
+        if len(self.kept) < self.size or score > self.kept[-1][0]:
+            self.kept.append((score, tokens))
+            self.kept.sort(key=lambda item: -item[0])
+            del self.kept[self.size :]
+
+    def is_done(self, best_log_probability: float, length: int) -> bool:
+        """Whether no running hypothesis, of ``length`` new tokens, can or is likely to get in."""
+        if len(self.kept) < self.size:
+            return False
+        if self.early_stopping is True:
+            return True
+        if self.early_stopping == "never" and self.length_penalty > 0:
+            length = self.max_new_tokens
+        return bool(self.kept[-1][0] >= best_log_probability / length**self.length_penalty)
+
+
+def beam_search(stepper: Stepper, config: GenerationConfig, prompt: Prompt) -> tuple[Ids, NDArray[np.float32]]:
+    """Continue prompts by their most probable sequences.
+
+    Returns:
+        ids (B * num_return_sequences, T + N), best first, and their scores.
+    """
+    beams, batch = config.num_beams, len(prompt.input_ids)
+    done = [
+        Hypotheses(beams, config.length_penalty, config.early_stopping, prompt.max_new_tokens) for _ in range(batch)
+    ]
+    logits, state = stepper.start(prompt.input_ids, prompt.attention_mask, prompt.length + prompt.max_new_tokens)
+    order = np.repeat(np.arange(batch), beams)
+    logits, state = logits[order], stepper.reordered(state, order)
+    starts = [row for row in prompt.rows() for _ in range(beams)]
+    tokens = np.empty((batch * beams, 0), np.int64)
+    totals = np.full((batch, beams), -1e9, np.float32)
+    totals[:, 0] = 0  # at first all beams are the same one
+    finished = np.zeros(batch, bool)
+    vocabulary = logits.shape[-1]
+    for new in range(1, prompt.max_new_tokens + 1):
+        rows = [np.append(start, row) for start, row in zip(starts, tokens, strict=True)]
+        scores = process(config, log_softmax(logits), rows, new - 1, prompt.length)
+        scores = (scores.reshape(batch, beams, -1) + totals[:, :, None]).reshape(batch, -1)
+        candidates = _candidates(config, scores, new - 1)
+        chosen = np.zeros((batch, beams), np.int64)
+        for i in range(batch):
+            running = []
+            for rank, candidate in enumerate(candidates[i].tolist()):
+                beam, token = divmod(candidate, vocabulary)
+                ends = token in config.eos_token_ids
+                if not ends:
+                    running.append(candidate)
+                if (ends or new == prompt.max_new_tokens) and rank < beams and not finished[i]:
+                    done[i].add(np.append(tokens[i * beams + beam], token), float(scores[i, candidate]))
+            chosen[i] = running[:beams]
+            totals[i] = scores[i, chosen[i]]
+            finished[i] |= done[i].is_done(float(totals[i, 0]), new)
+        if finished.all() or new == prompt.max_new_tokens:
+            break
+        order = (np.arange(batch)[:, None] * beams + chosen // vocabulary).reshape(-1)
+        last = (chosen % vocabulary).reshape(-1)
+        tokens = np.concatenate([tokens[order], last[:, None]], axis=1)
+        logits, state = stepper.step(last, stepper.reordered(state, order))
+    return _collected(config, prompt, done)
+
+
+def _candidates(config: GenerationConfig, scores: Logits, step: int) -> NDArray[np.int64]:
+    """The best continuations of all beams of each prompt, best first: enough that ``num_beams`` of them go on."""
+    count = min(max(2, 1 + len(config.eos_token_ids)) * config.num_beams, scores.shape[1])
+    ranked = scores
+    if config.do_sample:
+        noise = [gumbel(config.seed, 0, step, np.arange(scores.shape[1])) for _ in scores]
+        ranked = scores + np.stack(noise)
+    picked = np.argpartition(-ranked, count - 1, axis=-1)[:, :count]
+    by = np.take_along_axis(scores, picked, -1)
+    order = np.lexsort((picked, -by), axis=-1)
+    return np.take_along_axis(picked, order, -1)
+
+
+def _collected(config: GenerationConfig, prompt: Prompt, done: list[Hypotheses]) -> tuple[Ids, NDArray[np.float32]]:
+    best = [item for hypotheses in done for item in hypotheses.kept[: config.num_return_sequences]]
+    width = max(len(tokens) for _, tokens in best)
+    sequences = np.full((len(best), prompt.length + width), config.fill_token_id, np.int64)
+    sequences[:, : prompt.length] = np.repeat(prompt.input_ids, config.num_return_sequences, 0)
+    for row, (_, tokens) in zip(sequences, best, strict=True):
+        row[prompt.length : prompt.length + len(tokens)] = tokens
+    return sequences, np.array([score for score, _ in best], np.float32)
+
+
+def log_softmax(logits: Logits) -> Logits:
+    """Over the vocabulary."""
+    shifted = logits - logits.max(-1, keepdims=True)
+    logs: Logits = shifted - np.log(np.exp(shifted).sum(-1, keepdims=True, dtype=np.float32))
+    return logs

@@ -1,0 +1,126 @@
+"""Decoding on the host, over a ``Stepper``: greedy search and sampling; beam search is in ``beams``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gptcore.config import OpenAIGPTConfig
+from gptcore.generation.beams import beam_search
+from gptcore.generation.config import GenerationConfig
+from gptcore.generation.processors import process
+from gptcore.generation.prompt import Prompt
+from gptcore.generation.random import gumbel
+from gptcore.generation.stepper import Ids, Logits, Stepper
+
+DecodeText = Callable[[Ids], str]
+
+
+@dataclass(frozen=True)
+class GenerateOutput:
+    """What ``generate`` returns with ``return_dict_in_generate``.
+
+    Attributes:
+        sequences: (B, T + N) ids, the prompt in front; rows that ended are filled.
+        scores: with ``output_scores``, one (B, V) a step: the logits after the processors.
+        sequences_scores: (B,) of beam search.
+    """
+
+    sequences: Ids
+    scores: tuple[Logits, ...] | None = None
+    sequences_scores: NDArray[np.float32] | None = None
+
+
+def decode(
+    stepper: Stepper,
+    model: OpenAIGPTConfig,
+    config: GenerationConfig,
+    prompt: Prompt,
+    *,
+    on_tokens: Callable[[Ids], Any] | None = None,
+    decode_text: DecodeText | None = None,
+) -> GenerateOutput:
+    """Continue prompts by the method that a config asks for.
+
+    Args:
+        stepper: the model.
+        model: its config.
+        config: how to generate.
+        prompt: checked prompts.
+        on_tokens: called with the new tokens (B,) of each step, as soon as they are known; not by beam search.
+        decode_text: ids to text, for ``stop_strings``.
+    """
+    if config.num_beams > 1:
+        sequences, sequences_scores = beam_search(stepper, config, prompt)
+        return GenerateOutput(sequences, sequences_scores=sequences_scores)
+    prompt = prompt.repeated(config.num_return_sequences)
+    steps = list(_steps(stepper, model, config, prompt, on_tokens, decode_text))
+    sequences = np.concatenate([prompt.input_ids, *(tokens[:, None] for tokens, _ in steps)], axis=1)
+    scores = tuple(scores for _, scores in steps) if config.output_scores else None
+    return GenerateOutput(sequences, scores)
+
+
+def _steps(
+    stepper: Stepper,
+    model: OpenAIGPTConfig,
+    config: GenerationConfig,
+    prompt: Prompt,
+    on_tokens: Callable[[Ids], Any] | None,
+    decode_text: DecodeText | None,
+) -> Iterator[tuple[Ids, Logits]]:
+    """New tokens (B,) and scores (B, V), step by step, until every row has ended."""
+    rows = prompt.rows()
+    starts = [len(row) for row in rows]
+    columns = prompt.length
+    running = np.ones(len(rows), bool)
+    logits, state = stepper.start(prompt.input_ids, prompt.attention_mask, _capacity(model, prompt))
+    for new in range(prompt.max_new_tokens):
+        scores = process(config, logits, rows, new, prompt.length)
+        tokens = np.where(running, choose(config, scores, new), config.fill_token_id)
+        if on_tokens is not None:
+            on_tokens(tokens)
+        yield tokens, scores
+        rows = [np.append(row, token) for row, token in zip(rows, tokens, strict=True)]
+        running &= ~np.isin(tokens, config.eos_token_ids)
+        if config.stops and decode_text is not None:
+            texts = [decode_text(row[start:]) for row, start in zip(rows, starts, strict=True)]
+            running &= ~np.array([any(stop in text for stop in config.stops) for text in texts])
+        if not running.any() or new + 1 == prompt.max_new_tokens:
+            return
+        if columns == model.n_positions:
+            logits, state, columns = _slide(stepper, model, rows)
+        else:
+            logits, state = stepper.step(tokens, state)
+            columns += 1
+
+
+def choose(config: GenerationConfig, scores: Logits, step: int) -> Ids:
+    """The next token of each row, (B,): the highest score or, in sampling, the highest sum of score and noise."""
+    if not config.do_sample:
+        best: Ids = scores.argmax(-1)
+        return best
+    chosen = np.empty(len(scores), np.int64)
+    for i, row in enumerate(scores):
+        candidates = np.flatnonzero(row > -np.inf)
+        noise = gumbel(config.seed, i % config.num_return_sequences, step, candidates)
+        chosen[i] = candidates[(row[candidates] + noise).argmax()]
+    return chosen
+
+
+def _capacity(model: OpenAIGPTConfig, prompt: Prompt) -> int:
+    return min(prompt.length + prompt.max_new_tokens, model.n_positions)
+
+
+def _slide(stepper: Stepper, model: OpenAIGPTConfig, rows: list[Ids]) -> tuple[Logits, Any, int]:
+    """Begin anew with the last half of what the model can read; rows keep their own lengths."""
+    kept = [row[-max(model.n_positions // 2, 1) :] for row in rows]
+    width = max(map(len, kept))
+    ids, mask = np.zeros((len(kept), width), np.int64), np.zeros((len(kept), width), bool)
+    for i, row in enumerate(kept):
+        ids[i, : len(row)], mask[i, : len(row)] = row, True
+    logits, state = stepper.start(ids, mask, model.n_positions)
+    return logits, state, width

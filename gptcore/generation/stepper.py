@@ -1,0 +1,48 @@
+"""What decoding asks of a framework: one protocol, in NumPy."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Ids = NDArray[np.int64]
+Logits = NDArray[np.float32]
+
+
+BUCKET = 64
+
+
+def bucket(length: int, limit: int) -> int:
+    """The size to compile for: the next multiple of 64, so that nearby lengths share one program.
+
+    >>> bucket(5, 512), bucket(64, 512), bucket(65, 100)
+    (64, 64, 100)
+    """
+    return min(-(-length // BUCKET) * BUCKET, limit)
+
+
+class Stepper(Protocol):
+    """A model that keeps its KV cache between calls, as an opaque ``state``."""
+
+    def start(self, input_ids: Ids, attention_mask: NDArray[np.bool_], capacity: int) -> tuple[Logits, Any]:
+        """Read prompts.
+
+        Args:
+            input_ids: (B, T).
+            attention_mask: (B, T); each row has a token.
+            capacity: how many columns there will be at the most, prompt and continuation together.
+
+        Returns:
+            The logits (B, V) behind the last real token of each row, and the state.
+        """
+        ...
+
+    def step(self, tokens: Ids, state: Any) -> tuple[Logits, Any]:
+        """Read one more token of each row, (B,); returns the logits (B, V) behind it, and the new state."""
+        ...
+
+    def reordered(self, state: Any, rows: Ids) -> Any:
+        """A state whose row i is what row ``rows[i]`` was; rows may repeat."""
+        ...
