@@ -1,0 +1,148 @@
+"""Settings, random numbers and processors of generation."""
+
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gptcore.errors import ConfigError
+from gptcore.generation import GenerationConfig, processors
+from gptcore.generation.decoding import choose
+from gptcore.generation.random import gumbel, threefry
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"max_new_token": 3}, "unknown setting 'max_new_token'; did you mean 'max_new_tokens'"),
+        ({"temperature": -1.0}, "temperature=-1.0 must be a number above 0"),
+        ({"top_k": 2.5}, "top_k=2.5 must be an integer at least 0"),
+        ({"top_p": 0.0}, r"top_p=0.0 must be a number in \(0, 1\]"),
+        ({"min_p": 2}, r"min_p=2 must be a number in \[0, 1\]"),
+        ({"seed": 2**32}, r"seed=4294967296 must be an integer in \[0, 4294967295\]"),
+        ({"early_stopping": "soon"}, "early_stopping='soon' must be True, False or 'never'"),
+        ({"context": "wrap"}, "context='wrap' must be one of 'error', 'sliding'"),
+        ({"eos_token_id": [1, -2]}, "eos_token_id="),
+        ({"bad_words_ids": [[]]}, "bad_words_ids="),
+        ({"stop_strings": ""}, "stop_strings="),
+        ({"num_beams": 2, "num_return_sequences": 3}, "num_return_sequences=3 must be at most num_beams=2"),
+        ({"num_return_sequences": 2}, "would all be the same"),
+        ({"min_new_tokens": 4, "max_new_tokens": 3}, "min_new_tokens=4 must be at most max_new_tokens=3"),
+    ],
+)
+def test_bad_settings(settings, message):
+    with pytest.raises(ConfigError, match=message):
+        GenerationConfig(**settings)
+
+
+def test_all_problems_at_once():
+    with pytest.raises(ConfigError) as caught:
+        GenerationConfig(temperature=0, top_k=-1, num_beams=0)
+    assert all(name in str(caught.value) for name in ("temperature", "top_k", "num_beams"))
+
+
+def test_files_keep_what_they_held(tmp_path):
+    (tmp_path / "generation_config.json").write_text(json.dumps({"top_k": 7, "bos_token_id": 3, "min_p": None}))
+    config = GenerationConfig.from_pretrained(tmp_path, seed=5)
+    assert (config.top_k, config.seed, config.min_p, config.extra) == (7, 5, None, {"bos_token_id": 3})
+    config.save_pretrained(tmp_path)
+    assert GenerationConfig.from_pretrained(tmp_path) == config
+
+
+@pytest.mark.parametrize(
+    ("key", "counter", "words"),
+    [  # the known answers of the authors' Random123 1.09
+        ((0, 0), (0, 0), (0x6B200159, 0x99BA4EFE)),
+        ((0xFFFFFFFF, 0xFFFFFFFF), (0xFFFFFFFF, 0xFFFFFFFF), (0x1CB996FC, 0xBB002BE7)),
+        ((0x13198A2E, 0x03707344), (0x243F6A88, 0x85A308D3), (0xC4923A9C, 0x483DF7A0)),
+    ],
+)
+def test_threefry(key, counter, words):
+    assert tuple(map(int, threefry(key, *(np.array(word, np.uint32) for word in counter)))) == words
+
+
+def test_noise_has_the_gumbel_distribution():
+    noise = np.concatenate([gumbel(1, 0, step, np.arange(40_478)) for step in range(5)]).astype(np.float64)
+    assert noise.dtype == np.float64
+    assert np.isfinite(noise).all()
+    assert abs(noise.mean() - np.euler_gamma) < 0.01
+    assert abs(noise.var() - np.pi**2 / 6) < 0.02
+    for quantile in (0.001, 0.1, 0.5, 0.9, 0.999):
+        assert abs((noise < -np.log(-np.log(quantile))).mean() - quantile) < 0.003
+
+
+def test_seeds_rows_steps_and_tokens_are_apart():
+    streams = {
+        tuple(gumbel(seed, row, step, np.arange(4)).tolist())
+        for seed in (0, 1, 2**32 - 1)
+        for row in range(3)
+        for step in range(3)
+    }
+    assert len(streams) == 27
+
+
+@pytest.mark.parametrize("settings", [{"top_k": 0}, {"top_k": 7, "top_p": 0.9, "temperature": 1.3}, {"min_p": 0.1}])
+def test_samples_follow_the_filtered_softmax(settings):
+    """Pearson's chi-square over 20,000 draws; the limit is 6 standard deviations above its mean."""
+    config = GenerationConfig(do_sample=True, **{"top_k": 0, **settings}, seed=3)
+    logits = np.random.default_rng(0).standard_normal((1, 23)).astype(np.float32) * 2
+    scores = processors.process(config, logits, [np.array([1])], 0, 1)
+    expected = processors.softmax(scores[0].astype(np.float64)) * 20_000
+    draws = [choose(config, scores, step)[0] for step in range(20_000)]
+    counts = np.bincount(draws, minlength=23)
+    possible = expected > 0
+    assert counts[~possible].sum() == 0
+    freedom = possible.sum() - 1
+    chi_square = ((counts - expected)[possible] ** 2 / expected[possible]).sum()
+    assert chi_square < freedom + 6 * np.sqrt(2 * freedom)
+
+
+rows_of_scores = st.lists(st.floats(-30, 30, width=32), min_size=2, max_size=40).map(
+    lambda x: np.array([x], np.float32)
+)
+
+
+@given(rows_of_scores, st.integers(1, 50))
+def test_top_k_keeps_the_highest(scores, k):
+    kept = processors.top_k(scores, k) > -np.inf
+    assert kept.sum() >= min(k, scores.size)
+    assert scores[kept].min() >= scores[~kept].max(initial=-np.inf)
+
+
+@given(rows_of_scores, st.floats(0.01, 1.0))
+def test_top_p_keeps_enough_and_no_more(scores, p):
+    kept = np.flatnonzero(processors.top_p(scores, p)[0] > -np.inf)
+    probabilities = processors.softmax(scores[0].astype(np.float64))
+    assert len(kept) >= 1
+    assert probabilities[kept].sum() >= p - 1e-5
+    assert probabilities[kept].sum() - probabilities[kept].min() <= p + 1e-5
+    assert scores[0].argmax() in kept or scores[0, kept].max() == scores[0].max()
+
+
+@given(rows_of_scores, st.floats(0.01, 0.99))
+def test_min_p_and_typical_p_keep_something(scores, p):
+    for processor in (processors.min_p, processors.typical_p):
+        filtered = processor(scores, p)
+        kept = filtered > -np.inf
+        assert kept.any()
+        np.testing.assert_array_equal(filtered[kept], scores[kept])
+
+
+@given(st.lists(st.integers(0, 6), min_size=1, max_size=30), st.integers(1, 4))
+def test_no_ngram_comes_twice(tokens, size):
+    scores = processors.no_repeat_ngram(np.zeros((1, 7), np.float32), [np.array(tokens)], size)[0]
+    seen = {tuple(tokens[i : i + size]) for i in range(len(tokens) - size + 1)}
+    head = tuple(tokens[len(tokens) - size + 1 :]) if size > 1 else ()
+    for token in range(7):
+        assert (scores[token] == -np.inf) == (len(tokens) >= size and (*head, token) in seen)
+
+
+def test_bad_words_and_repetition():
+    scores = np.array([[2.0, -2.0, 1.0, 1.0]], np.float32)
+    np.testing.assert_array_equal(
+        processors.repetition_penalty(scores, [np.array([0, 1, 1])], 2.0), [[1.0, -4.0, 1.0, 1.0]]
+    )
+    banned = processors.bad_words(scores, [np.array([3, 1])], [[0], [1, 2], [2, 1, 3], [3, 1, 1]])
+    np.testing.assert_array_equal(banned > -np.inf, [[False, False, False, True]])
