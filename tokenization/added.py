@@ -40,6 +40,7 @@ class TokenSet:
         self.additional: list[AddedToken] = []
         self._added_ids: dict[str, int] = {}
         self._protected: list[str] = []
+        self._contents: tuple[str, ...] = ()
         self._protected_pattern = self._added_pattern = re.compile("$.")
 
     def __len__(self) -> int:
@@ -102,9 +103,17 @@ class TokenSet:
         """Work out anew where to split; to be called when named tokens have changed."""
         normalized = [token.content for token in self.added.values() if not token.special and token.normalized]
         self._protected = [*self.special(), *normalized]
+        self._contents = tuple(dict.fromkeys([*self._protected, *self._added_ids]))
         self._protected_pattern = re.compile(f"({'|'.join(map(re.escape, self._protected)) or '$.'})")
         longest_first = sorted(self._added_ids, key=len, reverse=True)
         self._added_pattern = re.compile("|".join(map(re.escape, longest_first)) or "$.")
+
+    def occur_in(self, text: str) -> bool:
+        """Whether a special or added token stands in a text, or in the same text lower-cased."""
+        for token in self._contents:  # noqa: SIM110  # any() with a generator costs three times as much
+            if token in text:
+                return True
+        return False
 
     def lower(self, text: str) -> str:
         """Lower case, but for special tokens."""

@@ -7,11 +7,15 @@ from collections.abc import Iterator
 
 from tokenization.alignment import Aligned, join
 from tokenization.characters import WHITE_SPACE, is_cjk, is_dropped, is_mark, is_punctuation, lower, normalize
-from tokenization.pretokenizer import PreTokenizer, cut_at_white_space
+from tokenization.pretokenizer import BLOCK_LENGTH, PreTokenizer, cut_at_white_space
 
 _CHUNK = re.compile(f"[^{WHITE_SPACE}]+")
 _UNSEEN = re.compile(r"[\x0b\x0c\x1c-\x1f\x85]+")
 """Dropped here, but white space for ``str.split``."""
+
+_ASCII_PUNCTUATION = "".join(mark for mark in map(chr, range(0x21, 0x7F)) if not mark.isalnum())
+_OVERLAY = "\u0338"
+"""The only character that composes with an ASCII punctuation mark: an equals sign and this become one character."""
 
 _ASCII_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]+")
 _ASCII_WORD = re.compile(r"[a-z0-9]+|[!-/:-@\[-`{-~]")
@@ -32,10 +36,17 @@ class BasicPreTokenizer(PreTokenizer):
         if not text.isprintable():
             text = _UNSEEN.sub("", text)
         for part in cut_at_white_space(text):
-            yield part.split()
+            yield _apart(part).split()
+
+    def chunks(self, text: str) -> list[str] | None:
+        if len(text) > BLOCK_LENGTH or not text.isprintable():
+            return None
+        return _apart(text).split()
 
     def split(self, chunk: str) -> list[str]:
         if chunk.isascii():
+            if chunk.isalnum():
+                return [chunk]
             return _ASCII_WORD.findall(_ASCII_CONTROL.sub("", chunk))
         spaced = "".join(
             f" {character} " if is_cjk(character) else character for character in chunk if not is_dropped(character)
@@ -64,6 +75,15 @@ class BasicPreTokenizer(PreTokenizer):
             for word in _split_at_punctuation(plain.text):
                 yield plain.cut(start, start + len(word))
                 start += len(word)
+
+
+def _apart(text: str) -> str:
+    """Spaces around ASCII punctuation: fewer different chunks need to be remembered."""
+    if _OVERLAY not in text:
+        for mark in _ASCII_PUNCTUATION:
+            if mark in text:
+                text = text.replace(mark, f" {mark} ")
+    return text
 
 
 def _without_accents(text: str) -> str:

@@ -25,6 +25,7 @@ from tokenization.special import SpecialTokensMixin
 logger = logging.getLogger("tokenization")
 
 Text = str | Sequence[str] | Sequence[int]
+Part = tuple[list[int], list[Span]]
 Row = dict[str, Any]
 
 
@@ -132,7 +133,7 @@ class CallMixin(SpecialTokensMixin):
     ) -> BatchEncoding:
         """Encode one text or pair; settings are those of a call."""
         plan = CallSettings(self, **settings)
-        row = self._row(text, text_pair, is_split_into_words, plan)
+        row = self._row_of(text, text_pair, is_split_into_words, plan)
         return self._finish([row], plan, batch=False)
 
     def batch_encode_plus(
@@ -141,27 +142,38 @@ class CallMixin(SpecialTokensMixin):
         """Encode a list of texts, or of pairs (tuples or lists of two); settings are those of a call."""
         if not isinstance(batch_text_or_text_pairs, (list, tuple)):
             raise InputError(f"a batch is a list of texts, not {type(batch_text_or_text_pairs).__name__}")
-        pairs = []
+        pairs: list[tuple[Any, Any]] = []
         for item in batch_text_or_text_pairs:
             is_pair = isinstance(item, (list, tuple)) and not (
                 is_split_into_words and not (item and isinstance(item[0], (list, tuple)))
             )
             if is_pair and len(item) != 2:
                 raise InputError(f"an item of a batch is a text or a pair of texts, not {len(item)} things")
-            pairs.append(tuple(item) if is_pair else (item, None))
+            pairs.append((item[0], item[1]) if is_pair else (item, None))
         return self._encode_batch(pairs, is_split_into_words, settings)
 
     def _encode_batch(
-        self, pairs: Iterable[tuple[Any, Any]], is_split_into_words: bool, settings: dict[str, Any]
+        self, pairs: Sequence[tuple[Any, Any]], is_split_into_words: bool, settings: dict[str, Any]
     ) -> BatchEncoding:
         plan = CallSettings(self, **settings)
-        rows = [self._row(text, pair, is_split_into_words, plan) for text, pair in pairs]
+        if not plan.offsets and all(pair is None and isinstance(text, str) for text, pair in pairs):
+            rows = [self._row((ids, []), None, plan) for ids in self._batch_ids([text for text, _ in pairs])]
+        else:
+            rows = [self._row_of(text, pair, is_split_into_words, plan) for text, pair in pairs]
         return self._finish(rows, plan, batch=True)
 
-    def _row(self, text: Any, pair: Any, is_split_into_words: bool, plan: CallSettings) -> Row:
+    def _batch_ids(self, texts: list[str]) -> list[list[int]]:
+        """The ids of many texts."""
+        return [self._text_ids(text) for text in texts]
+
+    def _row_of(self, text: Any, pair: Any, is_split_into_words: bool, plan: CallSettings) -> Row:
+        first = self._part(text, is_split_into_words, plan.offsets)
+        return self._row(first, None if pair is None else self._part(pair, is_split_into_words, plan.offsets), plan)
+
+    def _row(self, text: Part, pair: Part | None, plan: CallSettings) -> Row:
         """Ids, and what else is asked for, of one text or pair, truncated."""
-        first, first_offsets = self._part(text, is_split_into_words, plan.offsets)
-        second, second_offsets = ([], []) if pair is None else self._part(pair, is_split_into_words, plan.offsets)
+        first, first_offsets = text
+        second, second_offsets = pair or ([], [])
         if plan.limit is not None:
             kept, kept_second = truncate_pair(
                 len(first), None if pair is None else len(second), plan.limit, plan.truncation
@@ -182,7 +194,7 @@ class CallMixin(SpecialTokensMixin):
             row["offset_mapping"] = first_offsets + second_offsets
         return row
 
-    def _part(self, text: Any, is_split_into_words: bool, offsets: bool) -> tuple[list[int], list[Span]]:
+    def _part(self, text: Any, is_split_into_words: bool, offsets: bool) -> Part:
         """Ids, and offsets where wanted, of a text, a list of words, of tokens or of ids."""
         if isinstance(text, str):
             return self._text_ids_and_offsets(text) if offsets else (self._text_ids(text), [])

@@ -74,7 +74,7 @@ def lower(text: str) -> str:
 
 def normalize(form: str, text: str) -> str:
     """``unicodedata.normalize``, in linear time also for long runs of combining marks."""
-    if not text.isascii() and _long_mark_run().search(text):
+    if len(text) >= LONG_MARK_RUN and not text.isascii() and _long_mark_run().search(text):
         text = _long_mark_run().sub(lambda run: _ordered(run.group()), text)
     return unicodedata.normalize(form, text)  # type: ignore[arg-type]  # one of the four forms
 

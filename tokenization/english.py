@@ -74,6 +74,8 @@ class EnglishRules:
 
     def split_alone(self, chunk: str) -> list[str] | None:
         """The words of a chunk; ``None`` if a neighbour in the line could change them."""
+        if _LETTERS.fullmatch(chunk) and chunk not in self._special:
+            return [chunk]
         words = self.split(chunk)
         joined = self._join_special(words, [0] * len(words)) if len(words) > 1 else words
         return words if words == joined else None
@@ -92,8 +94,11 @@ class EnglishRules:
         def is_special(start: int, end: int) -> bool:
             return start < end <= start + self._longest_special and chunk[start:end] in special
 
+        def is_plain(start: int, end: int) -> bool:
+            return end - start <= _WINDOW and _LETTERS.fullmatch(chunk, start, end) is not None
+
         size = -1
-        while start < end and end - start != size and not is_special(start, end):
+        while start < end and end - start != size and not is_special(start, end) and not is_plain(start, end):
             size = end - start
             prefix = self._prefix_length(chunk, start, end)
             if prefix and is_special(start + prefix, end):

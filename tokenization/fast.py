@@ -15,6 +15,7 @@ from tokenization.added import AnyToken
 from tokenization.base import TokenizerBase
 from tokenization.bpe import MAX_WORD_LENGTH, cut
 from tokenization.cache import BoundedCache
+from tokenization.characters import lower
 from tokenization.pretokenizer import NEWLINE
 from tokenization.tokenizer_json import read_tokenizer_json
 from tokenization.vocabulary import END_OF_WORD
@@ -87,13 +88,30 @@ class OpenAIGPTTokenizerFast(TokenizerBase):
         self._tokens_changed()
 
     def _word_ids(self, word: str) -> tuple[int, ...]:
-        return tuple([token.id for part in cut(word) for token in self._bpe.tokenize(part)])
+        parts = cut(word) if len(word) > MAX_WORD_LENGTH else (word,)
+        return tuple([token.id for part in parts for token in self._bpe.tokenize(part)])
 
     def _chunk_ids(self, chunk: str) -> tuple[int, ...]:
         words = self._path.split(chunk)
         if words is None:
             raise _NeighboursMatter
+        if len(words) == 1:
+            return self._word_ids(words[0])
         return tuple(chain.from_iterable(map(self._words.__getitem__, words)))
+
+    def _batch_ids(self, texts: list[str]) -> list[list[int]]:
+        """As ``_text_ids`` of each; an ordinary text takes the shortest way."""
+        chunks_of, ids_of = self._path.chunks, self._chunks.__getitem__
+        occur_in = self._tokens.occur_in
+        rows = []
+        for text in texts:
+            lowered = lower(text)
+            chunks = None if occur_in(text) or occur_in(lowered) else chunks_of(lowered)
+            try:
+                rows.append(self._text_ids(text) if chunks is None else list(chain.from_iterable(map(ids_of, chunks))))
+            except _NeighboursMatter:
+                rows.append(self._text_ids(text))
+        return rows
 
     def _ids(self, text: str) -> list[int]:
         ids: list[int] = []

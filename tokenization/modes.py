@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -52,7 +53,9 @@ def pre_tokenizer(mode: str, fingerprint: str | None = None) -> PreTokenizer:
 @cache
 def _original() -> OriginalPreTokenizer:
     try:
-        return OriginalPreTokenizer()
+        path = OriginalPreTokenizer()
+        gc.collect()  # the import of spaCy leaves a lot; else this falls into the first call, and doubles its time
+        return path
     except ImportError as cause:
         raise TokenizerError(
             f"pre_tokenizer='original' needs spaCy and ftfy, and {cause.name or cause} is missing: {INSTALL}"

@@ -6,21 +6,19 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator
-from functools import lru_cache
 
 from tokenization.alignment import Aligned, join
 from tokenization.characters import lower
 from tokenization.english import EnglishRules, boundaries
-from tokenization.pretokenizer import NEWLINE, PreTokenizer, cut_at_white_space
-from tokenization.repair import Repair
+from tokenization.pretokenizer import BLOCK_LENGTH, NEWLINE, PreTokenizer, cut_at_white_space
+from tokenization.repair import Repair, may_change
 from tokenization.repair import rules as repair_rules
 
 _TO_ASCII = {"\u2014": "-", "\u2013": "-", "\u2015": "-", "\u2026": "...", "\u00b4": "'"}
-_ASCII_TABLE = str.maketrans(_TO_ASCII)
 _ALONE = '-~!";?+,)(\\/*[]}{|_'
-_PARTS = re.compile("|".join([*(f"{re.escape(mark)}+" for mark in _ALONE), f"[^{re.escape(_ALONE)}]+"]))
+_RUN = re.compile(f"([{re.escape(_ALONE)}])\\1")
+_PARTS = re.compile(f"([{re.escape(_ALONE)}])\\1*|[^{re.escape(_ALONE)}]+")
 _CHUNK_OR_NEWLINE = re.compile(r"\S+|\n")
-CACHED_PARTS = 65_536
 
 
 class OriginalPreTokenizer(PreTokenizer):
@@ -42,7 +40,6 @@ class OriginalPreTokenizer(PreTokenizer):
     def __init__(self) -> None:
         self._repair = Repair()
         self._english = EnglishRules()
-        self._split_alone = lru_cache(CACHED_PARTS)(self._english.split_alone)
         rules = json.dumps([self._english.rules(), repair_rules()], sort_keys=True)
         self.fingerprint = hashlib.sha256(rules.encode()).hexdigest()[:16]
 
@@ -51,7 +48,7 @@ class OriginalPreTokenizer(PreTokenizer):
         newline_due = any_chunk = False
         for part in cut_at_white_space(text):
             block: list[str] = []
-            for i, line in enumerate(part.split("\n")):
+            for i, line in enumerate(standardize(part).split("\n")):
                 newline_due = newline_due or (i > 0 and any_chunk)
                 chunks = line.split()
                 if chunks:
@@ -61,20 +58,19 @@ class OriginalPreTokenizer(PreTokenizer):
                     newline_due, any_chunk = False, True
             yield block
 
+    def chunks(self, text: str) -> list[str] | None:
+        if len(text) > BLOCK_LENGTH or "\n" in text or may_change(text):
+            return None
+        return standardize(text).split()
+
     def split(self, chunk: str) -> list[str] | None:
         if chunk == NEWLINE:
             return [NEWLINE]
-        words: list[str] = []
-        for part in parts_of(chunk):
-            new = self._split_alone(part)
-            if new is None:
-                return None
-            words += new
-        return [word.lower() for word in words]
+        words = self._english.split_alone(chunk)
+        return None if words is None else [word.lower() for word in words]
 
     def split_line(self, chunks: list[str]) -> list[str]:
-        parts = [part for chunk in chunks for part in parts_of(chunk)]
-        return [word.lower() for word in self._english.split_line(parts)]
+        return [word.lower() for word in self._english.split_line(chunks)]
 
     def aligned_words(self, text: Aligned) -> Iterator[Aligned]:
         line: list[Aligned] = []
@@ -110,14 +106,21 @@ class OriginalPreTokenizer(PreTokenizer):
             yield whole.cut(start, end).map(lower)
 
 
-def parts_of(chunk: str) -> list[str]:
-    """The standardisation of a chunk: dashes, ellipsis and acute to ASCII, runs of one punctuation mark apart.
+def standardize(text: str) -> str:
+    """Dashes, ellipsis and acute to ASCII; spaces around runs of one punctuation mark.
 
-    >>> parts_of("wait\u2026what?!--no.")
+    >>> standardize("wait\u2026what?!--no.").split()
     ['wait...what', '?', '!', '--', 'no.']
     """
-    parts: list[str] = _PARTS.findall(chunk if chunk.isascii() else chunk.translate(_ASCII_TABLE))
-    return parts
+    if not text.isascii():
+        for character, ascii_text in _TO_ASCII.items():
+            text = text.replace(character, ascii_text)
+    if _RUN.search(text):
+        return _PARTS.sub(r" \g<0> ", text)
+    for mark in _ALONE:  # no runs: much faster
+        if mark in text:
+            text = text.replace(mark, f" {mark} ")
+    return text
 
 
 def _aligned_parts(chunk: Aligned) -> Iterator[Aligned]:

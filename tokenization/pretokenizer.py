@@ -39,6 +39,10 @@ class PreTokenizer(ABC):
         """The chunks of a text, some at a time, so that a long text never lies in memory as chunks."""
 
     @abstractmethod
+    def chunks(self, text: str) -> list[str] | None:
+        """The chunks of an ordinary text of one line, at once; ``None`` for any other, which goes by ``blocks``."""
+
+    @abstractmethod
     def split(self, chunk: str) -> list[str] | None:
         """The words of a chunk; ``None`` where they depend on its neighbours in the line."""
 

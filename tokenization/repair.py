@@ -43,6 +43,8 @@ class Repair:
         self._ftfy: Any = ftfy
 
     def __call__(self, text: str) -> str:
+        if not may_change(text):
+            return text
         return "".join(new for _, new in self.segments(text))
 
     def segments(self, text: str) -> Iterator[tuple[str, str]]:
@@ -87,6 +89,15 @@ class Repair:
                 return line, done + 1
             line = fixed
         return line, rounds
+
+
+def may_change(text: str) -> bool:
+    """Whether there is anything in a text that ftfy could change.
+
+    >>> [may_change(text) for text in ("don't", "yes\\u2014no", "caf\\u00e9", "&amp;", "a\\r\\n")]
+    [False, False, True, True, True]
+    """
+    return _TOUCHED.search(text) is not None
 
 
 def rules() -> list[object]:
