@@ -67,3 +67,17 @@ def make_checkpoint(tmp_path):
         return folder
 
     return make
+
+
+@pytest.fixture
+def run(monkeypatch, capsys):
+    """A function (arguments) -> (exit status, standard output, standard error) of the command, in this process."""
+    from gptcore.cli import app as cli
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["gptcore", *map(str, arguments)])
+        with pytest.raises(SystemExit) as caught:
+            cli.app()
+        return caught.value.code, *capsys.readouterr()
+
+    return run

@@ -8,26 +8,12 @@ import numpy as np
 import pytest
 
 from gptcore.backends import load_backend
-from gptcore.cli import app as cli
 from gptcore.config import OpenAIGPTConfig
 from gptcore.errors import CheckpointError
 from gptcore.parameters import Head
 from gptcore.verify import EMBEDDED_CHECKPOINT, verify
 
 CONFIG = OpenAIGPTConfig(vocab_size=41, n_positions=13, n_embd=14, n_head=2, n_layer=1)
-
-
-@pytest.fixture
-def run(monkeypatch, capsys):
-    """A function (arguments) -> (exit status, standard output, standard error) of the command, in this process."""
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["gptcore", *map(str, arguments)])
-        with pytest.raises(SystemExit) as caught:
-            cli.app()
-        return caught.value.code, *capsys.readouterr()
-
-    return run
 
 
 class Distorted:

@@ -5,5 +5,17 @@ from gptcore.generation.decoding import GenerateOutput, decode
 from gptcore.generation.prompt import Prompt, check_prompt
 from gptcore.generation.request import generate
 from gptcore.generation.stepper import Stepper, bucket
+from gptcore.generation.streaming import TextStreamer, stream_text
 
-__all__ = ["GenerateOutput", "GenerationConfig", "Prompt", "Stepper", "bucket", "check_prompt", "decode", "generate"]
+__all__ = [
+    "GenerateOutput",
+    "GenerationConfig",
+    "Prompt",
+    "Stepper",
+    "TextStreamer",
+    "bucket",
+    "check_prompt",
+    "decode",
+    "generate",
+    "stream_text",
+]

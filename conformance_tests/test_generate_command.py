@@ -1,0 +1,88 @@
+"""``gptcore generate`` as its users run it, and text that comes in whole words."""
+
+import json
+
+import numpy as np
+import pytest
+from trained_scale import trained_scale
+
+from gptcore.backends import load_backend
+from gptcore.checkpoint import save_pretrained
+from gptcore.config import OpenAIGPTConfig
+from gptcore.generation import stream_text
+from gptcore.parameters import Head
+from tokenization import OpenAIGPTTokenizerFast
+
+LETTERS = "abcdefghijklmnopqrstuvwxyz.,"
+PIECES = ["<unk>", *LETTERS, *(f"{letter}</w>" for letter in LETTERS), "th", "the</w>"]
+CONFIG = OpenAIGPTConfig(vocab_size=len(PIECES), n_positions=40, n_embd=12, n_head=2, n_layer=1)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("model")
+    save_pretrained(folder, CONFIG, Head.LM, "float32", trained_scale(CONFIG, Head.LM))
+    (folder / "vocab.json").write_text(json.dumps({piece: i for i, piece in enumerate(PIECES)}))
+    (folder / "merges.txt").write_text("#version: 0.2\nt h\nth e</w>\n")
+    return folder
+
+
+def test_a_text_goes_on(run, folder):
+    command = ("generate", "the cat", "--model", folder, "--pre-tokenizer", "basic", "--max-new-tokens", 12)
+    status, out, _ = run(*command)
+    assert status == 0
+    assert out.startswith("the cat")
+    assert len(out) > len("the cat\n")
+    assert run(*command)[1] == out
+    status, beams, _ = run(*command, "--num-beams", 3)
+    assert (status, beams.startswith("the cat")) == (0, True)
+
+
+def test_a_file_gives_json_lines_that_all_frameworks_agree_on(run, folder, tmp_path):
+    prompts = tmp_path / "prompts.txt"
+    prompts.write_text("the cat\n\nsat.\na b c d e\n")
+    options = ("--model", folder, "--pre-tokenizer", "basic", "--max-new-tokens", 9, "--sample", "--seed", 7)
+    answers = set()
+    for backend in ("torch", "tf", "flax"):
+        for batch_size in (1, 2):  # a row gives what it would give alone
+            status, out, _ = run(
+                "generate", "--file", prompts, "--backend", backend, "--batch-size", batch_size, *options
+            )
+            assert status == 0
+            answers.add(out)
+    assert len(answers) == 1
+    lines = [json.loads(line) for line in answers.pop().splitlines()]
+    assert [line["prompt"] for line in lines] == ["the cat", "sat.", "a b c d e"]
+    assert all(len(line["ids"]) == 9 for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((), "pass a text or --file"),
+        (("a", "--set", "min_p"), "is not NAME=JSON"),
+        (("a", "--set", "min_q=0.1"), "did you mean 'min_p'"),
+        (("a", "--max-new-tokens", 99), "n_positions=40"),
+        (("--file", "nowhere.txt"), "cannot read nowhere.txt"),
+    ],
+)
+def test_mistakes(run, folder, arguments, message):
+    status, _, err = run("generate", *arguments, "--model", folder, "--pre-tokenizer", "basic")
+    assert status == 2
+    assert message in err
+    assert "Traceback" not in err
+
+
+def test_streamed_text_comes_in_whole_words(folder):
+    tokenizer = OpenAIGPTTokenizerFast.from_pretrained(folder, pre_tokenizer="basic")
+    model = load_backend("torch").load(folder, Head.LM)
+    ids = np.array([tokenizer("the cat").input_ids])
+    settings = {"max_new_tokens": 30, "do_sample": True, "top_k": 0}
+    pieces = list(stream_text(model, tokenizer, ids, **settings))
+    whole = tokenizer.decode(model.generate(ids, **settings)[0, ids.shape[1] :])
+    assert "".join(pieces) == whole
+    assert len(pieces) > 2
+    ends = np.cumsum([len(piece) for piece in pieces])[:-1]
+    assert all(whole[end] == " " for end in ends)
+    with pytest.raises(ValueError, match="unknown setting"):
+        list(stream_text(model, tokenizer, ids, max_new_token=3))
