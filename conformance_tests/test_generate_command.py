@@ -86,3 +86,11 @@ def test_streamed_text_comes_in_whole_words(folder):
     assert all(whole[end] == " " for end in ends)
     with pytest.raises(ValueError, match="unknown setting"):
         list(stream_text(model, tokenizer, ids, max_new_token=3))
+
+
+@pytest.mark.parametrize(("kind", "module"), [("np", "numpy"), ("pt", "torch"), ("tf", "tensorflow"), ("jax", "jax")])
+def test_ids_come_as_tensors_of_a_framework(folder, kind, module):
+    tokenizer = OpenAIGPTTokenizerFast.from_pretrained(folder, pre_tokenizer="basic")
+    encoded = tokenizer(["the cat", "the dog"], return_tensors=kind)
+    assert type(encoded.input_ids).__module__.startswith(module)
+    assert np.asarray(encoded.input_ids).shape == (2, 4)

@@ -35,6 +35,9 @@ class FlaxBackend:
     def versions(self) -> dict[str, str]:
         return {"jax": jax.__version__, "flax": version("flax")}
 
+    def tensor(self, array):
+        return jnp.asarray(array)
+
     def load(self, path, head, *, dtype="float32", attn_implementation="sdpa", **config) -> "FlaxBackendModel":
         options = {"dtype": dtype, "attn_implementation": attn_implementation, **config}
         with precision(dtype):

@@ -31,6 +31,9 @@ class TFBackend:
     def versions(self) -> dict[str, str]:
         return {"tensorflow": tf.__version__, "keras": keras.__version__}
 
+    def tensor(self, array):
+        return tf.convert_to_tensor(array)
+
     def load(self, path, head, *, dtype="float32", attn_implementation="sdpa", **config) -> "TFBackendModel":
         tf.config.experimental.enable_tensor_float_32_execution(False)
         options = {"dtype": dtype, "attn_implementation": attn_implementation, **config}

@@ -30,6 +30,9 @@ class TorchBackend:
     def versions(self) -> dict[str, str]:
         return {"torch": torch.__version__}
 
+    def tensor(self, array):
+        return torch.from_numpy(array)
+
     def load(self, path, head, *, dtype="float32", attn_implementation="sdpa", **config) -> "TorchBackendModel":
         torch.set_float32_matmul_precision("highest")
         options = {"dtype": dtype, "attn_implementation": attn_implementation, **config}

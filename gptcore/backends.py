@@ -72,6 +72,10 @@ class Backend(Protocol):
         """Names and versions of the libraries that do the arithmetic."""
         ...
 
+    def tensor(self, array: NDArray[Any]) -> Any:
+        """The framework's tensor of an array."""
+        ...
+
     def load(
         self, path: str | Path, head: Head, *, dtype: str = "float32", attn_implementation: str = "sdpa", **config: Any
     ) -> BackendModel:
