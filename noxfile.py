@@ -6,7 +6,7 @@ import nox
 
 nox.needs_version = ">=2025.2.9"
 nox.options.default_venv_backend = "venv"
-nox.options.sessions = ["lint", "types", "core", "isolation", "tests"]
+nox.options.sessions = ["lint", "types", "core", "text", "isolation", "tests"]
 nox.options.error_on_missing_interpreters = "CI" in os.environ
 
 PYTHON = "3.11"
@@ -37,7 +37,7 @@ def demo(session):
 def tests(session):
     """The whole suite, with all three frameworks."""
     install_torch(session)
-    install(session, "-e", ".[torch,tf,flax,cli]", *TEST_TOOLS, "pytest-xdist")
+    install(session, "-e", ".[torch,tf,flax,original,cli]", *TEST_TOOLS, "pytest-xdist")
     one_thread = {"OMP_NUM_THREADS": "1"}  # two processes are faster than two threads: compiling has only one
     session.run("python", "-m", "pytest", "-n", "2", *session.posargs, env=one_thread)
 
@@ -48,6 +48,13 @@ def core(session):
     install(session, "-e", ".", *TEST_TOOLS)
     suite = ("conformance_tests/test_isolation.py", "conformance_tests/core")
     session.run("python", "-m", "pytest", "--backend", "core", *suite, *session.posargs)
+
+
+@nox.session(python=PYTHONS)
+def text(session):
+    """The tokenizers in both modes, without any framework, on every supported Python."""
+    install(session, "-e", ".[original,cli]", *TEST_TOOLS)
+    session.run("python", "-m", "pytest", "--backend", "core", "conformance_tests/text", *session.posargs)
 
 
 @nox.session(python=PYTHON)
@@ -71,9 +78,9 @@ def full_size(session):
 
 @nox.session(python=PYTHON, default=False)
 def transformers(session):
-    """Against transformers 4.57.6, the published PyTorch classes. Opt-in."""
+    """Against transformers 4.57.6: the published PyTorch classes, and both tokenizers in both modes. Opt-in."""
     session.install("torch==2.13.0")
-    session.install("transformers==4.57.6", "pytest", "-e", ".")
+    session.install("transformers==4.57.6", "pytest", "-e", ".[original]")
     session.run("python", "-m", "pytest", "conformance_tests/against_transformers", *session.posargs)
 
 

@@ -77,8 +77,7 @@ def to_tensor(rows: Any, tensor_type: str, name: str = "input_ids") -> Any:
         return array
     from gptcore.backends import load_backend
 
-    framework: Any = load_backend(backend)
-    return framework.tensor(array)
+    return load_backend(backend).tensor(array)
 
 
 def to_list(value: Any) -> Any:
