@@ -12,7 +12,9 @@ nox.options.error_on_missing_interpreters = "CI" in os.environ
 PYTHON = "3.11"
 PYTHONS = ("3.11", "3.12", "3.13")
 BACKENDS = ("torch", "tf", "flax")
-TEST_TOOLS = ("pytest", "hypothesis")
+TEST_TOOLS = ("pytest", "pytest-xdist", "hypothesis")
+TWO_PROCESSES = ("python", "-m", "pytest", "-n", "2")
+ONE_THREAD = {"OMP_NUM_THREADS": "1"}  # of each process: compiling, most of the time, has no more
 
 
 def install(session, *requirements):
@@ -37,24 +39,16 @@ def demo(session):
 def tests(session):
     """The whole suite, with all three frameworks."""
     install_torch(session)
-    install(session, "-e", ".[torch,tf,flax,original,cli]", *TEST_TOOLS, "pytest-xdist")
-    one_thread = {"OMP_NUM_THREADS": "1"}  # two processes are faster than two threads: compiling has only one
-    session.run("python", "-m", "pytest", "-n", "2", *session.posargs, env=one_thread)
+    install(session, "-e", ".[torch,tf,flax,original,cli]", *TEST_TOOLS)
+    session.run(*TWO_PROCESSES, *session.posargs, env=ONE_THREAD)
 
 
 @nox.session(python=PYTHONS)
 def core(session):
-    """The core without any framework, on every supported Python."""
-    install(session, "-e", ".", *TEST_TOOLS)
-    suite = ("conformance_tests/test_isolation.py", "conformance_tests/core")
-    session.run("python", "-m", "pytest", "--backend", "core", *suite, *session.posargs)
-
-
-@nox.session(python=PYTHONS)
-def text(session):
-    """The tokenizers in both modes, without any framework, on every supported Python."""
+    """The core and the tokenizers without any framework, on every supported Python."""
     install(session, "-e", ".[original,cli]", *TEST_TOOLS)
-    session.run("python", "-m", "pytest", "--backend", "core", "conformance_tests/text", *session.posargs)
+    suite = ("conformance_tests/test_isolation.py", "conformance_tests/core", "conformance_tests/text")
+    session.run(*TWO_PROCESSES, "--backend", "core", *suite, *session.posargs)
 
 
 @nox.session(python=PYTHON)
@@ -65,7 +59,7 @@ def isolation(session, backend):
         install_torch(session)
     install(session, "-e", f".[{backend},cli]", *TEST_TOOLS)
     suite = [f"conformance_tests/{name}.py" for name in ("test_isolation", "test_padding", f"backends/test_{backend}")]
-    session.run("python", "-m", "pytest", "--backend", backend, *suite, *session.posargs)
+    session.run(*TWO_PROCESSES, "--backend", backend, *suite, *session.posargs, env=ONE_THREAD)
 
 
 @nox.session(python=PYTHON, default=False)
@@ -104,7 +98,7 @@ def lint(session):
 @nox.session(python=PYTHON)
 def types(session):
     """Strict types on the core and the tokenization."""
-    install(session, "mypy", ".[cli]")
+    install(session, "mypy", ".[original,cli]")
     session.run("mypy")
 
 
