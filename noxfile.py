@@ -6,7 +6,7 @@ import nox
 
 nox.needs_version = ">=2025.2.9"
 nox.options.default_venv_backend = "venv"
-nox.options.sessions = ["lint", "types", "core", "text", "isolation", "tests"]
+nox.options.sessions = ["lint", "types", "core", "isolation", "tests"]
 nox.options.error_on_missing_interpreters = "CI" in os.environ
 
 PYTHON = "3.11"
