@@ -425,6 +425,23 @@ def test_places_that_are_not_there(kind, tmp_path):
         OpenAIGPTTokenizerFast()
 
 
+def test_a_repository_on_the_hub(kind, monkeypatch):
+    """Options that say where go to the hub, the others to the class; only the files of a tokenizer are asked for."""
+    asked = {}
+
+    def snapshot_download(repo, **options):
+        asked.update(options, repo=repo)
+        return str(vocabulary_folder())
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot_download)
+    tokenizer = kind.from_pretrained("owner/name", revision="main", pre_tokenizer="basic", pad_token="<unk>")
+    assert tokenizer.name_or_path == asked["repo"] == "owner/name"
+    assert asked["revision"] == "main"
+    assert {"vocab.json", "merges.txt", "tokenizer.json", "tokenizer_config.json"} <= set(asked["allow_patterns"])
+    assert not any("model" in pattern or "*" in pattern for pattern in asked["allow_patterns"])
+    assert tokenizer.pad_token_id == 0
+
+
 def test_copies_and_pickles(kind):
     for mode in MODES:
         tokenizer = load(kind, mode)
