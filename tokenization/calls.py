@@ -157,7 +157,11 @@ class CallMixin(SpecialTokensMixin):
     ) -> BatchEncoding:
         plan = CallSettings(self, **settings)
         if not plan.offsets and all(pair is None and isinstance(text, str) for text, pair in pairs):
-            rows = [self._row((ids, []), None, plan) for ids in self._batch_ids([text for text, _ in pairs])]
+            all_ids = self._batch_ids([text for text, _ in pairs])
+            if plan.is_plain and max(map(len, all_ids), default=0) <= self.model_max_length:
+                masks = {"attention_mask": [[1] * len(ids) for ids in all_ids]} if plan.attention_mask else {}
+                return BatchEncoding(input_ids=all_ids, **masks).convert_to_tensors(plan.tensors)
+            rows = [self._row((ids, []), None, plan) for ids in all_ids]
         else:
             rows = [self._row_of(text, pair, is_split_into_words, plan) for text, pair in pairs]
         return self._finish(rows, plan, batch=True)
@@ -347,3 +351,8 @@ class CallSettings:
         self.special_tokens_mask = return_special_tokens_mask
         self.offsets = return_offsets_mapping
         self.length = return_length
+        self.is_plain = (
+            self.limit is None
+            and self.padding == "do_not_pad"
+            and not (self.token_type_ids or self.special_tokens_mask or self.offsets or self.length)
+        )
