@@ -63,6 +63,16 @@ def isolation(session, backend):
 
 
 @nox.session(python=PYTHON, default=False)
+def conformance(session):
+    """Only what holds the backends to the reference and to each other; ``-- --backend torch`` for one. Opt-in."""
+    install_torch(session)
+    install(session, "-e", ".[torch,tf,flax,cli]", *TEST_TOOLS)
+    names = ("cases", "weights", "padding", "inputs", "cache", "generation", "defects")
+    suite = [f"conformance_tests/test_{name}.py" for name in names]
+    session.run(*TWO_PROCESSES, *suite, *session.posargs, env=ONE_THREAD)
+
+
+@nox.session(python=PYTHON, default=False)
 def full_size(session):
     """116,534,784 parameters: accuracy, loading time and memory, into the README. Opt-in: ten minutes and 8 GB."""
     install_torch(session)
@@ -84,7 +94,8 @@ def oldest(session):
     bounds = ("numpy==2.0.*", "safetensors==0.5.*", "tokenizers==0.21.*", "huggingface_hub==0.30.*", "typer==0.15.*")
     frameworks = ("tensorflow==2.20.0", "keras==3.15.0", "h5py==3.11.0", "jax==0.9.0", "flax==0.12.3")
     session.install("-e", ".[tf,flax,cli]", *bounds, *frameworks, "rich==13.*", "pytest==8.*", "hypothesis")
-    session.run("python", "-m", "pytest", "conformance_tests/test_cases.py", "--backend=tf", "--backend=flax")
+    session.install("pytest-xdist")
+    session.run(*TWO_PROCESSES, "conformance_tests/test_cases.py", "--backend=tf", "--backend=flax", env=ONE_THREAD)
 
 
 @nox.session(python=PYTHON)
