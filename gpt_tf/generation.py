@@ -8,7 +8,8 @@ import tensorflow as tf
 from gpt_tf.cache import KVCache
 from gptcore import generation
 
-compiled = weakref.WeakKeyDictionary()  # model -> graph; kept here, because Keras would save what a model holds
+# Model -> its embedding variable and graph. Kept here, because Keras would save what a model holds.
+compiled = weakref.WeakKeyDictionary()
 
 
 class Stepper:
@@ -16,7 +17,7 @@ class Stepper:
 
     def __init__(self, model):
         self.model = model
-        self.run = compiled.setdefault(model, graph_of(weakref.ref(model)))
+        self.run = graph_of(model)
 
     def start(self, input_ids, attention_mask, capacity):
         config, length = self.model.config, input_ids.shape[1]
@@ -38,8 +39,18 @@ class Stepper:
         return state.reordered(tf.constant(rows))
 
 
-def graph_of(reference):
-    """One graph for prompts and steps; traced once for each pair of bucket and batch size."""
+def graph_of(model):
+    """The graph for prompts and steps, traced once for each pair of bucket and batch size; anew after a resize."""
+    table = model.transformer.tokens_embed.embeddings
+    known, graph = compiled.get(model, (None, None))
+    if known is not table:
+        graph = make_graph(weakref.ref(model))
+        compiled[model] = table, graph
+    return graph
+
+
+def make_graph(reference):
+    """A graph that does not keep its model alive."""
 
     @tf.function
     def run(cache, input_ids, attention_mask=None, last=None):

@@ -8,6 +8,7 @@ from flax import nnx
 from trained_scale import trained_scale
 
 import gpt_flax
+from gpt_flax.generation import run
 from gpt_flax.weights import assign
 from gptcore import ConfigError, OpenAIGPTConfig
 
@@ -102,3 +103,15 @@ def test_resizing(model):
 def test_float64_says_how_to_enable_it():
     with pytest.raises(ConfigError, match="jax_enable_x64"):
         gpt_flax.FlaxOpenAIGPTModel(CONFIG, dtype="float64")
+
+
+def test_generation_compiles_once_a_bucket_and_follows_a_resize():
+    model = build(gpt_flax.FlaxOpenAIGPTLMHeadModel)
+    run.clear_cache()
+    for length in (2, 3, 5):
+        model.generate(IDS[:, :length], max_new_tokens=4)
+    assert run._cache_size() == 2  # prompt and step
+    model.resize_token_embeddings(10)
+    ids = np.asarray(model.generate(IDS, max_new_tokens=4))
+    assert ids.max() < 10
+    np.testing.assert_array_equal(ids[:, 5], model(IDS).logits[:, -1].argmax(-1))

@@ -11,6 +11,7 @@ import tensorflow as tf
 from trained_scale import trained_scale
 
 import gpt_tf
+from gpt_tf.generation import graph_of
 from gpt_tf.weights import assign
 from gptcore import ConfigError, OpenAIGPTConfig
 
@@ -146,3 +147,16 @@ def test_resizing(model):
     np.testing.assert_array_equal(*hidden)
     with pytest.raises(ConfigError, match="vocab_size=0"):
         model.resize_token_embeddings(0)
+
+
+def test_generation_traces_once_a_bucket_and_follows_a_resize():
+    model = build(gpt_tf.TFOpenAIGPTLMHeadModel)
+    traces = set()
+    for length in (2, 3, 5):
+        model.generate(IDS[:, :length], max_new_tokens=4)
+        traces.add(graph_of(model).experimental_get_tracing_count())
+    assert traces == {2}  # prompt and step
+    model.resize_token_embeddings(10)
+    ids = model.generate(IDS, max_new_tokens=4)
+    assert ids.numpy().max() < 10
+    np.testing.assert_array_equal(ids[:, 5], model(IDS).logits.numpy()[:, -1].argmax(-1))
