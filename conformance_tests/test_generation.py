@@ -9,6 +9,7 @@ from gptcore.errors import ConfigError, InputError
 from gptcore.generation import GenerationConfig, check_prompt, decode
 from gptcore.parameters import Head
 from gptcore.reference import Reference
+from gptcore.tolerances import TOLERANCES
 
 CONFIG = OpenAIGPTConfig(vocab_size=53, n_positions=29, n_embd=24, n_head=3, n_layer=2)
 IDS = np.random.default_rng(1).integers(2, 53, (3, 7))
@@ -90,6 +91,20 @@ def test_a_padded_row_is_continued_as_the_row_alone(model, reference, side, meth
         batched = ids[row * returned : (row + 1) * returned, 7:]
         np.testing.assert_array_equal(batched[:, : alone.shape[1]], alone)
         assert (batched[:, alone.shape[1] :] == 1).all()
+
+
+@pytest.mark.parametrize("dtype", ["float64", "bfloat16", "float16"])
+def test_other_types(backend, tmp_path, dtype):
+    """Each token is the likeliest by the model's own uncached logits, but for what rounding leaves open."""
+    from gptcore.checkpoint import save_pretrained
+
+    save_pretrained(tmp_path, CONFIG, Head.LM, "float32", weights().items())
+    model = backend.load(tmp_path, Head.LM, dtype=dtype)
+    ids = np.asarray(model.generate(IDS, max_new_tokens=6))
+    logits = np.asarray(model.forward({"input_ids": ids})["logits"], np.float64)[:, 6:-1]
+    taken = np.take_along_axis(logits, ids[:, 7:, None], -1)[..., 0]
+    room = 2 * TOLERANCES[dtype, "outputs"] * max(1, np.abs(logits).max())
+    assert (logits.max(-1) - taken <= room).all()
 
 
 def test_up_to_the_last_position_and_beyond(model, reference):

@@ -82,7 +82,8 @@ class FlaxBackendModel:
         return past_key_values.reordered(jnp.asarray(rows))
 
     def generate(self, input_ids, attention_mask=None, **settings):
-        output = self.model.generate(input_ids, attention_mask, **settings)
+        with precision(self.dtype):
+            output = self.model.generate(input_ids, attention_mask, **settings)
         return output if isinstance(output, GenerateOutput) else np.asarray(output)
 
     def loss_and_gradients(self, inputs: Arrays):
