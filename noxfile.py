@@ -67,9 +67,9 @@ def conformance(session):
     """Only what holds the backends to the reference and to each other; ``-- --backend torch`` for one. Opt-in."""
     install_torch(session)
     install(session, "-e", ".[torch,tf,flax,cli]", *TEST_TOOLS)
-    names = ("cases", "weights", "padding", "inputs", "cache", "generation", "defects")
+    names = ("cases", "weights", "padding", "inputs", "cache", "defects")
     suite = [f"conformance_tests/test_{name}.py" for name in names]
-    session.run(*TWO_PROCESSES, *suite, *session.posargs, env=ONE_THREAD)
+    session.run(*TWO_PROCESSES, *suite, "conformance_tests/generation", *session.posargs, env=ONE_THREAD)
 
 
 @nox.session(python=PYTHON, default=False)
@@ -82,7 +82,7 @@ def full_size(session):
 
 @nox.session(python=PYTHON, default=False)
 def transformers(session):
-    """Against transformers 4.57.6: the published PyTorch classes, and both tokenizers in both modes. Opt-in."""
+    """Against transformers 4.57.6: the published PyTorch classes, generation, both tokenizers. Opt-in."""
     session.install("torch==2.13.0")
     session.install("transformers==4.57.6", "pytest", "-e", ".[original]")
     session.run("python", "-m", "pytest", "conformance_tests/against_transformers", *session.posargs)

@@ -8,6 +8,7 @@ import numpy as np
 from flax import nnx
 
 from gpt_flax.cache import KVCache
+from gpt_flax.modeling import take_position
 from gptcore import generation
 
 
@@ -26,28 +27,33 @@ class Stepper:
         )
         last = length - 1 - attention_mask[:, ::-1].argmax(-1)
         inputs = (jnp.asarray(np.pad(array, padding)) for array in (input_ids, attention_mask))
-        logits, cache = run(self.graph, self.state, cache, *inputs, jnp.asarray(last))
+        logits, cache, hidden_states = run(self.graph, self.state, cache, *inputs, jnp.asarray(last))
         # The next token goes over the padding that the bucket brought.
-        return np.asarray(logits), cache._replace(length=jnp.asarray(length, jnp.int32))
+        return np.asarray(logits), (cache._replace(length=jnp.asarray(length, jnp.int32)), hidden_states)
 
     def step(self, tokens, state):
-        logits, cache = run(self.graph, self.state, state, jnp.asarray(tokens)[:, None])
-        return np.asarray(logits), cache
+        cache, _ = state
+        logits, *state = run(self.graph, self.state, cache, jnp.asarray(tokens)[:, None])
+        return np.asarray(logits), state
+
+    def hidden_states(self, state):
+        return np.asarray(state[1], np.float32)
 
     def reordered(self, state, rows):
-        return state.reordered(jnp.asarray(rows))
+        cache, hidden_states = state
+        return cache.reordered(jnp.asarray(rows)), hidden_states[rows]
 
 
 @functools.partial(jax.jit, static_argnums=0, donate_argnums=2)
 def run(graph, state, cache, input_ids, attention_mask=None, last=None):
-    """One compiled call: logits (B, V) behind position ``last`` (B,) of ``input_ids`` (B, T), and the new cache."""
+    """Logits (B, V) behind position ``last`` (B,) of ``input_ids`` (B, T); new cache; hidden states (B, T, C)."""
     model = nnx.merge(graph, state)
     output = model.transformer(input_ids, attention_mask, past_key_values=cache)
     hidden_states = output.last_hidden_state
     last = jnp.zeros(len(input_ids), jnp.int32) if last is None else last
-    hidden_states = jnp.take_along_axis(hidden_states, last[:, None, None], axis=1)[:, 0]  # (B, C)
-    logits = model.lm_head(hidden_states, model.transformer.tokens_embed)
-    return logits.astype(jnp.float32), output.past_key_values
+    taken = take_position(hidden_states, last)  # (B, C)
+    logits = model.lm_head(taken, model.transformer.tokens_embed)
+    return logits.astype(jnp.float32), output.past_key_values, hidden_states
 
 
 def generate(model, input_ids, attention_mask, generation_config, streamer, tokenizer, settings):

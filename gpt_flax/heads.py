@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from gpt_flax.generation import generate
-from gpt_flax.modeling import FlaxOpenAIGPTModel, projection
+from gpt_flax.modeling import FlaxOpenAIGPTModel, projection, take_position
 from gpt_flax.outputs import (
     FlaxCausalLMOutput,
     FlaxOpenAIGPTDoubleHeadsModelOutput,
@@ -86,11 +86,6 @@ class SequenceSummary(nnx.Module):
         if self.summary_type == "last" or cls_index is None:
             return hidden_states[..., -1, :]
         return take_position(hidden_states, cls_index)
-
-
-def take_position(hidden_states, index):
-    """The hidden state at one position of each sequence. (..., T, C), (...) -> (..., C)."""
-    return jnp.take_along_axis(hidden_states, index[..., None, None], axis=-2)[..., 0, :]
 
 
 class FlaxOpenAIGPTLMHeadModel(FlaxOpenAIGPTPreTrainedModel):

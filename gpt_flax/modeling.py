@@ -315,3 +315,8 @@ def default_positions(attention_mask, queries):
 def to_rows(ids):
     """Merge extra leading dimensions: (..., T) -> (B, T)."""
     return ids if ids is None else ids.reshape(-1, ids.shape[-1])
+
+
+def take_position(hidden_states, index):
+    """The hidden state at one position of each sequence. (..., T, C), (...) -> (..., C)."""
+    return jnp.take_along_axis(hidden_states, index[..., None, None], axis=-2)[..., 0, :]

@@ -6,6 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from gpt_tf.cache import KVCache
+from gpt_tf.modeling import take_position
 from gptcore import generation
 
 # Model -> its embedding variable and graph. Kept here, because Keras would save what a model holds.
@@ -27,16 +28,21 @@ class Stepper:
         )
         last = length - 1 - attention_mask[:, ::-1].argmax(-1)
         inputs = (tf.constant(np.pad(array, padding)) for array in (input_ids, attention_mask))
-        logits, cache = self.run(cache, *inputs, tf.constant(last))
+        logits, cache, hidden_states = self.run(cache, *inputs, tf.constant(last))
         # The next token goes over the padding that the bucket brought.
-        return logits.numpy(), cache._replace(length=tf.constant(length))
+        return logits.numpy(), (cache._replace(length=tf.constant(length)), hidden_states)
 
     def step(self, tokens, state):
-        logits, cache = self.run(state, tf.constant(tokens[:, None]))
-        return logits.numpy(), cache
+        cache, _ = state
+        logits, *state = self.run(cache, tf.constant(tokens[:, None]))
+        return logits.numpy(), state
+
+    def hidden_states(self, state):
+        return tf.cast(state[1], tf.float32).numpy()
 
     def reordered(self, state, rows):
-        return state.reordered(tf.constant(rows))
+        cache, hidden_states = state
+        return cache.reordered(tf.constant(rows)), tf.gather(hidden_states, rows)
 
 
 def graph_of(model):
@@ -54,13 +60,14 @@ def make_graph(reference):
 
     @tf.function
     def run(cache, input_ids, attention_mask=None, last=None):
-        """Logits (B, V) behind position ``last`` (B,) of ``input_ids`` (B, T), and the new cache."""
+        """Logits (B, V) behind position ``last`` (B,) of ``input_ids`` (B, T); new cache; hidden states (B, T, C)."""
         model = reference()
         output = model.transformer(input_ids, attention_mask, past_key_values=cache)
         last = tf.zeros(len(input_ids), tf.int64) if last is None else last
-        hidden_states = tf.gather(output.last_hidden_state, last, axis=1, batch_dims=1)  # (B, C)
-        logits = model.lm_head(hidden_states, tokens_embed=model.transformer.tokens_embed)
-        return tf.cast(logits, tf.float32), output.past_key_values
+        hidden_states = output.last_hidden_state
+        taken = take_position(hidden_states, last)  # (B, C)
+        logits = model.lm_head(taken, tokens_embed=model.transformer.tokens_embed)
+        return tf.cast(logits, tf.float32), output.past_key_values, hidden_states
 
     return run
 

@@ -4,7 +4,7 @@ import keras
 import tensorflow as tf
 
 from gpt_tf.generation import generate
-from gpt_tf.modeling import Projection, TFOpenAIGPTModel, dropout, gelu
+from gpt_tf.modeling import Projection, TFOpenAIGPTModel, dropout, gelu, take_position
 from gpt_tf.outputs import TFCausalLMOutput, TFOpenAIGPTDoubleHeadsModelOutput, TFSequenceClassifierOutput
 from gpt_tf.pretrained import TFOpenAIGPTPreTrainedModel, describe
 from gpt_tf.weights import wide
@@ -84,11 +84,6 @@ class SequenceSummary(keras.layers.Layer):
         if self.summary_type == "last" or cls_index is None:
             return hidden_states[..., -1, :]
         return take_position(hidden_states, cls_index)
-
-
-def take_position(hidden_states, index):
-    """The hidden state at one position of each sequence. (..., T, C), (...) -> (..., C)."""
-    return tf.gather(hidden_states, index, axis=-2, batch_dims=len(index.shape))
 
 
 @keras.saving.register_keras_serializable(package="gptcore")

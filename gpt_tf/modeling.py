@@ -348,3 +348,8 @@ def to_rows(ids):
 def from_rows(x, leading):
     """Bring the leading dimensions back: (B, T, C) -> (..., T, C)."""
     return tf.reshape(x, (*leading, *keras.ops.shape(x)[1:]))
+
+
+def take_position(hidden_states, index):
+    """The hidden state at one position of each sequence. (..., T, C), (...) -> (..., C)."""
+    return tf.gather(hidden_states, index, axis=-2, batch_dims=len(index.shape))

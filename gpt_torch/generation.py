@@ -4,6 +4,7 @@ import numpy as np
 import torch
 
 from gpt_torch.cache import KVCache
+from gpt_torch.modeling import take_position
 from gptcore import generation
 
 
@@ -19,22 +20,29 @@ class Stepper:
         cache = KVCache.empty(self.model.config, len(input_ids), capacity, dtype=self.model.dtype, device=device)
         mask = None if attention_mask.all() else torch.from_numpy(attention_mask).to(device)
         output = trunk(torch.from_numpy(input_ids).to(device), mask, past_key_values=cache)
-        length = input_ids.shape[1]
-        last = torch.from_numpy(length - 1 - attention_mask[:, ::-1].argmax(-1)).to(device)
-        rows = torch.arange(len(last), device=device)
-        return self.logits(output.last_hidden_state[rows, last]), output.past_key_values
+        last = torch.from_numpy(input_ids.shape[1] - 1 - attention_mask[:, ::-1].argmax(-1)).to(device)
+        return self.result(output, last)
 
     @torch.inference_mode()
     def step(self, tokens, state):
-        output = self.model.transformer(torch.from_numpy(tokens).to(self.model.device)[:, None], past_key_values=state)
-        return self.logits(output.last_hidden_state[:, 0]), output.past_key_values
+        cache, _ = state
+        output = self.model.transformer(torch.from_numpy(tokens).to(self.model.device)[:, None], past_key_values=cache)
+        return self.result(output, torch.zeros(len(tokens), dtype=torch.int64, device=self.model.device))
+
+    def result(self, output, last):
+        """Logits behind position ``last`` (B,), and the state."""
+        hidden_states = output.last_hidden_state
+        taken = take_position(hidden_states, last)  # (B, C)
+        logits = self.model.lm_head(taken, self.model.transformer.tokens_embed)
+        return logits.float().cpu().numpy(), (output.past_key_values, hidden_states)
+
+    def hidden_states(self, state):
+        return state[1].float().cpu().numpy()
 
     def reordered(self, state, rows):
-        return state.reordered(torch.from_numpy(rows).to(self.model.device))
-
-    def logits(self, hidden_states):  # (B, C)
-        logits = self.model.lm_head(hidden_states, self.model.transformer.tokens_embed)
-        return logits.float().cpu().numpy()
+        cache, hidden_states = state
+        rows = torch.from_numpy(rows).to(self.model.device)
+        return cache.reordered(rows), hidden_states[rows]
 
 
 def generate(model, input_ids, attention_mask, generation_config, streamer, tokenizer, settings):

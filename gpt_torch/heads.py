@@ -5,7 +5,7 @@ from torch import nn
 from torch.nn import functional
 
 from gpt_torch.generation import generate
-from gpt_torch.modeling import OpenAIGPTModel
+from gpt_torch.modeling import OpenAIGPTModel, take_position
 from gpt_torch.outputs import CausalLMOutput, OpenAIGPTDoubleHeadsModelOutput, SequenceClassifierOutput
 from gpt_torch.pretrained import OpenAIGPTPreTrainedModel, describe
 from gptcore.config import OpenAIGPTConfig
@@ -79,11 +79,6 @@ class SequenceSummary(nn.Module):
         if self.summary_type == "last" or cls_index is None:
             return hidden_states[..., -1, :]
         return take_position(hidden_states, cls_index)
-
-
-def take_position(hidden_states, index):
-    """The hidden state at one position of each sequence. (..., T, C), (...) -> (..., C)."""
-    return torch.take_along_dim(hidden_states, index.long()[..., None, None], dim=-2).squeeze(-2)
 
 
 class OpenAIGPTLMHeadModel(OpenAIGPTPreTrainedModel):

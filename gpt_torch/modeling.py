@@ -281,3 +281,8 @@ def default_positions(attention_mask, queries):
 def to_rows(ids):
     """Merge extra leading dimensions: (..., T) -> (B, T)."""
     return ids if ids is None else ids.reshape(-1, ids.size(-1))
+
+
+def take_position(hidden_states, index):
+    """The hidden state at one position of each sequence. (..., T, C), (...) -> (..., C)."""
+    return torch.take_along_dim(hidden_states, index.long()[..., None, None], dim=-2).squeeze(-2)

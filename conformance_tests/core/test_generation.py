@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from gptcore.errors import ConfigError
 from gptcore.generation import GenerationConfig, processors
-from gptcore.generation.decoding import choose
 from gptcore.generation.random import gumbel, threefry
+from gptcore.generation.search import choose
 
 
 @pytest.mark.parametrize(
@@ -28,6 +28,10 @@ from gptcore.generation.random import gumbel, threefry
         ({"bad_words_ids": [[]]}, "bad_words_ids="),
         ({"stop_strings": ""}, "stop_strings="),
         ({"num_beams": 2, "num_return_sequences": 3}, "num_return_sequences=3 must be at most num_beams=2"),
+        ({"penalty_alpha": 1.5}, r"penalty_alpha=1.5 must be a number in \[0, 1\]"),
+        ({"penalty_alpha": 0.6, "num_beams": 2}, "neither samples nor keeps beams"),
+        ({"penalty_alpha": 0.6, "top_k": 1}, "pass top_k of at least 2"),
+        ({"penalty_alpha": 0.6, "context": "sliding"}, "compares with all tokens so far"),
         ({"num_return_sequences": 2}, "would all be the same"),
         ({"min_new_tokens": 4, "max_new_tokens": 3}, "min_new_tokens=4 must be at most max_new_tokens=3"),
     ],

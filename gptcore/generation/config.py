@@ -41,6 +41,8 @@ class GenerationConfig:
         no_repeat_ngram_size: no run of that many tokens twice; 0 is off.
         repetition_penalty: above 1 makes tokens that were there less likely; above 0.
         bad_words_ids: sequences of token ids that never occur.
+        penalty_alpha: contrastive search among the ``top_k`` likeliest tokens, in [0, 1]: 0 looks at the probability
+            alone, 1 at the unlikeness to what was there alone; ``None`` is off.
         num_return_sequences: continuations of each prompt.
         eos_token_id: the id, or the ids, that end a text.
         pad_token_id: fills rows that have ended; the first ``eos_token_id`` if ``None``.
@@ -78,6 +80,7 @@ class GenerationConfig:
     no_repeat_ngram_size: int = 0
     repetition_penalty: float = 1.0
     bad_words_ids: Sequence[Sequence[int]] | None = None
+    penalty_alpha: float | None = None
     num_return_sequences: int = 1
     eos_token_id: int | Sequence[int] | None = None
     pad_token_id: int | None = None
@@ -184,6 +187,8 @@ def _problems(config: GenerationConfig) -> Iterator[str]:
         yield from _real(name, getattr(config, name), "in (0, 1]", lambda value: 0 < value <= 1)
     if config.min_p is not None:
         yield from _real("min_p", config.min_p, "in [0, 1]", lambda value: 0 <= value <= 1)
+    if config.penalty_alpha is not None:
+        yield from _real("penalty_alpha", config.penalty_alpha, "in [0, 1]", lambda value: 0 <= value <= 1)
     for name in ("do_sample", "output_scores", "return_dict_in_generate", "use_cache"):
         if not isinstance(getattr(config, name), bool):
             yield f"{name}={getattr(config, name)!r} must be true or false"
@@ -219,8 +224,20 @@ def _contradictions(config: GenerationConfig) -> Iterator[str]:
     if config.num_beams == 1 and config.num_return_sequences > 1 and not config.do_sample:
         count = config.num_return_sequences
         yield f"num_return_sequences={count} would all be the same; pass do_sample=True or num_beams"
+    if config.penalty_alpha is not None:
+        yield from _contrastive_contradictions(config)
     if config.min_new_tokens and config.max_new_tokens and config.min_new_tokens > config.max_new_tokens:
         yield f"min_new_tokens={config.min_new_tokens} must be at most max_new_tokens={config.max_new_tokens}"
+
+
+def _contrastive_contradictions(config: GenerationConfig) -> Iterator[str]:
+    what = f"penalty_alpha={config.penalty_alpha} asks for contrastive search"
+    if config.do_sample or config.num_beams > 1:
+        yield f"{what}, which neither samples nor keeps beams; leave out do_sample and num_beams"
+    if isinstance(config.top_k, int) and config.top_k < 2:
+        yield f"{what}, which chooses among top_k={config.top_k} tokens; pass top_k of at least 2"
+    if config.context == "sliding":
+        yield f"{what}, which compares with all tokens so far; leave out context='sliding'"
 
 
 def _is_id(value: Any) -> bool:

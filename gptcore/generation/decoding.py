@@ -1,4 +1,4 @@
-"""Decoding on the host, over a ``Stepper``: greedy search and sampling; beam search is in ``beams``."""
+"""Decoding on the host, over a ``Stepper``; beam search is in ``beams``, the looking ahead in ``contrastive``."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from gptcore.config import OpenAIGPTConfig
 from gptcore.generation.beams import beam_search
 from gptcore.generation.config import GenerationConfig
+from gptcore.generation.contrastive import ContrastiveSearch
 from gptcore.generation.processors import process
 from gptcore.generation.prompt import Prompt
-from gptcore.generation.random import gumbel
+from gptcore.generation.search import Search
 from gptcore.generation.stepper import Ids, Logits, Stepper
 
 DecodeText = Callable[[Ids], str]
@@ -77,10 +78,11 @@ def _steps(
     starts = [len(row) for row in rows]
     columns = prompt.length
     running = np.ones(len(rows), bool)
-    logits, state = stepper.start(prompt.input_ids, prompt.attention_mask, _capacity(model, prompt))
+    search = (Search if config.penalty_alpha is None else ContrastiveSearch)(stepper, config)
+    logits = search.start(prompt.input_ids, prompt.attention_mask, _capacity(model, prompt))
     for new in range(prompt.max_new_tokens):
         scores = process(config, logits, rows, new, prompt.length)
-        tokens = np.where(running, choose(config, scores, new), config.fill_token_id)
+        tokens = np.where(running, search.choose(scores, new), config.fill_token_id)
         if on_tokens is not None:
             on_tokens(tokens)
         yield tokens, scores
@@ -92,35 +94,22 @@ def _steps(
         if not running.any() or new + 1 == prompt.max_new_tokens:
             return
         if columns == model.n_positions:
-            logits, state, columns = _slide(stepper, model, rows)
+            ids, mask = _last_half(model, rows)
+            logits, columns = search.start(ids, mask, model.n_positions), ids.shape[1]
         else:
-            logits, state = stepper.step(tokens, state)
+            logits = search.advance(tokens)
             columns += 1
-
-
-def choose(config: GenerationConfig, scores: Logits, step: int) -> Ids:
-    """The next token of each row, (B,): the highest score or, in sampling, the highest sum of score and noise."""
-    if not config.do_sample:
-        best: Ids = scores.argmax(-1)
-        return best
-    chosen = np.empty(len(scores), np.int64)
-    for i, row in enumerate(scores):
-        candidates = np.flatnonzero(row > -np.inf)
-        noise = gumbel(config.seed, i % config.num_return_sequences, step, candidates)
-        chosen[i] = candidates[(row[candidates] + noise).argmax()]
-    return chosen
 
 
 def _capacity(model: OpenAIGPTConfig, prompt: Prompt) -> int:
     return min(prompt.length + prompt.max_new_tokens, model.n_positions)
 
 
-def _slide(stepper: Stepper, model: OpenAIGPTConfig, rows: list[Ids]) -> tuple[Logits, Any, int]:
-    """Begin anew with the last half of what the model can read; rows keep their own lengths."""
+def _last_half(model: OpenAIGPTConfig, rows: list[Ids]) -> tuple[Ids, NDArray[np.bool_]]:
+    """The last half of what the model can read, ids and mask; rows keep their own lengths."""
     kept = [row[-max(model.n_positions // 2, 1) :] for row in rows]
     width = max(map(len, kept))
     ids, mask = np.zeros((len(kept), width), np.int64), np.zeros((len(kept), width), bool)
     for i, row in enumerate(kept):
         ids[i, : len(row)], mask[i, : len(row)] = row, True
-    logits, state = stepper.start(ids, mask, model.n_positions)
-    return logits, state, width
+    return ids, mask

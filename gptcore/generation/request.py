@@ -9,7 +9,7 @@ from gptcore.errors import InputError
 from gptcore.generation.config import GenerationConfig
 from gptcore.generation.decoding import GenerateOutput, decode
 from gptcore.generation.prompt import check_prompt
-from gptcore.generation.stepper import Stepper
+from gptcore.generation.stepper import Stepper, Uncached
 
 
 def generate(
@@ -37,7 +37,7 @@ def generate(
     if streamer is not None:
         streamer.put(prompt.input_ids)
     output = decode(
-        stepper,
+        stepper if config.use_cache else Uncached(stepper),
         model,
         config,
         prompt,

@@ -43,6 +43,36 @@ class Stepper(Protocol):
         """Read one more token of each row, (B,); returns the logits (B, V) behind it, and the new state."""
         ...
 
+    def hidden_states(self, state: Any) -> NDArray[np.float32]:
+        """What the trunk gave for the tokens read last, (B, T or more, C)."""
+        ...
+
     def reordered(self, state: Any, rows: Ids) -> Any:
         """A state whose row i is what row ``rows[i]`` was; rows may repeat."""
         ...
+
+
+class Uncached:
+    """A ``Stepper`` that reads all tokens again for each new one, over one that keeps a cache: ``use_cache=False``."""
+
+    def __init__(self, stepper: Stepper) -> None:
+        self.stepper = stepper
+
+    def start(self, input_ids: Ids, attention_mask: NDArray[np.bool_], capacity: int) -> tuple[Logits, Any]:
+        logits, state = self.stepper.start(input_ids, attention_mask, input_ids.shape[1])
+        return logits, (input_ids, attention_mask, self.stepper.hidden_states(state))
+
+    def step(self, tokens: Ids, state: Any) -> tuple[Logits, Any]:
+        input_ids, attention_mask, _ = state
+        input_ids = np.append(input_ids, tokens[:, None], axis=1)
+        attention_mask = np.append(attention_mask, np.ones((len(tokens), 1), bool), axis=1)
+        logits, (*_, hidden_states) = self.start(input_ids, attention_mask, 0)
+        last = input_ids.shape[1] - 1
+        return logits, (input_ids, attention_mask, hidden_states[:, last : last + 1])
+
+    def hidden_states(self, state: Any) -> NDArray[np.float32]:
+        hidden_states: NDArray[np.float32] = state[-1]
+        return hidden_states
+
+    def reordered(self, state: Any, rows: Ids) -> Any:
+        return tuple(x[rows] for x in state)

@@ -2,22 +2,14 @@
 
 import numpy as np
 import pytest
-from trained_scale import trained_scale
+from generation_data import CONFIG, EOS, IDS, MASKS, weights
 
-from gptcore.config import OpenAIGPTConfig
 from gptcore.errors import ConfigError, InputError
 from gptcore.generation import GenerationConfig, check_prompt, decode
 from gptcore.parameters import Head
 from gptcore.reference import Reference
 from gptcore.tolerances import TOLERANCES
 
-CONFIG = OpenAIGPTConfig(vocab_size=53, n_positions=29, n_embd=24, n_head=3, n_layer=2)
-IDS = np.random.default_rng(1).integers(2, 53, (3, 7))
-MASKS = {
-    "left": np.arange(7) >= np.array([[0], [3], [6]]),
-    "right": np.arange(7) < np.array([[7], [4], [1]]),
-}
-EOS = [5, 9, 11, 20]
 METHODS = {
     "greedy": {},
     "repetition": {"repetition_penalty": 1.7, "no_repeat_ngram_size": 3},
@@ -26,6 +18,8 @@ METHODS = {
     "long beams": {"num_beams": 2, "eos_token_id": EOS, "length_penalty": 2.0, "early_stopping": "never"},
     "sampled": {"do_sample": True, "top_k": 0, "seed": 4, "num_return_sequences": 2},
     "filtered": {"do_sample": True, "top_k": 20, "top_p": 0.9, "temperature": 0.8, "min_p": 0.01, "seed": 5},
+    "uncached": {"use_cache": False},
+    "uncached beams": {"num_beams": 2, "use_cache": False},
     "typical": {"do_sample": True, "typical_p": 0.7, "eos_token_id": 14},
 }
 
@@ -37,40 +31,65 @@ class ReferenceStepper:
         self.model = Reference(CONFIG, weights, Head.LM)
 
     def start(self, input_ids, attention_mask, capacity):
-        return self.logits([ids[mask] for ids, mask in zip(input_ids, attention_mask, strict=True)])
+        return self.run([ids[mask] for ids, mask in zip(input_ids, attention_mask, strict=True)])
 
     def step(self, tokens, state):
-        return self.logits([np.append(row, token) for row, token in zip(state, tokens, strict=True)])
+        return self.run([np.append(row, token) for row, token in zip(state, tokens, strict=True)])
 
     def reordered(self, state, rows):
         return [state[i] for i in rows]
 
-    def logits(self, rows):
-        found = [self.model.forward({"input_ids": row[None]})["logits"][0, -1] for row in rows]
-        return np.stack(found).astype(np.float32), rows
+    def run(self, rows):
+        return np.stack([self.forward(row)["logits"][0, -1] for row in rows]).astype(np.float32), rows
 
+    def hidden_states(self, rows):
+        """All tokens are read last here, so contrastive search is not run over this one: see ``brute_force``."""
+        raise NotImplementedError
 
-def weights():
-    """At a scale where the likeliest token changes from step to step."""
-    return {name: w * 0.35 if name == "tokens_embed.weight" else w for name, w in trained_scale(CONFIG, Head.LM)}
+    def forward(self, row):
+        return self.model.forward({"input_ids": row[None]}, output_hidden_states=True)
 
 
 @pytest.fixture(scope="module")
 def reference():
-    return ReferenceStepper(weights())
+    return ReferenceStepper(dict(weights()))
 
 
 @pytest.fixture
 def model(backend, tmp_path):
     from gptcore.checkpoint import save_pretrained
 
-    save_pretrained(tmp_path, CONFIG, Head.LM, "float32", weights().items())
+    save_pretrained(tmp_path, CONFIG, Head.LM, "float32", weights())
     return backend.load(tmp_path, Head.LM)
 
 
 def expected(reference, ids, mask=None, **settings):
     config = GenerationConfig(max_new_tokens=12, pad_token_id=1, **settings)
     return decode(reference, CONFIG, config, check_prompt(CONFIG, config, ids, mask)).sequences
+
+
+def contrastive(reference, ids, alpha, top_k, new):
+    """Contrastive search straight from Su et al. (2022), equations 2 and 4: each candidate is read from scratch."""
+    for _ in range(new):
+        output = reference.forward(ids)
+        logits, known = output["logits"][0, -1], output["hidden_states"][-1][0]
+        probabilities = np.exp(logits - logits.max()) / np.exp(logits - logits.max()).sum()
+        scores = {}
+        for token in np.argsort(-logits)[:top_k]:
+            state = reference.forward(np.append(ids, token))["hidden_states"][-1][0, -1]
+            likeness = known @ state / (np.linalg.norm(known, axis=-1) * np.linalg.norm(state))
+            scores[token] = (1 - alpha) * probabilities[token] - alpha * likeness.max()
+        ids = np.append(ids, max(scores, key=scores.get))
+    return ids
+
+
+@pytest.mark.parametrize("use_cache", [True, False])
+@pytest.mark.parametrize("side", MASKS)
+def test_contrastive_search(model, reference, side, use_cache):
+    settings = {"max_new_tokens": 12, "penalty_alpha": 0.6, "top_k": 4, "use_cache": use_cache}
+    ids = model.generate(IDS, MASKS[side].astype(np.int64), **settings)
+    for row, mask, start in zip(np.asarray(ids), MASKS[side], IDS, strict=True):
+        np.testing.assert_array_equal(row[7:], contrastive(reference, start[mask], 0.6, 4, 12)[mask.sum() :])
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -98,7 +117,7 @@ def test_other_types(backend, tmp_path, dtype):
     """Each token is the likeliest by the model's own uncached logits, but for what rounding leaves open."""
     from gptcore.checkpoint import save_pretrained
 
-    save_pretrained(tmp_path, CONFIG, Head.LM, "float32", weights().items())
+    save_pretrained(tmp_path, CONFIG, Head.LM, "float32", weights())
     model = backend.load(tmp_path, Head.LM, dtype=dtype)
     ids = np.asarray(model.generate(IDS, max_new_tokens=6))
     logits = np.asarray(model.forward({"input_ids": ids})["logits"], np.float64)[:, 6:-1]
@@ -108,13 +127,13 @@ def test_other_types(backend, tmp_path, dtype):
 
 
 def test_up_to_the_last_position_and_beyond(model, reference):
-    whole = model.generate(IDS, max_new_tokens=22)
-    assert whole.shape == (3, 29)
-    with pytest.raises(InputError, match=r"7 prompt \+ 23 new tokens = 30, but n_positions=29"):
-        model.generate(IDS, max_new_tokens=23)
-    beyond = model.generate(IDS, max_new_tokens=40, context="sliding")
-    np.testing.assert_array_equal(beyond[:, :29], whole)
-    config = GenerationConfig(max_new_tokens=40, context="sliding")
+    whole = model.generate(IDS, max_new_tokens=33)
+    assert whole.shape == (3, 40)
+    with pytest.raises(InputError, match=r"7 prompt \+ 34 new tokens = 41, but n_positions=40"):
+        model.generate(IDS, max_new_tokens=34)
+    beyond = model.generate(IDS, max_new_tokens=60, context="sliding")
+    np.testing.assert_array_equal(beyond[:, :40], whole)
+    config = GenerationConfig(max_new_tokens=60, context="sliding")
     np.testing.assert_array_equal(
         beyond, decode(reference, CONFIG, config, check_prompt(CONFIG, config, IDS)).sequences
     )

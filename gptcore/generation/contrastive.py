@@ -1,0 +1,46 @@
+"""Contrastive search (Su et al. 2022): likely tokens whose hidden state is unlike those before it."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gptcore.generation.processors import softmax
+from gptcore.generation.search import Search
+from gptcore.generation.stepper import Ids, Logits
+
+
+class ContrastiveSearch(Search):
+    """Reads the ``top_k`` likeliest tokens before it takes one of them."""
+
+    def start(self, input_ids: Ids, attention_mask: NDArray[np.bool_], capacity: int) -> Logits:
+        logits = super().start(input_ids, attention_mask, capacity)
+        hidden_states = self.stepper.hidden_states(self.state)
+        self.context = [
+            unit(states[: len(mask)][mask]) for states, mask in zip(hidden_states, attention_mask, strict=True)
+        ]
+        self.rows = np.arange(len(logits))  # which row of the state each row goes on from
+        return logits
+
+    def choose(self, scores: Logits, step: int) -> Ids:
+        k, alpha = min(self.config.top_k, scores.shape[1]), self.config.penalty_alpha or 0.0
+        candidates = np.argsort(-scores, axis=-1, kind="stable")[:, :k]  # (B, K)
+        state = self.stepper.reordered(self.state, self.rows.repeat(k))
+        self.logits, self.state = self.stepper.step(candidates.reshape(-1), state)
+        ahead = unit(self.stepper.hidden_states(self.state)[:, 0]).reshape(*candidates.shape, -1)  # (B, K, C)
+        chosen = np.empty(len(scores), np.int64)
+        for i, context in enumerate(self.context):
+            penalty = (ahead[i] @ context.T).max(-1)
+            chosen[i] = ((1 - alpha) * softmax(scores[i])[candidates[i]] - alpha * penalty).argmax()
+            self.context[i] = np.append(context, ahead[i, chosen[i], None], axis=0)
+        self.rows = np.arange(len(scores)) * k + chosen
+        return np.take_along_axis(candidates, chosen[:, None], -1)[:, 0]
+
+    def advance(self, tokens: Ids) -> Logits:
+        return self.logits[self.rows]
+
+
+def unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Of length 1. (..., C)"""
+    lengths: NDArray[np.float32] = np.linalg.norm(vectors, axis=-1, keepdims=True)
+    return vectors / lengths
