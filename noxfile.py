@@ -82,10 +82,14 @@ def full_size(session):
 
 @nox.session(python=PYTHON, default=False)
 def transformers(session):
-    """Against transformers 4.57.6: the published PyTorch classes, generation, both tokenizers. Opt-in."""
+    """Against transformers 4.57.6: models, generation, tokenizers. ``-- golden`` writes the golden files. Opt-in."""
     session.install("torch==2.13.0")
     session.install("transformers==4.57.6", "pytest", "-e", ".[original]")
-    session.run("python", "-m", "pytest", "conformance_tests/against_transformers", *session.posargs)
+    if session.posargs == ["golden"]:
+        for folder in ("text", "generation"):
+            session.run("python", f"conformance_tests/{folder}/make_golden.py")
+    else:
+        session.run("python", "-m", "pytest", "conformance_tests/against_transformers", *session.posargs)
 
 
 @nox.session(python=PYTHON, default=False)

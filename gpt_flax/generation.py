@@ -1,4 +1,4 @@
-"""Generation: the trunk with a KV cache behind ``gptcore.generation``."""
+"""Generation: the trunk with a KV cache behind ``gptcore.generation``, or in one compiled loop."""
 
 import functools
 
@@ -9,7 +9,9 @@ from flax import nnx
 
 from gpt_flax.cache import KVCache
 from gpt_flax.modeling import take_position
+from gpt_flax.sampling import choose
 from gptcore import generation
+from gptcore.generation.device import program, reject_host_settings
 
 
 class Stepper:
@@ -21,13 +23,11 @@ class Stepper:
 
     def start(self, input_ids, attention_mask, capacity):
         config, length = self.model.config, input_ids.shape[1]
-        padding = ((0, 0), (0, generation.bucket(length, config.n_positions) - length))
         cache = KVCache.empty(
             config, len(input_ids), generation.bucket(capacity, config.n_positions), dtype=self.model.dtype
         )
-        last = length - 1 - attention_mask[:, ::-1].argmax(-1)
-        inputs = (jnp.asarray(np.pad(array, padding)) for array in (input_ids, attention_mask))
-        logits, cache, hidden_states = run(self.graph, self.state, cache, *inputs, jnp.asarray(last))
+        ids, mask, last = self.padded(input_ids, attention_mask)
+        logits, cache, hidden_states = run(self.graph, self.state, cache, ids, mask, last)
         # The next token goes over the padding that the bucket brought.
         return np.asarray(logits), (cache._replace(length=jnp.asarray(length, jnp.int32)), hidden_states)
 
@@ -43,21 +43,94 @@ class Stepper:
         cache, hidden_states = state
         return cache.reordered(jnp.asarray(rows)), hidden_states[rows]
 
+    def continued(self, config, prompt):
+        method, numbers = program(config, prompt.length, prompt.max_new_tokens)
+        positions = self.model.config.n_positions
+        ids, count = loop(
+            self.graph,
+            self.state,
+            *self.padded(prompt.input_ids, prompt.attention_mask),
+            prompt.length,
+            method,
+            numbers,
+            config.num_return_sequences,
+            generation.bucket(prompt.length + prompt.max_new_tokens, positions),
+            generation.bucket(prompt.max_new_tokens, positions),
+        )
+        return np.asarray(ids)[:, : int(count)]
 
-@functools.partial(jax.jit, static_argnums=0, donate_argnums=2)
-def run(graph, state, cache, input_ids, attention_mask=None, last=None):
+    def padded(self, input_ids, attention_mask):
+        """Ids and mask filled up to the bucket, (B, N), and the position of the last token of each row, (B,)."""
+        length = input_ids.shape[1]
+        padding = ((0, 0), (0, generation.bucket(length, self.model.config.n_positions) - length))
+        last = length - 1 - attention_mask[:, ::-1].argmax(-1)
+        return *(jnp.asarray(np.pad(array, padding)) for array in (input_ids, attention_mask)), jnp.asarray(last)
+
+
+def read(graph, state, cache, input_ids, attention_mask=None, last=None):
     """Logits (B, V) behind position ``last`` (B,) of ``input_ids`` (B, T); new cache; hidden states (B, T, C)."""
     model = nnx.merge(graph, state)
     output = model.transformer(input_ids, attention_mask, past_key_values=cache)
     hidden_states = output.last_hidden_state
     last = jnp.zeros(len(input_ids), jnp.int32) if last is None else last
-    taken = take_position(hidden_states, last)  # (B, C)
-    logits = model.lm_head(taken, model.transformer.tokens_embed)
+    logits = model.lm_head(take_position(hidden_states, last), model.transformer.tokens_embed)
     return logits.astype(jnp.float32), output.past_key_values, hidden_states
+
+
+run = jax.jit(read, static_argnums=0, donate_argnums=2)
+
+
+@functools.partial(jax.jit, static_argnames=("graph", "method", "returned", "capacity", "room"))
+def loop(graph, state, input_ids, attention_mask, last, length, method, numbers, returned, capacity, room):
+    """Continue prompts without leaving the device.
+
+    Args:
+        graph, state: of the language model.
+        input_ids, attention_mask: (B, N), of which the first ``length`` columns count.
+        last: (B,) position of the last token of each row.
+        length: () columns of the prompt.
+        method, numbers: of ``gptcore.generation.device``.
+        returned: how many rows in a row continue the same prompt.
+        capacity: slots of the cache.
+        room: columns of the result, at least ``numbers.max_new_tokens``.
+
+    Returns:
+        the new ids (B, room), and how many columns of them are filled, ().
+    """
+    model, batch = nnx.merge(graph, state), len(input_ids)
+    rows = jnp.arange(batch) % returned
+    fill = numbers.fill_token_id
+
+    def put(ids, column, logits, running):
+        """Choose a token for each row that has not ended."""
+        tokens = jnp.where(running, choose(logits, method, numbers, rows, column), fill).astype(jnp.int32)
+        ids = jax.lax.dynamic_update_slice_in_dim(ids, tokens[:, None], column, axis=1)
+        return ids, running & ~jnp.isin(tokens, jnp.asarray(numbers.eos_token_ids, jnp.int32))
+
+    def goes_on(carry):
+        _, column, _, running = carry
+        return (column < numbers.max_new_tokens) & running.any()
+
+    def go_on(carry):
+        ids, column, cache, running = carry
+        tokens = jax.lax.dynamic_slice_in_dim(ids, column - 1, 1, axis=1)
+        logits, cache, _ = read(graph, state, cache, tokens)
+        ids, running = put(ids, column, logits, running)
+        return ids, column + 1, cache, running
+
+    cache = KVCache.empty(model.config, batch, capacity, dtype=model.dtype)
+    logits, cache, _ = read(graph, state, cache, input_ids, attention_mask, last)
+    # The next token goes over the padding that the bucket brought.
+    cache = cache._replace(length=jnp.asarray(length, jnp.int32))
+    ids, running = put(jnp.full((batch, room), fill, jnp.int32), 0, logits, jnp.ones(batch, bool))
+    ids, count, *_ = jax.lax.while_loop(goes_on, go_on, (ids, 1, cache, running))
+    return ids, count
 
 
 def generate(model, input_ids, attention_mask, generation_config, streamer, tokenizer, settings):
     """``FlaxOpenAIGPTLMHeadModel.generate``."""
+    if isinstance(input_ids, jax.core.Tracer) or isinstance(attention_mask, jax.core.Tracer):
+        return traced(model, input_ids, attention_mask, generation_config, settings)
     ids, mask = (np.asarray(x) if isinstance(x, jax.Array) else x for x in (input_ids, attention_mask))
     config, output = generation.generate(
         Stepper(model), model.config, ids, mask, generation_config, streamer, tokenizer, settings
@@ -68,3 +141,29 @@ def generate(model, input_ids, attention_mask, generation_config, streamer, toke
     scores = None if output.scores is None else tuple(map(jnp.asarray, output.scores))
     totals = None if output.sequences_scores is None else jnp.asarray(output.sequences_scores)
     return generation.GenerateOutput(sequences, scores, totals)
+
+
+def traced(model, input_ids, attention_mask, generation_config, settings):
+    """Inside a program of the user's: always (B, T + max_new_tokens) ids, filled behind the end."""
+    config = generation.settled(model.config, generation_config, settings)
+    reject_host_settings(config, "jax.jit")
+    new = generation.check_room(model.config, config, input_ids.shape[-1])
+    if attention_mask is None:
+        attention_mask = jnp.ones(input_ids.shape, bool)
+    input_ids, attention_mask = (jnp.repeat(x, config.num_return_sequences, 0) for x in (input_ids, attention_mask))
+    length = input_ids.shape[1]
+    last = length - 1 - attention_mask[:, ::-1].argmax(-1)
+    method, numbers = program(config, length, new)
+    ids, _ = loop(
+        *nnx.split(model),
+        input_ids,
+        attention_mask,
+        last,
+        length,
+        method,
+        numbers,
+        config.num_return_sequences,
+        length + new,
+        new,
+    )
+    return jnp.concatenate([input_ids, ids], axis=1)

@@ -5,7 +5,10 @@ import torch
 
 from gpt_torch.cache import KVCache
 from gpt_torch.modeling import take_position
+from gpt_torch.projection import lay_out
+from gpt_torch.sampling import choose
 from gptcore import generation
+from gptcore.generation.device import program
 
 
 class Stepper:
@@ -13,36 +16,70 @@ class Stepper:
 
     def __init__(self, model):
         self.model = model
+        lay_out(model, by_columns=True)
 
     @torch.inference_mode()
     def start(self, input_ids, attention_mask, capacity):
-        trunk, device = self.model.transformer, self.model.device
-        cache = KVCache.empty(self.model.config, len(input_ids), capacity, dtype=self.model.dtype, device=device)
-        mask = None if attention_mask.all() else torch.from_numpy(attention_mask).to(device)
-        output = trunk(torch.from_numpy(input_ids).to(device), mask, past_key_values=cache)
-        last = torch.from_numpy(input_ids.shape[1] - 1 - attention_mask[:, ::-1].argmax(-1)).to(device)
-        return self.result(output, last)
+        logits, state = self.read_prompt(input_ids, attention_mask, capacity)
+        return as_numpy(logits), state
 
     @torch.inference_mode()
     def step(self, tokens, state):
-        cache, _ = state
-        output = self.model.transformer(torch.from_numpy(tokens).to(self.model.device)[:, None], past_key_values=cache)
-        return self.result(output, torch.zeros(len(tokens), dtype=torch.int64, device=self.model.device))
-
-    def result(self, output, last):
-        """Logits behind position ``last`` (B,), and the state."""
-        hidden_states = output.last_hidden_state
-        taken = take_position(hidden_states, last)  # (B, C)
-        logits = self.model.lm_head(taken, self.model.transformer.tokens_embed)
-        return logits.float().cpu().numpy(), (output.past_key_values, hidden_states)
+        logits, state = self.read(torch.from_numpy(tokens).to(self.model.device), state)
+        return as_numpy(logits), state
 
     def hidden_states(self, state):
-        return state[1].float().cpu().numpy()
+        return as_numpy(state[1])
 
     def reordered(self, state, rows):
         cache, hidden_states = state
         rows = torch.from_numpy(rows).to(self.model.device)
         return cache.reordered(rows), hidden_states[rows]
+
+    @torch.inference_mode()
+    def continued(self, config, prompt):
+        method, numbers = program(config, prompt.length, prompt.max_new_tokens)
+        ends = torch.tensor(numbers.eos_token_ids, device=self.model.device)
+        rows = torch.arange(len(prompt.input_ids), device=self.model.device)
+        ids = torch.full((len(rows), numbers.max_new_tokens), numbers.fill_token_id, device=rows.device)
+        running = torch.ones_like(rows, dtype=torch.bool)
+        capacity = prompt.length + prompt.max_new_tokens
+        logits, state = self.read_prompt(prompt.input_ids, prompt.attention_mask, capacity)
+        for column in range(numbers.max_new_tokens):
+            if column:
+                logits, state = self.read(ids[:, column - 1], state)
+            tokens = choose(logits, method, numbers, rows % config.num_return_sequences, column)
+            ids[:, column] = tokens.where(running, numbers.fill_token_id)
+            if numbers.eos_token_ids:  # otherwise the host need not wait
+                running &= ~torch.isin(tokens, ends)
+                if not running.any():
+                    break
+        return ids[:, : column + 1].cpu().numpy()
+
+    def read_prompt(self, input_ids, attention_mask, capacity):
+        """As ``start``, with logits on the device."""
+        model, device = self.model, self.model.device
+        cache = KVCache.empty(model.config, len(input_ids), capacity, dtype=model.dtype, device=device)
+        mask = None if attention_mask.all() else torch.from_numpy(attention_mask).to(device)
+        output = model.transformer(torch.from_numpy(input_ids).to(device), mask, past_key_values=cache)
+        last = torch.from_numpy(input_ids.shape[1] - 1 - attention_mask[:, ::-1].argmax(-1)).to(device)
+        return self.logits(take_position(output.last_hidden_state, last)), state_of(output)
+
+    def read(self, tokens, state):
+        """As ``step``, with tokens and logits on the device."""
+        output = self.model.transformer(tokens[:, None], past_key_values=state[0])
+        return self.logits(output.last_hidden_state[:, 0]), state_of(output)
+
+    def logits(self, hidden_states):  # (B, C)
+        return self.model.lm_head(hidden_states, self.model.transformer.tokens_embed)  # (B, V)
+
+
+def state_of(output):
+    return output.past_key_values, output.last_hidden_state
+
+
+def as_numpy(tensor):
+    return tensor.float().cpu().numpy()
 
 
 def generate(model, input_ids, attention_mask, generation_config, streamer, tokenizer, settings):

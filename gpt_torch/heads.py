@@ -8,6 +8,7 @@ from gpt_torch.generation import generate
 from gpt_torch.modeling import OpenAIGPTModel, take_position
 from gpt_torch.outputs import CausalLMOutput, OpenAIGPTDoubleHeadsModelOutput, SequenceClassifierOutput
 from gpt_torch.pretrained import OpenAIGPTPreTrainedModel, describe
+from gpt_torch.projection import linear
 from gptcore.config import OpenAIGPTConfig
 from gptcore.inputs import IGNORED_LABEL, problem_type
 from gptcore.parameters import Head, summary_width
@@ -53,7 +54,7 @@ class LMHead(nn.Module):
     """Scores of all tokens by the token embedding itself: a tied weight is one parameter, used twice."""
 
     def forward(self, hidden_states, tokens_embed):  # (..., T, C), the embedding
-        return functional.linear(hidden_states, tokens_embed.weight)  # (..., T, V)
+        return linear(hidden_states, tokens_embed.weight)  # (..., T, V)
 
 
 class SequenceSummary(nn.Module):

@@ -14,6 +14,7 @@ from torch.utils.checkpoint import checkpoint
 from gpt_torch.cache import KVCache, write
 from gpt_torch.outputs import BaseModelOutput
 from gpt_torch.pretrained import OpenAIGPTPreTrainedModel
+from gpt_torch.projection import Projection
 from gptcore.config import OpenAIGPTConfig
 from gptcore.parameters import Head, feed_forward_width
 
@@ -51,13 +52,16 @@ def eager_attention(query, key, value, allowed, dropout_p):
 
 
 def sdpa_attention(query, key, value, allowed, dropout_p):
-    """The same on PyTorch's fused kernels; ``allowed=None`` is the plain causal mask, which the flash kernel knows."""
+    """The same on PyTorch's fused kernels.
+
+    ``allowed=None`` is the plain causal mask, which the flash kernel knows; a lone query reads all keys.
+    """
     return functional.scaled_dot_product_attention(
         query,
         key,
         value,
         attn_mask=allowed,
-        is_causal=allowed is None,
+        is_causal=allowed is None and query.size(-2) > 1,
         dropout_p=dropout_p,
         scale=1 / math.sqrt(query.size(-1)),
     )
@@ -66,19 +70,6 @@ def sdpa_attention(query, key, value, allowed, dropout_p):
 def embedding(rows, config):
     """A table of ``rows`` vectors, without PyTorch's own first values: the parameter table has those."""
     return nn.Embedding.from_pretrained(torch.empty(rows, config.n_embd), freeze=False)
-
-
-class Projection(nn.Module):
-    """``x @ weight + bias``; the weight is stored (in, out), as in OpenAI's code and the published files."""
-
-    def __init__(self, width_in, width_out):
-        super().__init__()
-        self.weight = nn.Parameter(torch.empty(width_in, width_out))
-        self.bias = nn.Parameter(torch.empty(width_out))
-
-    def forward(self, x):
-        rows = torch.addmm(self.bias, x.reshape(-1, x.size(-1)), self.weight)
-        return rows.view(*x.shape[:-1], -1)
 
 
 class Attention(nn.Module):
@@ -240,7 +231,7 @@ class OpenAIGPTModel(OpenAIGPTPreTrainedModel):
 
         eager = output_attentions or self.attn_implementation == "eager"
         allowed = None
-        if eager or attention_mask is not None or start:
+        if eager or attention_mask is not None or (start and length > 1):
             allowed = attention_allowed(attention_mask, queries, keys)
         head_masks = [None] * len(self.h) if head_mask is None else head_mask.expand(len(self.h), -1)
         all_hidden_states, all_attentions = [hidden_states], []

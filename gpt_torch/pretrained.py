@@ -7,9 +7,12 @@ import torch
 from torch import nn
 
 from gpt_torch.cache import KVCache
+from gpt_torch.projection import lay_out
+from gpt_torch.quantization import Int8Embedding, Int8Weight, check_quantization, quantize
 from gpt_torch.weights import assign, dtype_name, export, framework_dtype, from_numpy, to_numpy_bits
 from gptcore.checkpoint import fresh_values, open_pretrained, save_pretrained
 from gptcore.config import OpenAIGPTConfig
+from gptcore.errors import InputError
 from gptcore.inputs import ArrayInfo, check_attn_implementation, check_inputs
 from gptcore.parameters import Head, resized_embedding
 
@@ -39,6 +42,7 @@ class OpenAIGPTPreTrainedModel(nn.Module):
         *,
         dtype: str | torch.dtype | None = None,
         attn_implementation: str = "sdpa",
+        quantization: str | None = None,
         output_loading_info: bool = False,
         **options: Any,
     ) -> Self:
@@ -48,22 +52,28 @@ class OpenAIGPTPreTrainedModel(nn.Module):
             path_or_repo_id: a folder, or ``owner/name``.
             dtype: of the weights in memory: ``float32`` if ``None``, ``auto`` for the stored one.
             attn_implementation: ``"sdpa"`` or ``"eager"``.
+            quantization: ``"int8"`` for weight-only int8: kernels and token embedding take a byte a weight, for
+                inference alone; such a model is not saved.
             output_loading_info: also return ``missing_keys`` (made fresh) and ``unexpected_keys`` (left aside).
             options: ``revision``, ``cache_dir``, ``local_files_only``, ``token``; all others override the config.
 
         Raises:
             CheckpointError, ConfigError: with every problem, before anything of the model's size is allocated.
         """
+        check_quantization(quantization)
         source = open_pretrained(
             path_or_repo_id, cls.head, str(dtype).removeprefix("torch.") if dtype else None, **options
         )
         model = cls(source.config, dtype=source.dtype, attn_implementation=attn_implementation, seed=None)
         assign(model, source.values())
         model.eval()
+        if quantization:
+            quantize(model)
         return (model, source.report()) if output_loading_info else model
 
     def save_pretrained(self, folder: str | Path, *, max_shard_size: int | str | None = None) -> None:
         """Write ``config.json`` and safetensors that the other two backends and transformers read."""
+        self.reject_quantized("saved")
         save_pretrained(folder, self.config, self.head, dtype_name(self.dtype), export(self), max_shard_size)
 
     @property
@@ -83,7 +93,7 @@ class OpenAIGPTPreTrainedModel(nn.Module):
     @property
     def dtype(self) -> torch.dtype:
         """Of the weights."""
-        return self.trunk.tokens_embed.weight.dtype
+        return self.trunk.positions_embed.weight.dtype
 
     @property
     def device(self) -> torch.device:
@@ -96,10 +106,14 @@ class OpenAIGPTPreTrainedModel(nn.Module):
 
     def num_parameters(self, only_trainable: bool = False) -> int:
         """Number of weights; a tied weight counts once."""
-        return sum(p.numel() for p in self.parameters() if p.requires_grad or not only_trainable)
+        counted = [p for p in self.parameters() if p.requires_grad or not only_trainable]
+        if not only_trainable:
+            counted += [module.weight for module in self.modules() if isinstance(module, Int8Weight)]
+        return sum(p.numel() for p in counted)
 
     def resize_token_embeddings(self, new_num_tokens: int) -> nn.Embedding:
         """Change the vocabulary in place; kept rows stay, new rows are fresh. ``config`` becomes a changed copy."""
+        self.reject_quantized("resized")
         config = self.config.replace(vocab_size=new_num_tokens)
         old = self.trunk.tokens_embed.weight
         wide = to_numpy_bits(old.float())
@@ -117,6 +131,18 @@ class OpenAIGPTPreTrainedModel(nn.Module):
     def gradient_checkpointing_disable(self) -> None:
         """Keep activations for the backward pass again."""
         self.trunk.gradient_checkpointing = False
+
+    def reject_quantized(self, what: str) -> None:
+        """Raise an ``InputError`` for what needs the weights as they were."""
+        if isinstance(self.trunk.tokens_embed, Int8Embedding):
+            raise InputError(f"a quantized model cannot be {what}; load it without quantization for that")
+
+    def train(self, mode: bool = True) -> Self:
+        """Training mode, with the kernels in memory as at first, or evaluation mode."""
+        if mode:
+            self.reject_quantized("trained")
+            lay_out(self, by_columns=False)
+        return super().train(mode)
 
     def choose(self, argument: bool | None, name: str) -> bool:
         """An argument of the call, or the config's setting where it was not given."""

@@ -8,9 +8,9 @@ from flax import nnx
 from trained_scale import trained_scale
 
 import gpt_flax
-from gpt_flax.generation import run
+from gpt_flax.generation import loop, run
 from gpt_flax.weights import assign
-from gptcore import ConfigError, OpenAIGPTConfig
+from gptcore import ConfigError, InputError, OpenAIGPTConfig
 
 CONFIG = OpenAIGPTConfig(vocab_size=41, n_positions=13, n_embd=14, n_head=2, n_layer=2, num_labels=3)
 IDS = np.arange(10).reshape(2, 5)
@@ -107,11 +107,37 @@ def test_float64_says_how_to_enable_it():
 
 def test_generation_compiles_once_a_bucket_and_follows_a_resize():
     model = build(gpt_flax.FlaxOpenAIGPTLMHeadModel)
-    run.clear_cache()
-    for length in (2, 3, 5):
-        model.generate(IDS[:, :length], max_new_tokens=4)
-    assert run._cache_size() == 2  # prompt and step
+    for program, settings, programs in ((loop, {}, 1), (run, {"num_beams": 2}, 2)):  # the latter for prompt and step
+        program.clear_cache()
+        for length, seed in ((2, 0), (3, 1), (5, 2)):
+            model.generate(IDS[:, :length], max_new_tokens=length + 1, seed=seed, **settings)
+        assert program._cache_size() == programs
     model.resize_token_embeddings(10)
     ids = np.asarray(model.generate(IDS, max_new_tokens=4))
     assert ids.max() < 10
     np.testing.assert_array_equal(ids[:, 5], model(IDS).logits[:, -1].argmax(-1))
+
+
+@pytest.mark.parametrize("settings", [{}, {"do_sample": True, "top_k": 5, "num_return_sequences": 2}, {"seed": 3}])
+def test_generation_inside_a_program_of_the_user(settings):
+    model = build(gpt_flax.FlaxOpenAIGPTLMHeadModel)
+    mask = np.array([[0, 1, 1, 1, 1], [1, 1, 1, 1, 1]])
+    eos = int(model.generate(IDS, max_new_tokens=4)[0, 6])
+    settings = {"max_new_tokens": 4, "eos_token_id": eos, "pad_token_id": 1, **settings}
+
+    @jax.jit
+    def doubled(ids, mask):
+        return model.generate(ids, mask, **settings) * 2
+
+    ids = np.asarray(doubled(IDS, mask)) // 2
+    assert ids.shape == (2 * settings.get("num_return_sequences", 1), 9)
+    outside = np.asarray(model.generate(IDS, mask, **settings))
+    np.testing.assert_array_equal(ids[:, : outside.shape[1]], outside)
+    assert (ids[:, outside.shape[1] :] == 1).all()
+
+
+@pytest.mark.parametrize("settings", [{"num_beams": 2}, {"return_dict_in_generate": True}, {"stop_strings": "."}])
+def test_what_needs_the_host_is_an_error_inside_a_program(settings):
+    model = build(gpt_flax.FlaxOpenAIGPTLMHeadModel)
+    with pytest.raises(InputError, match=f"inside jax.jit.*{next(iter(settings))} need the host"):
+        jax.jit(lambda ids: model.generate(ids, **settings))(IDS)

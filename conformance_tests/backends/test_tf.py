@@ -11,9 +11,9 @@ import tensorflow as tf
 from trained_scale import trained_scale
 
 import gpt_tf
-from gpt_tf.generation import graph_of
+from gpt_tf.generation import programs_of
 from gpt_tf.weights import assign
-from gptcore import ConfigError, OpenAIGPTConfig
+from gptcore import ConfigError, InputError, OpenAIGPTConfig
 
 CONFIG = OpenAIGPTConfig(vocab_size=41, n_positions=13, n_embd=14, n_head=2, n_layer=2, num_labels=3)
 IDS = np.arange(10).reshape(2, 5)
@@ -158,12 +158,37 @@ def test_resizing(model):
 
 def test_generation_traces_once_a_bucket_and_follows_a_resize():
     model = build(gpt_tf.TFOpenAIGPTLMHeadModel)
-    traces = set()
-    for length in (2, 3, 5):
-        model.generate(IDS[:, :length], max_new_tokens=4)
-        traces.add(graph_of(model).experimental_get_tracing_count())
-    assert traces == {2}  # prompt and step
+    for name, settings, programs in (("loop", {}, 1), ("read", {"num_beams": 2}, 2)):  # the latter for prompt and step
+        for length, seed in ((2, 0), (3, 1), (5, 2)):
+            model.generate(IDS[:, :length], max_new_tokens=length + 1, seed=seed, **settings)
+        assert getattr(programs_of(model), name).experimental_get_tracing_count() == programs
     model.resize_token_embeddings(10)
     ids = model.generate(IDS, max_new_tokens=4)
     assert ids.numpy().max() < 10
     np.testing.assert_array_equal(ids[:, 5], model(IDS).logits.numpy()[:, -1].argmax(-1))
+
+
+@pytest.mark.parametrize("jit_compile", [False, True])
+@pytest.mark.parametrize("settings", [{}, {"do_sample": True, "top_k": 5, "num_return_sequences": 2}])
+def test_generation_inside_a_graph_of_the_user(settings, jit_compile):
+    model = build(gpt_tf.TFOpenAIGPTLMHeadModel)
+    mask = tf.constant([[0, 1, 1, 1, 1], [1, 1, 1, 1, 1]])
+    eos = int(model.generate(IDS, max_new_tokens=4)[0, 6])
+    settings = {"max_new_tokens": 4, "eos_token_id": eos, "pad_token_id": 1, **settings}
+
+    @tf.function(jit_compile=jit_compile)
+    def doubled(ids, mask):
+        return model.generate(ids, mask, **settings) * 2
+
+    ids = doubled(IDS, mask).numpy() // 2
+    assert ids.shape == (2 * settings.get("num_return_sequences", 1), 9)
+    outside = model.generate(IDS, mask, **settings).numpy()
+    np.testing.assert_array_equal(ids[:, : outside.shape[1]], outside)
+    assert (ids[:, outside.shape[1] :] == 1).all()
+
+
+@pytest.mark.parametrize("settings", [{"num_beams": 2}, {"return_dict_in_generate": True}, {"stop_strings": "."}])
+def test_what_needs_the_host_is_an_error_inside_a_graph(settings):
+    model = build(gpt_tf.TFOpenAIGPTLMHeadModel)
+    with pytest.raises(InputError, match=f"inside tf.function.*{next(iter(settings))} need the host"):
+        tf.function(lambda ids: model.generate(ids, **settings))(IDS)

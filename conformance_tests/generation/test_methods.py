@@ -6,6 +6,7 @@ from generation_data import CONFIG, EOS, IDS, MASKS, weights
 
 from gptcore.errors import ConfigError, InputError
 from gptcore.generation import GenerationConfig, check_prompt, decode
+from gptcore.generation.device import host_settings
 from gptcore.parameters import Head
 from gptcore.reference import Reference
 from gptcore.tolerances import TOLERANCES
@@ -97,6 +98,27 @@ def test_ids_are_those_of_the_reference(model, reference, method):
     settings = {"max_new_tokens": 12, "pad_token_id": 1, **METHODS[method]}
     ids = model.generate(IDS, **settings)
     np.testing.assert_array_equal(ids, expected(reference, IDS, **METHODS[method]))
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"eos_token_id": EOS, "min_new_tokens": 4},
+        {"eos_token_id": EOS, "min_length": 12},
+        {"do_sample": True, "top_k": 0, "seed": 2**32 - 1, "num_return_sequences": 2},
+        {"do_sample": True, "top_k": 9, "eos_token_id": EOS},
+        {"do_sample": True, "top_k": 0, "top_p": 0.7, "temperature": 1.5},
+        {"do_sample": True, "top_k": 1000, "min_p": 0.2},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("side", [None, *MASKS])
+def test_the_loop_on_the_device_gives_the_ids_of_the_one_on_the_host(model, side, settings):
+    assert not host_settings(GenerationConfig(**settings))
+    mask = None if side is None else MASKS[side].astype(np.int64)
+    settings = {"max_new_tokens": 12, "pad_token_id": 1, **settings}
+    on_host = model.generate(IDS, mask, output_scores=True, **settings)
+    np.testing.assert_array_equal(model.generate(IDS, mask, **settings), on_host)
 
 
 @pytest.mark.parametrize("method", ["greedy", "repetition", "beams", "filtered"])

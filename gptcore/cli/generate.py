@@ -26,6 +26,7 @@ def generate_command(
     file: Annotated[Path | None, typer.Option(help="One prompt a line; answers are JSON lines.")] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Prompts at a time, of a file.")] = 8,
     dtype: Annotated[str, typer.Option(help="float32, float64, bfloat16 or float16.")] = "float32",
+    quantization: Annotated[str | None, typer.Option(help="int8: a byte a weight; torch only.")] = None,
     pre_tokenizer: Annotated[str | None, typer.Option(help="basic, original or auto; default: as recorded.")] = None,
     max_new_tokens: Annotated[int, typer.Option(help="Length of the continuation.")] = 40,
     sample: Annotated[bool, typer.Option(help="Draw tokens at random.")] = False,
@@ -58,7 +59,10 @@ def generate_command(
     prompts = [text] if text is not None else _lines(file)
     options = {} if pre_tokenizer is None else {"pre_tokenizer": pre_tokenizer}
     tokenizer = OpenAIGPTTokenizerFast.from_pretrained(model, **options)
-    loaded = load_backend(backend).load(model, Head.LM, dtype=dtype)
+    if quantization and backend != "torch":
+        raise InputError(f"--quantization is there for the backend torch, not for {backend}; leave it out")
+    loading = {"quantization": quantization} if quantization else {}
+    loaded = load_backend(backend).load(model, Head.LM, dtype=dtype, **loading)
     if text is not None:
         _one(loaded, tokenizer, text, settings)
     else:

@@ -80,7 +80,7 @@ def check_prompt(
         if token >= model.vocab_size:
             raise InputError(f"token id {token} of the settings; allowed are 0 to {model.vocab_size - 1}")
     mask = _mask(config, ids, attention_mask)
-    return Prompt(ids.astype(np.int64), mask, _room(model, config, ids.shape[1]))
+    return Prompt(ids.astype(np.int64), mask, check_room(model, config, ids.shape[1]))
 
 
 def _as_array(name: str, value: Any) -> NDArray[Any]:
@@ -111,8 +111,12 @@ def _mask(config: GenerationConfig, ids: NDArray[Any], attention_mask: Any) -> N
     return mask
 
 
-def _room(model: OpenAIGPTConfig, config: GenerationConfig, length: int) -> int:
-    """How many tokens may follow a prompt of ``length`` columns."""
+def check_room(model: OpenAIGPTConfig, config: GenerationConfig, length: int) -> int:
+    """How many tokens may follow a prompt of ``length`` columns.
+
+    Raises:
+        InputError: none, or not as many as were asked for.
+    """
     new = config.max_new_tokens
     if new is None:
         new = config.max_length - length

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from gptcore.generation.config import GenerationConfig
+    from gptcore.generation.prompt import Prompt
 
 Ids = NDArray[np.int64]
 Logits = NDArray[np.float32]
@@ -49,6 +53,14 @@ class Stepper(Protocol):
 
     def reordered(self, state: Any, rows: Ids) -> Any:
         """A state whose row i is what row ``rows[i]`` was; rows may repeat."""
+        ...
+
+
+class DeviceStepper(Stepper, Protocol):
+    """One that also has the whole loop, as a program that never leaves the device."""
+
+    def continued(self, config: GenerationConfig, prompt: Prompt) -> Ids:
+        """The new ids (B, N) by greedy search or sampling, N at most ``prompt.max_new_tokens``."""
         ...
 
 

@@ -1,0 +1,159 @@
+"""PyTorch's fast ways at inference: other kernels, other memory layouts, int8 weights; and where they end."""
+
+import copy
+
+import pytest
+import torch
+from generation_data import CONFIG, IDS, weights
+from torch.nn import functional
+
+import gpt_torch
+from gpt_torch import projection
+from gpt_torch.cache import KVCache
+from gpt_torch.quantization import FEW_ROWS, Int8Weight
+from gptcore import ConfigError, InputError
+from gptcore.checkpoint import save_pretrained
+from gptcore.parameters import Head
+
+PROMPT = torch.from_numpy(IDS)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("model")
+    save_pretrained(folder, CONFIG, Head.LM, "float32", weights())
+    return folder
+
+
+@pytest.fixture
+def model(folder):
+    return gpt_torch.OpenAIGPTLMHeadModel.from_pretrained(folder)
+
+
+def test_onednn_is_found_where_pytorch_has_it():
+    assert (torch.float32 in projection.onednn()) == torch.backends.mkldnn.is_available()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("shape", [(1, 1, 48), (2, 7, 48), (48,)])
+def test_onednn_computes_the_same_product(monkeypatch, shape, dtype):
+    stream = torch.Generator().manual_seed(0)
+    x, weight, bias = (torch.randn(s, generator=stream).to(dtype) for s in (shape, (31, 48), (31,)))
+    exact = x.double() @ weight.double().T + bias.double()
+    calls = []
+    monkeypatch.setattr(torch.ops.mkldnn, "_linear_pointwise", counted(torch.ops.mkldnn._linear_pointwise, calls))
+    for layout in (weight, weight.t().contiguous().t()):
+        with torch.inference_mode():
+            product = projection.linear(x, layout, bias)
+        torch.testing.assert_close(product.double(), exact, rtol=2 * torch.finfo(dtype).eps, atol=1e-5)
+    assert len(calls) == (2 if dtype in projection.onednn() else 0)
+    projection.linear(x, weight.requires_grad_(), bias).sum().backward()  # has a gradient, so not by oneDNN
+    assert weight.grad is not None
+
+
+def counted(function, calls):
+    def wrapper(*arguments):
+        calls.append(arguments)
+        return function(*arguments)
+
+    return wrapper
+
+
+def test_decoding_orders_kernels_by_columns_and_training_by_rows(model):
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    with torch.inference_mode():
+        model.generate(PROMPT, max_new_tokens=2)
+    kernel = model.transformer.h[0].mlp.c_fc.weight
+    assert kernel.t().is_contiguous()
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+    assert copy.deepcopy(model).transformer.h[0].mlp.c_fc.weight.t().is_contiguous()
+    model.train()
+    assert all(tensor.is_contiguous() for tensor in model.state_dict().values())
+    assert kernel is model.transformer.h[0].mlp.c_fc.weight
+    model(PROMPT, labels=PROMPT).loss.backward()
+    assert kernel.grad.abs().sum() > 0
+
+
+def test_a_saved_model_does_not_depend_on_the_layout(model, tmp_path):
+    model.generate(PROMPT, max_new_tokens=2)
+    model.save_pretrained(tmp_path)
+    again = gpt_torch.OpenAIGPTLMHeadModel.from_pretrained(tmp_path)
+    assert all(torch.equal(tensor, again.state_dict()[name]) for name, tensor in model.state_dict().items())
+
+
+def test_cached_steps_compile_once_for_all_lengths(model):
+    programs = []
+
+    def count(graph, example_inputs):
+        programs.append(graph)
+        return graph.forward
+
+    step = torch.compile(lambda ids, cache: model(ids, past_key_values=cache).to_tuple(), backend=count, fullgraph=True)
+    plain, cache = KVCache.empty(CONFIG, 3, 20), KVCache.empty(CONFIG, 3, 20)
+    with torch.inference_mode():
+        for column in range(7):
+            ids = PROMPT[:, column : column + 1]
+            expected = model(ids, past_key_values=plain)
+            logits, cache = step(ids, cache)
+            torch.testing.assert_close(logits, expected.logits, rtol=0, atol=2e-5)
+            plain = expected.past_key_values
+    assert len(programs) <= 3  # an empty cache, one length, any length
+
+
+def test_int8_weights_are_within_half_a_step(model):
+    weight = model.transformer.h[0].mlp.c_fc.weight.detach().t()
+    quantized = Int8Weight(weight)
+    restored = quantized.weight.float() * quantized.scale[:, None]
+    assert ((restored - weight).abs() <= quantized.scale[:, None] * 0.5001).all()
+    assert (quantized.weight.abs().amax(-1) == 127).all()
+    assert quantized.weight.element_size() == 1
+    assert torch.equal(Int8Weight(torch.zeros(2, 3)).product(torch.ones(1, 3)), torch.zeros(1, 2))
+
+
+@pytest.mark.parametrize("width", [5, 24, 64, 192])
+@pytest.mark.parametrize("rows", [1, FEW_ROWS, FEW_ROWS + 1])
+def test_int8_products(rows, width):
+    stream = torch.Generator().manual_seed(0)
+    x, weight = torch.randn(rows, width, generator=stream), torch.randn(31, width, generator=stream)
+    quantized = Int8Weight(weight)
+    exact = functional.linear(x.bfloat16().double(), quantized.weight.double() * quantized.scale.double()[:, None])
+    # Exact products, added up in float32, rounded to bfloat16 once, at most 2**-9 of the sum.
+    torch.testing.assert_close(quantized.product(x).double(), exact, rtol=2**-8, atol=1e-4)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("width", [24, 128])  # without and with the int8 kernel
+def test_a_quantized_model(tmp_path, width, dtype):
+    config = CONFIG.replace(n_embd=width, n_head=2)
+    save_pretrained(tmp_path, config, Head.LM, "float32", weights(config=config))
+    model = gpt_torch.OpenAIGPTLMHeadModel.from_pretrained(tmp_path)
+    quantized = gpt_torch.OpenAIGPTLMHeadModel.from_pretrained(tmp_path, quantization="int8", dtype=dtype)
+    assert quantized.num_parameters() == model.num_parameters()
+    assert (quantized.num_parameters(only_trainable=True), quantized.dtype) == (0, getattr(torch, dtype))
+    with torch.inference_mode():
+        expected, logits = model(PROMPT).logits, quantized(PROMPT).logits.float()
+    assert (logits - expected).std() < 0.05 * expected.std()
+    output = quantized.generate(PROMPT, max_new_tokens=5, output_scores=True, return_dict_in_generate=True)
+    with torch.inference_mode():
+        uncached = quantized(output.sequences).logits[:, 6:-1].float()
+    assert (torch.stack(output.scores, 1) - uncached).std() < 0.05 * expected.std()
+
+
+@pytest.mark.parametrize(
+    ("use", "what"),
+    [
+        (lambda model, folder: model.save_pretrained(folder), "saved"),
+        (lambda model, folder: model.resize_token_embeddings(60), "resized"),
+        (lambda model, folder: model.train(), "trained"),
+    ],
+)
+def test_what_a_quantized_model_cannot_do(folder, tmp_path, use, what):
+    model = gpt_torch.OpenAIGPTLMHeadModel.from_pretrained(folder, quantization="int8")
+    with pytest.raises(InputError, match=f"cannot be {what}; load it without quantization"):
+        use(model, tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+
+
+def test_an_unknown_quantization(folder):
+    with pytest.raises(ConfigError, match="quantization='int4' must be one of None, 'int8'"):
+        gpt_torch.OpenAIGPTLMHeadModel.from_pretrained(folder, quantization="int4")

@@ -1,0 +1,76 @@
+"""Choosing tokens on the device: what ``gptcore.generation`` defines in NumPy, for a loop inside one program."""
+
+import jax
+import jax.numpy as jnp
+
+from gptcore.generation.random import LARGEST_UNIFORM, PARITY, ROTATIONS
+
+
+def choose(logits, method, numbers, rows, step):
+    """The next token of each row.
+
+    Args:
+        logits: (B, V).
+        method, numbers: of ``gptcore.generation.device``.
+        rows: (B,) which continuation of its prompt each row is.
+        step: () which token of the continuation, from 0.
+
+    Returns:
+        (B,)
+    """
+    scores = logits.astype(jnp.float32)
+    if len(numbers.eos_token_ids):
+        early = jnp.where(step < numbers.min_new_tokens, -jnp.inf, 0)
+        scores = scores.at[:, jnp.asarray(numbers.eos_token_ids)].add(early)
+    if not method.do_sample:
+        return scores.argmax(-1)
+    scores = scores / numbers.temperature
+    if method.top_k:
+        scores = top_k(scores, method.top_k)
+    if method.top_p:
+        scores = top_p(scores, numbers.tail)
+    if method.min_p:
+        scores = min_p(scores, numbers.min_p)
+    return (scores + gumbel(numbers.seed, rows, step, scores.shape[-1])).argmax(-1)
+
+
+def top_k(scores, k):
+    """The k highest, and what ties with the last of them."""
+    kth = jax.lax.top_k(scores, min(k, scores.shape[-1]))[0][:, -1:]
+    return jnp.where(scores < kth, -jnp.inf, scores)
+
+
+def top_p(scores, tail):
+    """All but the lowest scores that together have a probability of ``tail`` at the most."""
+    order = jnp.argsort(scores, axis=-1, stable=True)  # ascending
+    removed = jnp.cumsum(jnp.take_along_axis(jax.nn.softmax(scores), order, -1), -1) <= tail
+    removed = removed.at[:, -1].set(False)
+    removed = jnp.put_along_axis(jnp.zeros_like(removed), order, removed, -1, inplace=False)
+    return jnp.where(removed, -jnp.inf, scores)
+
+
+def min_p(scores, p):
+    """Tokens at least ``p`` times as likely as the likeliest."""
+    probabilities = jax.nn.softmax(scores)
+    return jnp.where(probabilities < p * probabilities.max(-1, keepdims=True), -jnp.inf, scores)
+
+
+def threefry(key0, key1, x0, x1):
+    """Threefry-2x32, 20 rounds."""
+    keys = (key0, key1, key0 ^ key1 ^ PARITY)
+    x0, x1 = x0 + keys[0], x1 + keys[1]
+    for group in range(5):
+        for rotation in ROTATIONS[group % 2]:
+            x0 = x0 + x1
+            x1 = ((x1 << rotation) | (x1 >> (32 - rotation))) ^ x0
+        x0 = x0 + keys[(group + 1) % 3]
+        x1 = x1 + keys[(group + 2) % 3] + (group + 1)
+    return x0, x1
+
+
+def gumbel(seed, rows, step, size):
+    """Gumbel noise of one step for all tokens, (B, V)."""
+    seed, rows, step = (jnp.asarray(x).astype(jnp.uint32) for x in (seed, rows, step))
+    bits, _ = threefry(seed, rows[:, None], step, jnp.arange(size, dtype=jnp.uint32))
+    uniform = ((bits >> 1) | 1).astype(jnp.float32) * jnp.float32(2.0**-31)
+    return -jnp.log(-jnp.log1p(-jnp.minimum(uniform, jnp.float32(LARGEST_UNIFORM))))

@@ -1,0 +1,79 @@
+"""Choosing tokens on the device: what ``gptcore.generation`` defines in NumPy, for a loop inside one graph."""
+
+import math
+
+import tensorflow as tf
+
+from gptcore.generation.random import LARGEST_UNIFORM, PARITY, ROTATIONS
+
+
+def choose(logits, method, numbers, rows, step):
+    """The next token of each row.
+
+    Args:
+        logits: (B, V).
+        method, numbers: of ``gptcore.generation.device``.
+        rows: (B,) which continuation of its prompt each row is.
+        step: () which token of the continuation, from 0.
+
+    Returns:
+        (B,) int64
+    """
+    scores = tf.cast(logits, tf.float32)
+    if len(numbers.eos_token_ids):
+        ends = tf.reduce_any(tf.range(scores.shape[-1])[:, None] == tf.stack(numbers.eos_token_ids), -1)  # (V,)
+        scores = tf.where(ends & (step < numbers.min_new_tokens), -math.inf, scores)
+    if not method.do_sample:
+        return tf.argmax(scores, -1)
+    scores = scores / numbers.temperature
+    if method.top_k:
+        scores = top_k(scores, method.top_k)
+    if method.top_p:
+        scores = top_p(scores, numbers.tail)
+    if method.min_p:
+        scores = min_p(scores, numbers.min_p)
+    return tf.argmax(scores + gumbel(numbers.seed, rows, step, scores.shape[-1]), -1)
+
+
+def top_k(scores, k):
+    """The k highest, and what ties with the last of them."""
+    kth = tf.math.top_k(scores, min(k, scores.shape[-1])).values[:, -1:]
+    return tf.where(scores < kth, -math.inf, scores)
+
+
+def top_p(scores, tail):
+    """All but the lowest scores that together have a probability of ``tail`` at the most."""
+    order = tf.argsort(scores, -1, stable=True)  # ascending
+    removed = tf.cumsum(tf.gather(tf.nn.softmax(scores), order, axis=-1, batch_dims=1), -1) <= tail
+    removed = tf.concat([removed[:, :-1], tf.zeros_like(removed[:, :1])], -1)
+    removed = tf.gather(removed, tf.argsort(order, -1), axis=-1, batch_dims=1)
+    return tf.where(removed, -math.inf, scores)
+
+
+def min_p(scores, p):
+    """Tokens at least ``p`` times as likely as the likeliest."""
+    probabilities = tf.nn.softmax(scores)
+    return tf.where(probabilities < p * tf.reduce_max(probabilities, -1, keepdims=True), -math.inf, scores)
+
+
+def threefry(key0, key1, x0, x1):
+    """Threefry-2x32, 20 rounds."""
+    keys = (key0, key1, key0 ^ key1 ^ PARITY)
+    x0, x1 = x0 + keys[0], x1 + keys[1]
+    for group in range(5):
+        for rotation in ROTATIONS[group % 2]:
+            x0 = x0 + x1
+            left, right = tf.bitwise.left_shift(x1, rotation), tf.bitwise.right_shift(x1, 32 - rotation)
+            x1 = (left | right) ^ x0
+        x0 = x0 + keys[(group + 1) % 3]
+        x1 = x1 + keys[(group + 2) % 3] + (group + 1)
+    return x0, x1
+
+
+def gumbel(seed, rows, step, size):
+    """Gumbel noise of one step for all tokens, (B, V)."""
+    seed, rows, step = (tf.cast(x, tf.uint32) for x in (seed, rows, step))
+    tokens = tf.cast(tf.range(size), tf.uint32)
+    bits, _ = threefry(seed, rows[:, None], step, tokens)
+    uniform = tf.cast(tf.bitwise.right_shift(bits, 1) | 1, tf.float32) * 2.0**-31
+    return -tf.math.log(-tf.math.log1p(-tf.minimum(uniform, LARGEST_UNIFORM)))

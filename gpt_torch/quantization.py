@@ -1,0 +1,82 @@
+"""Weight-only int8 for inference: a quarter of the memory to read for each token."""
+
+import torch
+from torch import nn
+
+from gpt_torch.projection import linear
+from gptcore.errors import ConfigError
+
+LEVELS = 127
+FEW_ROWS = 8  # up to here PyTorch's kernel on int8 weights is the faster way, beyond it their bfloat16 copy
+KERNEL_WIDTH = 64  # other widths go by the copy: the kernel reads beyond the end of rows that do not fill its registers
+KINDS = (None, "int8")
+
+
+class Int8Weight(nn.Module):
+    """A weight (out, in) as integers in [-127, 127] with a float32 scale for each output: no gradients.
+
+    Products are taken in bfloat16 and scaled in float32.
+    """
+
+    def __init__(self, weight):
+        super().__init__()
+        scale = (weight.float().abs().amax(-1) / LEVELS).clamp(min=torch.finfo(torch.float32).tiny)
+        levels = (weight.float() / scale[:, None]).round()
+        self.register_buffer("weight", levels.to(torch.int8, memory_format=torch.contiguous_format))
+        self.register_buffer("scale", scale)
+        self.register_buffer("unit", torch.ones_like(scale, dtype=torch.bfloat16), persistent=False)
+
+    def product(self, x):
+        """``x @ weight.T``. (..., in) -> (..., out)"""
+        rows = x.reshape(-1, x.size(-1)).to(torch.bfloat16)
+        if len(rows) <= FEW_ROWS and rows.size(-1) % KERNEL_WIDTH == 0:
+            product = torch._weight_int8pack_mm(rows, self.weight, self.unit)
+        else:
+            product = linear(rows, self.weight.to(torch.bfloat16))
+        return (product.float() * self.scale).to(x.dtype).view(*x.shape[:-1], -1)
+
+
+class Int8Projection(Int8Weight):
+    """In place of a ``Projection``."""
+
+    def __init__(self, projection):
+        super().__init__(projection.weight.detach().t())
+        self.bias = projection.bias
+
+    def forward(self, x):
+        return self.product(x) + self.bias
+
+
+class Int8Embedding(Int8Weight):
+    """In place of the token embedding, which is also the head."""
+
+    def __init__(self, embedding):
+        super().__init__(embedding.weight.detach())
+        self.dtype = embedding.weight.dtype
+
+    def forward(self, ids):  # (...)
+        return (self.weight[ids].float() * self.scale[ids, None]).to(self.dtype)  # (..., C)
+
+
+class Int8Head(nn.Module):
+    """In place of an ``LMHead``."""
+
+    def forward(self, hidden_states, tokens_embed):  # (..., T, C), the embedding
+        return tokens_embed.product(hidden_states)  # (..., T, V)
+
+
+def check_quantization(kind):
+    """Raise a ``ConfigError`` for a kind that is not there."""
+    if kind not in KINDS:
+        raise ConfigError(f"quantization={kind!r} must be one of {', '.join(map(repr, KINDS))}")
+
+
+def quantize(model):
+    """Replace the kernels and the token embedding of a model, one by one."""
+    for block in model.trunk.h:
+        for part, name in ((block.attn, "c_attn"), (block.attn, "c_proj"), (block.mlp, "c_fc"), (block.mlp, "c_proj")):
+            setattr(part, name, Int8Projection(getattr(part, name)))
+    model.trunk.tokens_embed = Int8Embedding(model.trunk.tokens_embed)
+    if hasattr(model, "lm_head"):
+        model.lm_head = Int8Head()
+    model.requires_grad_(False)

@@ -1,0 +1,75 @@
+"""Choosing tokens on the device: what ``gptcore.generation`` defines in NumPy, for a loop that never leaves it."""
+
+import torch
+
+from gptcore.generation.random import LARGEST_UNIFORM, PARITY, ROTATIONS
+
+WORD = 0xFFFFFFFF  # PyTorch shifts no unsigned 32-bit numbers, so they live in 64 bits
+
+
+def choose(logits, method, numbers, rows, step):
+    """The next token of each row.
+
+    Args:
+        logits: (B, V).
+        method, numbers: of ``gptcore.generation.device``.
+        rows: (B,) which continuation of its prompt each row is.
+        step: which token of the continuation, from 0.
+
+    Returns:
+        (B,)
+    """
+    scores = logits.float()
+    if numbers.eos_token_ids and step < numbers.min_new_tokens:
+        scores = scores.index_fill(-1, torch.tensor(numbers.eos_token_ids, device=scores.device), -torch.inf)
+    if not method.do_sample:
+        return scores.argmax(-1)
+    scores = scores / float(numbers.temperature)
+    if method.top_k:
+        scores = top_k(scores, method.top_k)
+    if method.top_p:
+        scores = top_p(scores, float(numbers.tail))
+    if method.min_p:
+        scores = min_p(scores, float(numbers.min_p))
+    return (scores + gumbel(int(numbers.seed), rows, step, scores.size(-1))).argmax(-1)
+
+
+def top_k(scores, k):
+    """The k highest, and what ties with the last of them."""
+    kth = scores.topk(min(k, scores.size(-1))).values[:, -1:]
+    return scores.masked_fill(scores < kth, -torch.inf)
+
+
+def top_p(scores, tail):
+    """All but the lowest scores that together have a probability of ``tail`` at the most."""
+    ascending, order = scores.sort(dim=-1, stable=True)
+    removed = ascending.softmax(-1).cumsum(-1) <= tail
+    removed[:, -1] = False
+    return scores.masked_fill(removed.scatter(-1, order, removed), -torch.inf)
+
+
+def min_p(scores, p):
+    """Tokens at least ``p`` times as likely as the likeliest."""
+    probabilities = scores.softmax(-1)
+    return scores.masked_fill(probabilities < p * probabilities.amax(-1, keepdim=True), -torch.inf)
+
+
+def threefry(key0, key1, x0, x1):
+    """Threefry-2x32, 20 rounds."""
+    keys = (key0, key1, key0 ^ key1 ^ PARITY)
+    x0, x1 = x0 + keys[0] & WORD, x1 + keys[1] & WORD
+    for group in range(5):
+        for rotation in ROTATIONS[group % 2]:
+            x0 = x0 + x1 & WORD
+            x1 = (x1 << rotation & WORD | x1 >> (32 - rotation)) ^ x0
+        x0 = x0 + keys[(group + 1) % 3] & WORD
+        x1 = x1 + keys[(group + 2) % 3] + (group + 1) & WORD
+    return x0, x1
+
+
+def gumbel(seed, rows, step, size):
+    """Gumbel noise of one step for all tokens, (B, V)."""
+    tokens = torch.arange(size, device=rows.device)
+    bits, _ = threefry(seed, rows[:, None], torch.full_like(tokens, step), tokens)
+    uniform = (bits >> 1 | 1).float() * 2.0**-31
+    return -(-(-uniform.clamp(max=LARGEST_UNIFORM)).log1p()).log()
