@@ -1,6 +1,7 @@
 """Every developer task. ``nox`` runs what CI runs; ``nox -s demo`` shows the library at work."""
 
 import os
+from pathlib import Path
 
 import nox
 
@@ -12,6 +13,7 @@ nox.options.error_on_missing_interpreters = "CI" in os.environ
 PYTHON = "3.11"
 PYTHONS = ("3.11", "3.12", "3.13")
 BACKENDS = ("torch", "tf", "flax")
+PEERS = ("transformers==4.57.6", "keras-hub==0.32.0", "ctranslate2==4.8.5", "tensorflow==2.21.0", "keras==3.15.1")
 TEST_TOOLS = ("pytest", "pytest-xdist", "hypothesis")
 TWO_PROCESSES = ("python", "-m", "pytest", "-n", "2")
 ONE_THREAD = {"OMP_NUM_THREADS": "1"}  # of each process: compiling, most of the time, has no more
@@ -78,6 +80,27 @@ def full_size(session):
     install_torch(session)
     install(session, "-e", ".[torch,tf,flax,cli]")
     session.run("python", "conformance_tests/full_size.py", *session.posargs)
+
+
+@nox.session(python=PYTHON, default=False)
+def sampling(session):
+    """1,000 sampled sequences at full size are the same in all three frameworks. Opt-in: an hour and 6 GB."""
+    install_torch(session)
+    install(session, "-e", ".[torch,tf,flax]")
+    session.run("python", "conformance_tests/full_size_sampling.py", session.create_tmp(), *session.posargs)
+
+
+@nox.session(python=PYTHON, default=False)
+def bench(session):
+    """Speed of generation beside that of others, who have an environment of their own. Opt-in: an idle half hour."""
+    install_torch(session)
+    install(session, "-e", ".[torch,tf,flax]", "matplotlib")
+    peers = Path(session.create_tmp(), "peers")
+    session.run("python", "-m", "venv", str(peers))
+    for requirements in (["torch==2.13.0"], PEERS):
+        session.run(str(peers / "bin" / "pip"), "install", *requirements, external=True)
+    python = str(peers / "bin" / "python")
+    session.run("python", "benchmarks/generation.py", "--peer-python", python, "--out", "build/bench", *session.posargs)
 
 
 @nox.session(python=PYTHON, default=False)

@@ -1,9 +1,10 @@
 """Generation and the forward pass against others, in one run: one process each, taking turns; ratios of medians.
 
-    python benchmarks/generation.py --peer-python PYTHON
+    python benchmarks/generation.py --peer-python PYTHON --out FOLDER
 
 ``PYTHON`` has transformers 4.57.6, KerasHub and CTranslate2; without it, our three frameworks run among themselves.
-Speed is only comparable within one run: the ratios count, not the tokens per second.
+Into ``FOLDER`` go ``generation.json``, ``.png`` and ``.svg``. Speed is only comparable within one run on an idle
+machine: the ratios count, not the tokens per second.
 """
 
 from __future__ import annotations
@@ -18,29 +19,40 @@ import tempfile
 from pathlib import Path
 
 CONTESTANTS = Path(__file__).parent / "contestants"
-OURS = ("torch", "tf", "flax")
+WEIGHTS = 116_534_784
 TASKS = {
     "32 + 128": {"task": "greedy", "batch": 1, "length": 32, "new": 128},
     "32 + 480": {"task": "greedy", "batch": 1, "length": 32, "new": 480},
     "batch 16, 32 + 128": {"task": "greedy", "batch": 16, "length": 32, "new": 128},
     "forward 1 x 512": {"task": "forward", "batch": 1, "length": 512},
 }
-PEERS = {  # script, settings, environment, the tasks it has
-    "transformers GPT-1": ("transformers_gpt1", {"checkpoint": "CHECKPOINT"}, {}, tuple(TASKS)),
-    "transformers GPT-2": ("transformers_gpt2", {}, {}, tuple(TASKS)[:3]),
-    "KerasHub GPT-2, TensorFlow": ("keras_hub_gpt2", {}, {"KERAS_BACKEND": "tensorflow"}, tuple(TASKS)[:3]),
-    "CTranslate2 GPT-2": ("ctranslate2_gpt2", {}, {}, tuple(TASKS)),
-    "CTranslate2 GPT-2, int8": ("ctranslate2_gpt2", {"compute_type": "int8"}, {}, tuple(TASKS)[:3]),
+GREEDY = ("32 + 128", "32 + 480", "batch 16, 32 + 128")
+OURS = {  # script, settings, environment, the tasks it has
+    "gptcore, torch": ("ours", {"backend": "torch"}, {}, tuple(TASKS)),
+    "gptcore, tf": ("ours", {"backend": "tf"}, {}, tuple(TASKS)),
+    "gptcore, flax": ("ours", {"backend": "flax"}, {}, tuple(TASKS)),
+    "gptcore, torch, bfloat16": ("ours", {"backend": "torch", "dtype": "bfloat16"}, {}, tuple(TASKS)),
+    "gptcore, torch, int8": ("ours", {"backend": "torch", "quantization": "int8"}, {}, tuple(TASKS)),
 }
+PEERS = {
+    # Not the batch: without a cache that takes this one seven minutes a time.
+    "transformers GPT-1": ("transformers_gpt1", {}, {}, ("32 + 128", "32 + 480", "forward 1 x 512")),
+    "transformers GPT-2": ("transformers_gpt2", {}, {}, GREEDY),
+    "KerasHub GPT-2, TensorFlow": ("keras_hub_gpt2", {}, {"KERAS_BACKEND": "tensorflow"}, GREEDY),
+    "CTranslate2 GPT-2": ("ctranslate2_gpt2", {}, {}, tuple(TASKS)),
+    "CTranslate2 GPT-2, int8": ("ctranslate2_gpt2", {"compute_type": "int8"}, {}, GREEDY),
+}
+# Runs once: five minutes, with nothing to compile.
+ONCE = ("transformers GPT-1", "32 + 480")
 
 
 class Process:
     """A contestant in a process of its own; see ``contestants/protocol.py``."""
 
-    def __init__(self, name, python, script, settings, environment=None, tasks=tuple(TASKS)):
+    def __init__(self, name, python, script, settings, environment=None, tasks=()):
         self.name, self.tasks = name, tasks
         self.seconds = {task: [] for task in tasks}
-        self.first, self.memory = {}, 0
+        self.first, self.memory = {}, {}
         self.process = subprocess.Popen(
             [python, "-W", "ignore", str(CONTESTANTS / f"{script}.py"), json.dumps(settings)],
             stdin=subprocess.PIPE,
@@ -51,12 +63,30 @@ class Process:
         )
         self.loaded = self._answer()
 
-    def run(self, task):
-        self.process.stdin.write(json.dumps(TASKS[task]) + "\n")
+    def do(self, **task):
+        self.process.stdin.write(json.dumps(task) + "\n")
         self.process.stdin.flush()
-        answer = self._answer()
-        self.memory = max(self.memory, answer["peak_memory"])
-        return answer["seconds"]
+        return self._answer()
+
+    def run(self, task):
+        """Do a task once more."""
+        if (self.name, task) == ONCE and self.seconds[task]:
+            return
+        answer = self.do(**TASKS[task])
+        self.first.setdefault(task, answer["seconds"])
+        self.seconds[task].append(answer["seconds"])
+        self.memory[task] = max(self.memory.get(task, 0), answer["peak_memory"])
+
+    def figures(self, task):
+        """Tokens a second but for the first call, by how much that was slower, peak memory above the import."""
+        setting, seconds = TASKS[task], self.seconds[task]
+        median = statistics.median(seconds[1:] or seconds)
+        return {
+            "tokens_per_second": setting["batch"] * setting.get("new", setting["length"]) / median,
+            "seconds": seconds,
+            "compile_seconds": max(self.first[task] - median, 0),
+            "memory": self.memory[task] / (4 * WEIGHTS),
+        }
 
     def _answer(self):
         line = self.process.stdout.readline()
@@ -70,28 +100,35 @@ def main():
     parser.add_argument("--peer-python", help="a Python with the libraries to compare with")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--task", action="append", choices=TASKS, help="default: all")
-    parser.add_argument("--json", type=Path, help="where to write all figures")
+    parser.add_argument("--out", type=Path, help="a folder for all figures and the plot")
     arguments = parser.parse_args()
-    tasks = arguments.task or list(TASKS)
+    results = {"ceilings": {}, "tasks": {}}
     with tempfile.TemporaryDirectory() as checkpoint:
         write_checkpoint(checkpoint)
-        everybody = [
-            Process(f"gptcore, {name}", sys.executable, "ours", {"backend": name, "checkpoint": checkpoint})
-            for name in OURS
-        ]
-        for name, (script, settings, environment, known) in PEERS.items() if arguments.peer_python else ():
-            settings = {key: checkpoint if value == "CHECKPOINT" else value for key, value in settings.items()}
-            everybody.append(Process(name, arguments.peer_python, script, settings, environment, known))
-        for task in tasks:
-            racing = [contestant for contestant in everybody if task in contestant.tasks]
-            for contestant in racing:
-                contestant.first[task] = contestant.run(task)  # compiles
-            for _ in range(arguments.rounds):
-                for contestant in racing:
-                    contestant.seconds[task].append(contestant.run(task))
-            show(task, racing)
-    if arguments.json:
-        arguments.json.write_text(json.dumps([figures(contestant) for contestant in everybody], indent=2))
+        ceilings = Process("ceilings", sys.executable, "ceilings", {})
+        racing = [start(name, sys.executable, checkpoint, *entry) for name, entry in OURS.items()]
+        if arguments.peer_python:
+            racing += [start(name, arguments.peer_python, checkpoint, *entry) for name, entry in PEERS.items()]
+        for task in arguments.task or TASKS:
+            for kind in ("bandwidth", "gemm"):
+                found = [ceilings.do(task=kind)["result"] for _ in range(7)]
+                results["ceilings"][kind] = max(results["ceilings"].get(kind, 0), *found)
+            entered = [contestant for contestant in racing if task in contestant.tasks]
+            for _ in range(arguments.rounds + 1):
+                for contestant in entered:
+                    contestant.run(task)
+            results["tasks"][task] = {contestant.name: contestant.figures(task) for contestant in entered}
+            show(task, results)
+    if arguments.out:
+        arguments.out.mkdir(parents=True, exist_ok=True)
+        (arguments.out / "generation.json").write_text(json.dumps(results, indent=2) + "\n")
+        plot(results, arguments.out / "generation")
+
+
+def start(name, python, checkpoint, script, settings, environment, tasks):
+    if script in ("ours", "transformers_gpt1"):
+        settings = {**settings, "checkpoint": checkpoint}
+    return Process(name, python, script, settings, environment, tasks)
 
 
 def write_checkpoint(folder):
@@ -104,30 +141,52 @@ def write_checkpoint(folder):
     save_pretrained(folder, config, Head.LM, "float32", fresh_values(config, Head.LM, "float32", 0))
 
 
-def show(task, racing):
-    """One table: tokens a second, and how many times the first peer's."""
-    setting = TASKS[task]
-    tokens = setting["batch"] * setting.get("new", setting["length"])
-    medians = {contestant.name: statistics.median(contestant.seconds[task]) for contestant in racing}
-    peer = next((name for name in medians if name in PEERS), next(iter(medians)))
-    print(f"{task}: tokens/s, times {peer}, first call in seconds, peak memory in GB")
-    for contestant in racing:
-        median = medians[contestant.name]
+def share(task, figures, ceilings):
+    """Part of the machine's ceiling that a float32 run of one row reaches: memory to generate, arithmetic otherwise."""
+    rate = figures["tokens_per_second"]
+    if task.startswith("forward"):
+        return 2 * WEIGHTS * rate / ceilings["gemm"]
+    return 4 * WEIGHTS * rate / ceilings["bandwidth"]
+
+
+def show(task, results):
+    """One table."""
+    ceilings, table = results["ceilings"], results["tasks"][task]
+    base = next((name for name in table if name in PEERS), next(iter(table)))
+    print(f"\n{task}; this machine reads {ceilings['bandwidth'] / 1e9:.0f} GB/s, {ceilings['gemm'] / 1e9:.0f} GFLOP/s")
+    print(f"{'':28} tokens/s  times {base}  % of ceiling  compiling, s  memory / weights")
+    for name, figures in table.items():
+        rate = figures["tokens_per_second"]
+        times = rate / table[base]["tokens_per_second"]
+        whole = "" if TASKS[task]["batch"] > 1 or name.split(", ")[-1] in ("int8", "bfloat16") else "yes"
+        part = f"{100 * share(task, figures, ceilings):.0f}" if whole else ""
         print(
-            f"  {contestant.name:28} {tokens / median:8.1f} {medians[peer] / median:7.2f} "
-            f"{contestant.first[task]:7.1f} {contestant.memory / 1e9:6.2f}",
+            f"{name:28} {rate:8.1f} {times:{len(base) + 7}.2f} {part:>13} {figures['compile_seconds']:13.1f} "
+            f"{figures['memory']:17.2f}",
             flush=True,
         )
 
 
-def figures(contestant):
-    return {
-        "name": contestant.name,
-        "load": contestant.loaded,
-        "first_call": contestant.first,
-        "seconds": contestant.seconds,
-        "peak_memory": contestant.memory,
-    }
+def plot(results, path):
+    """Bars of tokens a second, one panel a task."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    tasks = results["tasks"]
+    figure, panels = pyplot.subplots(len(tasks), 1, figsize=(8, 2.6 * len(tasks)), squeeze=False, layout="constrained")
+    for panel, (task, table) in zip(panels[:, 0], tasks.items(), strict=True):
+        names, rates = list(table), [figures["tokens_per_second"] for figures in table.values()]
+        colours = ["#2a6f97" if name in OURS else "#b8b8b8" for name in names]
+        bars = panel.barh(names, rates, color=colours)
+        panel.bar_label(bars, fmt="%.0f", padding=3)
+        panel.margins(x=0.12)
+        panel.invert_yaxis()
+        panel.set_title(f"{task}: tokens/s", loc="left", fontsize=10)
+        panel.spines[["top", "right"]].set_visible(False)
+    for ending in ("png", "svg"):
+        figure.savefig(f"{path}.{ending}", dpi=150)
 
 
 if __name__ == "__main__":

@@ -23,9 +23,9 @@ class Defect:
     attn_implementation: str = "sdpa"
 
 
-def read_defects():
-    """All defects by name."""
-    table = tomllib.loads(Path(__file__).with_suffix(".toml").read_text())
+def read_defects(folder):
+    """All defects of ``defects.toml`` in a folder, by name."""
+    table = tomllib.loads((folder / "defects.toml").read_text())
     defects = {}
     for name, entry in table.items():
         shared = entry.pop("everywhere", None)

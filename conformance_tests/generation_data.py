@@ -44,7 +44,7 @@ BEAMS = tuple(
 )
 
 
-SCALES = {"tokens_embed.weight": 0.35, "positions_embed.weight": 10}
+SCALES = {"tokens_embed.weight": 0.35, "positions_embed.weight": 2}
 
 
 def weights(seed=0, config=CONFIG):

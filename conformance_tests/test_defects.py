@@ -1,10 +1,12 @@
 """The suite is tested itself: planted defects must turn it red, and a copy without one must not."""
 
+from pathlib import Path
+
 import pytest
 from defects import planted, read_defects
 from ladder import CASES, Case, failures
 
-DEFECTS = read_defects()
+DEFECTS = read_defects(Path(__file__).parent)
 
 
 @pytest.mark.parametrize("name", DEFECTS)

@@ -11,7 +11,7 @@ from gpt_flax.cache import KVCache
 from gpt_flax.modeling import take_position
 from gpt_flax.sampling import choose
 from gptcore import generation
-from gptcore.generation.device import program, reject_host_settings
+from gptcore.generation.device import check_traced, program
 
 
 class Stepper:
@@ -129,7 +129,8 @@ def loop(graph, state, input_ids, attention_mask, last, length, method, numbers,
 
 def generate(model, input_ids, attention_mask, generation_config, streamer, tokenizer, settings):
     """``FlaxOpenAIGPTLMHeadModel.generate``."""
-    if isinstance(input_ids, jax.core.Tracer) or isinstance(attention_mask, jax.core.Tracer):
+    table = model.transformer.tokens_embed.embedding.get_value()
+    if any(isinstance(x, jax.core.Tracer) for x in (input_ids, attention_mask, table)):
         return traced(model, input_ids, attention_mask, generation_config, settings)
     ids, mask = (np.asarray(x) if isinstance(x, jax.Array) else x for x in (input_ids, attention_mask))
     config, output = generation.generate(
@@ -146,8 +147,8 @@ def generate(model, input_ids, attention_mask, generation_config, streamer, toke
 def traced(model, input_ids, attention_mask, generation_config, settings):
     """Inside a program of the user's: always (B, T + max_new_tokens) ids, filled behind the end."""
     config = generation.settled(model.config, generation_config, settings)
-    reject_host_settings(config, "jax.jit")
-    new = generation.check_room(model.config, config, input_ids.shape[-1])
+    input_ids = jnp.asarray(input_ids)
+    new = check_traced(model.config, config, input_ids.shape, "jax.jit")
     if attention_mask is None:
         attention_mask = jnp.ones(input_ids.shape, bool)
     input_ids, attention_mask = (jnp.repeat(x, config.num_return_sequences, 0) for x in (input_ids, attention_mask))

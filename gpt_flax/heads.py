@@ -170,6 +170,9 @@ class FlaxOpenAIGPTLMHeadModel(FlaxOpenAIGPTPreTrainedModel):
     ):
         """Continue prompts, with a KV cache; the same ids in every framework.
 
+        Greedy search and sampling are one compiled program, and may be part of another: inside ``jax.jit`` the
+        result always has ``max_new_tokens`` new columns, filled behind the end; what needs the host is an error.
+
         Args:
             input_ids: (B, T) ids.
             attention_mask: (B, T), 0 for padding on either side; default: all but ``pad_token_id``.

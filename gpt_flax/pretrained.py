@@ -12,7 +12,7 @@ from gpt_flax.cache import KVCache
 from gpt_flax.weights import assign, dtype_name, export, framework_dtype, from_numpy, parameters_of, to_numpy_bits
 from gptcore.checkpoint import fresh_values, open_pretrained, save_pretrained
 from gptcore.config import OpenAIGPTConfig
-from gptcore.inputs import ArrayInfo, check_attn_implementation, check_inputs
+from gptcore.inputs import ArrayInfo, check_attn_implementation, check_inputs, check_quantization
 from gptcore.parameters import Head, resized_embedding
 
 
@@ -37,6 +37,7 @@ class FlaxOpenAIGPTPreTrainedModel(nnx.Module):
         *,
         dtype: Any = None,
         attn_implementation: str = "sdpa",
+        quantization: str | None = None,
         output_loading_info: bool = False,
         **options: Any,
     ) -> Self:
@@ -46,6 +47,7 @@ class FlaxOpenAIGPTPreTrainedModel(nnx.Module):
             path_or_repo_id: a folder, or ``owner/name``.
             dtype: of the weights in memory: ``float32`` if ``None``, ``auto`` for the stored one.
             attn_implementation: ``"sdpa"`` or ``"eager"``.
+            quantization: ``None``; PyTorch has more.
             output_loading_info: also return ``missing_keys`` (made fresh) and ``unexpected_keys`` (left aside).
             options: ``revision``, ``cache_dir``, ``local_files_only``, ``token``; all others override the config.
 
@@ -53,6 +55,7 @@ class FlaxOpenAIGPTPreTrainedModel(nnx.Module):
             CheckpointError, ConfigError: with every problem, before anything of the model's size is allocated.
         """
         named = dtype if isinstance(dtype, str) or dtype is None else dtype_name(dtype)
+        check_quantization(quantization)
         source = open_pretrained(path_or_repo_id, cls.head, named, **options)
         model = cls(source.config, dtype=source.dtype, attn_implementation=attn_implementation, seed=None)
         assign(model, source.values())

@@ -9,7 +9,7 @@ from gpt_tf.cache import KVCache
 from gpt_tf.modeling import take_position
 from gpt_tf.sampling import choose
 from gptcore import generation
-from gptcore.generation.device import program, reject_host_settings
+from gptcore.generation.device import check_traced, program
 
 # Model -> its embedding variable and programs. Kept here, because Keras would save what a model holds.
 compiled = weakref.WeakKeyDictionary()
@@ -141,7 +141,7 @@ def loop(model, input_ids, attention_mask, last, length, method, numbers, return
 
 def generate(model, input_ids, attention_mask, generation_config, streamer, tokenizer, settings):
     """``TFOpenAIGPTLMHeadModel.generate``."""
-    if any(tf.is_tensor(x) and not hasattr(x, "numpy") for x in (input_ids, attention_mask)):
+    if tf.inside_function():
         return traced(model, input_ids, attention_mask, generation_config, settings)
     ids, mask = (x.numpy() if isinstance(x, tf.Tensor) else x for x in (input_ids, attention_mask))
     config, output = generation.generate(
@@ -158,11 +158,10 @@ def generate(model, input_ids, attention_mask, generation_config, streamer, toke
 def traced(model, input_ids, attention_mask, generation_config, settings):
     """Inside a graph of the user's: always (B, T + max_new_tokens) ids, filled behind the end."""
     config = generation.settled(model.config, generation_config, settings)
-    reject_host_settings(config, "tf.function")
     input_ids = tf.cast(input_ids, tf.int64)
-    batch, length = input_ids.shape
-    new = generation.check_room(model.config, config, length)
-    attention_mask = tf.ones((batch, length), tf.bool) if attention_mask is None else tf.cast(attention_mask, tf.bool)
+    new = check_traced(model.config, config, tuple(input_ids.shape), "tf.function")
+    length = input_ids.shape[1]
+    attention_mask = tf.ones(input_ids.shape, tf.bool) if attention_mask is None else tf.cast(attention_mask, tf.bool)
     input_ids, attention_mask = (tf.repeat(x, config.num_return_sequences, axis=0) for x in (input_ids, attention_mask))
     last = length - 1 - tf.argmax(tf.cast(attention_mask[:, ::-1], tf.int32), -1)
     method, numbers = program(config, length, new)

@@ -20,7 +20,7 @@ from gpt_tf.weights import (
 from gptcore.checkpoint import fresh_values, open_pretrained, save_pretrained
 from gptcore.config import OpenAIGPTConfig
 from gptcore.errors import InputError
-from gptcore.inputs import ArrayInfo, check_attn_implementation, check_inputs
+from gptcore.inputs import ArrayInfo, check_attn_implementation, check_inputs, check_quantization
 from gptcore.outputs import ModelOutput
 from gptcore.parameters import Head, resized_embedding
 
@@ -54,6 +54,7 @@ class TFOpenAIGPTPreTrainedModel(keras.Model):
         *,
         dtype: str | tf.DType | keras.DTypePolicy | None = None,
         attn_implementation: str = "sdpa",
+        quantization: str | None = None,
         output_loading_info: bool = False,
         **options: Any,
     ) -> Self:
@@ -63,6 +64,7 @@ class TFOpenAIGPTPreTrainedModel(keras.Model):
             path_or_repo_id: a folder, or ``owner/name``.
             dtype: of the weights in memory: ``float32`` if ``None``, ``auto`` for the stored; or a policy.
             attn_implementation: ``"sdpa"`` or ``"eager"``.
+            quantization: ``None``; PyTorch has more.
             output_loading_info: also return ``missing_keys`` (freshly initialised) and ``unexpected_keys``
                 (left aside).
             options: ``revision``, ``cache_dir``, ``local_files_only``, ``token``; others override the config.
@@ -72,6 +74,7 @@ class TFOpenAIGPTPreTrainedModel(keras.Model):
         """
         policy = None if dtype == "auto" else framework_dtype(dtype)
         stored_as = dtype_name(policy) if policy else "auto"
+        check_quantization(quantization)
         source = open_pretrained(path_or_repo_id, cls.head, stored_as, **options)
         settings = {"dtype": policy or source.dtype, "attn_implementation": attn_implementation}
         model = cls(source.config, seed=None, **settings)

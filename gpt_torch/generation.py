@@ -20,12 +20,14 @@ class Stepper:
 
     @torch.inference_mode()
     def start(self, input_ids, attention_mask, capacity):
-        logits, state = self.read_prompt(input_ids, attention_mask, capacity)
+        cache = empty_cache(self.model, len(input_ids), capacity)
+        logits, *state = read(self.model, cache, *self.tensors(input_ids, attention_mask))
         return as_numpy(logits), state
 
     @torch.inference_mode()
     def step(self, tokens, state):
-        logits, state = self.read(torch.from_numpy(tokens).to(self.model.device), state)
+        cache, _ = state
+        logits, *state = read(self.model, cache, torch.from_numpy(tokens).to(self.model.device)[:, None])
         return as_numpy(logits), state
 
     def hidden_states(self, state):
@@ -39,43 +41,58 @@ class Stepper:
     @torch.inference_mode()
     def continued(self, config, prompt):
         method, numbers = program(config, prompt.length, prompt.max_new_tokens)
-        ends = torch.tensor(numbers.eos_token_ids, device=self.model.device)
-        rows = torch.arange(len(prompt.input_ids), device=self.model.device)
-        ids = torch.full((len(rows), numbers.max_new_tokens), numbers.fill_token_id, device=rows.device)
-        running = torch.ones_like(rows, dtype=torch.bool)
-        capacity = prompt.length + prompt.max_new_tokens
-        logits, state = self.read_prompt(prompt.input_ids, prompt.attention_mask, capacity)
-        for column in range(numbers.max_new_tokens):
-            if column:
-                logits, state = self.read(ids[:, column - 1], state)
-            tokens = choose(logits, method, numbers, rows % config.num_return_sequences, column)
-            ids[:, column] = tokens.where(running, numbers.fill_token_id)
-            if numbers.eos_token_ids:  # otherwise the host need not wait
-                running &= ~torch.isin(tokens, ends)
-                if not running.any():
-                    break
-        return ids[:, : column + 1].cpu().numpy()
+        tensors = self.tensors(prompt.input_ids, prompt.attention_mask)
+        return loop(self.model, *tensors, method, numbers, config.num_return_sequences).cpu().numpy()
 
-    def read_prompt(self, input_ids, attention_mask, capacity):
-        """As ``start``, with logits on the device."""
-        model, device = self.model, self.model.device
-        cache = KVCache.empty(model.config, len(input_ids), capacity, dtype=model.dtype, device=device)
-        mask = None if attention_mask.all() else torch.from_numpy(attention_mask).to(device)
-        output = model.transformer(torch.from_numpy(input_ids).to(device), mask, past_key_values=cache)
-        last = torch.from_numpy(input_ids.shape[1] - 1 - attention_mask[:, ::-1].argmax(-1)).to(device)
-        return self.logits(take_position(output.last_hidden_state, last)), state_of(output)
-
-    def read(self, tokens, state):
-        """As ``step``, with tokens and logits on the device."""
-        output = self.model.transformer(tokens[:, None], past_key_values=state[0])
-        return self.logits(output.last_hidden_state[:, 0]), state_of(output)
-
-    def logits(self, hidden_states):  # (B, C)
-        return self.model.lm_head(hidden_states, self.model.transformer.tokens_embed)  # (B, V)
+    def tensors(self, input_ids, attention_mask):
+        """Ids, mask or ``None`` where all count, and the position of the last token of each row, (B,)."""
+        last = input_ids.shape[1] - 1 - attention_mask[:, ::-1].argmax(-1)
+        arrays = (input_ids, None if attention_mask.all() else attention_mask, last)
+        return (x if x is None else torch.from_numpy(x).to(self.model.device) for x in arrays)
 
 
-def state_of(output):
-    return output.past_key_values, output.last_hidden_state
+def read(model, cache, input_ids, attention_mask=None, last=None):
+    """Logits (B, V) behind position ``last`` (B,) of ``input_ids`` (B, T); new cache; hidden states (B, T, C)."""
+    output = model.transformer(input_ids, attention_mask, past_key_values=cache)
+    hidden_states = output.last_hidden_state
+    taken = hidden_states[:, 0] if last is None else take_position(hidden_states, last)  # (B, C)
+    logits = model.lm_head(taken, model.transformer.tokens_embed)
+    return logits.float(), output.past_key_values, hidden_states
+
+
+def loop(model, input_ids, attention_mask, last, method, numbers, returned):
+    """Continue prompts without leaving the device.
+
+    Args:
+        model: the language model.
+        input_ids, attention_mask: (B, T), or no mask.
+        last: (B,) position of the last token of each row.
+        method, numbers: of ``gptcore.generation.device``.
+        returned: how many rows in a row continue the same prompt.
+
+    Returns:
+        the new ids, (B, N).
+    """
+    (batch, length), new, fill = input_ids.shape, numbers.max_new_tokens, numbers.fill_token_id
+    rows = torch.arange(batch, device=input_ids.device) % returned
+    ends = torch.tensor(numbers.eos_token_ids, device=input_ids.device)
+    running = torch.ones_like(rows, dtype=torch.bool)
+    ids = input_ids.new_full((batch, new), fill)
+    logits, cache, _ = read(model, empty_cache(model, batch, length + new), input_ids, attention_mask, last)
+    for column in range(new):
+        if column:
+            logits, cache, _ = read(model, cache, ids[:, column - 1 : column])
+        tokens = choose(logits, method, numbers, rows, column).where(running, fill)
+        ids[:, column] = tokens
+        if numbers.eos_token_ids:  # otherwise the host need not wait
+            running &= ~torch.isin(tokens, ends)
+            if not running.any():
+                return ids[:, : column + 1]
+    return ids
+
+
+def empty_cache(model, batch, capacity):
+    return KVCache.empty(model.config, batch, capacity, dtype=model.dtype, device=model.device)
 
 
 def as_numpy(tensor):

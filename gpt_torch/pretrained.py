@@ -8,12 +8,12 @@ from torch import nn
 
 from gpt_torch.cache import KVCache
 from gpt_torch.projection import lay_out
-from gpt_torch.quantization import Int8Embedding, Int8Weight, check_quantization, quantize
+from gpt_torch.quantization import KINDS, Int8Embedding, Int8Weight, quantize
 from gpt_torch.weights import assign, dtype_name, export, framework_dtype, from_numpy, to_numpy_bits
 from gptcore.checkpoint import fresh_values, open_pretrained, save_pretrained
 from gptcore.config import OpenAIGPTConfig
 from gptcore.errors import InputError
-from gptcore.inputs import ArrayInfo, check_attn_implementation, check_inputs
+from gptcore.inputs import ArrayInfo, check_attn_implementation, check_inputs, check_quantization
 from gptcore.parameters import Head, resized_embedding
 
 
@@ -60,7 +60,7 @@ class OpenAIGPTPreTrainedModel(nn.Module):
         Raises:
             CheckpointError, ConfigError: with every problem, before anything of the model's size is allocated.
         """
-        check_quantization(quantization)
+        check_quantization(quantization, KINDS)
         source = open_pretrained(
             path_or_repo_id, cls.head, str(dtype).removeprefix("torch.") if dtype else None, **options
         )

@@ -4,12 +4,11 @@ import torch
 from torch import nn
 
 from gpt_torch.projection import linear
-from gptcore.errors import ConfigError
 
 LEVELS = 127
 FEW_ROWS = 8  # up to here PyTorch's kernel on int8 weights is the faster way, beyond it their bfloat16 copy
 KERNEL_WIDTH = 64  # other widths go by the copy: the kernel reads beyond the end of rows that do not fill its registers
-KINDS = (None, "int8")
+KINDS = ("int8",)
 
 
 class Int8Weight(nn.Module):
@@ -63,12 +62,6 @@ class Int8Head(nn.Module):
 
     def forward(self, hidden_states, tokens_embed):  # (..., T, C), the embedding
         return tokens_embed.product(hidden_states)  # (..., T, V)
-
-
-def check_quantization(kind):
-    """Raise a ``ConfigError`` for a kind that is not there."""
-    if kind not in KINDS:
-        raise ConfigError(f"quantization={kind!r} must be one of {', '.join(map(repr, KINDS))}")
 
 
 def quantize(model):

@@ -122,6 +122,13 @@ def check_attn_implementation(name: str) -> str:
     return name
 
 
+def check_quantization(kind: str | None, kinds: tuple[str, ...] = ()) -> None:
+    """Raise a ``ConfigError`` if ``kind`` is neither ``None`` nor one of those that a framework has."""
+    if kind is not None and kind not in kinds:
+        allowed = ", ".join(map(repr, (None, *kinds)))
+        raise ConfigError(f"quantization={kind!r} must be {allowed}" + ("" if kinds else "; gpt_torch has 'int8'"))
+
+
 def problem_type(config: OpenAIGPTConfig, labels: ArrayInfo) -> str:
     """The loss of the sequence classification head: the configured one, or by ``num_labels`` and dtype."""
     if config.problem_type is not None:

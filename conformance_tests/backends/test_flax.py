@@ -141,3 +141,11 @@ def test_what_needs_the_host_is_an_error_inside_a_program(settings):
     model = build(gpt_flax.FlaxOpenAIGPTLMHeadModel)
     with pytest.raises(InputError, match=f"inside jax.jit.*{next(iter(settings))} need the host"):
         jax.jit(lambda ids: model.generate(ids, **settings))(IDS)
+
+
+def test_generation_inside_a_program_that_takes_the_model():
+    model = build(gpt_flax.FlaxOpenAIGPTLMHeadModel)
+    ids = nnx.jit(lambda model: model.generate(IDS, max_new_tokens=3))(model)
+    np.testing.assert_array_equal(ids, model.generate(IDS, max_new_tokens=3))
+    with pytest.raises(InputError, match=r"shape \(5,\); inside jax.jit expected a known \(batch, sequence\)"):
+        jax.jit(lambda ids: model.generate(ids, max_new_tokens=3))(IDS[0])

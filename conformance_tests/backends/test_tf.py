@@ -191,4 +191,12 @@ def test_generation_inside_a_graph_of_the_user(settings, jit_compile):
 def test_what_needs_the_host_is_an_error_inside_a_graph(settings):
     model = build(gpt_tf.TFOpenAIGPTLMHeadModel)
     with pytest.raises(InputError, match=f"inside tf.function.*{next(iter(settings))} need the host"):
-        tf.function(lambda ids: model.generate(ids, **settings))(IDS)
+        tf.function(lambda ids: model.generate(ids, **settings), autograph=False)(IDS)
+
+
+def test_generation_inside_a_graph_needs_known_shapes():
+    model = build(gpt_tf.TFOpenAIGPTLMHeadModel)
+    signature = [tf.TensorSpec((None, 5), tf.int64)]
+    generate = tf.function(lambda ids: model.generate(ids, max_new_tokens=3), signature, autograph=False)
+    with pytest.raises(InputError, match=r"shape \(None, 5\); inside tf.function expected a known"):
+        generate(IDS)

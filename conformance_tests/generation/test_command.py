@@ -1,6 +1,9 @@
 """``gptcore generate`` as its users run it, and text that comes in whole words."""
 
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -64,6 +67,8 @@ def test_a_file_gives_json_lines_that_all_frameworks_agree_on(run, folder, tmp_p
         (("a", "--set", "min_q=0.1"), "did you mean 'min_p'"),
         (("a", "--max-new-tokens", 99), "n_positions=40"),
         (("--file", "nowhere.txt"), "cannot read nowhere.txt"),
+        (("a", "--backend", "tf", "--quantization", "int8"), "quantization='int8' must be None; gpt_torch has 'int8'"),
+        (("a", "--quantization", "int3"), "quantization='int3' must be None, 'int8'"),
     ],
 )
 def test_mistakes(run, folder, arguments, message):
@@ -71,6 +76,23 @@ def test_mistakes(run, folder, arguments, message):
     assert status == 2
     assert message in err
     assert "Traceback" not in err
+
+
+def test_int8(run, folder):
+    options = ("--model", folder, "--pre-tokenizer", "basic", "--max-new-tokens", 12, "--quantization", "int8")
+    status, out, err = run("generate", "the cat", *options)
+    assert (status, err, out.startswith("the cat")) == (0, "", True)
+
+
+def test_the_example_samples_the_same_text_in_every_framework(folder):
+    script = Path(__file__).parents[2] / "examples" / "run_generation.py"
+    options = ("--model_name_or_path", folder, "--prompt", "the cat", "--num_return_sequences", 2, "--length", 9)
+    texts = set()
+    for backend in ("torch", "tf", "flax"):
+        command = [sys.executable, "-W", "ignore", script, "--backend", backend, *options]
+        texts.add(subprocess.run([*map(str, command)], capture_output=True, text=True, check=True).stdout)
+    assert len(texts) == 1
+    assert texts.pop().count("the cat") == 2
 
 
 def test_streamed_text_comes_in_whole_words(folder):

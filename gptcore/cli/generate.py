@@ -14,7 +14,7 @@ from rich.progress import track
 
 from gptcore.backends import load_backend
 from gptcore.errors import InputError
-from gptcore.generation.streaming import TextStreamer
+from gptcore.generation import GenerationConfig, TextStreamer
 from gptcore.parameters import Head
 from tokenization import OpenAIGPTTokenizerFast
 
@@ -56,13 +56,11 @@ def generate_command(
         "seed": seed,
         **dict(map(_setting, setting or [])),
     }
+    GenerationConfig(**settings)  # mistakes are told before a model is loaded
     prompts = [text] if text is not None else _lines(file)
     options = {} if pre_tokenizer is None else {"pre_tokenizer": pre_tokenizer}
     tokenizer = OpenAIGPTTokenizerFast.from_pretrained(model, **options)
-    if quantization and backend != "torch":
-        raise InputError(f"--quantization is there for the backend torch, not for {backend}; leave it out")
-    loading = {"quantization": quantization} if quantization else {}
-    loaded = load_backend(backend).load(model, Head.LM, dtype=dtype, **loading)
+    loaded = load_backend(backend).load(model, Head.LM, dtype=dtype, quantization=quantization)
     if text is not None:
         _one(loaded, tokenizer, text, settings)
     else:

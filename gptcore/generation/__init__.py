@@ -2,7 +2,7 @@
 
 from gptcore.generation.config import GenerationConfig
 from gptcore.generation.decoding import GenerateOutput, decode
-from gptcore.generation.prompt import Prompt, check_prompt, check_room
+from gptcore.generation.prompt import Prompt, check_prompt
 from gptcore.generation.request import generate, settled
 from gptcore.generation.stepper import Stepper, bucket
 from gptcore.generation.streaming import TextStreamer, stream_text
@@ -15,7 +15,6 @@ __all__ = [
     "TextStreamer",
     "bucket",
     "check_prompt",
-    "check_room",
     "decode",
     "generate",
     "settled",

@@ -10,8 +10,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from gptcore.config import OpenAIGPTConfig
 from gptcore.errors import InputError
 from gptcore.generation.config import GenerationConfig
+from gptcore.generation.prompt import check_room
 
 HOST_SETTINGS = (
     "num_beams",
@@ -88,11 +90,26 @@ def program(config: GenerationConfig, prompt_length: int, max_new_tokens: int) -
     return method, numbers
 
 
-def reject_host_settings(config: GenerationConfig, inside: str) -> None:
-    """Raise an ``InputError`` where the loop cannot become part of a program of the user's, such as a ``jax.jit``."""
+def check_traced(model: OpenAIGPTConfig, config: GenerationConfig, shape: tuple[int | None, ...], inside: str) -> int:
+    """See that the loop can become part of a program of the user's.
+
+    Args:
+        model, config: of the call.
+        shape: of ``input_ids``.
+        inside: what compiles that program, such as ``jax.jit``.
+
+    Returns:
+        how many tokens follow.
+
+    Raises:
+        InputError: the settings need the host, the shape is not known, or there is no room.
+    """
     names = host_settings(config) + (["return_dict_in_generate"] if config.return_dict_in_generate else [])
     if names:
         raise InputError(
             f"inside {inside}, generate runs on the device alone, but {', '.join(names)} need the host; leave them at "
             f"their defaults, or call generate outside"
         )
+    if len(shape) != 2 or not all(shape):
+        raise InputError(f"input_ids has shape {shape}; inside {inside} expected a known (batch, sequence), none empty")
+    return check_room(model, config, shape[1] or 0)
