@@ -43,10 +43,6 @@ class ReferenceStepper:
     def run(self, rows):
         return np.stack([self.forward(row)["logits"][0, -1] for row in rows]).astype(np.float32), rows
 
-    def hidden_states(self, rows):
-        """All tokens are read last here, so contrastive search is not run over this one: see ``brute_force``."""
-        raise NotImplementedError
-
     def forward(self, row):
         return self.model.forward({"input_ids": row[None]}, output_hidden_states=True)
 
