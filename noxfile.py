@@ -41,14 +41,14 @@ def demo(session):
 def tests(session):
     """The whole suite, with all three frameworks."""
     install_torch(session)
-    install(session, "-e", ".[torch,tf,flax,original,cli]", *TEST_TOOLS)
+    install(session, "-e", ".[torch,tf,flax,original,train]", *TEST_TOOLS)
     session.run(*TWO_PROCESSES, *session.posargs, env=ONE_THREAD)
 
 
 @nox.session(python=PYTHONS)
 def core(session):
     """The core and the tokenizers without any framework, on every supported Python."""
-    install(session, "-e", ".[original,cli]", *TEST_TOOLS)
+    install(session, "-e", ".[original,train]", *TEST_TOOLS)
     suite = ("conformance_tests/test_isolation.py", "conformance_tests/core", "conformance_tests/text")
     session.run(*TWO_PROCESSES, "--backend", "core", *suite, *session.posargs)
 
@@ -68,10 +68,11 @@ def isolation(session, backend):
 def conformance(session):
     """Only what holds the backends to the reference and to each other; ``-- --backend torch`` for one. Opt-in."""
     install_torch(session)
-    install(session, "-e", ".[torch,tf,flax,cli]", *TEST_TOOLS)
+    install(session, "-e", ".[torch,tf,flax,train]", *TEST_TOOLS)
     names = ("cases", "weights", "padding", "inputs", "cache", "defects")
     suite = [f"conformance_tests/test_{name}.py" for name in names]
-    session.run(*TWO_PROCESSES, *suite, "conformance_tests/generation", *session.posargs, env=ONE_THREAD)
+    folders = ("conformance_tests/generation", "conformance_tests/training")
+    session.run(*TWO_PROCESSES, *suite, *folders, *session.posargs, env=ONE_THREAD)
 
 
 @nox.session(python=PYTHON, default=False)
@@ -136,7 +137,7 @@ def lint(session):
 @nox.session(python=PYTHON)
 def types(session):
     """Strict types on the core and the tokenization."""
-    install(session, "mypy", ".[original,cli]")
+    install(session, "mypy", "types-PyYAML", ".[original,train]")
     session.run("mypy")
 
 

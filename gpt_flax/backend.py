@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import os
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,10 @@ from flax import nnx
 from gpt_flax import heads
 from gpt_flax.cache import KVCache
 from gpt_flax.modeling import FlaxOpenAIGPTModel
+from gpt_flax.training import Trainer
 from gpt_flax.weights import export, parameters_of, to_numpy_bits, transform_of
 from gptcore.backends import Arrays
+from gptcore.config import OpenAIGPTConfig
 from gptcore.generation import GenerateOutput
 from gptcore.parameters import Head, parameters
 
@@ -42,6 +45,18 @@ class FlaxBackend:
         options = {"dtype": dtype, "attn_implementation": attn_implementation, **config}
         with precision(dtype):
             return FlaxBackendModel(MODELS[head].from_pretrained(path, **options), dtype)
+
+    def trainer(self, source, head, recipe, total_steps, *, vocab_size=None, **config) -> Trainer:
+        if "JAX_COORDINATOR_ADDRESS" in os.environ and not jax.distributed.is_initialized():
+            jax.distributed.initialize()
+        if isinstance(source, OpenAIGPTConfig):
+            model = MODELS[head](source.replace(**config), seed=recipe.seed)
+        else:
+            model = MODELS[head].from_pretrained(source, **config)
+        if vocab_size and vocab_size != model.config.vocab_size:
+            model.resize_token_embeddings(vocab_size)
+        mesh = jax.make_mesh((jax.device_count(),), ("data",)) if jax.device_count() > 1 else None
+        return Trainer(model, recipe, total_steps, distribution=mesh)
 
 
 @contextlib.contextmanager

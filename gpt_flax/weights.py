@@ -13,7 +13,7 @@ from gptcore.checkpoint.dtypes import check_dtype
 from gptcore.errors import ConfigError
 from gptcore.layouts import TRANSFORMS, foreign_name
 from gptcore.layouts.nnx import ROWS
-from gptcore.parameters import Parameter, head_rows, parameters
+from gptcore.parameters import Head, Parameter, head_rows, parameters
 
 
 def framework_dtype(dtype: Any) -> jnp.dtype:
@@ -29,14 +29,24 @@ def dtype_name(dtype: Any) -> str:
     return jnp.dtype(dtype).name
 
 
-def parameters_of(model: nnx.Module) -> dict[str, nnx.Param]:
-    """The model's parameters by canonical name, in the order of the table."""
+def paths_of(model: nnx.Module) -> dict[str, tuple[str | int, ...]]:
+    """Where the parameters are in the model, by canonical name, in the order of the table."""
     own = {row.name for row in head_rows(model.config, model.head)}
     found = {}
     for name, parameter in parameters(model.config, model.head).items():
-        node = model if name in own else model.trunk
-        for step in foreign_name(ROWS, parameter)[0].split("."):
-            node = node[int(step)] if step.isdecimal() else getattr(node, step)
+        trunk = () if model.head is Head.NONE or name in own else ("transformer",)
+        steps = foreign_name(ROWS, parameter)[0].split(".")
+        found[name] = (*trunk, *(int(step) if step.isdecimal() else step for step in steps))
+    return found
+
+
+def parameters_of(model: nnx.Module) -> dict[str, nnx.Param]:
+    """The model's parameters by canonical name, in the order of the table."""
+    found = {}
+    for name, path in paths_of(model).items():
+        node = model
+        for step in path:
+            node = node[step] if isinstance(step, int) else getattr(node, step)
         found[name] = node
     return found
 

@@ -1,5 +1,6 @@
 """The adapter that conformance and the command line use; see ``gptcore.backends``."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,10 @@ import tensorflow as tf
 from gpt_tf import heads
 from gpt_tf.cache import KVCache
 from gpt_tf.modeling import TFOpenAIGPTModel
-from gpt_tf.weights import export, parameters_of, to_numpy_bits, transform_of
+from gpt_tf.training import Trainer
+from gpt_tf.weights import MIXED, export, parameters_of, to_numpy_bits, transform_of
 from gptcore.backends import Arrays
+from gptcore.config import OpenAIGPTConfig
 from gptcore.generation import GenerateOutput
 from gptcore.parameters import Head, parameters
 
@@ -38,6 +41,20 @@ class TFBackend:
         tf.config.experimental.enable_tensor_float_32_execution(False)
         options = {"dtype": dtype, "attn_implementation": attn_implementation, **config}
         return TFBackendModel(MODELS[head].from_pretrained(path, **options))
+
+    def trainer(self, source, head, recipe, total_steps, *, vocab_size=None, **config) -> Trainer:
+        tf.config.experimental.enable_tensor_float_32_execution(False)
+        several = "TF_CONFIG" in os.environ
+        strategy = tf.distribute.MultiWorkerMirroredStrategy() if several else tf.distribute.get_strategy()
+        policy = keras.DTypePolicy("float32" if recipe.precision == "float32" else f"{MIXED}{recipe.precision}")
+        with strategy.scope():
+            if isinstance(source, OpenAIGPTConfig):
+                model = MODELS[head](source.replace(**config), dtype=policy, seed=recipe.seed)
+            else:
+                model = MODELS[head].from_pretrained(source, dtype=policy, **config)
+            if vocab_size and vocab_size != model.config.vocab_size:
+                model.resize_token_embeddings(vocab_size)
+        return Trainer(model, recipe, total_steps, distribution=strategy)
 
 
 class TFBackendModel:

@@ -9,8 +9,10 @@ import torch
 from gpt_torch import heads
 from gpt_torch.cache import KVCache
 from gpt_torch.modeling import OpenAIGPTModel
+from gpt_torch.training import Trainer
 from gpt_torch.weights import export, parameters_of, to_numpy_bits
 from gptcore.backends import Arrays
+from gptcore.config import OpenAIGPTConfig
 from gptcore.generation import GenerateOutput
 from gptcore.parameters import Head
 
@@ -37,6 +39,16 @@ class TorchBackend:
         torch.set_float32_matmul_precision("highest")
         options = {"dtype": dtype, "attn_implementation": attn_implementation, **config}
         return TorchBackendModel(MODELS[head].from_pretrained(path, **options))
+
+    def trainer(self, source, head, recipe, total_steps, *, vocab_size=None, **config) -> Trainer:
+        torch.set_float32_matmul_precision("highest")
+        if isinstance(source, OpenAIGPTConfig):
+            model = MODELS[head](source.replace(**config), seed=recipe.seed)
+        else:
+            model = MODELS[head].from_pretrained(source, **config)
+        if vocab_size and vocab_size != model.config.vocab_size:
+            model.resize_token_embeddings(vocab_size)
+        return Trainer(model, recipe, total_steps)
 
 
 class TorchBackendModel:

@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from gptcore.config import OpenAIGPTConfig
 from gptcore.errors import GPTError
 from gptcore.parameters import Head
+from gptcore.recipe import Recipe
+from gptcore.training import Trainer
 
 ENTRY_POINT_GROUP = "gptcore.backends"
 
@@ -80,6 +82,28 @@ class Backend(Protocol):
         self, path: str | Path, head: Head, *, dtype: str = "float32", attn_implementation: str = "sdpa", **config: Any
     ) -> BackendModel:
         """Call the framework's ``from_pretrained``, with matmul precision pinned to the dtype's own."""
+        ...
+
+    def trainer(
+        self,
+        source: str | Path | OpenAIGPTConfig,
+        head: Head,
+        recipe: Recipe,
+        total_steps: int,
+        *,
+        vocab_size: int | None = None,
+        **config: Any,
+    ) -> Trainer:
+        """A model in training, on the devices and processes that this one was started with.
+
+        Args:
+            source: a checkpoint, or a config for fresh weights, seeded by the recipe.
+            head: which model.
+            recipe: hyperparameters.
+            total_steps: updates of the whole run.
+            vocab_size: resizes the vocabulary, for tokens that the checkpoint lacks.
+            config: settings to change.
+        """
         ...
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import json
 import math
 from collections.abc import Mapping
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from gptcore.errors import ConfigError, bullet_list
+from gptcore.settings import choice, integer, is_integer, real, unknown
 
 CONFIG_NAME = "config.json"
 MAX_CONFIG_BYTES = 1 << 20
@@ -244,13 +244,9 @@ class OpenAIGPTConfig:
 def reject_unknown(settings: Mapping[str, Any]) -> None:
     """Raise a ``ConfigError`` that names the nearest valid setting for each unknown one."""
     valid = [spec.name for spec in dataclasses.fields(OpenAIGPTConfig)]
-    problems = []
-    for name in settings:
-        if name in OpenAIGPTConfig.aliases:
-            problems.append(f"{name} is a read-only alias; pass {OpenAIGPTConfig.aliases[name]} instead")
-        elif name not in valid:
-            near = difflib.get_close_matches(name, valid, n=1, cutoff=0.5)
-            problems.append(f"unknown setting {name!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
+    aliases = OpenAIGPTConfig.aliases
+    problems = [f"{name} is a read-only alias; pass {aliases[name]} instead" for name in settings if name in aliases]
+    problems += unknown((name for name in settings if name not in aliases), valid)
     if problems:
         raise ConfigError("\n".join(problems))
 
@@ -258,15 +254,15 @@ def reject_unknown(settings: Mapping[str, Any]) -> None:
 def _problems(config: OpenAIGPTConfig) -> Any:
     """Yield one sentence for each setting that is out of range."""
     for name, limit in LIMITS.items():
-        yield from _check_integer(name, getattr(config, name), 1, limit)
+        yield from integer(name, getattr(config, name), 1, limit)
     for name in ("resid_pdrop", "embd_pdrop", "attn_pdrop", "summary_first_dropout", "summary_last_dropout"):
-        yield from _check_real(name, getattr(config, name), 0.0, 1.0, "a number in [0, 1)")
-    yield from _check_real("initializer_range", config.initializer_range, 0.0, math.inf, "a finite number >= 0")
-    yield from _check_real("layer_norm_epsilon", config.layer_norm_epsilon, 5e-324, math.inf, "a finite number > 0")
-    yield from _check_choice("afn", config.afn, ACTIVATIONS)
-    yield from _check_choice("summary_type", config.summary_type, SUMMARY_TYPES)
-    yield from _check_choice("summary_activation", config.summary_activation, (None, *SUMMARY_ACTIVATIONS))
-    yield from _check_choice("problem_type", config.problem_type, (None, *PROBLEM_TYPES))
+        yield from real(name, getattr(config, name), "in [0, 1)", lambda value: 0 <= value < 1)
+    yield from real("initializer_range", config.initializer_range, "at least 0", lambda value: 0 <= value < math.inf)
+    yield from real("layer_norm_epsilon", config.layer_norm_epsilon, "above 0", lambda value: 0 < value < math.inf)
+    yield from choice("afn", config.afn, ACTIVATIONS)
+    yield from choice("summary_type", config.summary_type, SUMMARY_TYPES)
+    yield from choice("summary_activation", config.summary_activation, (None, *SUMMARY_ACTIVATIONS))
+    yield from choice("problem_type", config.problem_type, (None, *PROBLEM_TYPES))
     for name in (
         "summary_use_proj",
         "summary_proj_to_labels",
@@ -279,33 +275,14 @@ def _problems(config: OpenAIGPTConfig) -> Any:
     for name in ("pad_token_id", "bos_token_id", "eos_token_id"):
         value = getattr(config, name)
         if value is not None and isinstance(config.vocab_size, int):
-            yield from _check_integer(name, value, 0, config.vocab_size - 1)
-    if _is_int(config.n_embd) and _is_int(config.n_head) and config.n_head > 0 and config.n_embd % config.n_head:
+            yield from integer(name, value, 0, config.vocab_size - 1)
+    if is_integer(config.n_embd) and is_integer(config.n_head) and config.n_head > 0 and config.n_embd % config.n_head:
         yield f"n_embd={config.n_embd} must be a multiple of n_head={config.n_head}"
-    if _is_int(config.num_labels) and set(config.id2label) != set(range(config.num_labels)):
+    if is_integer(config.num_labels) and set(config.id2label) != set(range(config.num_labels)):
         wanted = f"0 to {config.num_labels - 1}"
         yield f"id2label has the labels {sorted(config.id2label)}, but num_labels={config.num_labels} wants {wanted}"
     if {name: i for i, name in config.id2label.items()} != dict(config.label2id):
         yield "label2id must be the inverse of id2label; leave it out to have it made"
-
-
-def _is_int(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _check_integer(name: str, value: Any, low: int, high: int) -> Any:
-    if not _is_int(value) or not low <= value <= high:
-        yield f"{name}={value!r} must be an integer in [{low}, {high}]"
-
-
-def _check_real(name: str, value: Any, low: float, high: float, allowed: str) -> Any:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value < high:
-        yield f"{name}={value!r} must be {allowed}"
-
-
-def _check_choice(name: str, value: Any, allowed: tuple[Any, ...]) -> Any:
-    if value not in allowed:
-        yield f"{name}={value!r} must be one of {', '.join(map(repr, allowed))}"
 
 
 def read_json_object(path: Path) -> dict[str, Any]:

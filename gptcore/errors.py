@@ -24,6 +24,14 @@ class InputError(GPTError):
     """An argument of a model call has a wrong shape, dtype or value."""
 
 
+class DataError(GPTError):
+    """A corpus or a labelled dataset is missing, empty, or has a row that cannot be used."""
+
+
+class TrainingError(GPTError):
+    """A training run diverged, or cannot be resumed as asked."""
+
+
 def bullet_list(problems: list[str], shown: int = 50) -> str:
     """Lay out problems one a line, so that a reader sees all of them at once.
 

@@ -185,7 +185,7 @@ class CallMixin(SpecialTokensMixin):
             first, first_offsets = self._shorten(first, kept), self._shorten(first_offsets, kept)
             if kept_second is not None:
                 second, second_offsets = self._shorten(second, kept_second), self._shorten(second_offsets, kept_second)
-        elif len(first) + len(second) > self.model_max_length:
+        elif plan.verbose and len(first) + len(second) > self.model_max_length:
             self._warn_too_long(len(first) + len(second))
         row: Row = {"input_ids": first + second if second else first}
         if plan.token_type_ids:
@@ -315,6 +315,7 @@ class CallSettings:
         return_special_tokens_mask: bool = False,
         return_offsets_mapping: bool = False,
         return_length: bool = False,
+        verbose: bool = True,
     ) -> None:
         del add_special_tokens  # there are none around a text
         if max_length is not None and (not isinstance(max_length, int) or max_length < 1):
@@ -351,6 +352,7 @@ class CallSettings:
         self.special_tokens_mask = return_special_tokens_mask
         self.offsets = return_offsets_mapping
         self.length = return_length
+        self.verbose = verbose
         self.is_plain = (
             self.limit is None
             and self.padding == "do_not_pad"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import lzma
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import repeat
@@ -12,6 +11,7 @@ from pathlib import Path
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
 from gptcore.errors import TokenizerError
+from gptcore.files import TEXT, find, parts
 from tokenization.characters import lower
 from tokenization.fast import OpenAIGPTTokenizerFast
 from tokenization.modes import pre_tokenizer as make_pre_tokenizer
@@ -19,7 +19,6 @@ from tokenization.pretokenizer import NEWLINE, PreTokenizer
 from tokenization.vocabulary import END_OF_WORD, Vocabulary
 
 MAX_VOCAB_SIZE = 10_000_000
-READ_LENGTH = 1_000_000
 COUNTED_CHUNKS = 500_000
 REPEATED = 10_000
 ALWAYS = "".join(map(chr, [*range(0x21, 0x7F), *range(0xC0, 0x180)]))
@@ -49,7 +48,7 @@ def train(
     has to fit is the list of its different words.
 
     Args:
-        files: UTF-8 text files, plain or ``.xz``, or folders of ``.txt`` and ``.xz`` files.
+        files: UTF-8 text files, plain, ``.xz`` or ``.gz``, or folders of ``.txt`` files, plain or packed.
         vocab_size: how many pieces at most, 40,478 in the published vocabulary; fewer where nothing is left to merge.
         folder: where to write ``vocab.json``, ``merges.txt``, ``tokenizer.json`` and the settings; nowhere if ``None``.
         pre_tokenizer: the text path, as for a tokenizer.
@@ -63,7 +62,8 @@ def train(
         The tokenizer.
 
     Raises:
-        TokenizerError: no files, a file is missing or not UTF-8, or the vocabulary is too small for the characters.
+        DataError: no files, or a file is missing or not UTF-8.
+        TokenizerError: the vocabulary is too small for the characters.
 
     >>> from tempfile import NamedTemporaryFile
     >>> with NamedTemporaryFile("w", suffix=".txt") as corpus:
@@ -73,7 +73,7 @@ def train(
     >>> tokenizer.tokenize("Lowest low!")
     ['lowest</w>', 'low</w>', '!</w>']
     """
-    paths = corpus_files(files)
+    paths = find(files, TEXT)
     if not isinstance(vocab_size, int) or not 1 <= vocab_size <= MAX_VOCAB_SIZE:
         raise TokenizerError(f"vocab_size is {vocab_size!r}; it is a whole number from 1 to {MAX_VOCAB_SIZE:,}")
     path = make_pre_tokenizer(pre_tokenizer)
@@ -104,26 +104,6 @@ def train(
     return tokenizer
 
 
-def corpus_files(files: str | Path | Sequence[str | Path]) -> list[Path]:
-    """The files of a corpus; a folder stands for its ``.txt`` and ``.xz`` files, in the order of their names.
-
-    Raises:
-        TokenizerError: something is missing, or there are no files.
-    """
-    named = [files] if isinstance(files, (str, Path)) else list(files)
-    found: list[Path] = []
-    for path in map(Path, named):
-        if path.is_dir():
-            found += sorted(inner for inner in path.rglob("*") if inner.suffix in (".txt", ".xz"))
-        elif path.is_file():
-            found.append(path)
-        else:
-            raise TokenizerError(f"there is no file or folder {path}")
-    if not found:
-        raise TokenizerError(f"no text files to train on in {', '.join(map(str, named)) or 'an empty list'}")
-    return found
-
-
 def _count_words(files: list[Path], path: PreTokenizer, progress: Progress | None) -> Counter[str]:
     """How often each word occurs. Chunks are counted first, some at a time, as a word path is slower than a count."""
     words: Counter[str] = Counter()
@@ -139,7 +119,7 @@ def _count_words(files: list[Path], path: PreTokenizer, progress: Progress | Non
     size = sum(file.stat().st_size for file in files)
     done = 0
     for file in files:
-        for text in _parts(file):
+        for text in parts(file):
             for block in path.blocks(lower(text)):
                 chunks.update(block)
             if len(chunks) > COUNTED_CHUNKS:
@@ -167,21 +147,6 @@ def _spelled(counts: Counter[str], alphabet: frozenset[str]) -> Iterator[str]:
         if alphabet.issuperset(word):
             for start in range(0, counts[word], REPEATED):
                 yield " ".join(repeat(word, min(REPEATED, counts[word] - start)))
-
-
-def _parts(file: Path) -> Iterator[str]:
-    """The text of a file in parts that end with a line, where lines are not too long."""
-    lines_read = 0
-    try:
-        with lzma.open(file, "rt", encoding="utf-8") if file.suffix == ".xz" else file.open(encoding="utf-8") as lines:
-            while part := lines.read(READ_LENGTH):
-                part += lines.readline(READ_LENGTH)
-                lines_read += part.count("\n")
-                yield part
-    except UnicodeDecodeError as cause:
-        raise TokenizerError(f"{file}, after line {lines_read}: not UTF-8: {cause.reason}") from cause
-    except (OSError, EOFError, lzma.LZMAError) as cause:
-        raise TokenizerError(f"cannot read {file}: {cause}") from cause
 
 
 def _vocabulary(learner: Tokenizer, line_breaks: Iterable[str]) -> Vocabulary:

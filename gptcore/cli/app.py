@@ -11,6 +11,7 @@ from rich.console import Console
 from gptcore.cli.generate import generate_command
 from gptcore.cli.tokenize import tokenize_command
 from gptcore.cli.tokenizer import tokenizer_application
+from gptcore.cli.train import eval_application, train_application
 from gptcore.cli.verify import verify_command
 from gptcore.errors import GPTError
 
@@ -21,6 +22,8 @@ application.command("verify")(verify_command)
 application.command("generate")(generate_command)
 application.command("tokenize")(tokenize_command)
 application.add_typer(tokenizer_application, name="tokenizer")
+application.add_typer(train_application, name="train")
+application.add_typer(eval_application, name="eval")
 
 
 @application.callback()

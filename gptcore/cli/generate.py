@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.progress import track
 
 from gptcore.backends import load_backend
+from gptcore.cli.settings import parse_settings
 from gptcore.errors import InputError
 from gptcore.generation import GenerationConfig, TextStreamer
 from gptcore.parameters import Head
@@ -54,7 +55,7 @@ def generate_command(
         "repetition_penalty": repetition_penalty,
         "no_repeat_ngram_size": no_repeat_ngram_size,
         "seed": seed,
-        **dict(map(_setting, setting or [])),
+        **parse_settings(setting or [], "--set"),
     }
     GenerationConfig(**settings)  # mistakes are told before a model is loaded
     prompts = [text] if text is not None else _lines(file)
@@ -106,13 +107,3 @@ def _lines(file: Path | None) -> list[str]:
         raise InputError(f"cannot read {file}: {cause.strerror}") from cause
     except UnicodeDecodeError as cause:
         raise InputError(f"{file} is not UTF-8: {cause.reason} at byte {cause.start}") from cause
-
-
-def _setting(text: str) -> tuple[str, Any]:
-    name, found, value = text.partition("=")
-    try:
-        if not found:
-            raise ValueError("no '='")
-        return name, json.loads(value)
-    except ValueError as cause:
-        raise InputError(f"--set {text!r} is not NAME=JSON, such as --set min_p=0.1: {cause}") from cause

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,6 +13,7 @@ from typing import Any, Self
 from gptcore.checkpoint.atomic import atomic_write
 from gptcore.config import read_json_object
 from gptcore.errors import ConfigError, bullet_list
+from gptcore.settings import choice, integer, is_integer, real, unknown
 
 GENERATION_CONFIG_NAME = "generation_config.json"
 CONTEXTS = ("error", "sliding")
@@ -155,12 +155,7 @@ class GenerationConfig:
 
 def reject_unknown(settings: Mapping[str, Any]) -> None:
     """Raise a ``ConfigError`` that names the nearest valid setting for each unknown one."""
-    valid = [spec.name for spec in dataclasses.fields(GenerationConfig)]
-    problems = []
-    for name in settings:
-        if name not in valid:
-            near = difflib.get_close_matches(name, valid, n=1, cutoff=0.5)
-            problems.append(f"unknown setting {name!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
+    problems = list(unknown(settings, [spec.name for spec in dataclasses.fields(GenerationConfig)]))
     if problems:
         raise ConfigError("\n".join(problems))
 
@@ -175,27 +170,26 @@ def _problems(config: GenerationConfig) -> Iterator[str]:
         ("no_repeat_ngram_size", 0),
         ("num_return_sequences", 1),
     ):
-        yield from _integer(name, getattr(config, name), low)
+        yield from integer(name, getattr(config, name), low)
     for name, low in (("max_new_tokens", 1), ("min_new_tokens", 0), ("pad_token_id", 0)):
         if getattr(config, name) is not None:
-            yield from _integer(name, getattr(config, name), low)
-    yield from _integer("seed", config.seed, 0, MAX_SEED)
+            yield from integer(name, getattr(config, name), low)
+    yield from integer("seed", config.seed, 0, MAX_SEED)
     for name in ("temperature", "repetition_penalty"):
-        yield from _real(name, getattr(config, name), "above 0", lambda value: 0 < value < math.inf)
-    yield from _real("length_penalty", config.length_penalty, "finite", math.isfinite)
+        yield from real(name, getattr(config, name), "above 0", lambda value: 0 < value < math.inf)
+    yield from real("length_penalty", config.length_penalty, "finite", math.isfinite)
     for name in ("top_p", "typical_p"):
-        yield from _real(name, getattr(config, name), "in (0, 1]", lambda value: 0 < value <= 1)
+        yield from real(name, getattr(config, name), "in (0, 1]", lambda value: 0 < value <= 1)
     if config.min_p is not None:
-        yield from _real("min_p", config.min_p, "in [0, 1]", lambda value: 0 <= value <= 1)
+        yield from real("min_p", config.min_p, "in [0, 1]", lambda value: 0 <= value <= 1)
     if config.penalty_alpha is not None:
-        yield from _real("penalty_alpha", config.penalty_alpha, "in [0, 1]", lambda value: 0 <= value <= 1)
+        yield from real("penalty_alpha", config.penalty_alpha, "in [0, 1]", lambda value: 0 <= value <= 1)
     for name in ("do_sample", "output_scores", "return_dict_in_generate", "use_cache"):
         if not isinstance(getattr(config, name), bool):
             yield f"{name}={getattr(config, name)!r} must be true or false"
     if config.early_stopping not in (True, False, "never"):
         yield f"early_stopping={config.early_stopping!r} must be True, False or 'never'"
-    if config.context not in CONTEXTS:
-        yield f"context={config.context!r} must be one of {', '.join(map(repr, CONTEXTS))}"
+    yield from choice("context", config.context, CONTEXTS)
     yield from _ids_problems(config)
     yield from _contradictions(config)
 
@@ -241,19 +235,8 @@ def _contrastive_contradictions(config: GenerationConfig) -> Iterator[str]:
 
 
 def _is_id(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+    return is_integer(value) and value >= 0
 
 
 def _is_list(value: Any) -> bool:
     return isinstance(value, Sequence) and not isinstance(value, str)
-
-
-def _integer(name: str, value: Any, low: int, high: int | None = None) -> Iterator[str]:
-    if isinstance(value, bool) or not isinstance(value, int) or value < low or (high is not None and value > high):
-        allowed = f"at least {low}" if high is None else f"in [{low}, {high}]"
-        yield f"{name}={value!r} must be an integer {allowed}"
-
-
-def _real(name: str, value: Any, allowed: str, holds: Any) -> Iterator[str]:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not holds(value):
-        yield f"{name}={value!r} must be a number {allowed}"

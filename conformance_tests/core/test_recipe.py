@@ -1,0 +1,88 @@
+"""Recipes: the paper's numbers, schedules, files."""
+
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gptcore.errors import ConfigError
+from gptcore.recipe import FINE_TUNING, PRETRAINING, SCHEDULES, Recipe
+
+
+def test_the_papers_numbers():
+    """Radford et al. 2018, section 4.1."""
+    assert (PRETRAINING.learning_rate, PRETRAINING.warmup_steps, PRETRAINING.schedule) == (2.5e-4, 2000, "cosine")
+    assert (PRETRAINING.epochs, PRETRAINING.batch_size, PRETRAINING.weight_decay) == (100, 64, 0.01)
+    assert (FINE_TUNING.learning_rate, FINE_TUNING.warmup_ratio, FINE_TUNING.schedule) == (6.25e-5, 0.002, "linear")
+    assert (FINE_TUNING.epochs, FINE_TUNING.batch_size, FINE_TUNING.lm_coefficient) == (3, 32, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "expected"),
+    [
+        ("cosine", [0, 0.5, 1, 0.5 + 0.5 * np.cos(np.pi / 3), 0.5 + 0.5 * np.cos(2 * np.pi / 3)]),
+        ("linear", [0, 0.5, 1, 2 / 3, 1 / 3]),
+        ("constant", [0, 0.5, 1, 1, 1]),
+        ("original_cosine", [0, 0.5, 1, 0.5 + 0.5 * np.cos(0.6 * np.pi), 0.5 + 0.5 * np.cos(0.8 * np.pi)]),
+        ("original_linear", [0, 0.5 * 0.8, 0.6, 0.4, 0.2]),
+    ],
+)
+def test_schedules(schedule, expected):
+    recipe = Recipe(learning_rate=2.0, schedule=schedule, warmup_steps=2)
+    np.testing.assert_allclose(recipe.learning_rates(5), 2 * np.array(expected), atol=1e-12)
+
+
+@given(st.sampled_from(sorted(SCHEDULES)), st.integers(0, 50), st.integers(1, 40))
+def test_rates_stay_in_range(schedule, warmup, total):
+    rates = Recipe(learning_rate=1.0, schedule=schedule, warmup_steps=warmup).learning_rates(total)
+    assert rates.shape == (total,)
+    assert (rates >= 0).all()
+    assert (rates <= 1).all()
+    assert warmup or rates[0] == 1
+
+
+@pytest.mark.parametrize("name", ["recipe.yaml", "recipe.json", "recipe.yml"])
+def test_files(name, tmp_path):
+    recipe = FINE_TUNING.replace(max_grad_norm=None, micro_batch_size=8, precision="bfloat16")
+    recipe.write(tmp_path / name)
+    assert Recipe.read(tmp_path / name) == recipe
+
+
+BAD = {
+    "learning_rate=0 must be a number above 0": {"learning_rate": 0},
+    "learning_rate=inf must be a number above 0": {"learning_rate": float("inf")},
+    "schedule='step' must be one of 'cosine'": {"schedule": "step"},
+    "batch_size=0 must be an integer at least 1": {"batch_size": 0},
+    "batch_size=10 must be a multiple of micro_batch_size=4": {"batch_size": 10, "micro_batch_size": 4},
+    "unknown setting 'learning_rat'; did you mean 'learning_rate'": {"learning_rat": 1},
+    r"adam_beta2=1 must be a number in \[0, 1\)": {"adam_beta2": 1},
+    "precision='float16' must be one of": {"precision": "float16"},
+    "max_grad_norm=0 must be a number above 0": {"max_grad_norm": 0},
+    r"seed=-1 must be an integer in \[0, 4294967295\]": {"seed": -1},
+}
+
+
+@pytest.mark.parametrize("message", BAD)
+def test_wrong_settings(message):
+    with pytest.raises(ConfigError, match=message):
+        Recipe.from_dict(BAD[message])
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("r.yaml", "a: [1", "is no YAML"),
+        ("r.json", "{", "is no JSON"),
+        ("r.yaml", "- 1", "holds list; a recipe is a mapping"),
+        ("r.yaml", "!!python/object/apply:os.getcwd []", "is no YAML"),
+        ("r.json", json.dumps({"epoch": 2}), "did you mean 'epochs'"),
+    ],
+)
+def test_wrong_files(name, content, message, tmp_path):
+    (tmp_path / name).write_text(content)
+    with pytest.raises(ConfigError, match=message):
+        Recipe.read(tmp_path / name)
+    with pytest.raises(ConfigError, match="cannot read"):
+        Recipe.read(tmp_path / "none.yaml")

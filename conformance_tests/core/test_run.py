@@ -1,0 +1,145 @@
+"""The training loop and its checkpoints, with a trainer in NumPy: resume, early stop, divergence, a full disk."""
+
+import errno
+import json
+
+import numpy as np
+import pytest
+
+from gptcore.checkpoint import fresh_values
+from gptcore.config import OpenAIGPTConfig
+from gptcore.errors import CheckpointError, TrainingError
+from gptcore.parameters import Head
+from gptcore.training import Batches, Checkpoints, Evaluation, Run, read_log
+from gptcore.training.trainer import MOMENTS
+
+CONFIG = OpenAIGPTConfig(vocab_size=11, n_positions=8, n_embd=6, n_layer=1, n_head=2)
+EXAMPLES = [{"input_ids": np.arange(i, i + 4), "labels": np.arange(i, i + 4)} for i in range(7)]
+
+
+class NumPyTrainer:
+    """Its loss depends on every bit of the state and on the batch."""
+
+    config, head, is_main = CONFIG, Head.LM, True
+
+    def __init__(self, nan_at=None):
+        self.values = {name: array.copy() for name, array in fresh_values(CONFIG, Head.LM, "float32", 0)}
+        self.adam = {f"{m}.{n}": np.zeros_like(a) for m in MOMENTS for n, a in self.values.items()}
+        self.nan_at = nan_at
+
+    def step(self, step, batch):
+        for name, array in self.values.items():
+            self.adam[f"exp_avg.{name}"] += np.float32(batch["input_ids"].mean() / 7) - array
+            array += np.float32(0.01) * self.adam[f"exp_avg.{name}"]
+        loss = float(sum(np.abs(array).sum(dtype=np.float64) for array in self.values.values()))
+        norm = float("nan") if step == self.nan_at else 1.0
+        return {"loss": loss, "grad_norm": norm, "learning_rate": 0.01}
+
+    def weights(self):
+        yield from self.values.items()
+
+    def moments(self):
+        yield from self.adam.items()
+
+    def restore(self, step, weights, moments):
+        self.values = {name: np.array(array) for name, array in weights}
+        self.adam = {name: np.array(array) for name, array in moments}
+
+
+def make(folder, trainer=None, settings=None, **options):
+    batches = Batches(EXAMPLES, 2, seed=0)
+    checkpoints = Checkpoints(folder, settings or {"seed": 0}, keep=options.pop("keep", 2))
+    options = {"total_steps": 12, "save_every": 3, **options}
+    return Run(trainer=trainer or NumPyTrainer(), batches=batches, checkpoints=checkpoints, **options)
+
+
+def losses(folder):
+    return [record["loss"] for record in read_log(folder / "log.jsonl")]
+
+
+def test_resumed_is_uninterrupted(tmp_path):
+    make(tmp_path / "whole")()
+    for stop in range(1, 12):
+        folder = tmp_path / str(stop)
+
+        def die(record, stop=stop):
+            if record["step"] == stop:
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            make(folder, listeners=[die])()
+        with (folder / "log.jsonl").open("a") as file:
+            file.write('{"step": 99, "lo')  # a line that was cut short
+        make(folder)(resume=True)
+        assert losses(folder) == losses(tmp_path / "whole")
+
+
+def test_what_is_kept(tmp_path):
+    scores = iter([1.0, 3.0, 2.0, 2.5, 0.5, 0.1])
+    run = make(tmp_path, evaluate=lambda trainer: Evaluation({"score": 1.0}, next(scores)), evaluate_every=2, save_every=1)
+    run()
+    assert run.checkpoints.steps() == [4, 11, 12]  # the best, and the two newest
+    assert (tmp_path / "best").resolve().name == "step-00000004"
+    assert (tmp_path / "last").resolve().name == "step-00000012"
+    assert not list(tmp_path.glob("*.partial"))
+
+
+def test_early_stop(tmp_path):
+    scores = iter([1.0, 2.0, 1.5, 1.6, 9.0, 9.0])
+    options = {"evaluate": lambda trainer: Evaluation({}, next(scores)), "evaluate_every": 2, "patience": 2}
+    assert make(tmp_path, **options)()["step"] == 7
+    assert len(losses(tmp_path)) == 8
+    assert make(tmp_path, **options)(resume=True) == {}  # it stays stopped
+
+
+def test_divergence_keeps_the_last_good_checkpoint(tmp_path):
+    message = "grad_norm is nan at step 7.*last good checkpoint is .*step-00000006; lower learning_rate"
+    with pytest.raises(TrainingError, match=message):
+        make(tmp_path, NumPyTrainer(nan_at=7))()
+    assert make(tmp_path).checkpoints.steps() == [3, 6]
+    with pytest.raises(TrainingError, match="there is no checkpoint yet"):
+        make(tmp_path / "early", NumPyTrainer(nan_at=1))()
+
+
+def test_a_folder_with_a_run(tmp_path):
+    make(tmp_path)()
+    with pytest.raises(TrainingError, match="has a run; resume it, or begin in a new folder"):
+        make(tmp_path)()
+    with pytest.raises(TrainingError, match="other settings.*\n  - seed was 0, now 1"):
+        make(tmp_path, settings={"seed": 1})(resume=True)
+    assert len(losses(tmp_path)) == 12  # nothing was lost
+
+
+def test_a_full_disk(tmp_path, monkeypatch):
+    run = make(tmp_path)
+    real = np.ascontiguousarray
+
+    def full(array, dtype=None):
+        if run.checkpoints.steps():
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return real(array, dtype)
+
+    monkeypatch.setattr("gptcore.checkpoint.safetensors_file.np.ascontiguousarray", full)
+    with pytest.raises(CheckpointError, match="No space left on device"):
+        run()
+    monkeypatch.undo()
+    assert run.checkpoints.steps() == [3]
+    assert not list(tmp_path.glob("*.partial"))
+    make(tmp_path)(resume=True)
+    make(tmp_path / "whole")()
+    assert losses(tmp_path) == losses(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("damage", ["training.json", "optimizer.safetensors", "model.safetensors"])
+def test_a_damaged_checkpoint(damage, tmp_path):
+    make(tmp_path)()
+    path = (tmp_path / "last").resolve() / damage
+    path.write_bytes(path.read_bytes()[:-40])
+    with pytest.raises(CheckpointError):
+        make(tmp_path)(resume=True)
+
+
+def test_a_checkpoint_is_a_model_folder(tmp_path):
+    make(tmp_path)()
+    config = json.loads((tmp_path / "last" / "config.json").read_text())
+    assert config["architectures"] == ["OpenAIGPTLMHeadModel"]

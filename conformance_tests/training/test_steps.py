@@ -1,0 +1,203 @@
+"""Steps of training: each framework against AdamW in float64 over the reference's gradients, and against the others."""
+
+import numpy as np
+import pytest
+from training_data import HEADS, RECIPE, config, lm_batches, reference_run, task_batches
+
+from gptcore.errors import ConfigError, TrainingError
+from gptcore.parameters import Head
+from gptcore.recipe import Recipe
+from gptcore.tolerances import TOLERANCES, gradient_errors
+from gptcore.training import dropout_seed, rows_of_process
+
+STEPS = 50
+LOSS_TOLERANCE = 1e-4  # relative, at every step
+WEIGHT_TOLERANCE = 1e-3  # relative, over all weights of a tensor
+
+
+def run(backend, checkpoint, head, recipe, batches, steps):
+    """The results of each step, and the trainer."""
+    trainer = backend.trainer(checkpoint, head, recipe, steps)
+    return [trainer.step(step, batches[step]) for step in range(steps)], trainer
+
+
+def relative(actual, expected):
+    """The norm of the difference, relative to that of what is expected."""
+    return np.linalg.norm(actual - expected) / np.linalg.norm(expected)
+
+
+# A key bias shifts all scores of a query alike: its gradient is rounding noise, which Adam scales up to full steps.
+def without_key_bias(name, array, width):
+    return np.delete(array, slice(width, 2 * width)) if name.endswith("c_attn.bias") else array
+
+
+@pytest.fixture(scope="module")
+def lm_truth():
+    return reference_run(config(n_layer=2), Head.LM, RECIPE, lm_batches(), STEPS)
+
+
+def test_fifty_steps_on_real_text(backend, make_checkpoint, lm_truth):
+    curve, weights = lm_truth
+    checkpoint = make_checkpoint(config(n_layer=2), Head.LM)
+    found, trainer = run(backend, checkpoint, Head.LM, RECIPE, lm_batches(), STEPS)
+    np.testing.assert_allclose([r["lm_loss"] for r in found], [r["lm_loss"] for r in curve], rtol=LOSS_TOLERANCE)
+    assert curve[-1]["lm_loss"] < 0.7 * curve[0]["lm_loss"]  # it learns, so that there is something to compare
+    for name, array in trainer.weights():
+        actual, expected = (without_key_bias(name, x, trainer.config.n_embd) for x in (array, weights[name]))
+        assert relative(actual, expected) < WEIGHT_TOLERANCE, name
+    np.testing.assert_allclose([r["learning_rate"] for r in found], RECIPE.learning_rates(STEPS))
+
+
+@pytest.mark.parametrize("task", ["classify", "entail", "choice"])
+def test_tasks_follow_the_reference(backend, task, make_checkpoint):
+    settings, batches = task_batches(task)
+    curve, _ = reference_run(settings, HEADS[task], RECIPE, batches, 8)
+    found, _ = run(backend, make_checkpoint(settings, HEADS[task]), HEADS[task], RECIPE, batches, 8)
+    for name in ("lm_loss", "task_loss"):
+        np.testing.assert_allclose([r[name] for r in found], [r[name] for r in curve], rtol=LOSS_TOLERANCE)
+    np.testing.assert_allclose(
+        [r["loss"] for r in found], [r["task_loss"] + 0.5 * r["lm_loss"] for r in found], rtol=1e-6
+    )
+
+
+def test_similarity_does_not_depend_on_the_order(backend, make_checkpoint):
+    settings, batches = task_batches("similarity")
+    checkpoint = make_checkpoint(settings, HEADS["similarity"])
+    batch = batches[0]
+    swapped = {name: array[:, ::-1].copy() if array.ndim > 1 else array for name, array in batch.items()}
+    trainer = backend.trainer(checkpoint, HEADS["similarity"], RECIPE, 1)
+    np.testing.assert_allclose(
+        trainer.evaluate(batch)["logits"], trainer.evaluate(swapped)["logits"], rtol=1e-5, atol=1e-5
+    )
+
+
+def test_similarity_is_the_same_in_all(backends, make_checkpoint):
+    settings, batches = task_batches("similarity")
+    checkpoint = make_checkpoint(settings, HEADS["similarity"])
+    curves = [run(b, checkpoint, HEADS["similarity"], RECIPE, batches, 8)[0] for b in backends]
+    for curve in curves:
+        for name in ("lm_loss", "task_loss", "grad_norm"):
+            np.testing.assert_allclose([r[name] for r in curve], [r[name] for r in curves[0]], rtol=LOSS_TOLERANCE)
+
+
+@pytest.mark.parametrize("task", ["lm", "classify", "choice", "similarity"])
+def test_parts_of_a_batch_add_up_to_it(backend, task, make_checkpoint):
+    """Rows of unequal length, so that a mean of means would be another number."""
+    settings, batches = (config(), lm_batches()) if task == "lm" else task_batches(task)
+    batch = batches[0]
+    if task == "lm":
+        ragged = np.where(np.arange(16) < np.arange(3, 15, 2)[:, None], batch["labels"], -100)
+        batch = {**batch, "labels": ragged}
+    checkpoint = make_checkpoint(settings, HEADS[task])
+    results, moments = [], []
+    for size in (None, 3, 1):
+        trainer = backend.trainer(checkpoint, HEADS[task], RECIPE.replace(micro_batch_size=size), 2)
+        results.append([trainer.step(step, batch) for step in range(2)])
+        moments.append(dict(trainer.moments()))
+    for parts, found in zip(results[1:], moments[1:], strict=True):
+        for whole_step, step in zip(results[0], parts, strict=True):
+            assert step == pytest.approx(whole_step, rel=2e-6)
+        assert max(gradient_errors(found, moments[0]).values()) < 2 * TOLERANCES["float32", "gradients"]
+
+
+def test_nothing_to_predict_changes_nothing_but_decay(backend, make_checkpoint):
+    batch = {**lm_batches()[0], "labels": np.full((6, 16), -100, np.int32)}
+    trainer = backend.trainer(make_checkpoint(config(), Head.LM), Head.LM, RECIPE.replace(warmup_steps=0), 1)
+    before = {name: array.copy() for name, array in trainer.weights()}
+    result = trainer.step(0, batch)
+    assert result["loss"] == result["grad_norm"] == 0
+    for name, array in trainer.weights():
+        decay = 1 - RECIPE.learning_rate * RECIPE.weight_decay if array.ndim > 1 else 1
+        np.testing.assert_allclose(array, before[name] * decay, rtol=1e-6)
+
+
+STILL = RECIPE.replace(learning_rate=1e-12, weight_decay=0.0, warmup_steps=0)  # too little to change a weight
+DROPOUT = {"resid_pdrop": 0.2, "embd_pdrop": 0.2, "attn_pdrop": 0.2}
+
+
+def test_dropout_comes_from_the_step_alone(backend, make_checkpoint):
+    """The same step draws the same dropout whatever was run before; another step or seed another one."""
+    checkpoint = make_checkpoint(config(**DROPOUT), Head.LM)
+    batch = lm_batches()[0]
+
+    def first(recipe, warm_up):
+        trainer = backend.trainer(checkpoint, Head.LM, recipe, 2000)
+        for _ in range(warm_up):
+            trainer.step(0, batch)
+            trainer.evaluate(batch)
+        return trainer.step(0, batch)["loss"]
+
+    assert first(STILL, 0) == first(STILL, 2)
+    assert first(STILL, 0) != first(STILL.replace(seed=4), 0)
+    trainer = backend.trainer(checkpoint, Head.LM, STILL, 2000)
+    assert trainer.step(0, batch)["loss"] != trainer.step(7, batch)["loss"]
+    assert trainer.evaluate(batch)["lm_loss"] == trainer.evaluate(batch)["lm_loss"]
+
+
+def test_dropout_has_the_same_effect_in_all(backends, make_checkpoint):
+    """Mean loss under dropout, over seeds, of the same weights: within four standard errors of each other."""
+    checkpoint = make_checkpoint(config(**DROPOUT), Head.LM)
+    batch = lm_batches()[0]
+    trainers = [backend.trainer(checkpoint, Head.LM, STILL, 2000) for backend in backends]
+    drawn = [[trainer.step(step, batch)["loss"] for step in range(40)] for trainer in trainers]
+    means = np.mean(drawn, 1)
+    error = np.std(drawn, 1).max() / np.sqrt(40)
+    without = trainers[0].evaluate(batch)["lm_loss"]
+    assert np.ptp(means) < 4 * np.sqrt(2) * error
+    assert abs(means.mean() - without) > 2 * error  # and there is an effect
+
+
+def test_bfloat16_learns_as_float32_does(backend, make_checkpoint):
+    checkpoint = make_checkpoint(config(), Head.LM)
+    wide, narrow = (
+        [r["loss"] for r in run(backend, checkpoint, Head.LM, recipe, lm_batches(), 20)[0]]
+        for recipe in (RECIPE, RECIPE.replace(precision="bfloat16"))
+    )
+    assert wide != narrow
+    np.testing.assert_allclose(narrow, wide, rtol=0.03)  # bfloat16 keeps 8 bits: 0.4 % a rounding
+
+
+def test_a_run_goes_on_in_another_framework(backends, make_checkpoint):
+    checkpoint = make_checkpoint(config(), Head.LM)
+    batches = lm_batches()
+    whole, _ = run(backends[0], checkpoint, Head.LM, RECIPE, batches, 12)
+    for first in backends:
+        for second in backends:
+            begun = first.trainer(checkpoint, Head.LM, RECIPE, 12)
+            for step in range(6):
+                begun.step(step, batches[step])
+            gone_on = second.trainer(checkpoint, Head.LM, RECIPE, 12)
+            gone_on.restore(6, begun.weights(), begun.moments())
+            found = [gone_on.step(step, batches[step])["loss"] for step in range(6, 12)]
+            np.testing.assert_allclose(found, [r["loss"] for r in whole[6:]], rtol=LOSS_TOLERANCE)
+
+
+def test_the_model_that_was_passed_is_the_one_that_is_trained(backend, make_checkpoint):
+    trainer = backend.trainer(make_checkpoint(config(), Head.LM), Head.LM, RECIPE, 2)
+    trainer.step(0, lm_batches()[0])
+    trainer.step(1, lm_batches()[1])
+    module = __import__(type(trainer.model).__module__.split(".")[0] + ".weights", fromlist=["export"])
+    exported = dict(module.export(trainer.model))
+    for name, array in trainer.weights():
+        assert np.array_equal(array, exported[name]), name
+
+
+def test_what_cannot_be_trained(backend, make_checkpoint):
+    with pytest.raises(ConfigError, match="OpenAIGPTModel has no loss; train a model with a head"):
+        backend.trainer(make_checkpoint(config(), Head.NONE), Head.NONE, RECIPE, 1)
+    with pytest.raises(ConfigError, match="weights in bfloat16 lose small updates"):
+        model = backend.load(make_checkpoint(config(), Head.LM), Head.LM, dtype="bfloat16").model
+        module = __import__(type(model).__module__.split(".")[0] + ".training", fromlist=["Trainer"])
+        module.Trainer(model, RECIPE, 1)
+
+
+def test_seeds_and_rows():
+    assert (
+        len(
+            {dropout_seed(seed, step, part, p) for seed in (0, 1) for step in (0, 1) for part in (0, 1) for p in (0, 1)}
+        )
+        == 16
+    )
+    with pytest.raises(TrainingError, match="5 rows cannot be shared by 2 processes"):
+        rows_of_process(5, 0, 2)
+    assert Recipe().batch_size == 64

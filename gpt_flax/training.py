@@ -1,0 +1,285 @@
+"""Training (Radford et al. 2018, sections 3.1 and 3.2): the losses, AdamW in optax, and a jitted step over a mesh."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import nnx
+from jax.experimental import multihost_utils
+from jax.sharding import NamedSharding, PartitionSpec
+
+from gpt_flax.heads import LMHead, classification_loss, language_modeling_loss
+from gpt_flax.modeling import take_position
+from gpt_flax.pretrained import describe
+from gpt_flax.weights import dtype_name, paths_of, to_numpy_bits, transform_of
+from gptcore.inputs import problem_type
+from gptcore.parameters import Head, parameters
+from gptcore.recipe import Recipe
+from gptcore.training import dropout_seed, micro_batches, objective, rows_of_process, shares
+from gptcore.training.trainer import check_weights
+
+DATA, TENSOR = "data", "tensor"
+SHARDED_AXES = ("vocab", "heads", "mlp")
+MOMENT_OF = {"exp_avg": "mu", "exp_avg_sq": "nu"}
+
+
+class Objective(nnx.Module):
+    """A model with its losses: what is trained.
+
+    Args:
+        model: with a head.
+    """
+
+    def __init__(self, model):
+        self.model = model
+        self.lm_head = LMHead()
+        self.extract_dropout = nnx.Dropout(model.config.summary_first_dropout, rngs=nnx.Rngs(1))
+
+    def __call__(self, input_ids, labels, extract_positions=None, targets=None):
+        """The language-modelling loss; where there is a task, its loss and logits too.
+
+        Args:
+            input_ids: (B, T), or (B, N, T) for N sequences an example.
+            labels: token ids as ``input_ids``, -100 where there is none.
+            extract_positions: (B,) or (B, N), of the extract tokens.
+            targets: (B,) classes, scores or right choices.
+
+        Returns:
+            ``lm_loss``, and ``task_loss`` and ``logits`` (B, K).
+        """
+        if self.model.head is Head.LM:
+            return {"lm_loss": self.model(input_ids, labels=labels).loss}
+        if self.model.head is Head.DOUBLE_HEADS:
+            output = self.model(input_ids, mc_token_ids=extract_positions, labels=labels, mc_labels=targets)
+            return {"lm_loss": output.loss, "task_loss": output.mc_loss, "logits": output.mc_logits}
+        hidden_states = self.model.transformer(input_ids).last_hidden_state
+        extracted = take_position(hidden_states, extract_positions)  # (B, C) or (B, N, C)
+        if extracted.ndim == 3:
+            extracted = extracted.sum(1)  # both orders of a similarity are added before the linear layer
+        logits = self.model.score(self.extract_dropout(extracted))
+        lm_logits = self.lm_head(hidden_states, self.model.transformer.tokens_embed)
+        return {
+            "lm_loss": language_modeling_loss(lm_logits, labels),
+            "task_loss": classification_loss(logits, targets, problem_type(self.model.config, describe(targets))),
+            "logits": logits,
+        }
+
+
+def adamw(model, recipe: Recipe, total_steps):
+    """The recipe's optimizer with its schedule and clipping, for ``nnx.Optimizer`` or a loop of your own.
+
+    Args:
+        model: of ``gpt_flax``.
+        recipe: gives the rates, betas, epsilon, decay and norm.
+        total_steps: updates of the whole run.
+
+    Returns:
+        An ``optax.GradientTransformation`` over ``nnx.state(model, nnx.Param)``.
+
+    >>> from gpt_flax import OpenAIGPTConfig, FlaxOpenAIGPTLMHeadModel
+    >>> model = FlaxOpenAIGPTLMHeadModel(OpenAIGPTConfig(vocab_size=11, n_positions=8, n_embd=6, n_layer=1, n_head=2))
+    >>> optimizer = nnx.Optimizer(model, adamw(model, Recipe(warmup_steps=0), total_steps=10), wrt=nnx.Param)
+    """
+    table = parameters(model.config, model.head)
+    rates = recipe.learning_rates(total_steps).astype(np.float32)
+    decays = by_name(model, {name: parameter.kind.decays for name, parameter in table.items()})
+    return optax.chain(
+        optax.identity() if recipe.max_grad_norm is None else optax.clip_by_global_norm(recipe.max_grad_norm),
+        optax.adamw(
+            lambda step: jnp.asarray(rates)[jnp.minimum(step, total_steps - 1)],
+            recipe.adam_beta1,
+            recipe.adam_beta2,
+            recipe.adam_epsilon,
+            weight_decay=recipe.weight_decay,
+            mask=decays,
+        ),
+    )
+
+
+def by_name(model, values):
+    """A tree like ``nnx.state(model, nnx.Param)``, from values by canonical name."""
+    return nnx.from_flat_state({path: values[name] for name, path in paths_of(model).items()})
+
+
+class Trainer:
+    """A model in training, as ``gptcore.training.Trainer``.
+
+    Args:
+        model: with a head and float32 weights; changed in place.
+        recipe: hyperparameters.
+        total_steps: updates of the whole run, for the schedule.
+        distribution: a ``jax.sharding.Mesh`` over the devices of all processes, with the axis ``data`` and, for weights
+            that are spread too, ``tensor``. Default: one device.
+
+    Raises:
+        ConfigError: the model has no head, or half-precision weights.
+
+    >>> from gpt_flax import OpenAIGPTConfig, FlaxOpenAIGPTLMHeadModel
+    >>> model = FlaxOpenAIGPTLMHeadModel(OpenAIGPTConfig(vocab_size=11, n_positions=8, n_embd=6, n_layer=1, n_head=2))
+    >>> trainer = Trainer(model, Recipe(learning_rate=0.01, warmup_steps=0), total_steps=2)
+    >>> ids = np.array([[1, 2, 3, 4]])
+    >>> first, second = (trainer.step(step, {"input_ids": ids, "labels": ids})["loss"] for step in range(2))
+    >>> second < first
+    True
+    """
+
+    def __init__(self, model, recipe: Recipe, total_steps, *, distribution=None):
+        check_weights(model.head, dtype_name(model.dtype))
+        self.model, self.recipe, self.config, self.head = model, recipe, model.config, model.head
+        self.rates = recipe.learning_rates(total_steps)
+        self.mesh, self.is_main = distribution, jax.process_index() == 0
+        self.precision = "highest" if recipe.precision == "float32" else "default"
+        graph = model
+        if recipe.precision != "float32":  # the same modules, computing in another dtype
+            options = {"attn_implementation": model.attn_implementation, "seed": None}
+            graph = type(model)(model.config, dtype=recipe.precision, **options)
+        objective_module = Objective(graph)
+        objective_module.eval()
+        self.eval_graph = nnx.graphdef(objective_module)
+        objective_module.train()
+        self.train_graph, _, self.counts, self.rest = nnx.split(objective_module, nnx.Param, nnx.RngCount, ...)
+        self.params = nnx.state(model, nnx.Param)
+        if self.mesh is not None:
+            self.params = jax.tree.map(jax.device_put, self.params, self.shardings())
+        self.optimizer = adamw(model, recipe, total_steps)
+        self.optimizer_state = jax.tree.map(self.replicated, self.optimizer.init(self.params))
+        self.update = jax.jit(self.updated, donate_argnums=(0, 1))
+        self.losses = jax.jit(self.found)
+
+    def step(self, step, batch):
+        """Update the weights by one batch; see ``gptcore.training.Trainer``."""
+        devices = self.mesh.shape[DATA] if self.mesh else 1
+        rows_of_process(len(batch["input_ids"]), 0, devices)  # or an error
+        size = self.recipe.micro_batch_size
+        parts = micro_batches(batch, size and size * devices)
+        weights = [shares(part, batch) for part in parts]
+        stacked = {
+            "batch": {name: np.stack([part[name] for part in parts]) for name in batch},  # (M, B, ...)
+            "shares": {name: np.array([w[name] for w in weights], np.float32) for name in weights[0]},
+            "seeds": np.array(
+                [dropout_seed(self.recipe.seed, step, number) for number in range(len(parts))], np.uint32
+            ),
+        }
+        stacked["batch"] = self.placed(stacked["batch"], PartitionSpec(None, DATA))
+        with jax.default_matmul_precision(self.precision):
+            self.params, self.optimizer_state, found = self.update(self.params, self.optimizer_state, stacked)
+        nnx.update(self.model, self.params)  # the old arrays are gone
+        return {**{name: float(value) for name, value in found.items()}, "learning_rate": float(self.rates[step])}
+
+    def updated(self, params, optimizer_state, parts):
+        """Add up the gradients of all parts, update the weights."""
+
+        def gradients(part):
+            (loss, found), gradient = jax.value_and_grad(self.loss, has_aux=True)(params, part)
+            return {"loss": loss, **found}, gradient
+
+        def add(total, part):
+            return jax.tree.map(jnp.add, total, gradients(part)), None
+
+        first, others = (jax.tree.map(lambda x, cut=cut: x[cut], parts) for cut in (0, slice(1, None)))
+        total = gradients(first)
+        if len(parts["seeds"]) > 1:
+            total, _ = jax.lax.scan(add, total, others)
+        found, gradient = total
+        changes, optimizer_state = self.optimizer.update(gradient, optimizer_state, params)
+        return (
+            optax.apply_updates(params, changes),
+            optimizer_state,
+            {**found, "grad_norm": optax.tree.norm(gradient)},
+        )
+
+    def loss(self, params, part):
+        """What is minimised, and the losses of one part, weighted by its share."""
+        counts = jax.tree.map(lambda count: part["seeds"].astype(count.dtype), self.counts)
+        found = self.run(self.train_graph, params, counts, part["batch"])
+        found = {name: found[name] * share for name, share in part["shares"].items()}
+        return objective(found, self.recipe.lm_coefficient), found
+
+    def found(self, params, batch):
+        return self.run(self.eval_graph, params, self.counts, batch)
+
+    def run(self, graph, params, counts, batch):
+        if self.recipe.precision != "float32":
+            params = jax.tree.map(lambda value: value.astype(self.recipe.precision), params)
+        return nnx.merge(graph, nnx.State({"model": params}), counts, self.rest)(**batch)
+
+    def evaluate(self, batch):
+        """The losses of a batch without dropout, and the logits of its task."""
+        with jax.default_matmul_precision(self.precision):
+            found = self.losses(self.params, self.placed(batch, PartitionSpec()))
+        return {name: gathered(value.astype(jnp.float32)) for name, value in found.items()}
+
+    def weights(self):
+        """Canonical name and value of every parameter."""
+        yield from self.named(self.params)
+
+    def moments(self):
+        """Adam's two moments of every parameter."""
+        for moment, field in MOMENT_OF.items():
+            for name, array in self.named(optax.tree.get(self.optimizer_state, field)):
+                yield f"{moment}.{name}", array
+
+    def named(self, tree):
+        """Canonical name and value of every entry of a tree of parameters."""
+        table, flat = parameters(self.config, self.head), dict(nnx.to_flat_state(tree))
+        for name, path in paths_of(self.model).items():
+            yield name, transform_of(table[name])(gathered(flat[path].get_value()))
+
+    def restore(self, step, weights, moments):
+        """Go on as if ``step`` updates had led to these weights and moments."""
+        self.params = self.tree(dict(weights))
+        nnx.update(self.model, self.params)
+        found = dict(moments)
+        changes = {
+            field: self.tree({name: found[f"{moment}.{name}"] for name in paths_of(self.model)})
+            for moment, field in MOMENT_OF.items()
+        }
+        changed = optax.tree.set(self.optimizer_state, count=jnp.asarray(step, jnp.int32), **changes)
+        # Each count gets memory of its own: what is donated may not be the same twice.
+        self.optimizer_state = jax.tree.map(lambda x: x if x.ndim else self.replicated(jnp.copy(x)), changed)
+
+    def tree(self, arrays):
+        """Arrays by canonical name as a tree of parameters on the devices."""
+        table, old = parameters(self.config, self.head), dict(nnx.to_flat_state(self.params))
+        placed = {
+            path: old[path].replace(
+                jax.device_put(np.array(transform_of(table[name])(arrays[name])), old[path].get_value().sharding)
+            )
+            for name, path in paths_of(self.model).items()
+        }
+        return nnx.from_flat_state(placed)
+
+    def shardings(self):
+        """Where each parameter goes: the axes that the modules name are spread over ``tensor``, if there is one."""
+        ways = self.mesh.shape.get(TENSOR, 1)
+
+        def sharding(parameter):
+            names = parameter.get_metadata("out_sharding")
+            spread = [
+                TENSOR if name in SHARDED_AXES and ways > 1 and size % ways == 0 else None
+                for name, size in zip(names, parameter.get_value().shape, strict=True)
+            ]
+            return NamedSharding(self.mesh, PartitionSpec(*spread))
+
+        return jax.tree.map(sharding, self.params, is_leaf=lambda node: isinstance(node, nnx.Variable))
+
+    def replicated(self, array):
+        """An array of the optimizer: moments are where their parameters are, counts everywhere."""
+        if self.mesh is None or isinstance(array.sharding, NamedSharding):
+            return array
+        return jax.device_put(array, NamedSharding(self.mesh, PartitionSpec()))
+
+    def placed(self, arrays, spec):
+        """Host arrays, the same in all processes, on the devices."""
+        if self.mesh is None:
+            return arrays
+        return {
+            name: jax.make_array_from_callback(array.shape, NamedSharding(self.mesh, spec), array.__getitem__)
+            for name, array in arrays.items()
+        }
+
+
+def gathered(array):
+    """An array of all processes on the host."""
+    everywhere = array if array.is_fully_addressable else multihost_utils.process_allgather(array, tiled=True)
+    return to_numpy_bits(everywhere)

@@ -1,0 +1,286 @@
+"""Training (Radford et al. 2018, sections 3.1 and 3.2): the losses, AdamW for ``fit``, and a step in one program."""
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from gpt_tf.heads import LMHead, classification_loss, language_modeling_loss
+from gpt_tf.modeling import take_position
+from gpt_tf.pretrained import describe
+from gpt_tf.weights import assign, export, parameters_of, to_numpy_bits, transform_of
+from gptcore.errors import ConfigError
+from gptcore.inputs import problem_type
+from gptcore.parameters import Head, parameters
+from gptcore.recipe import Recipe
+from gptcore.training import dropout_seed, micro_batches, objective, rows_of_process, shares
+from gptcore.training.trainer import check_weights
+
+
+class Objective:
+    """A model with its losses: what is trained.
+
+    Args:
+        model: with a head.
+    """
+
+    def __init__(self, model):
+        self.model = model
+        self.lm_head = LMHead(dtype=model.dtype_policy)
+        self.extract_dropout = keras.layers.Dropout(model.config.summary_first_dropout)
+
+    def __call__(self, input_ids, labels, extract_positions=None, targets=None, training=False):
+        """The language-modelling loss; where there is a task, its loss and logits too.
+
+        Args:
+            input_ids: (B, T), or (B, N, T) for N sequences an example.
+            labels: token ids as ``input_ids``, -100 where there is none.
+            extract_positions: (B,) or (B, N), of the extract tokens.
+            targets: (B,) classes, scores or right choices.
+            training: whether dropout is on.
+
+        Returns:
+            ``lm_loss``, and ``task_loss`` and ``logits`` (B, K).
+        """
+        if self.model.head is Head.LM:
+            return {"lm_loss": self.model({"input_ids": input_ids, "labels": labels}, training=training).loss}
+        if self.model.head is Head.DOUBLE_HEADS:
+            inputs = {"input_ids": input_ids, "mc_token_ids": extract_positions, "labels": labels, "mc_labels": targets}
+            output = self.model(inputs, training=training)
+            return {"lm_loss": output.loss, "task_loss": output.mc_loss, "logits": output.mc_logits}
+        hidden_states = self.model.transformer(input_ids, training=training).last_hidden_state
+        extracted = take_position(hidden_states, extract_positions)  # (B, C) or (B, N, C)
+        if len(extracted.shape) == 3:
+            extracted = tf.reduce_sum(extracted, 1)  # both orders of a similarity are added before the linear layer
+        logits = self.model.score(self.extract_dropout(extracted, training=training))
+        lm_logits = self.lm_head(hidden_states, tokens_embed=self.model.transformer.tokens_embed)
+        return {
+            "lm_loss": language_modeling_loss(lm_logits, labels),
+            "task_loss": classification_loss(logits, targets, problem_type(self.model.config, describe(targets))),
+            "logits": logits,
+        }
+
+
+@keras.saving.register_keras_serializable("gptcore")
+class LearningRates(keras.optimizers.schedules.LearningRateSchedule):
+    """The recipe's learning rate of each update, from its table."""
+
+    def __init__(self, rates):
+        self.rates = [float(rate) for rate in rates]
+
+    def __call__(self, step):
+        table = tf.constant(self.rates, tf.float32)
+        return tf.gather(table, tf.minimum(tf.cast(step, tf.int32), len(self.rates) - 1))
+
+    def get_config(self):
+        return {"rates": self.rates}
+
+
+@keras.saving.register_keras_serializable("gptcore")
+class AdamW(keras.optimizers.AdamW):
+    """Keras' AdamW with the epsilon added to the corrected root, as in PyTorch and optax, and with clipping by the norm
+    of the whole gradient where several replicas have a part of it each.
+    """
+
+    def __init__(self, *args, max_grad_norm=None, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.max_grad_norm = max_grad_norm
+
+    def apply(self, grads, trainable_variables=None):
+        replica = tf.distribute.get_replica_context()
+        replicas = replica.num_replicas_in_sync if replica else 1
+        if replicas > 1:
+            grads = replica.all_reduce(tf.distribute.ReduceOp.SUM, list(grads))
+        if self.max_grad_norm is not None:
+            grads = clipped(grads, self.max_grad_norm)
+        if replicas > 1:
+            grads = [gradient / replicas for gradient in grads]  # Keras adds them up once more
+        return super().apply(grads, trainable_variables)
+
+    def update_step(self, gradient, variable, learning_rate):
+        """One variable: Kingma and Ba 2015, algorithm 1."""
+        step = tf.cast(self.iterations + 1, variable.dtype)
+        index = self._get_variable_index(variable)
+        first, second = self._momentums[index], self._velocities[index]
+        first.assign_add((gradient - first) * (1 - self.beta_1))
+        second.assign_add((tf.square(gradient) - second) * (1 - self.beta_2))
+        root = tf.sqrt(second / (1 - self.beta_2**step))
+        rate = tf.cast(learning_rate, variable.dtype) / (1 - self.beta_1**step)
+        variable.assign_sub(rate * first / (root + self.epsilon))
+
+    def get_config(self):
+        return {**super().get_config(), "max_grad_norm": self.max_grad_norm}
+
+
+def clipped(gradients, norm):
+    """Scaled down to a global norm."""
+    scale = tf.minimum(1.0, norm / tf.linalg.global_norm(gradients))
+    return [gradient * tf.cast(scale, gradient.dtype) for gradient in gradients]
+
+
+def adamw(model, recipe: Recipe, total_steps):
+    """The recipe's optimizer with its schedule and clipping, for ``compile`` and ``fit`` or a loop of your own.
+
+    Args:
+        model: of ``gpt_tf``.
+        recipe: gives the rates, betas, epsilon, decay and norm.
+        total_steps: updates of the whole run.
+
+    >>> from gpt_tf import OpenAIGPTConfig, TFOpenAIGPTLMHeadModel
+    >>> model = TFOpenAIGPTLMHeadModel(OpenAIGPTConfig(vocab_size=11, n_positions=8, n_embd=6, n_layer=1, n_head=2))
+    >>> optimizer = adamw(model, Recipe(warmup_steps=0), total_steps=10)
+    >>> round(float(optimizer.learning_rate), 6)
+    0.00025
+    """
+    table = parameters(model.config, model.head)
+    optimizer = AdamW(
+        LearningRates(recipe.learning_rates(total_steps)),
+        weight_decay=recipe.weight_decay,
+        beta_1=recipe.adam_beta1,
+        beta_2=recipe.adam_beta2,
+        epsilon=recipe.adam_epsilon,
+        max_grad_norm=recipe.max_grad_norm,
+    )
+    optimizer.exclude_from_weight_decay(
+        [variable for name, variable in parameters_of(model).items() if not table[name].kind.decays]
+    )
+    optimizer.build(model.trainable_variables)
+    return optimizer
+
+
+class Trainer:
+    """A model in training, as ``gptcore.training.Trainer``.
+
+    Args:
+        model: with a head and float32 weights, made inside the scope of ``distribution``; changed in place. For
+            ``recipe.precision="bfloat16"`` its dtype is ``keras.DTypePolicy("mixed_bfloat16")``.
+        recipe: hyperparameters.
+        total_steps: updates of the whole run, for the schedule.
+        distribution: a ``tf.distribute.Strategy``; default: the current one.
+
+    Raises:
+        ConfigError: the model has no head, half-precision weights, or does not compute in the recipe's precision.
+
+    >>> from gpt_tf import OpenAIGPTConfig, TFOpenAIGPTLMHeadModel
+    >>> model = TFOpenAIGPTLMHeadModel(OpenAIGPTConfig(vocab_size=11, n_positions=8, n_embd=6, n_layer=1, n_head=2))
+    >>> trainer = Trainer(model, Recipe(learning_rate=0.01, warmup_steps=0), total_steps=2)
+    >>> ids = np.array([[1, 2, 3, 4]])
+    >>> first, second = (trainer.step(step, {"input_ids": ids, "labels": ids})["loss"] for step in range(2))
+    >>> second < first
+    True
+    """
+
+    def __init__(self, model, recipe: Recipe, total_steps, *, distribution=None):
+        check_weights(model.head, model.variable_dtype)
+        if model.compute_dtype != recipe.precision:
+            raise ConfigError(
+                f"the model computes in {model.compute_dtype}, the recipe has precision={recipe.precision!r}; "
+                "make the model with dtype='float32' or keras.DTypePolicy('mixed_bfloat16')"
+            )
+        self.model, self.recipe, self.config, self.head = model, recipe, model.config, model.head
+        self.rates = recipe.learning_rates(total_steps)
+        self.strategy = distribution or tf.distribute.get_strategy()
+        resolver = self.strategy.cluster_resolver
+        self.is_main = (
+            resolver is None or not resolver.task_type or (resolver.task_type, resolver.task_id) == ("worker", 0)
+        )
+        with self.strategy.scope():
+            self.optimizer = adamw(model, recipe, total_steps)
+        self.objective = Objective(model)
+        owners = (model, self.objective.extract_dropout)
+        self.dropout_states = [v for owner in owners for v in owner.variables if "seed_generator" in v.path]
+        alone = self.strategy.num_replicas_in_sync == 1
+        self.update = tf.function(self.update_replica if alone else self.update_replicas, jit_compile=alone)
+        self.losses = tf.function(lambda batch: self.objective(**batch), jit_compile=True)
+
+    def step(self, step, batch):
+        """Update the weights by one batch; see ``gptcore.training.Trainer``."""
+        replicas = self.strategy.num_replicas_in_sync
+        parts_of_replica = []
+        for replica in range(replicas):
+            mine = rows_of_process(len(batch["input_ids"]), replica, replicas)
+            rows = {name: array[mine] for name, array in batch.items()}
+            parts = micro_batches(rows, self.recipe.micro_batch_size)
+            seeds = [dropout_seed(self.recipe.seed, step, number, replica) for number in range(len(parts))]
+            weights = [shares(part, batch) for part in parts]
+            parts_of_replica.append(
+                {
+                    "batch": {name: np.stack([part[name] for part in parts]) for name in rows},  # (M, B, ...)
+                    "shares": {name: np.array([w[name] for w in weights], np.float32) for name in weights[0]},
+                    "seeds": np.array(seeds, np.uint32),
+                }
+            )
+        if replicas == 1:
+            found = self.update(parts_of_replica[0])
+        else:
+            found = self.update(tf.nest.map_structure(self.distributed, *parts_of_replica))
+        results = {name: float(value) for name, value in found.items()}
+        return {**results, "learning_rate": float(self.rates[step])}
+
+    def distributed(self, *of_replicas):
+        return self.strategy.experimental_distribute_values_from_function(
+            lambda context: of_replicas[context.replica_id_in_sync_group]
+        )
+
+    def update_replicas(self, parts):
+        found = self.strategy.run(self.update_replica, (parts,))
+        norm = self.strategy.reduce(tf.distribute.ReduceOp.MEAN, found.pop("grad_norm"), None)
+        return {
+            **{name: self.strategy.reduce(tf.distribute.ReduceOp.SUM, value, None) for name, value in found.items()},
+            "grad_norm": norm,
+        }
+
+    def update_replica(self, parts):
+        """Add up the gradients of all parts, update the weights."""
+        variables = self.model.trainable_variables
+        count = parts["seeds"].shape[0]
+        found, gradients = self.gradients(tf.nest.map_structure(lambda x: x[0], parts))
+        if count > 1:
+            for part in tf.range(1, count):
+                more, more_gradients = self.gradients(tf.nest.map_structure(lambda x, part=part: x[part], parts))
+                found = {name: found[name] + more[name] for name in found}
+                gradients = [a + b for a, b in zip(gradients, more_gradients, strict=True)]
+        replica = tf.distribute.get_replica_context()
+        everywhere = gradients
+        if replica.num_replicas_in_sync > 1:
+            everywhere = replica.all_reduce(tf.distribute.ReduceOp.SUM, gradients)
+        self.optimizer.apply(gradients, variables)
+        return {**found, "grad_norm": tf.linalg.global_norm(everywhere)}
+
+    def gradients(self, part):
+        """The losses of one part, weighted by its share, and their gradients."""
+        for layer, state in enumerate(self.dropout_states):
+            state.assign(tf.stack([part["seeds"], tf.constant(layer, tf.uint32)]))
+        with tf.GradientTape() as tape:
+            found = self.objective(**part["batch"], training=True)
+            found = {name: found[name] * share for name, share in part["shares"].items()}
+            loss = objective(found, self.recipe.lm_coefficient)
+        return {"loss": loss, **found}, tape.gradient(loss, self.model.trainable_variables)
+
+    def evaluate(self, batch):
+        """The losses of a batch without dropout, and the logits of its task."""
+        found = self.losses({name: tf.convert_to_tensor(array) for name, array in batch.items()})
+        return {name: np.asarray(tf.cast(value, tf.float32)) for name, value in found.items()}
+
+    def weights(self):
+        """Canonical name and value of every parameter."""
+        yield from export(self.model)
+
+    def moments(self):
+        """Adam's two moments of every parameter."""
+        table = parameters(self.config, self.head)
+        for name, variable in parameters_of(self.model).items():
+            for moment, values in self.moments_of(variable).items():
+                yield f"{moment}.{name}", transform_of(table[name])(to_numpy_bits(values))
+
+    def moments_of(self, variable):
+        index = self.optimizer._get_variable_index(variable)
+        return {"exp_avg": self.optimizer._momentums[index], "exp_avg_sq": self.optimizer._velocities[index]}
+
+    def restore(self, step, weights, moments):
+        """Go on as if ``step`` updates had led to these weights and moments."""
+        assign(self.model, weights)
+        table, variables = parameters(self.config, self.head), parameters_of(self.model)
+        for name, array in moments:
+            moment, _, parameter = name.partition(".")
+            self.moments_of(variables[parameter])[moment].assign(transform_of(table[parameter])(array))
+        self.optimizer.iterations.assign(step)

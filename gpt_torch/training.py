@@ -1,0 +1,210 @@
+"""Training (Radford et al. 2018, sections 3.1 and 3.2): the losses, AdamW, and a step on ``accelerate``."""
+
+import contextlib
+import math
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from torch import nn
+from torch.distributed.tensor import DTensor, distribute_tensor
+
+from gpt_torch.heads import LMHead, classification_loss, language_modeling_loss
+from gpt_torch.modeling import take_position
+from gpt_torch.pretrained import describe
+from gpt_torch.weights import parameters_of, to_numpy_bits
+from gptcore.inputs import problem_type
+from gptcore.parameters import Head, parameters
+from gptcore.recipe import Recipe
+from gptcore.training import dropout_seed, micro_batches, objective, rows_of_process, shares
+from gptcore.training.trainer import MOMENTS, check_weights
+
+
+class Objective(nn.Module):
+    """A model with its losses: what is trained, and wrapped to run on several processes.
+
+    Args:
+        model: with a head.
+    """
+
+    def __init__(self, model):
+        super().__init__()
+        self.model = model
+        self.lm_head = LMHead()
+        self.extract_dropout = nn.Dropout(model.config.summary_first_dropout)
+
+    def forward(self, input_ids, labels, extract_positions=None, targets=None):
+        """The language-modelling loss; where there is a task, its loss and logits too.
+
+        Args:
+            input_ids: (B, T), or (B, N, T) for N sequences an example.
+            labels: token ids as ``input_ids``, -100 where there is none.
+            extract_positions: (B,) or (B, N), of the extract tokens.
+            targets: (B,) classes, scores or right choices.
+
+        Returns:
+            ``lm_loss``, and ``task_loss`` and ``logits`` (B, K).
+        """
+        if self.model.head is Head.LM:
+            return {"lm_loss": self.model(input_ids, labels=labels).loss}
+        if self.model.head is Head.DOUBLE_HEADS:
+            output = self.model(input_ids, mc_token_ids=extract_positions, labels=labels, mc_labels=targets)
+            return {"lm_loss": output.loss, "task_loss": output.mc_loss, "logits": output.mc_logits}
+        hidden_states = self.model.transformer(input_ids).last_hidden_state
+        extracted = take_position(hidden_states, extract_positions)  # (B, C) or (B, N, C)
+        if extracted.ndim == 3:
+            extracted = extracted.sum(1)  # both orders of a similarity are added before the linear layer
+        logits = self.model.score(self.extract_dropout(extracted))
+        lm_logits = self.lm_head(hidden_states, self.model.transformer.tokens_embed)
+        return {
+            "lm_loss": language_modeling_loss(lm_logits, labels),
+            "task_loss": classification_loss(logits, targets, problem_type(self.model.config, describe(targets))),
+            "logits": logits,
+        }
+
+
+def adamw(model, recipe: Recipe, total_steps):
+    """The recipe's optimizer and its schedule, for a loop of your own.
+
+    Args:
+        model: of ``gpt_torch``.
+        recipe: gives the rates, betas, epsilon and decay. Clip the gradients yourself, by ``recipe.max_grad_norm``.
+        total_steps: updates of the whole run.
+
+    Returns:
+        A ``torch.optim.AdamW`` and a ``LambdaLR`` to step after it.
+
+    >>> from gpt_torch import OpenAIGPTConfig, OpenAIGPTLMHeadModel
+    >>> model = OpenAIGPTLMHeadModel(OpenAIGPTConfig(vocab_size=11, n_positions=8, n_embd=6, n_layer=1, n_head=2))
+    >>> optimizer, schedule = adamw(model, Recipe(warmup_steps=0), total_steps=10)
+    >>> schedule.get_last_lr()
+    [0.00025, 0.00025]
+    """
+    table = parameters(model.config, model.head)
+    groups = [
+        {
+            "params": [p for name, p in parameters_of(model).items() if table[name].kind.decays is decays],
+            "weight_decay": recipe.weight_decay if decays else 0.0,
+        }
+        for decays in (True, False)
+    ]
+    betas = (recipe.adam_beta1, recipe.adam_beta2)
+    optimizer = torch.optim.AdamW(groups, recipe.learning_rate, betas, recipe.adam_epsilon, fused=True)
+    rates = (recipe.learning_rates(total_steps) / recipe.learning_rate).tolist()
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rates[min(step, total_steps - 1)])
+    return optimizer, schedule
+
+
+class Trainer:
+    """A model in training, as ``gptcore.training.Trainer``.
+
+    Args:
+        model: with a head and float32 weights; changed in place.
+        recipe: hyperparameters.
+        total_steps: updates of the whole run, for the schedule.
+        distribution: an ``accelerate.Accelerator`` for devices, DDP or FSDP; default: as ``accelerate launch`` or
+            ``torchrun`` started this process.
+
+    Raises:
+        ConfigError: the model has no head, or half-precision weights.
+
+    >>> from gpt_torch import OpenAIGPTConfig, OpenAIGPTLMHeadModel
+    >>> model = OpenAIGPTLMHeadModel(OpenAIGPTConfig(vocab_size=11, n_positions=8, n_embd=6, n_layer=1, n_head=2))
+    >>> trainer = Trainer(model, Recipe(learning_rate=0.01, warmup_steps=0), total_steps=2)
+    >>> ids = np.array([[1, 2, 3, 4]])
+    >>> first, second = (trainer.step(step, {"input_ids": ids, "labels": ids})["loss"] for step in range(2))
+    >>> second < first
+    True
+    """
+
+    def __init__(self, model, recipe: Recipe, total_steps, *, distribution=None):
+        check_weights(model.head, str(model.dtype).removeprefix("torch."))
+        self.model, self.recipe, self.config, self.head = model, recipe, model.config, model.head
+        self.rates = recipe.learning_rates(total_steps)
+        self.accelerator = distribution or Accelerator()
+        self.is_main = self.accelerator.is_main_process
+        optimizer, _ = adamw(model, recipe, total_steps)
+        self.objective, self.optimizer = self.accelerator.prepare(Objective(model), optimizer)
+
+    def step(self, step, batch):
+        """Update the weights by one batch; see ``gptcore.training.Trainer``."""
+        process, processes = self.accelerator.process_index, self.accelerator.num_processes
+        mine = rows_of_process(len(batch["input_ids"]), process, processes)
+        parts = micro_batches({name: array[mine] for name, array in batch.items()}, self.recipe.micro_batch_size)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.rates[step]
+        self.objective.train()
+        total = 0
+        for number, part in enumerate(parts):
+            torch.manual_seed(dropout_seed(self.recipe.seed, step, number, process))
+            more = self.accelerator.no_sync(self.objective) if part is not parts[-1] else contextlib.nullcontext()
+            with more, self.autocast():
+                found = self.objective(**self.to_tensors(part))
+                found = {name: found[name] * share for name, share in shares(part, batch).items()}
+                loss = objective(found, self.recipe.lm_coefficient)
+                self.accelerator.backward(loss * processes)  # gradients of processes are averaged
+            total = total + torch.stack([loss, *found.values()]).detach()
+        norm = self.accelerator.clip_grad_norm_(self.objective.parameters(), self.recipe.max_grad_norm or math.inf)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        results = dict(zip(("loss", *found), self.accelerator.reduce(total, "sum").tolist(), strict=True))
+        return {**results, "grad_norm": float(whole(norm)), "learning_rate": float(self.rates[step])}
+
+    @torch.no_grad()
+    def evaluate(self, batch):
+        """The losses of a batch without dropout, and the logits of its task."""
+        self.objective.eval()
+        with self.autocast():
+            found = self.objective(**self.to_tensors(batch))
+        return {name: to_numpy_bits(value.float()) for name, value in found.items()}
+
+    def weights(self):
+        """Canonical name and value of every parameter."""
+        for name, parameter in parameters_of(self.model).items():
+            yield name, to_numpy_bits(whole(parameter))
+
+    def moments(self):
+        """Adam's two moments of every parameter."""
+        for name, parameter in parameters_of(self.model).items():
+            state = self.optimizer.state.get(parameter, {})
+            for moment in MOMENTS:
+                yield f"{moment}.{name}", to_numpy_bits(whole(state.get(moment, torch.zeros_like(parameter))))
+
+    @torch.no_grad()
+    def restore(self, step, weights, moments):
+        """Go on as if ``step`` updates had led to these weights and moments."""
+        targets = parameters_of(self.model)
+        for name, array in weights:
+            targets[name].copy_(like(targets[name], array))
+        for name, array in moments:
+            moment, _, parameter = name.partition(".")
+            state = self.optimizer.state[targets[parameter]]
+            state[moment] = like(targets[parameter], array)
+            state["step"] = torch.tensor(float(step))
+
+    def autocast(self):
+        narrow = self.recipe.precision == "bfloat16"
+        return torch.autocast(self.accelerator.device.type, torch.bfloat16, enabled=narrow)
+
+    def to_tensors(self, batch):
+        return {
+            name: torch.from_numpy(np.asarray(array, np.int64 if array.dtype.kind == "i" else np.float32)).to(
+                self.accelerator.device
+            )
+            for name, array in batch.items()
+        }
+
+
+def whole(tensor):
+    """All of a tensor, of which this process may have a shard."""
+    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+
+
+def like(parameter, array):
+    """The values of an array where, and sharded as, a parameter is."""
+    values = torch.from_numpy(np.array(array)).to(parameter.device)
+    return (
+        distribute_tensor(values, parameter.device_mesh, parameter.placements)
+        if isinstance(parameter, DTensor)
+        else values
+    )

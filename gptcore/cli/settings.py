@@ -1,0 +1,30 @@
+"""Options of the form ``NAME=JSON``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+from gptcore.errors import InputError
+
+
+def parse_settings(texts: Iterable[str], option: str) -> dict[str, Any]:
+    """Settings by name; a value that is no JSON is taken as a word.
+
+    Raises:
+        InputError: a text has no ``=``.
+
+    >>> parse_settings(["min_p=0.1", "schedule=linear"], "--set")
+    {'min_p': 0.1, 'schedule': 'linear'}
+    """
+    found = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals or not name:
+            raise InputError(f"{option} {text!r} is not NAME=JSON, such as {option} seed=1")
+        try:
+            found[name] = json.loads(value)
+        except ValueError:
+            found[name] = value
+    return found

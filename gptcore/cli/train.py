@@ -1,0 +1,321 @@
+"""``gptcore train`` and ``gptcore eval``: the paper's two stages, over any backend."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from gptcore import files as files_module
+from gptcore.backends import load_backend
+from gptcore.cli.settings import parse_settings
+from gptcore.config import CONFIG_NAME, OpenAIGPTConfig
+from gptcore.errors import ConfigError, DataError, GPTError
+from gptcore.hub import resolve
+from gptcore.parameters import Head
+from gptcore.recipe import FINE_TUNING, PRETRAINING, Recipe
+from gptcore.tasks import LABEL, TASKS, TaskExamples, add_task_tokens, choice_columns, label_settings
+from gptcore.training import Batches, Blocks, Checkpoints, Evaluation, Run, once, read_log, tokenize_corpus
+from gptcore.training.curves import draw, plot
+from gptcore.training.evaluation import evaluate_lm, evaluate_task
+from gptcore.training.run import LOG_NAME, Record
+from tokenization import OpenAIGPTTokenizerFast
+
+RECIPE_NAME = "recipe.yaml"
+EVALUATION_BATCH = 16
+
+train_application = typer.Typer(help="Train a model.", no_args_is_help=True)
+eval_application = typer.Typer(help="Measure a model.", no_args_is_help=True)
+
+Files = Annotated[list[Path], typer.Argument(help="What to read; folders stand for the files inside.")]
+Output = Annotated[Path, typer.Option(help="The folder of the run.")]
+Backend = Annotated[str, typer.Option(help="torch, tf or flax.")]
+Validation = Annotated[list[Path] | None, typer.Option(help="What to measure the model on.")]
+RecipeFile = Annotated[Path | None, typer.Option("--recipe", help="A YAML or JSON file of hyperparameters.")]
+Settings = Annotated[
+    list[str] | None, typer.Option("--set", metavar="NAME=JSON", help="A hyperparameter, over those of the recipe.")
+]
+Every = Annotated[int | None, typer.Option(min=1, help="Updates between evaluations; default: only at the end.")]
+SaveEvery = Annotated[int | None, typer.Option(min=1, help="Updates between checkpoints; default: only at the end.")]
+Patience = Annotated[int | None, typer.Option(min=1, help="Evaluations without improvement before stopping.")]
+Resume = Annotated[bool, typer.Option(help="Go on from the newest checkpoint in OUTPUT, if there is one.")]
+Quiet = Annotated[bool, typer.Option(help="Show no progress and no curve.")]
+Columns = Annotated[str | None, typer.Option(help="Names of the text columns, separated by commas.")]
+Header = Annotated[str | None, typer.Option(help="Names of all columns, for CSV or TSV without a header.")]
+
+
+@train_application.command("lm")
+def train_lm(
+    files: Files,
+    output: Output,
+    tokenizer: Annotated[str | None, typer.Option(help="Folder or repository; default: that of MODEL.")] = None,
+    model: Annotated[str | None, typer.Option(help="What to start from; default: fresh weights.")] = None,
+    config: Annotated[
+        list[str] | None, typer.Option("--config", metavar="NAME=JSON", help="A size of the model, such as n_layer=4.")
+    ] = None,
+    backend: Backend = "torch",
+    validation: Validation = None,
+    column: Annotated[str, typer.Option(help="The text column, in tables.")] = "text",
+    recipe: RecipeFile = None,
+    settings: Settings = None,
+    evaluate_every: Every = None,
+    save_every: SaveEvery = None,
+    patience: Patience = None,
+    resume: Resume = False,
+    quiet: Quiet = False,
+) -> None:
+    """Language modelling: pre-training from fresh weights, or going on from a model."""
+    require_libraries()
+    chosen = chosen_recipe(PRETRAINING, recipe, settings)
+    if tokenizer is None and model is None:
+        raise ConfigError("fresh weights need a --tokenizer; train one with: gptcore tokenizer train")
+    words = OpenAIGPTTokenizerFast.from_pretrained(str(tokenizer or model))
+    sizes = parse_settings(config or [], "--config")
+    source = model if model is not None else OpenAIGPTConfig(**{"vocab_size": len(words), **sizes})
+    length = (config_of(model, sizes) if model is not None else source).n_positions  # type: ignore[union-attr]
+    corpus = {
+        name: Blocks(tokenize_corpus(list(paths), words, output / "corpus" / name, column=column).ids, length)
+        for name, paths in (("train", files), ("validation", validation or []))
+        if paths
+    }
+    batches = Batches(corpus["train"], chosen.batch_size, seed=chosen.seed)
+    total = chosen.total_steps(len(corpus["train"]))
+    trainer = load_backend(backend).trainer(source, Head.LM, chosen, total, **(sizes if model is not None else {}))
+    held_out = once(corpus["validation"], EVALUATION_BATCH) if "validation" in corpus else None
+    start(
+        trainer, batches, total, output, chosen, words,
+        what={"task": "lm", "model": model, "config": sizes, "corpus": [str(path) for path in files]},
+        evaluate=(lambda trainer: evaluate_lm(trainer, held_out)) if held_out else None,
+        evaluate_every=evaluate_every, save_every=save_every, patience=patience, resume=resume, quiet=quiet,
+    )  # fmt: skip
+
+
+def train_task(
+    task: str,
+    files: list[Path],
+    output: Path,
+    model: str,
+    backend: str,
+    validation: list[Path] | None,
+    columns: str | None,
+    header: str | None,
+    choices: int,
+    recipe: Path | None,
+    settings: list[str] | None,
+    **options: Any,
+) -> None:
+    """Fine-tuning on one of the four kinds of task."""
+    require_libraries()
+    chosen = chosen_recipe(FINE_TUNING, recipe, settings)
+    words = OpenAIGPTTokenizerFast.from_pretrained(model)
+    vocab_size = add_task_tokens(words)
+    names = text_columns(task, columns, choices)
+    rows = read_rows(files, names, header)
+    labels = label_settings(task, [row[LABEL] for row in rows])
+    config = config_of(model, labels)
+    examples = TaskExamples(task, rows, words, config, names)
+    held_out = None
+    if validation:
+        found = TaskExamples(task, read_rows(validation, names, header), words, config, names)
+        held_out = once(found, EVALUATION_BATCH, found.collate)
+    total = chosen.total_steps(len(examples))
+    batches = Batches(examples, chosen.batch_size, seed=chosen.seed, collate=examples.collate)
+    trainer = load_backend(backend).trainer(model, TASKS[task].head, chosen, total, vocab_size=vocab_size, **labels)
+    start(
+        trainer, batches, total, output, chosen, words,
+        what={"task": task, "model": model, "corpus": [str(path) for path in files]},
+        evaluate=(lambda trainer: evaluate_task(trainer, held_out)) if held_out else None,
+        **options,
+    )  # fmt: skip
+
+
+def require_libraries() -> None:
+    """Raise a ``GPTError`` now rather than an ``ImportError`` at the end of a run."""
+    missing = [name for name in ("sklearn", "matplotlib", "plotext") if importlib.util.find_spec(name) is None]
+    if missing:
+        raise GPTError(f"training needs {', '.join(missing)}: pip install 'gptcore[train]'")
+
+
+def start(
+    trainer: Any,
+    batches: Batches,
+    total: int,
+    output: Path,
+    recipe: Recipe,
+    tokenizer: Any,
+    *,
+    what: Mapping[str, Any],
+    evaluate: Any,
+    evaluate_every: int | None,
+    save_every: int | None,
+    patience: int | None,
+    resume: bool,
+    quiet: bool,
+) -> None:
+    """Run, with progress, and leave the recipe and the curve beside the log."""
+    checkpoints = Checkpoints(
+        output,
+        {**what, "recipe": recipe.to_dict(), "examples": len(batches.source)},
+        extra_files=tokenizer.save_pretrained,
+    )
+    console = Console(stderr=True)
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    quiet = quiet or not trainer.is_main
+    with Progress(*columns, console=console, disable=quiet) as bar:
+        shown = bar.add_task("training", total=total)
+
+        def show(record: Record) -> None:
+            text = f"loss {record['loss']:.4f}, {record['tokens_per_second']:,.0f} tokens/s"
+            bar.update(shown, completed=record["step"] + 1, description=text)
+            if found := evaluation_text(record):
+                bar.console.print(f"after {record['step'] + 1:,} updates: {found}", highlight=False)
+
+        listeners = [show, *([tensorboard(output)] if trainer.is_main else [])]
+        run = Run(
+            trainer=trainer, batches=batches, total_steps=total, checkpoints=checkpoints, evaluate=evaluate,
+            evaluate_every=evaluate_every, save_every=save_every, patience=patience, listeners=listeners,
+        )  # fmt: skip
+        run(resume=resume)
+    if trainer.is_main:
+        recipe.write(output / RECIPE_NAME)
+        records = read_log(output / LOG_NAME)
+        plot(records, output / "curve.png")
+        if not quiet:
+            console.print(draw(records), highlight=False)
+        print(output / "last")
+
+
+def evaluation_text(record: Record) -> str:
+    """The evaluation in a record, for people."""
+    return ", ".join(f"{name[5:]} {value:.4f}" for name, value in record.items() if name.startswith("eval_"))
+
+
+def tensorboard(output: Path) -> Any:
+    """A listener that writes for TensorBoard where it is installed; else one that does nothing."""
+    try:
+        from tensorboard.summary import Writer
+    except ImportError:
+        return lambda record: None
+    writer = Writer(str(output / "tensorboard"))
+
+    def listen(record: Record) -> None:
+        for name, value in record.items():
+            if name != "step":
+                writer.add_scalar(name, value, record["step"])
+        writer.flush()
+
+    return listen
+
+
+def chosen_recipe(stage: Recipe, file: Path | None, settings: Sequence[str] | None) -> Recipe:
+    """The recipe of a stage, with the settings of a file and of the command line."""
+    base = stage if file is None else Recipe.read(file)
+    return base.replace(**parse_settings(settings or [], "--set"))
+
+
+def config_of(model: str, changes: Mapping[str, Any]) -> OpenAIGPTConfig:
+    """The config of a checkpoint, changed."""
+    return OpenAIGPTConfig.from_pretrained(resolve(model, [CONFIG_NAME]), **changes)
+
+
+def text_columns(task: str, columns: str | None, choices: int) -> tuple[str, ...]:
+    """The names of the text columns of a task."""
+    default = choice_columns(choices) if task == "choice" else TASKS[task].columns
+    names = tuple(columns.split(",")) if columns else default
+    if len(names) < len(default) or (task != "choice" and len(names) > len(default)):
+        raise ConfigError(f"--columns {columns}: {task} has the text columns {', '.join(default)}")
+    return names
+
+
+def read_rows(files: Sequence[Path], names: Sequence[str], header: str | None) -> list[dict[str, Any]]:
+    """All rows of some tables."""
+    found = files_module.find(files, files_module.TABLES)
+    wanted = (*names, LABEL)
+    rows = [row for path in found for _, row in files_module.rows(path, wanted, header.split(",") if header else None)]
+    if not rows:
+        raise DataError(f"no rows in {', '.join(map(str, found))}")
+    return rows
+
+
+def add_task_commands(task: str, help_text: str) -> None:
+    """The commands of one kind of task."""
+
+    @train_application.command(task, help=help_text)
+    def train(
+        files: Files,
+        output: Output,
+        model: Annotated[str, typer.Option(help="What to start from: a folder or a repository.")],
+        backend: Backend = "torch",
+        validation: Validation = None,
+        columns: Columns = None,
+        header: Header = None,
+        choices: Annotated[int, typer.Option(min=2, help="How many choices there are, for choice.")] = 2,
+        recipe: RecipeFile = None,
+        settings: Settings = None,
+        evaluate_every: Every = None,
+        save_every: SaveEvery = None,
+        patience: Patience = None,
+        resume: Resume = False,
+        quiet: Quiet = False,
+    ) -> None:
+        train_task(
+            task, files, output, model, backend, validation, columns, header, choices, recipe, settings,
+            evaluate_every=evaluate_every, save_every=save_every, patience=patience, resume=resume, quiet=quiet,
+        )  # fmt: skip
+
+    @eval_application.command(task, help=f"Measure on: {help_text}")
+    def measure(
+        files: Files,
+        model: Annotated[str, typer.Option(help="A folder of gptcore train, or a repository.")],
+        backend: Backend = "torch",
+        columns: Columns = None,
+        header: Header = None,
+        choices: Annotated[int, typer.Option(min=2, help="How many choices there are, for choice.")] = 2,
+    ) -> None:
+        words = OpenAIGPTTokenizerFast.from_pretrained(model)
+        names = text_columns(task, columns, choices)
+        examples = TaskExamples(task, read_rows(files, names, header), words, config_of(model, {}), names)
+        trainer = load_backend(backend).trainer(model, TASKS[task].head, FINE_TUNING, 1)
+        report(evaluate_task(trainer, once(examples, EVALUATION_BATCH, examples.collate)))
+
+
+@eval_application.command("lm")
+def eval_lm(
+    files: Files,
+    model: Annotated[str, typer.Option(help="A folder or a repository.")],
+    backend: Backend = "torch",
+    column: Annotated[str, typer.Option(help="The text column, in tables.")] = "text",
+) -> None:
+    """Loss per token and perplexity of a corpus."""
+    words = OpenAIGPTTokenizerFast.from_pretrained(model)
+    with tempfile.TemporaryDirectory() as folder:
+        blocks = Blocks(tokenize_corpus(files, words, folder, column=column).ids, config_of(model, {}).n_positions)
+        trainer = load_backend(backend).trainer(model, Head.LM, PRETRAINING, 1)
+        report(evaluate_lm(trainer, once(blocks, EVALUATION_BATCH)))
+
+
+def report(evaluation: Evaluation) -> None:
+    """One JSON object on standard output."""
+    print(json.dumps(dict(evaluation.metrics)))
+
+
+for _name, _help in (
+    ("classify", "Classification of a text: columns text, label."),
+    ("entail", "Entailment of two texts: columns premise, hypothesis, label."),
+    ("similarity", "Similarity of two texts: columns sentence1, sentence2, label (numbers are scores)."),
+    ("choice", "Multiple choice: columns context, choice1, choice2, ..., label (from 0)."),
+):
+    add_task_commands(_name, _help)

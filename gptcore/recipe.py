@@ -1,0 +1,209 @@
+"""Hyperparameters of training, framework-neutral: the paper's two stages, validated, as YAML or JSON.
+
+Sources: Radford et al. 2018, section 4.1, and the authors' fine-tuning code for what the paper leaves open.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gptcore.checkpoint.atomic import atomic_write
+from gptcore.errors import ConfigError, bullet_list
+from gptcore.settings import choice, integer, is_integer, real, unknown
+
+MAX_RECIPE_BYTES = 1 << 20
+PRECISIONS = ("float32", "bfloat16")
+
+Progress = NDArray[np.float64]
+
+
+def ramp(progress: Progress, warmup: float) -> Progress:
+    """From 0 to 1 over the warm-up, then 1."""
+    return np.minimum(progress / warmup, 1.0) if warmup else np.ones_like(progress)
+
+
+def since(progress: Progress, warmup: float) -> Progress:
+    """The progress through what comes after the warm-up."""
+    return (progress - warmup) / max(1 - warmup, 1e-9)
+
+
+def half_cosine(progress: Progress) -> Progress:
+    """From 1 to 0 along half a period."""
+    return 0.5 * (1 + np.cos(np.pi * progress))
+
+
+SCHEDULES: dict[str, Callable[[Progress, float], Progress]] = {
+    "cosine": lambda p, warmup: np.where(p < warmup, ramp(p, warmup), half_cosine(since(p, warmup))),
+    "linear": lambda p, warmup: np.where(p < warmup, ramp(p, warmup), 1 - since(p, warmup)),
+    "constant": ramp,
+    "original_cosine": lambda p, warmup: np.where(p <= warmup, ramp(p, warmup), half_cosine(p)),
+    "original_linear": lambda p, warmup: ramp(p, warmup) * (1 - p),
+}
+"""Name -> factor of the learning rate, from the progress in [0, 1) and the share of the warm-up."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """How to train. The defaults are the paper's pre-training; ``FINE_TUNING`` is its other stage.
+
+    Args:
+        learning_rate: the largest one, above 0.
+        schedule: ``cosine``, ``linear`` or ``constant`` after the warm-up, as in transformers; ``original_cosine``,
+            ``original_linear`` as in the authors' code, where the decay counts from the first step.
+        warmup_steps: updates over which the learning rate rises from 0; or
+        warmup_ratio: the same as a share of all updates, in [0, 1); ``warmup_steps`` wins if it is above 0.
+        epochs: passes over the data; above 0, may be a fraction.
+        max_steps: updates, over ``epochs``; ``None`` for as many as ``epochs`` takes.
+        batch_size: examples in an update, over all processes.
+        micro_batch_size: examples at a time in one process; gradients are added up over the update. ``None`` for all.
+        weight_decay: decoupled, on all but biases and gains.
+        adam_beta1, adam_beta2, adam_epsilon: of Adam; in [0, 1), in [0, 1), above 0. The epsilon is added to the root
+            of the corrected second moment.
+        max_grad_norm: gradients are scaled down to this global norm; ``None`` for no limit.
+        lm_coefficient: weight of the language-modelling loss beside a task's, lambda of the paper's equation 5.
+        seed: of the order of examples and of dropout, in [0, 2**32).
+        precision: ``float32``, or ``bfloat16`` to compute in it with weights in float32.
+
+    Raises:
+        ConfigError: with every setting that is unknown or out of range.
+
+    >>> Recipe(max_steps=4, warmup_steps=2).learning_rates(4).tolist()
+    [0.0, 0.000125, 0.00025, 0.000125]
+    >>> FINE_TUNING.replace(max_steps=4, warmup_ratio=0.5).learning_rates(4).tolist()
+    [0.0, 3.125e-05, 6.25e-05, 3.125e-05]
+    """
+
+    learning_rate: float = 2.5e-4
+    schedule: str = "cosine"
+    warmup_steps: int = 2000
+    warmup_ratio: float = 0.0
+    epochs: float = 100
+    max_steps: int | None = None
+    batch_size: int = 64
+    micro_batch_size: int | None = None
+    weight_decay: float = 0.01
+    adam_beta1: float = 0.9
+    adam_beta2: float = 0.999
+    adam_epsilon: float = 1e-8
+    max_grad_norm: float | None = 1.0
+    lm_coefficient: float = 0.5
+    seed: int = 0
+    precision: str = "float32"
+
+    def __post_init__(self) -> None:
+        problems = list(_problems(self))
+        if problems:
+            raise ConfigError("the recipe is wrong:\n" + bullet_list(problems))
+
+    def replace(self, **changes: Any) -> Self:
+        """A changed copy."""
+        return type(self).from_dict({**self.to_dict(), **changes})
+
+    def to_dict(self) -> dict[str, Any]:
+        """Every setting, ready for JSON or YAML."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, settings: Mapping[str, Any]) -> Self:
+        """The inverse of ``to_dict``; what is left out has its default. Unknown settings raise."""
+        problems = list(unknown(settings, [spec.name for spec in dataclasses.fields(cls)]))
+        if problems:
+            raise ConfigError("\n".join(problems))
+        return cls(**settings)
+
+    @classmethod
+    def read(cls, path: str | Path) -> Self:
+        """A recipe from a ``.yaml``, ``.yml`` or ``.json`` file.
+
+        Raises:
+            ConfigError: the file cannot be read, or has no mapping of known settings.
+        """
+        import yaml  # comes with huggingface_hub; slow to import
+
+        path = Path(path)
+        try:
+            if path.stat().st_size > MAX_RECIPE_BYTES:
+                raise ConfigError(f"{path} has more than {MAX_RECIPE_BYTES} bytes; that is no recipe")
+            text = path.read_text(encoding="utf-8")
+            settings = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
+        except OSError as cause:
+            raise ConfigError(f"cannot read {path}: {cause.strerror}") from cause
+        except (json.JSONDecodeError, yaml.YAMLError, UnicodeDecodeError, RecursionError) as cause:
+            raise ConfigError(f"{path} is no {'JSON' if path.suffix == '.json' else 'YAML'}: {cause}") from cause
+        if not isinstance(settings, dict):
+            raise ConfigError(f"{path} holds {type(settings).__name__}; a recipe is a mapping of settings")
+        return cls.from_dict(settings)
+
+    def write(self, path: str | Path) -> None:
+        """Write ``.json``, or YAML for every other name."""
+        import yaml
+
+        path = Path(path)
+        settings = self.to_dict()
+        text = (
+            json.dumps(settings, indent=2) + "\n"
+            if path.suffix == ".json"
+            else yaml.safe_dump(settings, sort_keys=False)
+        )
+        with atomic_write(path) as file:
+            file.write(text.encode())
+
+    def total_steps(self, examples: int) -> int:
+        """Updates that training on so many examples takes: ``max_steps``, or ``epochs`` of them.
+
+        >>> Recipe(epochs=2, batch_size=4).total_steps(9)
+        5
+        """
+        return (
+            self.max_steps
+            if self.max_steps is not None
+            else max(1, math.ceil(self.epochs * examples / self.batch_size))
+        )
+
+    def learning_rates(self, total_steps: int) -> NDArray[np.float64]:
+        """The learning rate of each update: one table, so that all frameworks take the very same numbers.
+
+        Returns:
+            float64, (total_steps,).
+        """
+        warmup = self.warmup_steps / total_steps if self.warmup_steps else self.warmup_ratio
+        progress = np.arange(total_steps) / total_steps
+        return self.learning_rate * SCHEDULES[self.schedule](progress, warmup)
+
+
+def _problems(recipe: Recipe) -> Iterator[str]:
+    """One sentence for each setting that is out of range."""
+    for name, low in (("warmup_steps", 0), ("batch_size", 1)):
+        yield from integer(name, getattr(recipe, name), low)
+    for name in ("max_steps", "micro_batch_size"):
+        if getattr(recipe, name) is not None:
+            yield from integer(name, getattr(recipe, name), 1)
+    yield from integer("seed", recipe.seed, 0, 2**32 - 1)
+    for name in ("learning_rate", "epochs", "adam_epsilon"):
+        yield from real(name, getattr(recipe, name), "above 0", lambda value: 0 < value < math.inf)
+    for name in ("warmup_ratio", "adam_beta1", "adam_beta2"):
+        yield from real(name, getattr(recipe, name), "in [0, 1)", lambda value: 0 <= value < 1)
+    for name in ("weight_decay", "lm_coefficient"):
+        yield from real(name, getattr(recipe, name), "at least 0", lambda value: 0 <= value < math.inf)
+    if recipe.max_grad_norm is not None:
+        yield from real("max_grad_norm", recipe.max_grad_norm, "above 0", lambda value: 0 < value < math.inf)
+    yield from choice("schedule", recipe.schedule, tuple(SCHEDULES))
+    yield from choice("precision", recipe.precision, PRECISIONS)
+    sizes = (recipe.batch_size, recipe.micro_batch_size)
+    if all(is_integer(size) and size > 0 for size in sizes) and sizes[0] % sizes[1]:  # type: ignore[operator]
+        yield f"batch_size={sizes[0]} must be a multiple of micro_batch_size={sizes[1]}"
+
+
+PRETRAINING = Recipe()
+FINE_TUNING = Recipe(
+    learning_rate=6.25e-5, schedule="linear", warmup_steps=0, warmup_ratio=0.002, epochs=3, batch_size=32
+)

@@ -1,0 +1,43 @@
+"""Checks that the config, the generation settings and the recipe share: one sentence for each wrong setting."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Collection, Iterable, Iterator
+from typing import Any
+
+
+def unknown(names: Iterable[str], valid: Collection[str]) -> Iterator[str]:
+    """Every name that is not valid, with the nearest one that is.
+
+    >>> list(unknown(["n_layers"], ["n_layer", "n_head"]))
+    ["unknown setting 'n_layers'; did you mean 'n_layer'?"]
+    """
+    for name in names:
+        if name not in valid:
+            near = difflib.get_close_matches(str(name), valid, n=1, cutoff=0.5)
+            yield f"unknown setting {name!r}" + (f"; did you mean {near[0]!r}?" if near else "")
+
+
+def is_integer(value: Any) -> bool:
+    """Whether this is a whole number; ``True`` is none."""
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def integer(name: str, value: Any, low: int, high: int | None = None) -> Iterator[str]:
+    """A sentence unless the value is an integer in the range."""
+    if not is_integer(value) or value < low or (high is not None and value > high):
+        allowed = f"at least {low}" if high is None else f"in [{low}, {high}]"
+        yield f"{name}={value!r} must be an integer {allowed}"
+
+
+def real(name: str, value: Any, allowed: str, holds: Callable[[float], bool]) -> Iterator[str]:
+    """A sentence unless the value is a number for which ``holds``; ``allowed`` says it in words."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not holds(value):
+        yield f"{name}={value!r} must be a number {allowed}"
+
+
+def choice(name: str, value: Any, allowed: Collection[Any]) -> Iterator[str]:
+    """A sentence unless the value is one of the allowed ones."""
+    if value not in allowed:
+        yield f"{name}={value!r} must be one of {', '.join(map(repr, allowed))}"

@@ -1,0 +1,130 @@
+"""The same batches in the same order in every framework, at any step, without reading those before it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gptcore.errors import DataError
+from gptcore.generation.random import threefry
+from gptcore.inputs import IGNORED_LABEL
+
+Example = Mapping[str, NDArray[Any]]
+Batch = dict[str, NDArray[Any]]
+
+
+class Source(Protocol):
+    """Examples by index: what PyTorch's loaders and grain take as well."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> Any: ...
+
+
+def permutation(seed: int, epoch: int, count: int) -> NDArray[np.int64]:
+    """The order of ``count`` examples in an epoch: by the random word of each index, a counter, so that any epoch can
+    be computed alone, and no version of a library changes it.
+
+    >>> permutation(0, 0, 5).tolist(), permutation(0, 1, 5).tolist()
+    ([1, 2, 0, 4, 3], [0, 1, 2, 4, 3])
+    """
+    counters = np.arange(count, dtype=np.uint32)
+    high, low = threefry((seed, epoch), counters, np.zeros_like(counters))
+    return np.argsort(high.astype(np.uint64) << np.uint64(32) | low.astype(np.uint64), kind="stable")
+
+
+def stack(examples: Sequence[Example]) -> Batch:
+    """Examples of one shape as a batch."""
+    return {name: np.stack([example[name] for example in examples]) for name in examples[0]}
+
+
+class Batches:
+    """An endless row of batches, by step.
+
+    Epochs follow each other in the row without a gap: an example comes once in each, no batch is smaller, and nothing
+    is left out.
+
+    Args:
+        source: examples.
+        batch_size: of each batch.
+        seed: of the order, in [0, 2**32); ``None`` for the order of the source.
+        collate: examples to a batch.
+
+    Raises:
+        DataError: there are no examples.
+
+    >>> examples = [{"input_ids": np.array([i])} for i in range(5)]
+    >>> batches = Batches(examples, 2, seed=0)
+    >>> [batches[step]["input_ids"].ravel().tolist() for step in range(5)]
+    [[1, 2], [0, 4], [3, 0], [1, 2], [4, 3]]
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        batch_size: int,
+        *,
+        seed: int | None,
+        collate: Callable[[Sequence[Any]], Batch] = stack,
+    ) -> None:
+        if not len(source):
+            raise DataError("there are no examples")
+        self.source, self.batch_size, self.seed, self.collate = source, batch_size, seed, collate
+        self._order: tuple[int, NDArray[np.int64]] | None = None
+
+    def __getitem__(self, step: int) -> Batch:
+        places = range(step * self.batch_size, (step + 1) * self.batch_size)
+        return self.collate([self.source[self._index(place)] for place in places])
+
+    def _index(self, place: int) -> int:
+        epoch, index = divmod(place, len(self.source))
+        if self.seed is None:
+            return index
+        if self._order is None or self._order[0] != epoch:
+            self._order = (epoch, permutation(self.seed, epoch, len(self.source)))
+        return int(self._order[1][index])
+
+
+def once(source: Source, batch_size: int, collate: Callable[[Sequence[Any]], Batch] = stack) -> list[Batch]:
+    """All examples in order, each once; the last batch may be smaller. For evaluation."""
+    starts = range(0, len(source), batch_size)
+    return [collate([source[i] for i in range(start, min(start + batch_size, len(source)))]) for start in starts]
+
+
+def micro_batches(batch: Batch, size: int | None) -> list[Batch]:
+    """A batch in parts of ``size`` rows; as it is for ``None``.
+
+    >>> [part["x"].tolist() for part in micro_batches({"x": np.arange(4)}, 2)]
+    [[0, 1], [2, 3]]
+    """
+    rows = len(next(iter(batch.values())))
+    starts = range(0, rows, size or rows)
+    return [{name: array[start : start + (size or rows)] for name, array in batch.items()} for start in starts]
+
+
+def counts(batch: Batch) -> dict[str, int]:
+    """How many predictions each loss of a batch is the mean of."""
+    tokens = int((batch["labels"][..., 1:] != IGNORED_LABEL).sum())
+    return {"lm_loss": tokens} | ({"task_loss": len(batch["targets"])} if "targets" in batch else {})
+
+
+def shares(part: Batch, whole: Batch) -> dict[str, float]:
+    """What each loss of a part of a batch counts for, so that their sum over all parts is the loss of the whole: a mean
+    over tokens by its tokens, a mean over examples by its examples.
+
+    >>> whole = {"labels": np.array([[7, 8, 9], [7, 8, -100]])}
+    >>> [shares(part, whole) for part in micro_batches(whole, 1)]
+    [{'lm_loss': 0.6666666666666666}, {'lm_loss': 0.3333333333333333}]
+    """
+    all_counts = counts(whole)
+    return {name: count / max(all_counts[name], 1) for name, count in counts(part).items()}
+
+
+def objective(losses: Mapping[str, Any], lm_coefficient: float) -> Any:
+    """What is minimised, in any framework's numbers: equation 5 of the paper where there is a task."""
+    if "task_loss" in losses:
+        return losses["task_loss"] + lm_coefficient * losses["lm_loss"]
+    return losses["lm_loss"]

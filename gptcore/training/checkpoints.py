@@ -1,0 +1,162 @@
+"""Checkpoints of a run: folders that hold a whole training state, the same for all frameworks.
+
+``step-00000100`` is a model folder as any other, with two more files: ``optimizer.safetensors`` holds Adam's moments by
+canonical name, ``training.json`` the step and what the run was started with. So a run can be resumed in another
+framework than it was begun in. ``last`` and ``best`` are links.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from gptcore.checkpoint.atomic import atomic_write, sync_folder
+from gptcore.checkpoint.folder import read_tensors
+from gptcore.checkpoint.matching import match
+from gptcore.checkpoint.pretrained import save_pretrained
+from gptcore.checkpoint.safetensors_file import OutgoingTensor, read_header, write
+from gptcore.errors import CheckpointError, TrainingError, bullet_list
+from gptcore.parameters import parameters
+from gptcore.training.trainer import MOMENTS, Trainer
+
+OPTIMIZER_NAME = "optimizer.safetensors"
+STATE_NAME = "training.json"
+PARTIAL = ".partial"
+
+
+class Checkpoints:
+    """The checkpoints of one run.
+
+    Args:
+        folder: of the run; made if missing.
+        settings: what the run is started with; a resumed run must have the same.
+        keep: how many of the newest to keep, besides the best.
+        extra_files: writes more files into a checkpoint, such as the tokenizer.
+    """
+
+    def __init__(
+        self,
+        folder: str | Path,
+        settings: Mapping[str, Any],
+        *,
+        keep: int = 2,
+        extra_files: Callable[[Path], Any] | None = None,
+    ) -> None:
+        self.folder, self.keep, self.extra_files = Path(folder), keep, extra_files
+        self.settings = json.loads(json.dumps(settings))  # as they are when read back
+        self.folder.mkdir(parents=True, exist_ok=True)
+
+    def steps(self) -> list[int]:
+        """The steps of the whole checkpoints, oldest first."""
+        return sorted(int(path.name[5:]) for path in self.folder.glob("step-????????") if (path / STATE_NAME).is_file())
+
+    def path(self, step: int) -> Path:
+        """The folder of a step."""
+        return self.folder / f"step-{step:08d}"
+
+    def save(
+        self, step: int, trainer: Trainer, *, best: bool = False, progress: Mapping[str, Any] | None = None
+    ) -> Path:
+        """Write the state after ``step`` updates; a reader sees all of it or nothing.
+
+        Raises:
+            CheckpointError: the disk is full or the folder cannot be written; earlier checkpoints are untouched.
+        """
+        path, partial = self.path(step), self.folder / f"step-{step:08d}{PARTIAL}"
+        weights, moments = trainer.weights(), trainer.moments()
+        if not trainer.is_main:  # take part in gathering what is spread over processes
+            for _ in (*weights, *moments):
+                pass
+            return path
+        try:
+            shutil.rmtree(partial, ignore_errors=True)
+            save_pretrained(partial, trainer.config, trainer.head, "float32", weights)
+            tensors = [OutgoingTensor(name, "float32", array) for name, array in moments]
+            write(partial / OPTIMIZER_NAME, tensors, {"format": "pt"})
+            if self.extra_files:
+                self.extra_files(partial)
+            state = {"step": step, "settings": self.settings, "progress": dict(progress or {})}
+            with atomic_write(partial / STATE_NAME) as file:
+                file.write(json.dumps(state, indent=2).encode() + b"\n")
+            shutil.rmtree(path, ignore_errors=True)
+            partial.rename(path)
+            sync_folder(self.folder)
+        except OSError as cause:
+            raise CheckpointError(
+                f"cannot write {path}: {cause.strerror}; earlier checkpoints are untouched"
+            ) from cause
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+        self._link("last", path)
+        if best:
+            self._link("best", path)
+        self._forget()
+        return path
+
+    def restore(self, trainer: Trainer) -> tuple[int, dict[str, Any]]:
+        """Load the newest checkpoint; returns the step to go on with, and the ``progress`` it was saved with.
+
+        Raises:
+            TrainingError: there is none, or the run was started with other settings; all differences are listed.
+            CheckpointError: it is damaged.
+        """
+        if not self.steps():
+            raise TrainingError(f"{self.folder} has no checkpoint to resume from")
+        path = self.path(self.steps()[-1])
+        state = read_state(path)
+        differences = [
+            f"{name} was {state['settings'].get(name)!r}, now {self.settings.get(name)!r}"
+            for name in sorted({*state["settings"], *self.settings})
+            if state["settings"].get(name) != self.settings.get(name)
+        ]
+        if differences:
+            raise TrainingError(
+                f"{path} was made with other settings; restore them, or begin in a new folder:\n"
+                + bullet_list(differences)
+            )
+        sources = match(read_tensors(path), trainer.config, trainer.head).sources
+        stored = {tensor.name: tensor for tensor in read_header(path / OPTIMIZER_NAME)}
+        table = parameters(trainer.config, trainer.head)
+        wanted = {f"{moment}.{name}": table[name].shape for moment in MOMENTS for name in table}
+        if wanted != {name: tensor.shape for name, tensor in stored.items()}:
+            raise CheckpointError(f"{path / OPTIMIZER_NAME} does not hold the moments of this model")
+        trainer.restore(
+            state["step"],
+            ((name, sources[name].read("float32")) for name in table),
+            ((name, stored[name].read("float32")) for name in wanted),
+        )
+        return state["step"], state["progress"]
+
+    def _link(self, name: str, target: Path) -> None:
+        fresh = self.folder / f".{name}{PARTIAL}"
+        fresh.unlink(missing_ok=True)
+        fresh.symlink_to(target.name)
+        os.replace(fresh, self.folder / name)
+
+    def _forget(self) -> None:
+        """Remove all but the newest and the best, and what a killed run left behind."""
+        best = (self.folder / "best").resolve()
+        for step in self.steps()[: -self.keep]:
+            if self.path(step) != best and self.path(step).resolve() != best:
+                shutil.rmtree(self.path(step), ignore_errors=True)
+        for path in self.folder.glob(f"step-*{PARTIAL}"):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def read_state(path: Path) -> dict[str, Any]:
+    """``training.json`` of a checkpoint.
+
+    Raises:
+        CheckpointError: it cannot be read, or is none.
+    """
+    try:
+        state = json.loads((path / STATE_NAME).read_text(encoding="utf-8"))
+        if not isinstance(state["step"], int) or not isinstance(state["settings"], dict):
+            raise TypeError("step or settings have another type")
+        return {"step": state["step"], "settings": state["settings"], "progress": dict(state["progress"])}
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as cause:
+        raise CheckpointError(f"{path / STATE_NAME} cannot be read: {cause}") from cause

@@ -1,0 +1,179 @@
+"""A corpus as one row of token ids on disk, and its blocks: what language modelling trains on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gptcore import files as files_module
+from gptcore.checkpoint.atomic import atomic_write
+from gptcore.errors import DataError
+from gptcore.inputs import IGNORED_LABEL
+
+IDS_NAME = "tokens.bin"
+INFO_NAME = "tokens.json"
+LINE_BREAK = "\n</w>"
+PARTS_AT_A_TIME = 16
+
+Example = dict[str, NDArray[Any]]
+Progress = Callable[[int, int], None]
+"""Called with the bytes read so far and the bytes there are."""
+
+
+def texts(path: Path, column: str = "text") -> Iterator[str]:
+    """What a file holds, in parts of bounded length: a text file by its lines, a table by the rows of one column."""
+    if files_module.kind(path) in files_module.TABLES:
+        for _, row in files_module.rows(path, [column]):
+            if not isinstance(row[column], str):
+                raise DataError(f"{path}: column {column!r} holds {row[column]!r}, which is no text")
+            yield row[column]
+    else:
+        yield from files_module.parts(path)
+
+
+def tokenize_corpus(
+    files: str | Path | Sequence[str | Path],
+    tokenizer: Any,
+    folder: str | Path,
+    *,
+    column: str = "text",
+    progress: Progress | None = None,
+) -> TokenFile:
+    """Write the ids of a corpus into ``folder``, or find them there if they are of the same files and tokenizer.
+
+    Files follow each other, as lines do: where the vocabulary has a line break, it stands between. Reading and writing
+    are streamed, so a corpus may be larger than memory.
+
+    Args:
+        files: text files, or ``.jsonl``, ``.csv``, ``.tsv`` tables; plain, ``.xz`` or ``.gz``; or folders of them.
+        tokenizer: of ``tokenization``.
+        folder: where ``tokens.bin`` (``uint16``, or ``uint32`` for more than 65,536 ids) and ``tokens.json`` go.
+        column: of the text, in tables.
+        progress: is told while files are read.
+
+    Raises:
+        DataError: no files, a file that cannot be read, or nothing but white space in all of them.
+    """
+    paths = files_module.find(files, (*files_module.TEXT, *files_module.TABLES))
+    folder = Path(folder)
+    source = fingerprint(paths, tokenizer, column)
+    if (folder / INFO_NAME).is_file() and (kept := TokenFile(folder)).source == source:
+        return kept
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / INFO_NAME).unlink(missing_ok=True)  # until both files are there again, there is no corpus
+    dtype = np.dtype(np.uint16 if len(tokenizer) <= 1 << 16 else np.uint32)
+    count = 0
+    with atomic_write(folder / IDS_NAME) as out:
+        for ids in _ids(paths, tokenizer, column, progress):
+            out.write(np.asarray(ids, dtype).tobytes())
+            count += len(ids)
+        if not count:
+            raise DataError(f"the corpus is empty: {len(paths)} files, the first {paths[0]}, without a single token")
+    info = {"count": count, "dtype": dtype.name, "vocab_size": len(tokenizer), "source": source}
+    with atomic_write(folder / INFO_NAME) as out:
+        out.write(json.dumps(info, indent=2).encode() + b"\n")
+    return TokenFile(folder)
+
+
+def fingerprint(paths: Sequence[Path], tokenizer: Any, column: str) -> str:
+    """What the ids were made from: names, sizes and times of the files, the vocabulary and the text path."""
+    stats = [(str(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
+    settings = [type(tokenizer).__name__, tokenizer.pre_tokenizer, column, sorted(tokenizer.get_vocab().items())]
+    return hashlib.sha256(json.dumps([stats, settings]).encode()).hexdigest()
+
+
+def _ids(paths: Sequence[Path], tokenizer: Any, column: str, progress: Progress | None) -> Iterator[list[int]]:
+    line_break = tokenizer.get_vocab().get(LINE_BREAK)
+    between = [] if line_break is None or tokenizer.pre_tokenizer != "original" else [line_break]
+    size, done, first = sum(path.stat().st_size for path in paths), 0, True
+    for path in paths:
+        for batch in _batched(texts(path, column)):
+            for ids in tokenizer(batch, verbose=False).input_ids:
+                if ids:
+                    yield ids if first else between + ids
+                    first = False
+        done += path.stat().st_size
+        if progress:
+            progress(done, size)
+
+
+def _batched(pieces: Iterator[str]) -> Iterator[list[str]]:
+    """Some pieces at a time: a call of the tokenizer costs more than a short row."""
+    batch: list[str] = []
+    length = 0
+    for piece in pieces:
+        batch.append(piece)
+        length += len(piece)
+        if length > files_module.READ_LENGTH:
+            yield batch
+            batch, length = [], 0
+    if batch:
+        yield batch
+
+
+class TokenFile:
+    """The ids of a corpus on disk, mapped into memory.
+
+    Args:
+        folder: of ``tokenize_corpus``.
+
+    Raises:
+        DataError: the folder has no corpus, or it is damaged.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        folder = Path(folder)
+        try:
+            info = json.loads((folder / INFO_NAME).read_text(encoding="utf-8"))
+            self.source, self.vocab_size = str(info["source"]), int(info["vocab_size"])
+            if info["dtype"] not in ("uint16", "uint32"):
+                raise DataError(f"{folder / INFO_NAME}: dtype is {info['dtype']!r}, not uint16 or uint32")
+            self.ids: NDArray[Any] = np.memmap(folder / IDS_NAME, dtype=info["dtype"], mode="r")
+        except DataError:
+            raise
+        except (OSError, ValueError, KeyError, TypeError) as cause:
+            raise DataError(f"{folder} has no corpus that can be read: {cause}; write it again") from cause
+        if len(self.ids) != info["count"]:
+            raise DataError(f"{folder / IDS_NAME} has {len(self.ids)} ids, not {info['count']}; write it again")
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+class Blocks:
+    """A row of ids, cut into blocks: a random-access source for ``Batches``, PyTorch's loaders and grain alike.
+
+    The last block holds what is left over, with id 0 and label -100 behind it.
+
+    Args:
+        ids: (N,) integers, such as ``TokenFile(folder).ids``.
+        length: of a block, usually ``n_positions``.
+
+    >>> blocks = Blocks(np.arange(1, 8), 4)
+    >>> len(blocks), blocks[1]["input_ids"].tolist(), blocks[1]["labels"].tolist()
+    (2, [5, 6, 7, 0], [5, 6, 7, -100])
+    """
+
+    def __init__(self, ids: NDArray[Any], length: int) -> None:
+        if length < 2:
+            raise DataError(f"a block of {length} tokens has nothing to predict; at least 2")
+        if len(ids) < 2:
+            raise DataError(f"a corpus of {len(ids)} tokens has nothing to predict; at least 2")
+        self.ids, self.length = ids, length
+
+    def __len__(self) -> int:
+        whole, left = divmod(len(self.ids), self.length)
+        return whole + (left > 1)  # a single token predicts nothing
+
+    def __getitem__(self, index: int) -> Example:
+        if not 0 <= index < len(self):
+            raise IndexError(f"block {index} of {len(self)}")
+        part = np.asarray(self.ids[index * self.length : (index + 1) * self.length], np.int32)
+        missing = (0, self.length - len(part))
+        return {"input_ids": np.pad(part, missing), "labels": np.pad(part, missing, constant_values=IGNORED_LABEL)}

@@ -1,0 +1,79 @@
+"""How good a model is: the loss and perplexity of a corpus, the metrics of a task (scikit-learn's)."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gptcore.training.batches import Batch, counts
+from gptcore.training.run import Evaluation
+from gptcore.training.trainer import Trainer
+
+
+def mean_losses(trainer: Trainer, batches: Sequence[Batch]) -> tuple[dict[str, float], list[NDArray[Any]]]:
+    """The mean of each loss over all predictions of all batches, in float64, and the logits of each batch."""
+    sums: dict[str, float] = {}
+    totals: dict[str, int] = {}
+    logits = []
+    for batch in batches:
+        found = trainer.evaluate(batch)
+        for name, count in counts(batch).items():
+            sums[name] = sums.get(name, 0.0) + float(found[name]) * count
+            totals[name] = totals.get(name, 0) + count
+        if "logits" in found:
+            logits.append(found["logits"])
+    return {name: total / max(totals[name], 1) for name, total in sums.items()}, logits
+
+
+def evaluate_lm(trainer: Trainer, batches: Sequence[Batch]) -> Evaluation:
+    """Loss per token, and perplexity; the lower the better."""
+    losses, _ = mean_losses(trainer, batches)
+    loss = losses["lm_loss"]
+    return Evaluation({"loss": loss, "perplexity": math.exp(min(loss, 700.0))}, -loss)
+
+
+def evaluate_task(trainer: Trainer, batches: Sequence[Batch]) -> Evaluation:
+    """The losses and metrics of a task; accuracy, or Pearson's correlation for scores, is the score."""
+    losses, logits = mean_losses(trainer, batches)
+    outputs, targets = np.concatenate(logits), np.concatenate([batch["targets"] for batch in batches])
+    metrics = regression_metrics(outputs[:, 0], targets) if outputs.shape[1] == 1 else class_metrics(outputs, targets)
+    score = metrics["pearson" if "pearson" in metrics else "accuracy"]
+    return Evaluation({**losses, **metrics}, score if math.isfinite(score) else -math.inf)
+
+
+def class_metrics(logits: NDArray[Any], targets: NDArray[Any]) -> dict[str, float]:
+    """Accuracy, F1 (of class 1 where there are two, else the mean over the classes) and Matthews' correlation.
+
+    >>> class_metrics(np.array([[1, 0], [0, 1], [0, 1.0]]), np.array([0, 1, 0]))["accuracy"]
+    0.6666666666666666
+    """
+    from sklearn import metrics  # slow to import, and of no use to a model
+
+    predicted = logits.argmax(-1)
+    average = "binary" if logits.shape[1] == 2 else "macro"
+    return {
+        "accuracy": float(metrics.accuracy_score(targets, predicted)),
+        "f1": float(metrics.f1_score(targets, predicted, average=average, zero_division=0)),
+        "matthews": float(metrics.matthews_corrcoef(targets, predicted)),
+    }
+
+
+def regression_metrics(scores: NDArray[Any], targets: NDArray[Any]) -> dict[str, float]:
+    """Pearson's and Spearman's correlation; not a number where all scores are the same.
+
+    >>> round(regression_metrics(np.array([1.0, 2.0, 3.0]), np.array([2.0, 4.0, 6.0]))["pearson"], 6)
+    1.0
+    """
+    from scipy import stats
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of constant scores
+        return {
+            "pearson": float(stats.pearsonr(scores, targets).statistic),
+            "spearman": float(stats.spearmanr(scores, targets).statistic),
+        }

@@ -1,0 +1,160 @@
+"""The training loop, written once over ``Trainer``: log, evaluation, checkpoints, early stop, resume."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from gptcore.checkpoint.atomic import atomic_write
+from gptcore.errors import CheckpointError, TrainingError
+from gptcore.training.batches import Batches
+from gptcore.training.checkpoints import Checkpoints
+from gptcore.training.trainer import Trainer
+
+LOG_NAME = "log.jsonl"
+
+Record = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What one evaluation found.
+
+    Attributes:
+        metrics: by name, for the log.
+        score: what decides which checkpoint is the best; larger is better.
+    """
+
+    metrics: Mapping[str, float]
+    score: float
+
+
+@dataclass(kw_only=True)
+class Run:
+    """One run of training, in a folder.
+
+    Args:
+        trainer: of a backend.
+        batches: what each step trains on.
+        total_steps: how many updates.
+        checkpoints: where they go, and what the run is started with.
+        evaluate: finds out how good the model is; ``None`` for not at all.
+        evaluate_every: updates between evaluations; there is one at the end, too. ``None``: only that.
+        save_every: updates between checkpoints; there is one at the end, too. ``None``: only that.
+        patience: evaluations without a better score after which to stop; ``None`` to go on.
+        listeners: called with each record of the log.
+    """
+
+    trainer: Trainer
+    batches: Batches
+    total_steps: int
+    checkpoints: Checkpoints
+    evaluate: Callable[[Trainer], Evaluation] | None = None
+    evaluate_every: int | None = None
+    save_every: int | None = None
+    patience: int | None = None
+    listeners: list[Callable[[Record], Any]] = field(default_factory=list)
+
+    def __call__(self, *, resume: bool = False) -> Record:
+        """Train to the end; returns the last record of the log.
+
+        Args:
+            resume: go on from the newest checkpoint; without one, begin. The losses are those of a run that was never
+                interrupted, bit for bit.
+
+        Raises:
+            TrainingError: the loss or the gradient is not finite (the checkpoints are as they were), or the folder has
+                a run and ``resume`` is not set.
+            CheckpointError: the disk is full; earlier checkpoints are untouched.
+        """
+        step, best, waited = self._begin(resume)
+        record: Record = {}
+        while step < self.total_steps and not self._out_of_patience(waited):
+            record = self._step(step)
+            step += 1
+            last = step == self.total_steps
+            improved = False
+            if self.evaluate and (last or due(step, self.evaluate_every)):
+                evaluation = self.evaluate(self.trainer)
+                record |= {f"eval_{name}": value for name, value in evaluation.metrics.items()}
+                improved = evaluation.score > best
+                best, waited = (evaluation.score, 0) if improved else (best, waited + 1)
+            self._log(record)
+            if last or improved or due(step, self.save_every) or self._out_of_patience(waited):
+                progress = {"best": best if math.isfinite(best) else None, "waited": waited}
+                self.checkpoints.save(step, self.trainer, best=improved, progress=progress)
+        return record
+
+    def _begin(self, resume: bool) -> tuple[int, float, int]:
+        """The step to start with, the best score so far, and the evaluations since."""
+        if not self.checkpoints.steps():
+            self._cut_log(0)
+            return 0, -math.inf, 0
+        if not resume:
+            raise TrainingError(f"{self.checkpoints.folder} has a run; resume it, or begin in a new folder")
+        step, progress = self.checkpoints.restore(self.trainer)
+        self._cut_log(step)
+        best = progress.get("best")
+        return step, -math.inf if best is None else best, progress.get("waited", 0)
+
+    def _step(self, step: int) -> Record:
+        batch = self.batches[step]
+        start = time.perf_counter()
+        results = self.trainer.step(step, batch)
+        seconds = time.perf_counter() - start
+        for name in ("loss", "grad_norm"):
+            if not math.isfinite(results[name]):
+                raise TrainingError(
+                    f"{name} is {results[name]} at step {step}, with the learning rate {results['learning_rate']:.3g}; "
+                    f"{self._kept()}; lower learning_rate or lengthen the warm-up"
+                )
+        return {"step": step, **results, "tokens_per_second": batch["input_ids"].size / seconds}
+
+    def _kept(self) -> str:
+        steps = self.checkpoints.steps()
+        return (
+            f"the last good checkpoint is {self.checkpoints.path(steps[-1])}" if steps else "there is no checkpoint yet"
+        )
+
+    def _out_of_patience(self, waited: int) -> bool:
+        return self.patience is not None and waited >= self.patience
+
+    def _log(self, record: Record) -> None:
+        if self.trainer.is_main:
+            path = self.checkpoints.folder / LOG_NAME
+            try:
+                with path.open("a", encoding="utf-8") as file:
+                    file.write(json.dumps(record) + "\n")
+            except OSError as cause:
+                raise CheckpointError(f"cannot write {path}: {cause.strerror}; {self._kept()}") from cause
+            for listener in self.listeners:
+                listener(record)
+
+    def _cut_log(self, step: int) -> None:
+        """Leave out what was logged after the checkpoint that the run goes on from, and a line that was cut short."""
+        if self.trainer.is_main:
+            path = self.checkpoints.folder / LOG_NAME
+            kept = [record for record in read_log(path) if record["step"] < step] if path.is_file() else []
+            with atomic_write(path) as file:
+                file.writelines(json.dumps(record).encode() + b"\n" for record in kept)
+
+
+def due(step: int, every: int | None) -> bool:
+    """Whether something that happens every so many steps happens after this one."""
+    return bool(every) and step % every == 0  # type: ignore[operator]
+
+
+def read_log(path: str | Path) -> list[Record]:
+    """The records of a log; a last line that was cut short is left out."""
+    records = []
+    for line in Path(path).read_text(encoding="utf-8").splitlines():
+        try:
+            records.append(json.loads(line))
+        except json.JSONDecodeError:
+            break
+    return records

@@ -1,0 +1,96 @@
+"""What the training loop asks of a framework: one protocol, in NumPy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gptcore.config import OpenAIGPTConfig
+from gptcore.errors import ConfigError, TrainingError
+from gptcore.generation.random import threefry
+from gptcore.parameters import Head
+from gptcore.training.batches import Batch
+
+MOMENTS = ("exp_avg", "exp_avg_sq")
+"""Adam's running means of the gradient and of its square, under PyTorch's names."""
+
+Named = Iterable[tuple[str, NDArray[Any]]]
+
+
+class Trainer(Protocol):
+    """A model with its optimizer. All processes of a run call the same methods in the same order."""
+
+    config: OpenAIGPTConfig
+    head: Head
+    is_main: bool
+    """Whether this process writes files; the others only compute."""
+
+    def step(self, step: int, batch: Batch) -> dict[str, float]:
+        """Update the weights by one batch.
+
+        Args:
+            step: from 0; decides the learning rate and the dropout.
+            batch: all of it, in every process; a process takes its own rows.
+
+        Returns:
+            ``loss``, ``lm_loss``, ``task_loss`` where there is a task, ``grad_norm`` (before clipping) and
+            ``learning_rate``.
+        """
+        ...
+
+    def evaluate(self, batch: Batch) -> dict[str, NDArray[Any]]:
+        """Without dropout: ``lm_loss`` () and, where there is a task, ``task_loss`` () and ``logits`` (B, K)."""
+        ...
+
+    def weights(self) -> Iterator[tuple[str, NDArray[Any]]]:
+        """Canonical name and value of every parameter, float32, on the host."""
+        ...
+
+    def moments(self) -> Iterator[tuple[str, NDArray[Any]]]:
+        """``exp_avg.NAME`` and ``exp_avg_sq.NAME`` of every parameter, in canonical shapes; zeros before step 0."""
+        ...
+
+    def restore(self, step: int, weights: Named, moments: Named) -> None:
+        """Go on as if ``step`` updates had led to these weights and moments, in whichever framework they were made."""
+        ...
+
+
+def check_weights(head: Head, dtype: str) -> None:
+    """Raise a ``ConfigError`` for a model that cannot be trained as it is."""
+    if head is Head.NONE:
+        raise ConfigError(f"{head.architecture} has no loss; train a model with a head")
+    if dtype != "float32":
+        raise ConfigError(
+            f"weights in {dtype} lose small updates; load the model with dtype='float32', and compute in bfloat16 by "
+            "precision='bfloat16' in the recipe"
+        )
+
+
+def rows_of_process(rows: int, process: int, processes: int) -> slice:
+    """The rows of a batch that a process takes.
+
+    Raises:
+        TrainingError: they cannot be shared out evenly.
+
+    >>> rows_of_process(6, 1, 2)
+    slice(3, 6, None)
+    """
+    if rows % processes:
+        raise TrainingError(
+            f"{rows} rows cannot be shared by {processes} processes; make batch_size a multiple of them"
+        )
+    each = rows // processes
+    return slice(process * each, (process + 1) * each)
+
+
+def dropout_seed(seed: int, step: int, part: int, process: int = 0) -> int:
+    """The seed of the dropout of one part of a batch: by counters, so that a run can go on at any step.
+
+    >>> dropout_seed(0, 0, 0) == dropout_seed(0, 1, 0)
+    False
+    """
+    word, _ = threefry((seed, process), np.array(step, np.uint32), np.array(part, np.uint32))
+    return int(word)
