@@ -21,7 +21,8 @@ TEXT = (Path(__file__).parents[1] / "README.md", Path(__file__).parents[1] / "CO
 
 ROWS = {
     "classify": [
-        {"text": f"{word} {i}", "label": "ab"[i % 2]} for i, word in enumerate("a fine film , or not".split() * 2)
+        {"text": f"{word} {i}", "label": "ab"[i % 2]}
+        for i, word in enumerate(["a", "fine", "film", ",", "or", "not"] * 2)
     ],
     "entail": [{"premise": "all " * (i + 1), "hypothesis": "some", "label": "ynm"[i % 3]} for i in range(12)],
     "similarity": [{"sentence1": "a cat " * (1 + i % 3), "sentence2": f"dog {i}", "label": i / 3} for i in range(12)],

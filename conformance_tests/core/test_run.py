@@ -76,7 +76,9 @@ def test_resumed_is_uninterrupted(tmp_path):
 
 def test_what_is_kept(tmp_path):
     scores = iter([1.0, 3.0, 2.0, 2.5, 0.5, 0.1])
-    run = make(tmp_path, evaluate=lambda trainer: Evaluation({"score": 1.0}, next(scores)), evaluate_every=2, save_every=1)
+    run = make(
+        tmp_path, evaluate=lambda trainer: Evaluation({"score": 1.0}, next(scores)), evaluate_every=2, save_every=1
+    )
     run()
     assert run.checkpoints.steps() == [4, 11, 12]  # the best, and the two newest
     assert (tmp_path / "best").resolve().name == "step-00000004"
@@ -93,7 +95,7 @@ def test_early_stop(tmp_path):
 
 
 def test_divergence_keeps_the_last_good_checkpoint(tmp_path):
-    message = "grad_norm is nan at step 7.*last good checkpoint is .*step-00000006; lower learning_rate"
+    message = r"grad_norm is nan at step 7.*last good checkpoint is .*step-00000006; lower learning_rate"
     with pytest.raises(TrainingError, match=message):
         make(tmp_path, NumPyTrainer(nan_at=7))()
     assert make(tmp_path).checkpoints.steps() == [3, 6]
@@ -105,7 +107,7 @@ def test_a_folder_with_a_run(tmp_path):
     make(tmp_path)()
     with pytest.raises(TrainingError, match="has a run; resume it, or begin in a new folder"):
         make(tmp_path)()
-    with pytest.raises(TrainingError, match="other settings.*\n  - seed was 0, now 1"):
+    with pytest.raises(TrainingError, match=r"other settings.*\n  - seed was 0, now 1"):
         make(tmp_path, settings={"seed": 1})(resume=True)
     assert len(losses(tmp_path)) == 12  # nothing was lost
 

@@ -185,9 +185,9 @@ def test_the_model_that_was_passed_is_the_one_that_is_trained(backend, make_chec
 def test_what_cannot_be_trained(backend, make_checkpoint):
     with pytest.raises(ConfigError, match="OpenAIGPTModel has no loss; train a model with a head"):
         backend.trainer(make_checkpoint(config(), Head.NONE), Head.NONE, RECIPE, 1)
+    model = backend.load(make_checkpoint(config(), Head.LM), Head.LM, dtype="bfloat16").model
+    module = __import__(type(model).__module__.split(".")[0] + ".training", fromlist=["Trainer"])
     with pytest.raises(ConfigError, match="weights in bfloat16 lose small updates"):
-        model = backend.load(make_checkpoint(config(), Head.LM), Head.LM, dtype="bfloat16").model
-        module = __import__(type(model).__module__.split(".")[0] + ".training", fromlist=["Trainer"])
         module.Trainer(model, RECIPE, 1)
 
 

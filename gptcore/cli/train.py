@@ -48,6 +48,7 @@ Patience = Annotated[int | None, typer.Option(min=1, help="Evaluations without i
 Resume = Annotated[bool, typer.Option(help="Go on from the newest checkpoint in OUTPUT, if there is one.")]
 Quiet = Annotated[bool, typer.Option(help="Show no progress and no curve.")]
 Columns = Annotated[str | None, typer.Option(help="Names of the text columns, separated by commas.")]
+Label = Annotated[str, typer.Option(help="The name of the label column.")]
 Header = Annotated[str | None, typer.Option(help="Names of all columns, for CSV or TSV without a header.")]
 
 
@@ -105,6 +106,7 @@ def train_task(
     backend: str,
     validation: list[Path] | None,
     columns: str | None,
+    label: str,
     header: str | None,
     choices: int,
     recipe: Path | None,
@@ -117,13 +119,13 @@ def train_task(
     words = OpenAIGPTTokenizerFast.from_pretrained(model)
     vocab_size = add_task_tokens(words)
     names = text_columns(task, columns, choices)
-    rows = read_rows(files, names, header)
+    rows = read_rows(files, names, label, header)
     labels = label_settings(task, [row[LABEL] for row in rows])
     config = config_of(model, labels)
     examples = TaskExamples(task, rows, words, config, names)
     held_out = None
     if validation:
-        found = TaskExamples(task, read_rows(validation, names, header), words, config, names)
+        found = TaskExamples(task, read_rows(validation, names, label, header), words, config, names)
         held_out = once(found, EVALUATION_BATCH, found.collate)
     total = chosen.total_steps(len(examples))
     batches = Batches(examples, chosen.batch_size, seed=chosen.seed, collate=examples.collate)
@@ -180,7 +182,7 @@ def start(
         def show(record: Record) -> None:
             text = f"loss {record['loss']:.4f}, {record['tokens_per_second']:,.0f} tokens/s"
             bar.update(shown, completed=record["step"] + 1, description=text)
-            if found := evaluation_text(record):
+            if not quiet and (found := evaluation_text(record)):
                 bar.console.print(f"after {record['step'] + 1:,} updates: {found}", highlight=False)
 
         listeners = [show, *([tensorboard(output)] if trainer.is_main else [])]
@@ -240,14 +242,14 @@ def text_columns(task: str, columns: str | None, choices: int) -> tuple[str, ...
     return names
 
 
-def read_rows(files: Sequence[Path], names: Sequence[str], header: str | None) -> list[dict[str, Any]]:
-    """All rows of some tables."""
+def read_rows(files: Sequence[Path], names: Sequence[str], label: str, header: str | None) -> list[dict[str, Any]]:
+    """All rows of some tables, with their label under its own name."""
     found = files_module.find(files, files_module.TABLES)
-    wanted = (*names, LABEL)
+    wanted = (*names, label)
     rows = [row for path in found for _, row in files_module.rows(path, wanted, header.split(",") if header else None)]
     if not rows:
         raise DataError(f"no rows in {', '.join(map(str, found))}")
-    return rows
+    return [{**row, LABEL: row[label]} for row in rows]
 
 
 def add_task_commands(task: str, help_text: str) -> None:
@@ -261,6 +263,7 @@ def add_task_commands(task: str, help_text: str) -> None:
         backend: Backend = "torch",
         validation: Validation = None,
         columns: Columns = None,
+        label: Label = LABEL,
         header: Header = None,
         choices: Annotated[int, typer.Option(min=2, help="How many choices there are, for choice.")] = 2,
         recipe: RecipeFile = None,
@@ -272,7 +275,7 @@ def add_task_commands(task: str, help_text: str) -> None:
         quiet: Quiet = False,
     ) -> None:
         train_task(
-            task, files, output, model, backend, validation, columns, header, choices, recipe, settings,
+            task, files, output, model, backend, validation, columns, label, header, choices, recipe, settings,
             evaluate_every=evaluate_every, save_every=save_every, patience=patience, resume=resume, quiet=quiet,
         )  # fmt: skip
 
@@ -282,12 +285,13 @@ def add_task_commands(task: str, help_text: str) -> None:
         model: Annotated[str, typer.Option(help="A folder of gptcore train, or a repository.")],
         backend: Backend = "torch",
         columns: Columns = None,
+        label: Label = LABEL,
         header: Header = None,
         choices: Annotated[int, typer.Option(min=2, help="How many choices there are, for choice.")] = 2,
     ) -> None:
         words = OpenAIGPTTokenizerFast.from_pretrained(model)
         names = text_columns(task, columns, choices)
-        examples = TaskExamples(task, read_rows(files, names, header), words, config_of(model, {}), names)
+        examples = TaskExamples(task, read_rows(files, names, label, header), words, config_of(model, {}), names)
         trainer = load_backend(backend).trainer(model, TASKS[task].head, FINE_TUNING, 1)
         report(evaluate_task(trainer, once(examples, EVALUATION_BATCH, examples.collate)))
 

@@ -53,11 +53,10 @@ def draw(records: Sequence[Record], width: int = 80, height: int = 16) -> str:
     import plotext
 
     plotext.clear_figure()
-    plotext.theme("clear")
     plotext.plot_size(width, height)
     for name in ("loss", "eval_loss"):
         steps, values = curve(records, name)
         if steps:
             plotext.plot(steps, values, label=name.replace("_", " "))
     plotext.xlabel("update")
-    return str(plotext.build())
+    return str(plotext.uncolorize(plotext.build()))

@@ -1,0 +1,236 @@
+"""Files, corpora, batches and task formats."""
+
+import gzip
+import lzma
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from text_data import books, vocabulary_folder
+
+from gptcore import files
+from gptcore.config import OpenAIGPTConfig
+from gptcore.errors import ConfigError, DataError
+from gptcore.tasks import TaskExamples, add_task_tokens, label_settings
+from gptcore.training import Batches, Blocks, TokenFile, micro_batches, once, shares, tokenize_corpus
+from gptcore.training.batches import permutation
+from tokenization import OpenAIGPTTokenizerFast, train
+
+CONFIG = OpenAIGPTConfig(vocab_size=800, n_positions=20, n_embd=6, n_head=2, n_layer=1)
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("vocabulary")
+    (folder / "a.txt").write_text("the cat sat on the mat, and the dog saw the cat. " * 9)
+    words = train(folder / "a.txt", 700, pre_tokenizer="basic", show_progress=False)
+    add_task_tokens(words)
+    return words
+
+
+def test_a_corpus_of_many_kinds_of_files(tokenizer, tmp_path):
+    (tmp_path / "1.txt").write_text("the cat\nsat\n")
+    (tmp_path / "2.txt.gz").write_bytes(gzip.compress(b"on the mat"))
+    (tmp_path / "3.txt.xz").write_bytes(lzma.compress(b"and the"))
+    (tmp_path / "4.jsonl").write_text('{"text": "dog saw"}\n\n{"text": "the", "more": 1}\n')
+    (tmp_path / "5.csv").write_text('text,n\n"cat, ""dog""\n saw",1\n')
+    (tmp_path / "6.tsv").write_text('n\ttext\n1\tsat "on\n')
+    ids = tokenize_corpus(tmp_path, tokenizer, tmp_path / "out").ids
+    text = 'the cat sat on the mat and the dog saw the cat, "dog" saw sat "on'
+    assert np.array(ids).tolist() == tokenizer(text).input_ids
+
+
+def test_a_corpus_is_kept_until_something_changes(tokenizer, tmp_path):
+    (tmp_path / "a.txt").write_text("the cat")
+    told = []
+
+    def read():
+        tokenize_corpus(tmp_path / "a.txt", tokenizer, tmp_path / "out", progress=lambda *seen: told.append(seen))
+        return len(told)
+
+    assert [read(), read()] == [1, 1]
+    (tmp_path / "a.txt").write_text("the cat sat")
+    assert [read(), read()] == [2, 2]
+    assert told == [(7, 7), (11, 11)]
+
+
+def test_original_text_in_parts_has_the_ids_of_the_whole(tmp_path, monkeypatch):
+    """Line breaks between the parts are tokens of the original text path."""
+    words = OpenAIGPTTokenizerFast.from_pretrained(vocabulary_folder(), pre_tokenizer="original")
+    text = books("heldout", 1)[0][:30_000].rsplit("\n", 1)[0] + "\n"
+    (tmp_path / "a.txt").write_text(text, encoding="utf-8")
+    monkeypatch.setattr(files, "READ_LENGTH", 5000)
+    ids = tokenize_corpus(tmp_path / "a.txt", words, tmp_path / "out").ids
+    assert np.array(ids).tolist() == words(text, verbose=False).input_ids
+
+
+BAD = {
+    "there is no file or folder": lambda d, t: tokenize_corpus(d / "x", t, d / "out"),
+    "no files of the kinds .txt, .jsonl": lambda d, t: tokenize_corpus(d, t, d / "out"),
+    "the corpus is empty: 1 files": lambda d, t: tokenize_corpus(put(d, " \n"), t, d / "out"),
+    "line 2: not JSON": lambda d, t: tokenize_corpus(put(d, '{"text": "a"}\n{', "a.jsonl"), t, d / "out"),
+    "line 1: a list, not an object": lambda d, t: tokenize_corpus(put(d, "[1]", "a.jsonl"), t, d / "out"),
+    "line 1: no column 'text'; it has 'txt'": lambda d, t: tokenize_corpus(
+        put(d, '{"txt": 1}', "a.jsonl"), t, d / "out"
+    ),
+    "holds 1, which is no text": lambda d, t: tokenize_corpus(put(d, '{"text": 1}', "a.jsonl"), t, d / "out"),
+    "line 3: 3 cells, but 2 columns": lambda d, t: tokenize_corpus(put(d, "text,b\n1,2\n1,2,3", "a.csv"), t, d / "out"),
+    "cannot read .*a.txt.gz": lambda d, t: tokenize_corpus(put(d, "text", "a.txt.gz"), t, d / "out"),
+    "has no corpus that can be read": lambda d, t: TokenFile(d),
+    "a corpus of 1 tokens has nothing to predict": lambda d, t: Blocks(np.array([1]), 8),
+    "a block of 1 tokens": lambda d, t: Blocks(np.arange(9), 1),
+    "there are no examples": lambda d, t: Batches([], 2, seed=0),
+}
+
+
+def put(folder, content, name="a.txt"):
+    (folder / name).write_text(content)
+    return folder / name
+
+
+@pytest.mark.parametrize("message", BAD)
+def test_bad_data(message, tokenizer, tmp_path):
+    with pytest.raises(DataError, match=message):
+        BAD[message](tmp_path, tokenizer)
+    assert not (tmp_path / "out" / "tokens.json").exists()
+
+
+def test_a_damaged_corpus(tokenizer, tmp_path):
+    tokenize_corpus(put(tmp_path, "the cat sat"), tokenizer, tmp_path / "out")
+    data = (tmp_path / "out" / "tokens.bin").read_bytes()
+    (tmp_path / "out" / "tokens.bin").write_bytes(data[:-2])
+    with pytest.raises(DataError, match="write it again"):
+        TokenFile(tmp_path / "out")
+
+
+@given(st.integers(1, 60), st.integers(1, 9), st.integers(0, 2**32 - 1), st.integers(0, 3))
+def test_each_epoch_has_each_example_once(count, size, seed, epoch):
+    batches = Batches([{"x": np.array(i)} for i in range(count)], size, seed=seed)
+    steps = -(-count * (epoch + 1) // size)
+    drawn = np.concatenate([batches[step]["x"] for step in range(steps)])
+    assert sorted(drawn[count * epoch : count * (epoch + 1)]) == list(range(count))
+    assert batches[steps - 1]["x"].tolist() == drawn[-size:].tolist()  # at any step, in any order
+
+
+def test_orders_differ():
+    orders = {tuple(permutation(seed, epoch, 30)) for seed in range(3) for epoch in range(3)}
+    assert len(orders) == 9
+    assert np.mean([permutation(0, epoch, 30)[0] for epoch in range(400)]) == pytest.approx(14.5, abs=2)
+
+
+def test_blocks_lose_no_token():
+    blocks = Blocks(np.arange(1, 24), 5)
+    batches = once(blocks, 2)
+    ids, labels = (np.concatenate([batch[name].ravel() for batch in batches]) for name in ("input_ids", "labels"))
+    assert ids[labels != -100].tolist() == list(range(1, 24))
+    assert len(Blocks(np.arange(11), 5)) == 2  # a last single token predicts nothing
+
+
+def test_shares_add_up():
+    whole = {"labels": np.where(np.tri(6, 9, 2) > 0, 1, -100), "targets": np.arange(6)}
+    parts = [shares(part, whole) for part in micro_batches(whole, 2)]
+    for name in ("lm_loss", "task_loss"):
+        assert sum(part[name] for part in parts) == pytest.approx(1)
+    assert parts[0]["lm_loss"] < parts[2]["lm_loss"]
+
+
+def tokens(tokenizer, sequence):
+    return " ".join(tokenizer.convert_ids_to_tokens(sequence)).replace("</w>", "")
+
+
+def examples(task, rows, tokenizer, **changes):
+    config = CONFIG.replace(**label_settings(task, [row["label"] for row in rows]), **changes)
+    return TaskExamples(task, rows, tokenizer, config)
+
+
+def test_formats_of_the_paper(tokenizer):
+    """Radford et al. 2018, figure 1."""
+    found = {
+        "classify": [{"text": "the cat", "label": "b"}, {"text": "", "label": "a"}],
+        "entail": [{"premise": "the cat", "hypothesis": "the dog", "label": i} for i in "xy"],
+        "similarity": [{"sentence1": "the cat", "sentence2": "the dog", "label": "2.5"}],
+        "choice": [{"context": "the", "choice1": "cat", "choice2": "dog", "label": "1"}],
+    }
+    shown = {
+        task: [tokens(tokenizer, s) for s in examples(task, rows, tokenizer)[0]["sequences"]]
+        for task, rows in found.items()
+    }
+    assert shown == {
+        "classify": ["_start_ the cat _classify_"],
+        "entail": ["_start_ the cat _delimiter_ the dog _classify_"],
+        "similarity": [
+            "_start_ the cat _delimiter_ the dog _classify_",
+            "_start_ the dog _delimiter_ the cat _classify_",
+        ],
+        "choice": ["_start_ the _delimiter_ cat _classify_", "_start_ the _delimiter_ dog _classify_"],
+    }
+    targets = {task: examples(task, rows, tokenizer)[0]["target"] for task, rows in found.items()}
+    assert targets == {"classify": 1, "entail": 0, "similarity": 2.5, "choice": 1}
+
+
+def test_texts_are_cut_as_in_the_authors_code(tokenizer):
+    long = "cat " * 50
+    alone = examples("classify", [{"text": long, "label": i} for i in "ab"], tokenizer)
+    pair = examples("entail", [{"premise": long, "hypothesis": "dog", "label": i} for i in "ab"], tokenizer)
+    assert len(alone[0]["sequences"][0]) == 20  # n_positions - 2 tokens, and two around
+    assert tokens(tokenizer, pair[0]["sequences"][0]).split().count("cat") == 20 // 2 - 2
+    assert alone.truncated == 2
+    batch = alone.collate([alone[0], alone[1]])
+    assert batch["input_ids"].shape == (2, 20)  # never beyond n_positions
+
+
+def test_a_batch_of_choices(tokenizer):
+    rows = [{"context": "the", "choice1": "cat", "choice2": "dog saw the mat", "label": i} for i in (0, 1)]
+    found = examples("choice", rows, tokenizer)
+    batch = found.collate([found[0], found[1]])
+    assert batch["input_ids"].shape == batch["labels"].shape == (2, 2, 20)
+    assert batch["targets"].tolist() == [0, 1]
+    for ids, labels, place in zip(
+        *(batch[n].reshape(4, -1) for n in ("input_ids", "labels", "extract_positions")), strict=True
+    ):
+        assert tokens(tokenizer, [ids[place[0]]]) == "_classify_"
+        assert (labels != -100).sum() == place[0] + 1
+
+
+BAD_ROWS = {
+    "row 2 needs texts in text and a label": ("classify", [{"text": "a", "label": 0}, {"text": None, "label": 1}], {}),
+    "row 1: label 'c' is not one of 'a', 'b'": (
+        "classify",
+        [{"text": "a", "label": "c"}],
+        {"label2id": {"a": 0, "b": 1}},
+    ),
+    "row 1: label 'x' is not a finite number": (
+        "similarity",
+        [{"sentence1": "", "sentence2": "", "label": "x"}],
+        {"regression": 1},
+    ),
+    "row 1: label 2 is not the index of a choice, 0 to 1": (
+        "choice",
+        [{"context": "", "choice1": "", "choice2": "", "label": 2}],
+        {},
+    ),
+    "the dataset has no rows": ("classify", [], {}),
+}
+
+
+@pytest.mark.parametrize("message", BAD_ROWS)
+def test_bad_rows(message, tokenizer):
+    task, rows, how = BAD_ROWS[message]
+    config = CONFIG
+    if "label2id" in how:
+        config = CONFIG.replace(id2label={0: "a", 1: "b"}, label2id=how["label2id"])
+    if "regression" in how:
+        config = CONFIG.replace(num_labels=1, problem_type="regression")
+    with pytest.raises(DataError, match=message):
+        TaskExamples(task, rows, tokenizer, config)
+
+
+def test_labels_that_teach_nothing():
+    with pytest.raises(DataError, match="all 3 rows have the label 'a'; there is nothing to learn"):
+        label_settings("classify", ["a"] * 3)
+
+
+def test_a_context_without_room(tokenizer):
+    with pytest.raises(ConfigError, match="n_positions=5 leaves no room"):
+        examples("entail", [{"premise": "a", "hypothesis": "b", "label": i} for i in "ab"], tokenizer, n_positions=5)

@@ -1,0 +1,110 @@
+"""``gptcore train`` and ``gptcore eval`` as a user runs them, and a process that is killed at any moment."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from training_data import ROWS, TEXT, tokenizer
+
+from gptcore.training import read_log
+
+SIZES = [f"--config={size}" for size in ("n_layer=1", "n_embd=30", "n_head=3", "n_positions=31")]
+SETTINGS = [f"--set={setting}" for setting in ("max_steps=12", "batch_size=4", "warmup_steps=2", "learning_rate=0.003")]
+# How many times each framework is killed; a session of nox does it 20 times.
+KILLS = int(os.environ.get("GPTCORE_KILLS", "1"))
+
+
+@pytest.fixture(scope="module")
+def vocabulary(tmp_path_factory):
+    return tokenizer().save_pretrained(folder := tmp_path_factory.mktemp("vocabulary")) and folder
+
+
+def lm(vocabulary, output, backend, *more):
+    settings = ["--tokenizer", vocabulary, "--backend", backend.name, "--output", output, *SIZES, *SETTINGS, "--quiet"]
+    return ["train", "lm", TEXT[1], *settings, *more]
+
+
+def losses(folder):
+    return [record["loss"] for record in read_log(folder / "log.jsonl")]
+
+
+def test_the_two_stages(backend, run, vocabulary, tmp_path):
+    status, out, _ = run(*lm(vocabulary, tmp_path / "lm", backend, "--validation", TEXT[1], "--evaluate-every", 4))
+    assert (status, out) == (0, f"{tmp_path / 'lm' / 'last'}\n")
+    records = read_log(tmp_path / "lm" / "log.jsonl")
+    assert [record["step"] for record in records if "eval_perplexity" in record] == [3, 7, 11]
+    assert (tmp_path / "lm" / "curve.png").read_bytes().startswith(b"\x89PNG")
+    status, out, _ = run("eval", "lm", TEXT[1], "--model", tmp_path / "lm" / "best", "--backend", backend.name)
+    assert json.loads(out)["loss"] == pytest.approx(min(r["eval_loss"] for r in records if "eval_loss" in r), rel=1e-6)
+    for task in ("choice", "classify"):
+        rows = tmp_path / f"{task}.jsonl"
+        rows.write_text("".join(json.dumps(row) + "\n" for row in ROWS[task]))
+        options = ["--backend", backend.name, "--output", tmp_path / task, "--validation", rows, "--quiet"]
+        command = ["train", task, rows, "--model", tmp_path / "lm" / "last", "--set", "max_steps=3", *options]
+        assert run(*command)[0] == 0
+        status, out, _ = run("eval", task, rows, "--model", tmp_path / task / "last", "--backend", backend.name)
+        last = read_log(tmp_path / task / "log.jsonl")[-1]
+        for name in ("task_loss", "lm_loss", "accuracy", "f1", "matthews"):
+            assert json.loads(out)[name] == pytest.approx(last[f"eval_{name}"], rel=1e-6)
+
+
+def test_killed_at_any_moment(backend, vocabulary, tmp_path):
+    """The losses of a run that was killed and resumed are those of one that was not, bit for bit."""
+    code = "from gptcore.cli import main; main()"
+    command = [sys.executable, "-W", "ignore", "-c", code]
+
+    def arguments(name, *more):
+        return [*command, *map(str, lm(vocabulary, tmp_path / name, backend, "--save-every", 1, *more))]
+
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    subprocess.run(arguments("whole"), check=True, env=environment, capture_output=True)
+    moments = random.Random(backend.name)
+    for number in map(str, range(KILLS)):
+        folder = tmp_path / str(number)
+        wanted = moments.randrange(12)
+        process = subprocess.Popen(
+            arguments(number), env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        log = folder / "log.jsonl"
+        while process.poll() is None and not (log.exists() and log.read_bytes().count(b"\n") > wanted):
+            time.sleep(0.001)
+        time.sleep(moments.random() * 0.03)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        subprocess.run(arguments(number, "--resume"), check=True, env=environment, capture_output=True)
+        assert losses(folder) == losses(tmp_path / "whole"), f"killed after step {wanted}"
+        assert not list(folder.glob("*.partial"))
+
+
+BAD = [
+    (("train", "lm", "none.txt", "--output", "OUT", "--tokenizer", "VOCAB"), "there is no file or folder none.txt"),
+    (("train", "lm", "TEXT", "--output", "OUT"), "fresh weights need a --tokenizer"),
+    (("train", "lm", "TEXT", "--output", "OUT", "--tokenizer", "VOCAB", "--set", "epoch=1"), "did you mean 'epochs'"),
+    (("train", "lm", "TEXT", "--output", "OUT", "--tokenizer", "VOCAB", "--backend", "mlx"), "unknown backend 'mlx'"),
+    (
+        ("train", "choice", "TEXT", "--output", "OUT", "--model", "VOCAB", "--columns", "a"),
+        "choice has the text columns",
+    ),
+    (("eval", "lm", "TEXT", "--model", "none/such/model"), "is neither a folder nor a repository id"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "message"), BAD)
+def test_mistakes(arguments, message, run, vocabulary, tmp_path):
+    places = {"TEXT": TEXT[1], "VOCAB": vocabulary, "OUT": tmp_path / "out"}
+    status, _, error = run(*(places.get(argument, argument) for argument in arguments))
+    assert status == 2
+    assert message in " ".join(error.split())
+
+
+def test_a_diverging_run_says_so(backend, run, vocabulary, tmp_path):
+    more = ("--set", "learning_rate=1e30", "--set", "max_grad_norm=null", "--save-every", "1")
+    status, _, error = run(*lm(vocabulary, tmp_path / "run", backend, *more))
+    assert status == 2
+    assert "the last good checkpoint is" in " ".join(error.split())
+    assert (tmp_path / "run" / "last" / "model.safetensors").exists()

@@ -1,0 +1,98 @@
+"""Processes or devices together give the losses of one: torchrun with DDP and FSDP, meshes of JAX, TensorFlow strategies."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from training_data import RECIPE, config, lm_batches
+
+from gptcore.parameters import Head
+
+WORKER = Path(__file__).parent / "worker.py"
+STEPS = 6
+TOLERANCE = 1e-5
+JAX_PORT = "JAX_COORDINATOR_ADDRESS"
+
+
+def free_port():
+    with socket.socket() as opened:
+        opened.bind(("localhost", 0))
+        return opened.getsockname()[1]
+
+
+def torch_processes(way):
+    port = free_port()
+    for rank in (0, 1):
+        yield {
+            "RANK": rank,
+            "LOCAL_RANK": rank,
+            "WORLD_SIZE": 2,
+            "MASTER_ADDR": "localhost",
+            "MASTER_PORT": port,
+            "WAY": way,
+        }
+
+
+def jax_processes(way):
+    if way == "mesh":
+        yield {"XLA_FLAGS": "--xla_force_host_platform_device_count=8", "WAY": way}
+        return
+    port = free_port()
+    for rank in (0, 1):
+        yield {JAX_PORT: f"localhost:{port}", "JAX_NUM_PROCESSES": 2, "JAX_PROCESS_ID": rank, "WAY": way}
+
+
+def tf_processes(way):
+    if way == "mirrored":
+        yield {"WAY": way}
+        return
+    workers = [f"localhost:{free_port()}" for _ in range(2)]
+    for rank in (0, 1):
+        setting = {"cluster": {"worker": workers}, "task": {"type": "worker", "index": rank}}
+        yield {"TF_CONFIG": json.dumps(setting), "WAY": way}
+
+
+WAYS = {
+    "torch": {"ddp": torch_processes, "fsdp": torch_processes},
+    "flax": {"mesh": jax_processes, "processes": jax_processes},
+    "tf": {"mirrored": tf_processes, "workers": tf_processes},
+}
+
+
+@pytest.fixture(scope="module")
+def cases(tmp_path_factory):
+    return tmp_path_factory.mktemp("checkpoints")
+
+
+@pytest.mark.parametrize("number", [0, 1])
+@pytest.mark.parametrize("micro_batch_size", [None, 1])
+def test_as_one_process(backend, number, micro_batch_size, make_checkpoint, tmp_path):
+    way = list(WAYS[backend.name])[number]
+    recipe = RECIPE.replace(batch_size=8, micro_batch_size=micro_batch_size)
+    checkpoint = make_checkpoint(config(vocab_size=420), Head.LM)  # a vocabulary that can be halved
+    alone = backend.trainer(checkpoint, Head.LM, recipe, STEPS)
+    batches = lm_batches(recipe)
+    expected = [alone.step(step, batches[step]) for step in range(STEPS)]
+    recipe.write(tmp_path / "recipe.yaml")
+    command = [sys.executable, "-W", "ignore", str(WORKER), backend.name, str(checkpoint), str(tmp_path)]
+    paths = [str(Path(__file__).parents[1]), str(Path(__file__).parents[2])]
+    processes = []
+    for settings in WAYS[backend.name][way](way):
+        environment = {**os.environ, **{name: str(value) for name, value in settings.items()}}
+        environment |= {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(paths)}
+        processes.append(
+            subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        )
+    outputs = [process.communicate(timeout=300)[0] for process in processes]
+    assert [process.returncode for process in processes] == [0] * len(processes), outputs[0][-3000:]
+    found = json.loads((tmp_path / "losses.json").read_text())
+    assert found["ways"] > 1
+    for name in ("loss", "grad_norm"):
+        np.testing.assert_allclose([r[name] for r in found["results"]], [r[name] for r in expected], rtol=TOLERANCE)
+    assert (tmp_path / "run" / "step-00000006" / "optimizer.safetensors").is_file()
+    np.testing.assert_allclose(found["resumed"], found["evaluated"], rtol=1e-6)
