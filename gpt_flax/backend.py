@@ -48,7 +48,8 @@ class FlaxBackend:
 
     def trainer(self, source, head, recipe, total_steps, *, vocab_size=None, **config) -> Trainer:
         if "JAX_COORDINATOR_ADDRESS" in os.environ and not jax.distributed.is_initialized():
-            jax.distributed.initialize()
+            count, index = (int(os.environ[name]) for name in ("JAX_NUM_PROCESSES", "JAX_PROCESS_ID"))
+            jax.distributed.initialize(os.environ["JAX_COORDINATOR_ADDRESS"], count, index)
         if isinstance(source, OpenAIGPTConfig):
             model = MODELS[head](source.replace(**config), seed=recipe.seed)
         else:

@@ -6,7 +6,7 @@ import numpy as np
 import optax
 from flax import nnx
 from jax.experimental import multihost_utils
-from jax.sharding import NamedSharding, PartitionSpec
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from gpt_flax.heads import LMHead, classification_loss, language_modeling_loss
 from gpt_flax.modeling import take_position
@@ -127,7 +127,9 @@ class Trainer:
         check_weights(model.head, dtype_name(model.dtype))
         self.model, self.recipe, self.config, self.head = model, recipe, model.config, model.head
         self.rates = recipe.learning_rates(total_steps)
-        self.mesh, self.is_main = distribution, jax.process_index() == 0
+        # A mesh of its own, where the compiler works out how what is in between is spread.
+        self.mesh = distribution and Mesh(distribution.devices, distribution.axis_names)
+        self.is_main = jax.process_index() == 0
         self.precision = "highest" if recipe.precision == "float32" else "default"
         graph = model
         if recipe.precision != "float32":  # the same modules, computing in another dtype
@@ -140,7 +142,8 @@ class Trainer:
         self.train_graph, _, self.counts, self.rest = nnx.split(objective_module, nnx.Param, nnx.RngCount, ...)
         self.params = nnx.state(model, nnx.Param)
         if self.mesh is not None:
-            self.params = jax.tree.map(jax.device_put, self.params, self.shardings())
+            flat = nnx.to_flat_state(self.params)
+            self.params = nnx.from_flat_state([(path, self.spread(parameter)) for path, parameter in flat])
         self.optimizer = adamw(model, recipe, total_steps)
         self.optimizer_state = jax.tree.map(self.replicated, self.optimizer.init(self.params))
         self.update = jax.jit(self.updated, donate_argnums=(0, 1))
@@ -249,19 +252,15 @@ class Trainer:
         }
         return nnx.from_flat_state(placed)
 
-    def shardings(self):
-        """Where each parameter goes: the axes that the modules name are spread over ``tensor``, if there is one."""
+    def spread(self, parameter):
+        """A parameter over the mesh: the axes that its module names are spread over ``tensor``, if there is one."""
         ways = self.mesh.shape.get(TENSOR, 1)
-
-        def sharding(parameter):
-            names = parameter.get_metadata("out_sharding")
-            spread = [
-                TENSOR if name in SHARDED_AXES and ways > 1 and size % ways == 0 else None
-                for name, size in zip(names, parameter.get_value().shape, strict=True)
-            ]
-            return NamedSharding(self.mesh, PartitionSpec(*spread))
-
-        return jax.tree.map(sharding, self.params, is_leaf=lambda node: isinstance(node, nnx.Variable))
+        value, names = parameter.get_value(), parameter.get_metadata("out_sharding")
+        axes = [
+            TENSOR if name in SHARDED_AXES and ways > 1 and size % ways == 0 else None
+            for name, size in zip(names, value.shape, strict=True)
+        ]
+        return parameter.replace(jax.device_put(value, NamedSharding(self.mesh, PartitionSpec(*axes))))
 
     def replicated(self, array):
         """An array of the optimizer: moments are where their parameters are, counts everywhere."""
