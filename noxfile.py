@@ -92,6 +92,15 @@ def sampling(session):
 
 
 @nox.session(python=PYTHON, default=False)
+def kills(session):
+    """Training is killed at 20 random moments in each framework, and resumed bit for bit. Opt-in: fifteen minutes."""
+    install_torch(session)
+    install(session, "-e", ".[torch,tf,flax,train]", *TEST_TOOLS)
+    suite = ("conformance_tests/training/test_command.py", "-k", "killed")
+    session.run(*TWO_PROCESSES, *suite, env={**ONE_THREAD, "GPTCORE_KILLS": "20"})
+
+
+@nox.session(python=PYTHON, default=False)
 def bench(session):
     """Speed of generation beside that of others, who have an environment of their own. Opt-in: an idle half hour."""
     install_torch(session)

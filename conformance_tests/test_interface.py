@@ -6,7 +6,18 @@ import inspect
 import pytest
 
 PACKAGES = {"gpt_torch": "", "gpt_tf": "TF", "gpt_flax": "Flax"}
-FILES = ("backend", "cache", "generation", "heads", "modeling", "outputs", "pretrained", "sampling", "weights")
+FILES = (
+    "backend",
+    "cache",
+    "generation",
+    "heads",
+    "modeling",
+    "outputs",
+    "pretrained",
+    "sampling",
+    "training",
+    "weights",
+)
 CALL = {"gpt_torch": "forward", "gpt_tf": "call", "gpt_flax": "__call__"}
 MODELS = (
     "OpenAIGPTModel",

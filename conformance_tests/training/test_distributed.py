@@ -1,4 +1,4 @@
-"""Processes or devices together give the losses of one: torchrun with DDP and FSDP, meshes of JAX, TensorFlow strategies."""
+"""Processes or devices together give the losses of one: torchrun with DDP and FSDP, meshes, strategies."""
 
 import json
 import os
