@@ -63,11 +63,6 @@ def task_batches(task, recipe=RECIPE, **changes):
     return settings, Batches(examples, recipe.batch_size, seed=recipe.seed, collate=examples.collate)
 
 
-def start(settings, head, make_checkpoint):
-    """A checkpoint to start from."""
-    return make_checkpoint(settings, head)
-
-
 def reference_losses(settings, head, weights, batch):
     """The losses of a batch and their gradients, in float64: {loss: (value, gradients)}."""
     ids = batch["input_ids"].astype(np.int64)

@@ -140,10 +140,11 @@ class Trainer:
         self.eval_graph = nnx.graphdef(objective_module)
         objective_module.train()
         self.train_graph, _, self.counts, self.rest = nnx.split(objective_module, nnx.Param, nnx.RngCount, ...)
-        self.params = nnx.state(model, nnx.Param)
+        self.params = jax.tree.map(jnp.copy, nnx.state(model, nnx.Param))  # a step gives its arrays away
         if self.mesh is not None:
             flat = nnx.to_flat_state(self.params)
             self.params = nnx.from_flat_state([(path, self.spread(parameter)) for path, parameter in flat])
+        nnx.update(model, self.params)
         self.optimizer = adamw(model, recipe, total_steps)
         self.optimizer_state = jax.tree.map(self.replicated, self.optimizer.init(self.params))
         self.update = jax.jit(self.updated, donate_argnums=(0, 1))
@@ -244,13 +245,14 @@ class Trainer:
     def tree(self, arrays):
         """Arrays by canonical name as a tree of parameters on the devices."""
         table, old = parameters(self.config, self.head), dict(nnx.to_flat_state(self.params))
-        placed = {
-            path: old[path].replace(
-                jax.device_put(np.array(transform_of(table[name])(arrays[name])), old[path].get_value().sharding)
-            )
-            for name, path in paths_of(self.model).items()
-        }
-        return nnx.from_flat_state(placed)
+
+        def placed(path, values):
+            value = jnp.array(values) if self.mesh is None else jax.device_put(values, old[path].get_value().sharding)
+            return old[path].replace(value)
+
+        return nnx.from_flat_state(
+            {path: placed(path, transform_of(table[name])(arrays[name])) for name, path in paths_of(self.model).items()}
+        )
 
     def spread(self, parameter):
         """A parameter over the mesh: the axes that its module names are spread over ``tensor``, if there is one."""

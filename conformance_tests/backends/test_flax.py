@@ -9,8 +9,10 @@ from trained_scale import trained_scale
 
 import gpt_flax
 from gpt_flax.generation import loop, run
+from gpt_flax.training import Trainer, adamw
 from gpt_flax.weights import assign
 from gptcore import ConfigError, InputError, OpenAIGPTConfig
+from gptcore.recipe import Recipe
 
 CONFIG = OpenAIGPTConfig(vocab_size=41, n_positions=13, n_embd=14, n_head=2, n_layer=2, num_labels=3)
 IDS = np.arange(10).reshape(2, 5)
@@ -149,3 +151,31 @@ def test_generation_inside_a_program_that_takes_the_model():
     np.testing.assert_array_equal(ids, model.generate(IDS, max_new_tokens=3))
     with pytest.raises(InputError, match=r"shape \(5,\); inside jax.jit expected a known \(batch, sequence\)"):
         jax.jit(lambda ids: model.generate(ids, max_new_tokens=3))(IDS[0])
+
+
+def test_one_program_for_all_steps_of_training():
+    """Also after going on from a checkpoint: where arrays are committed differently, JAX compiles once more."""
+    trainer = Trainer(build(gpt_flax.FlaxOpenAIGPTLMHeadModel), Recipe(), 6)
+    for step in range(3):
+        trainer.step(step, {"input_ids": IDS, "labels": IDS})
+    trainer.restore(3, list(trainer.weights()), list(trainer.moments()))
+    trainer.step(3, {"input_ids": IDS, "labels": IDS})
+    assert trainer.update._cache_size() == 1
+
+
+def test_the_optimizer_in_a_loop_of_your_own():
+    model = build(gpt_flax.FlaxOpenAIGPTLMHeadModel, CONFIG.replace(resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0))
+    recipe = Recipe(warmup_steps=0, learning_rate=0.01)
+    expected = [Trainer(nnx.clone(model), recipe, 3).step(0, {"input_ids": IDS, "labels": IDS})["loss"]]
+    optimizer = nnx.Optimizer(model, adamw(model, recipe, 3), wrt=nnx.Param)
+
+    @nnx.jit
+    def step(model, optimizer):
+        loss, gradients = nnx.value_and_grad(lambda model: model(IDS, labels=IDS).loss)(model)
+        optimizer.update(model, gradients)
+        return loss
+
+    model.train()
+    losses = [float(step(model, optimizer)) for _ in range(3)]
+    assert losses[0] == pytest.approx(expected[0], rel=1e-6)
+    assert losses[2] < losses[1] < losses[0]

@@ -12,8 +12,10 @@ from trained_scale import trained_scale
 
 import gpt_tf
 from gpt_tf.generation import programs_of
+from gpt_tf.training import Trainer, adamw
 from gpt_tf.weights import assign
 from gptcore import ConfigError, InputError, OpenAIGPTConfig
+from gptcore.recipe import Recipe
 
 CONFIG = OpenAIGPTConfig(vocab_size=41, n_positions=13, n_embd=14, n_head=2, n_layer=2, num_labels=3)
 IDS = np.arange(10).reshape(2, 5)
@@ -200,3 +202,31 @@ def test_generation_inside_a_graph_needs_known_shapes():
     generate = tf.function(lambda ids: model.generate(ids, max_new_tokens=3), signature, autograph=False)
     with pytest.raises(InputError, match=r"shape \(None, 5\); inside tf.function expected a known"):
         generate(IDS)
+
+
+def test_one_program_for_all_steps_of_training():
+    trainer = Trainer(build(gpt_tf.TFOpenAIGPTLMHeadModel), Recipe(), 6)
+    for step in range(3):
+        trainer.step(step, {"input_ids": IDS, "labels": IDS})
+    trainer.restore(3, list(trainer.weights()), list(trainer.moments()))
+    trainer.step(3, {"input_ids": IDS, "labels": IDS})
+    assert trainer.update.experimental_get_tracing_count() == 1
+
+
+def test_the_optimizer_in_fit(tmp_path):
+    """It gives what ``Trainer`` gives, and comes back from a .keras file."""
+    recipe, quiet = (
+        Recipe(warmup_steps=0, learning_rate=0.01),
+        {"resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0},
+    )
+    trainer = Trainer(build(gpt_tf.TFOpenAIGPTLMHeadModel, CONFIG.replace(**quiet)), recipe, 3)
+    expected = [trainer.step(step, {"input_ids": IDS, "labels": IDS})["loss"] for step in range(3)]
+    model = build(gpt_tf.TFOpenAIGPTLMHeadModel, CONFIG.replace(**quiet))
+    model.compile(adamw(model, recipe, 3))
+    inputs = {"input_ids": IDS, "labels": IDS}
+    found = [model.fit(inputs, batch_size=2, verbose=0).history["loss"][0] for _ in range(3)]
+    assert found == pytest.approx(expected, rel=1e-5)
+    model.save(tmp_path / "model.keras")
+    again = keras.saving.load_model(tmp_path / "model.keras")
+    assert again.optimizer.get_config() == model.optimizer.get_config()
+    assert float(again.optimizer.learning_rate) == float(model.optimizer.learning_rate)

@@ -16,7 +16,6 @@ from gptcore.parameters import Head
 WORKER = Path(__file__).parent / "worker.py"
 STEPS = 6
 TOLERANCE = 1e-5
-JAX_PORT = "JAX_COORDINATOR_ADDRESS"
 
 
 def free_port():
@@ -44,7 +43,12 @@ def jax_processes(way):
         return
     port = free_port()
     for rank in (0, 1):
-        yield {JAX_PORT: f"localhost:{port}", "JAX_NUM_PROCESSES": 2, "JAX_PROCESS_ID": rank, "WAY": way}
+        yield {
+            "JAX_COORDINATOR_ADDRESS": f"localhost:{port}",
+            "JAX_NUM_PROCESSES": 2,
+            "JAX_PROCESS_ID": rank,
+            "WAY": way,
+        }
 
 
 def tf_processes(way):
@@ -62,11 +66,6 @@ WAYS = {
     "flax": {"mesh": jax_processes, "processes": jax_processes},
     "tf": {"mirrored": tf_processes, "workers": tf_processes},
 }
-
-
-@pytest.fixture(scope="module")
-def cases(tmp_path_factory):
-    return tmp_path_factory.mktemp("checkpoints")
 
 
 @pytest.mark.parametrize("number", [0, 1])
