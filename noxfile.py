@@ -115,9 +115,9 @@ def bench(session):
 
 @nox.session(python=PYTHON, default=False)
 def transformers(session):
-    """Against transformers 4.57.6: models, generation, tokenizers. ``-- golden`` writes the golden files. Opt-in."""
+    """Against transformers 4.57.6: all of it. ``-- golden`` writes the golden files. Opt-in."""
     session.install("torch==2.13.0")
-    session.install("transformers==4.57.6", "pytest", "-e", ".[original]")
+    session.install("transformers==4.57.6", "pytest", "-e", ".[torch,original]")
     if session.posargs == ["golden"]:
         for folder in ("text", "generation"):
             session.run("python", f"conformance_tests/{folder}/make_golden.py")
