@@ -11,15 +11,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import statistics
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
-CONTESTANTS = Path(__file__).parent / "contestants"
-WEIGHTS = 116_534_784
+from racing import WEIGHTS, Process, write_checkpoint
+
 TASKS = {
     "32 + 128": {"task": "greedy", "batch": 1, "length": 32, "new": 128},
     "32 + 480": {"task": "greedy", "batch": 1, "length": 32, "new": 480},
@@ -46,55 +43,6 @@ PEERS = {
 ONCE = ("transformers GPT-1", "32 + 480")
 
 
-class Process:
-    """A contestant in a process of its own; see ``contestants/protocol.py``."""
-
-    def __init__(self, name, python, script, settings, environment=None, tasks=()):
-        self.name, self.tasks = name, tasks
-        self.seconds = {task: [] for task in tasks}
-        self.first, self.memory = {}, {}
-        self.process = subprocess.Popen(
-            [python, "-W", "ignore", str(CONTESTANTS / f"{script}.py"), json.dumps(settings)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-            env={**os.environ, **(environment or {})},
-        )
-        self.loaded = self._answer()
-
-    def do(self, **task):
-        self.process.stdin.write(json.dumps(task) + "\n")
-        self.process.stdin.flush()
-        return self._answer()
-
-    def run(self, task):
-        """Do a task once more."""
-        if (self.name, task) == ONCE and self.seconds[task]:
-            return
-        answer = self.do(**TASKS[task])
-        self.first.setdefault(task, answer["seconds"])
-        self.seconds[task].append(answer["seconds"])
-        self.memory[task] = max(self.memory.get(task, 0), answer["peak_memory"])
-
-    def figures(self, task):
-        """Tokens a second but for the first call, by how much that was slower, peak memory above the import."""
-        setting, seconds = TASKS[task], self.seconds[task]
-        median = statistics.median(seconds[1:] or seconds)
-        return {
-            "tokens_per_second": setting["batch"] * setting.get("new", setting["length"]) / median,
-            "seconds": seconds,
-            "compile_seconds": max(self.first[task] - median, 0),
-            "memory": self.memory[task] / (4 * WEIGHTS),
-        }
-
-    def _answer(self):
-        line = self.process.stdout.readline()
-        if not line:
-            raise SystemExit(f"{self.name} ended with status {self.process.wait()}")
-        return json.loads(line)
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--peer-python", help="a Python with the libraries to compare with")
@@ -116,7 +64,8 @@ def main():
             entered = [contestant for contestant in racing if task in contestant.tasks]
             for _ in range(arguments.rounds + 1):
                 for contestant in entered:
-                    contestant.run(task)
+                    if (contestant.name, task) != ONCE or not contestant.seconds[task]:
+                        contestant.run(task)
             results["tasks"][task] = {contestant.name: contestant.figures(task) for contestant in entered}
             show(task, results)
     if arguments.out:
@@ -128,17 +77,7 @@ def main():
 def start(name, python, checkpoint, script, settings, environment, tasks):
     if script in ("ours", "transformers_gpt1"):
         settings = {**settings, "checkpoint": checkpoint}
-    return Process(name, python, script, settings, environment, tasks)
-
-
-def write_checkpoint(folder):
-    """Fresh weights: speed does not depend on them."""
-    from gptcore.checkpoint import fresh_values, save_pretrained
-    from gptcore.config import OpenAIGPTConfig
-    from gptcore.parameters import Head
-
-    config = OpenAIGPTConfig()
-    save_pretrained(folder, config, Head.LM, "float32", fresh_values(config, Head.LM, "float32", 0))
+    return Process(name, python, script, settings, environment, {task: TASKS[task] for task in tasks})
 
 
 def share(task, figures, ceilings):
