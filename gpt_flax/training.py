@@ -247,8 +247,10 @@ class Trainer:
         table, old = parameters(self.config, self.head), dict(nnx.to_flat_state(self.params))
 
         def placed(path, values):
-            value = jnp.array(values) if self.mesh is None else jax.device_put(values, old[path].get_value().sharding)
-            return old[path].replace(value)
+            if self.mesh is None:
+                return old[path].replace(jnp.array(values))
+            # Devices of other processes take plain arrays only, and what was read from a file is a subclass.
+            return old[path].replace(jax.device_put(np.asarray(values), old[path].get_value().sharding))
 
         return nnx.from_flat_state(
             {path: placed(path, transform_of(table[name])(arrays[name])) for name, path in paths_of(self.model).items()}

@@ -41,7 +41,7 @@ def test_fifty_steps_on_real_text(backend, make_checkpoint, lm_truth):
     checkpoint = make_checkpoint(config(n_layer=2), Head.LM)
     found, trainer = run(backend, checkpoint, Head.LM, RECIPE, lm_batches(), STEPS)
     np.testing.assert_allclose([r["lm_loss"] for r in found], [r["lm_loss"] for r in curve], rtol=LOSS_TOLERANCE)
-    assert curve[-1]["lm_loss"] < 0.7 * curve[0]["lm_loss"]  # it learns, so that there is something to compare
+    assert curve[-1]["lm_loss"] < 0.75 * curve[0]["lm_loss"]  # it learns, so that there is something to compare
     for name, array in trainer.weights():
         actual, expected = (without_key_bias(name, x, trainer.config.n_embd) for x in (array, weights[name]))
         assert relative(actual, expected) < WEIGHT_TOLERANCE, name
