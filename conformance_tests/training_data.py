@@ -1,6 +1,7 @@
 """Models, batches and the truth for tests of training: AdamW in float64 over the reference's gradients."""
 
 import functools
+import socket
 import tempfile
 from pathlib import Path
 
@@ -17,7 +18,9 @@ from tokenization import train
 
 NO_DROPOUT = {"resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0, "summary_first_dropout": 0.0}
 RECIPE = Recipe(learning_rate=1e-3, warmup_steps=5, batch_size=6, weight_decay=0.01, max_grad_norm=1.0, seed=3)
-TEXT = (Path(__file__).parents[1] / "README.md", Path(__file__).parents[1] / "CONTRIBUTING.md")
+STILL = RECIPE.replace(learning_rate=1e-12, weight_decay=0.0, warmup_steps=0)  # too little to change a weight
+DROPOUT = {"resid_pdrop": 0.2, "embd_pdrop": 0.2, "attn_pdrop": 0.2}
+TEXT = Path(__file__).parents[1] / "LICENSE"  # real text that nobody edits
 
 ROWS = {
     "classify": [
@@ -32,13 +35,13 @@ ROWS = {
 
 @functools.cache
 def tokenizer():
-    """A small vocabulary of this project's own documentation."""
+    """A small vocabulary of the text."""
     return train(TEXT, 400, pre_tokenizer="basic", show_progress=False)
 
 
 @functools.cache
 def blocks(length=16):
-    """The documentation as blocks."""
+    """The text as blocks."""
     folder = tempfile.mkdtemp()
     return Blocks(np.array(tokenize_corpus(TEXT, tokenizer(), folder).ids), length)
 
@@ -52,6 +55,11 @@ def config(**changes):
 def lm_batches(recipe=RECIPE, length=16):
     """Batches of text."""
     return Batches(blocks(length), recipe.batch_size, seed=recipe.seed)
+
+
+def ragged(batch):
+    """A batch of text with another number of labels in each row."""
+    return {**batch, "labels": np.where(np.arange(16) < np.arange(3, 15, 2)[:, None], batch["labels"], -100)}
 
 
 def task_batches(task, recipe=RECIPE, **changes):
@@ -117,6 +125,13 @@ def reference_run(settings, head, recipe, batches, steps, seed=0):
             decay = recipe.weight_decay * weights[name] if table[name].kind.decays else 0.0
             weights[name] = weights[name] - rates[step] * (mean / (root + recipe.adam_epsilon) + decay)
     return curve, weights
+
+
+def free_port():
+    """A port of this machine that nobody listens at."""
+    with socket.socket() as opened:
+        opened.bind(("localhost", 0))
+        return opened.getsockname()[1]
 
 
 HEADS = {"lm": Head.LM, **{name: task.head for name, task in TASKS.items()}}

@@ -44,8 +44,12 @@ class TFBackend:
 
     def trainer(self, source, head, recipe, total_steps, *, vocab_size=None, **config) -> Trainer:
         tf.config.experimental.enable_tensor_float_32_execution(False)
-        several = "TF_CONFIG" in os.environ
-        strategy = tf.distribute.MultiWorkerMirroredStrategy() if several else tf.distribute.get_strategy()
+        if "TF_CONFIG" in os.environ:
+            strategy = tf.distribute.MultiWorkerMirroredStrategy()
+        elif len(tf.config.list_logical_devices("GPU")) > 1:
+            strategy = tf.distribute.MirroredStrategy()
+        else:
+            strategy = tf.distribute.get_strategy()
         policy = keras.DTypePolicy("float32" if recipe.precision == "float32" else f"{MIXED}{recipe.precision}")
         with strategy.scope():
             if isinstance(source, OpenAIGPTConfig):

@@ -60,7 +60,7 @@ class Objective:
         }
 
 
-@keras.saving.register_keras_serializable("gptcore")
+@keras.saving.register_keras_serializable(package="gptcore")
 class LearningRates(keras.optimizers.schedules.LearningRateSchedule):
     """The recipe's learning rate of each update, from its table."""
 
@@ -75,7 +75,7 @@ class LearningRates(keras.optimizers.schedules.LearningRateSchedule):
         return {"rates": self.rates}
 
 
-@keras.saving.register_keras_serializable("gptcore")
+@keras.saving.register_keras_serializable(package="gptcore")
 class AdamW(keras.optimizers.AdamW):
     """Keras' AdamW with the epsilon added to the corrected root, as in PyTorch and optax, and with clipping by the norm
     of the whole gradient where several replicas have a part of it each.

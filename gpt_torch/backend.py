@@ -1,5 +1,6 @@
 """The adapter that conformance and the command line use; see ``gptcore.backends``."""
 
+import atexit
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,9 @@ class TorchBackend:
             model = MODELS[head].from_pretrained(source, **config)
         if vocab_size and vocab_size != model.config.vocab_size:
             model.resize_token_embeddings(vocab_size)
-        return Trainer(model, recipe, total_steps)
+        trainer = Trainer(model, recipe, total_steps)
+        atexit.register(trainer.accelerator.state.destroy_process_group)  # or gloo may abort an ending process
+        return trainer
 
 
 class TorchBackendModel:

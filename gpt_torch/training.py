@@ -121,7 +121,8 @@ class Trainer:
         check_weights(model.head, str(model.dtype).removeprefix("torch."))
         self.model, self.recipe, self.config, self.head = model, recipe, model.config, model.head
         self.rates = recipe.learning_rates(total_steps)
-        self.accelerator = distribution or Accelerator()
+        # Without being told, accelerate ignores torchrun's other processes where there is no GPU.
+        self.accelerator = distribution or Accelerator(cpu=not torch.accelerator.is_available())
         self.is_main = self.accelerator.is_main_process
         optimizer, _ = adamw(model, recipe, total_steps)
         self.objective, self.optimizer = self.accelerator.prepare(Objective(model), optimizer)

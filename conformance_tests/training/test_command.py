@@ -26,7 +26,7 @@ def vocabulary(tmp_path_factory):
 
 def lm(vocabulary, output, backend, *more):
     settings = ["--tokenizer", vocabulary, "--backend", backend.name, "--output", output, *SIZES, *SETTINGS, "--quiet"]
-    return ["train", "lm", TEXT[1], *settings, *more]
+    return ["train", "lm", TEXT, *settings, *more]
 
 
 def losses(folder):
@@ -34,12 +34,12 @@ def losses(folder):
 
 
 def test_the_two_stages(backend, run, vocabulary, tmp_path):
-    status, out, _ = run(*lm(vocabulary, tmp_path / "lm", backend, "--validation", TEXT[1], "--evaluate-every", 4))
+    status, out, _ = run(*lm(vocabulary, tmp_path / "lm", backend, "--validation", TEXT, "--evaluate-every", 4))
     assert (status, out) == (0, f"{tmp_path / 'lm' / 'last'}\n")
     records = read_log(tmp_path / "lm" / "log.jsonl")
     assert [record["step"] for record in records if "eval_perplexity" in record] == [3, 7, 11]
     assert (tmp_path / "lm" / "curve.png").read_bytes().startswith(b"\x89PNG")
-    status, out, _ = run("eval", "lm", TEXT[1], "--model", tmp_path / "lm" / "best", "--backend", backend.name)
+    status, out, _ = run("eval", "lm", TEXT, "--model", tmp_path / "lm" / "best", "--backend", backend.name)
     assert json.loads(out)["loss"] == pytest.approx(min(r["eval_loss"] for r in records if "eval_loss" in r), rel=1e-6)
     for task in ("choice", "classify"):
         rows = tmp_path / f"{task}.jsonl"
@@ -96,7 +96,7 @@ BAD = [
 
 @pytest.mark.parametrize(("arguments", "message"), BAD)
 def test_mistakes(arguments, message, run, vocabulary, tmp_path):
-    places = {"TEXT": TEXT[1], "VOCAB": vocabulary, "OUT": tmp_path / "out"}
+    places = {"TEXT": TEXT, "VOCAB": vocabulary, "OUT": tmp_path / "out"}
     status, _, error = run(*(places.get(argument, argument) for argument in arguments))
     assert status == 2
     assert message in " ".join(error.split())

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from training_data import HEADS, RECIPE, config, lm_batches, reference_run, task_batches
+from training_data import DROPOUT, HEADS, RECIPE, STILL, config, lm_batches, ragged, reference_run, task_batches
 
 from gptcore.errors import ConfigError, TrainingError
 from gptcore.parameters import Head
@@ -86,8 +86,7 @@ def test_parts_of_a_batch_add_up_to_it(backend, task, make_checkpoint):
     settings, batches = (config(), lm_batches()) if task == "lm" else task_batches(task)
     batch = batches[0]
     if task == "lm":
-        ragged = np.where(np.arange(16) < np.arange(3, 15, 2)[:, None], batch["labels"], -100)
-        batch = {**batch, "labels": ragged}
+        batch = ragged(batch)
     checkpoint = make_checkpoint(settings, HEADS[task])
     results, moments = [], []
     for size in (None, 3, 1):
@@ -109,10 +108,6 @@ def test_nothing_to_predict_changes_nothing_but_decay(backend, make_checkpoint):
     for name, array in trainer.weights():
         decay = 1 - RECIPE.learning_rate * RECIPE.weight_decay if array.ndim > 1 else 1
         np.testing.assert_allclose(array, before[name] * decay, rtol=1e-6)
-
-
-STILL = RECIPE.replace(learning_rate=1e-12, weight_decay=0.0, warmup_steps=0)  # too little to change a weight
-DROPOUT = {"resid_pdrop": 0.2, "embd_pdrop": 0.2, "attn_pdrop": 0.2}
 
 
 def test_dropout_comes_from_the_step_alone(backend, make_checkpoint):

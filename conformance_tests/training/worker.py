@@ -16,7 +16,7 @@ STEPS = 6
 
 
 def trainer_of(name, checkpoint, recipe):
-    """A trainer, distributed as ``WAY`` says, and over how many ways."""
+    """A trainer, distributed as ``WAY`` says."""
     way = os.environ["WAY"]
     if way == "fsdp":
         from accelerate import Accelerator, FullyShardedDataParallelPlugin
@@ -29,7 +29,7 @@ def trainer_of(name, checkpoint, recipe):
         )
         accelerator = Accelerator(cpu=True, fsdp_plugin=plugin)
         model = OpenAIGPTLMHeadModel.from_pretrained(checkpoint)
-        return Trainer(model, recipe, STEPS, distribution=accelerator), accelerator.num_processes
+        return Trainer(model, recipe, STEPS, distribution=accelerator)
     if way == "mesh":
         import jax
 
@@ -37,7 +37,7 @@ def trainer_of(name, checkpoint, recipe):
         from gpt_flax.training import Trainer
 
         mesh = jax.make_mesh((4, 2), ("data", "tensor"))
-        return Trainer(FlaxOpenAIGPTLMHeadModel.from_pretrained(checkpoint), recipe, STEPS, distribution=mesh), 8
+        return Trainer(FlaxOpenAIGPTLMHeadModel.from_pretrained(checkpoint), recipe, STEPS, distribution=mesh)
     if way == "mirrored":
         import tensorflow as tf
 
@@ -50,14 +50,20 @@ def trainer_of(name, checkpoint, recipe):
         strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
         with strategy.scope():
             model = TFOpenAIGPTLMHeadModel.from_pretrained(checkpoint)
-        return Trainer(model, recipe, STEPS, distribution=strategy), strategy.num_replicas_in_sync
-    trainer = load_backend(name).trainer(checkpoint, Head.LM, recipe, STEPS)
-    return trainer, 2 if way in ("ddp", "processes", "workers") else 1
+        return Trainer(model, recipe, STEPS, distribution=strategy)
+    return load_backend(name).trainer(checkpoint, Head.LM, recipe, STEPS)
+
+
+def ways_of(trainer):
+    """Over how many processes or devices the framework itself says that it is spread."""
+    if hasattr(trainer, "accelerator"):
+        return trainer.accelerator.num_processes
+    return trainer.strategy.num_replicas_in_sync if hasattr(trainer, "strategy") else trainer.mesh.devices.size
 
 
 def main(name, checkpoint, folder):
     recipe = Recipe.read(Path(folder) / "recipe.yaml")
-    trainer, ways = trainer_of(name, checkpoint, recipe)
+    trainer = trainer_of(name, checkpoint, recipe)
     batches = lm_batches(recipe)
     results = [trainer.step(step, batches[step]) for step in range(STEPS)]
     checkpoints = Checkpoints(Path(folder) / "run", {})
@@ -70,7 +76,7 @@ def main(name, checkpoint, folder):
     checkpoints.restore(trainer)
     resumed = float(trainer.evaluate(batches[0])["lm_loss"])
     if trainer.is_main:
-        found = {"results": results, "ways": ways, "evaluated": evaluated, "resumed": resumed}
+        found = {"results": results, "ways": ways_of(trainer), "evaluated": evaluated, "resumed": resumed}
         (Path(folder) / "losses.json").write_text(json.dumps(found))
 
 

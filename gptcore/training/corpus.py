@@ -16,7 +16,6 @@ from gptcore.checkpoint.atomic import atomic_write
 from gptcore.errors import DataError
 from gptcore.inputs import IGNORED_LABEL
 
-IDS_NAME = "tokens.bin"
 INFO_NAME = "tokens.json"
 LINE_BREAK = "\n</w>"
 PARTS_AT_A_TIME = 16
@@ -53,7 +52,8 @@ def tokenize_corpus(
     Args:
         files: text files, or ``.jsonl``, ``.csv``, ``.tsv`` tables; plain, ``.xz`` or ``.gz``; or folders of them.
         tokenizer: of ``tokenization``.
-        folder: where ``tokens.bin`` (``uint16``, or ``uint32`` for more than 65,536 ids) and ``tokens.json`` go.
+        folder: where ``tokens-*.bin`` (``uint16``, or ``uint32`` for more than 65,536 ids) and ``tokens.json`` go.
+            Several processes may write there at once.
         column: of the text, in tables.
         progress: is told while files are read.
 
@@ -66,10 +66,9 @@ def tokenize_corpus(
     if (folder / INFO_NAME).is_file() and (kept := TokenFile(folder)).source == source:
         return kept
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / INFO_NAME).unlink(missing_ok=True)  # until both files are there again, there is no corpus
     dtype = np.dtype(np.uint16 if len(tokenizer) <= 1 << 16 else np.uint32)
     count = 0
-    with atomic_write(folder / IDS_NAME) as out:
+    with atomic_write(ids_path(folder, source)) as out:
         for ids in _ids(paths, tokenizer, column, progress):
             out.write(np.asarray(ids, dtype).tobytes())
             count += len(ids)
@@ -78,7 +77,14 @@ def tokenize_corpus(
     info = {"count": count, "dtype": dtype.name, "vocab_size": len(tokenizer), "source": source}
     with atomic_write(folder / INFO_NAME) as out:
         out.write(json.dumps(info, indent=2).encode() + b"\n")
+    for path in {*folder.glob("tokens-*.bin")} - {ids_path(folder, source)}:
+        path.unlink(missing_ok=True)  # of what the folder held before
     return TokenFile(folder)
+
+
+def ids_path(folder: Path, source: str) -> Path:
+    """Where the ids are: under a name of their own for each source, so that no reader finds those of another."""
+    return folder / f"tokens-{source[:16]}.bin"
 
 
 def fingerprint(paths: Sequence[Path], tokenizer: Any, column: str) -> str:
@@ -134,13 +140,13 @@ class TokenFile:
             self.source, self.vocab_size = str(info["source"]), int(info["vocab_size"])
             if info["dtype"] not in ("uint16", "uint32"):
                 raise DataError(f"{folder / INFO_NAME}: dtype is {info['dtype']!r}, not uint16 or uint32")
-            self.ids: NDArray[Any] = np.memmap(folder / IDS_NAME, dtype=info["dtype"], mode="r")
+            self.ids: NDArray[Any] = np.memmap(ids_path(folder, self.source), dtype=info["dtype"], mode="r")
         except DataError:
             raise
         except (OSError, ValueError, KeyError, TypeError) as cause:
             raise DataError(f"{folder} has no corpus that can be read: {cause}; write it again") from cause
         if len(self.ids) != info["count"]:
-            raise DataError(f"{folder / IDS_NAME} has {len(self.ids)} ids, not {info['count']}; write it again")
+            raise DataError(f"{folder} has {len(self.ids)} ids, not {info['count']}; write it again")
 
     def __len__(self) -> int:
         return len(self.ids)
