@@ -43,7 +43,7 @@ def demo(session):
 def tests(session):
     """The whole suite, with all three frameworks."""
     install_torch(session)
-    install(session, "-e", ".[torch,tf,flax,original,train]", *TEST_TOOLS)
+    install(session, "-e", ".[torch,tf,flax,original,train,convert]", *TEST_TOOLS)
     ignored = (f"--ignore={path}" for path in EXAMPLES)
     session.run(*TWO_PROCESSES, *ignored, *session.posargs, env=ONE_THREAD)
 
@@ -59,7 +59,7 @@ def examples(session):
 @nox.session(python=PYTHONS)
 def core(session):
     """The core and the tokenizers without any framework, on every supported Python."""
-    install(session, "-e", ".[original,train]", *TEST_TOOLS)
+    install(session, "-e", ".[original,train,convert]", *TEST_TOOLS)
     suite = ("conformance_tests/test_isolation.py", "conformance_tests/core", "conformance_tests/text")
     session.run(*TWO_PROCESSES, "--backend", "core", *suite, *session.posargs)
 

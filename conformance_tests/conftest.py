@@ -5,11 +5,10 @@ import os
 import sys
 
 import pytest
-from trained_scale import trained_scale
+from checkpoint_data import values
 
 from gptcore.backends import load_backend
 from gptcore.checkpoint import save_pretrained
-from gptcore.checkpoint.dtypes import convert
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -61,9 +60,7 @@ def make_checkpoint(tmp_path):
 
     def make(config, head, dtype="float32", seed=0):
         folder = tmp_path / f"{head.value}-{dtype}-{seed}"
-        values = trained_scale(config, head, seed)
-        rounded = [(name, convert(array, "float32", dtype)) for name, array in values]
-        save_pretrained(folder, config, head, dtype, rounded)
+        save_pretrained(folder, config, head, dtype, values(head, dtype, config, seed))
         return folder
 
     return make

@@ -49,7 +49,8 @@ class FlaxOpenAIGPTPreTrainedModel(nnx.Module):
             attn_implementation: ``"sdpa"`` or ``"eager"``.
             quantization: ``None``; PyTorch has more.
             output_loading_info: also return ``missing_keys`` (made fresh) and ``unexpected_keys`` (left aside).
-            options: ``revision``, ``cache_dir``, ``local_files_only``, ``token``; all others override the config.
+            options: ``revision``, ``cache_dir``, ``local_files_only``, ``token``; ``allow_pickle=True`` to read
+                files of ``torch.save``; all others override the config.
 
         Raises:
             CheckpointError, ConfigError: with every problem, before anything of the model's size is allocated.

@@ -67,7 +67,8 @@ class TFOpenAIGPTPreTrainedModel(keras.Model):
             quantization: ``None``; PyTorch has more.
             output_loading_info: also return ``missing_keys`` (freshly initialised) and ``unexpected_keys``
                 (left aside).
-            options: ``revision``, ``cache_dir``, ``local_files_only``, ``token``; others override the config.
+            options: ``revision``, ``cache_dir``, ``local_files_only``, ``token``; ``allow_pickle=True`` to read
+                files of ``torch.save``; all others override the config.
 
         Raises:
             CheckpointError, ConfigError: with every problem, before anything of that size is allocated.

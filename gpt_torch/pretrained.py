@@ -55,7 +55,8 @@ class OpenAIGPTPreTrainedModel(nn.Module):
             quantization: ``"int8"`` for weight-only int8: kernels and token embedding take a byte a weight, for
                 inference alone; such a model is not saved.
             output_loading_info: also return ``missing_keys`` (made fresh) and ``unexpected_keys`` (left aside).
-            options: ``revision``, ``cache_dir``, ``local_files_only``, ``token``; all others override the config.
+            options: ``revision``, ``cache_dir``, ``local_files_only``, ``token``; ``allow_pickle=True`` to read
+                files of ``torch.save``; all others override the config.
 
         Raises:
             CheckpointError, ConfigError: with every problem, before anything of the model's size is allocated.

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from gptcore.checkpoint.dtypes import check_dtype
-from gptcore.checkpoint.pretrained import published_name
+from gptcore.checkpoint.formats import published_name
 from gptcore.parameters import parameters
 
 

@@ -221,11 +221,14 @@ class OpenAIGPTConfig:
             ConfigError: the file is missing, is not a JSON object or holds invalid settings.
         """
         from gptcore import hub
+        from gptcore.checkpoint.transaction import recover
 
         location, overrides = hub.split_options(options)
         path = Path(path_or_repo_id)
         if not path.is_file():
-            path = hub.resolve(path_or_repo_id, [CONFIG_NAME], **location) / CONFIG_NAME
+            folder = hub.resolve(path_or_repo_id, [CONFIG_NAME], **location)
+            recover(folder)
+            path = folder / CONFIG_NAME
         return cls.from_dict(read_json_object(path), **overrides)
 
     def save_pretrained(self, folder: str | Path) -> None:

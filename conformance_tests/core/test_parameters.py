@@ -8,7 +8,18 @@ import numpy as np
 import pytest
 
 from gptcore import OpenAIGPTConfig
-from gptcore.layouts import TRANSFORMS, covers_the_table, foreign_name, hf_torch, keras, nnx
+from gptcore.layouts import (
+    TRANSFORMS,
+    canonical_name,
+    covers_the_table,
+    foreign_name,
+    hf_tf,
+    hf_torch,
+    keras,
+    keras_weights,
+    nnx,
+    openai,
+)
 from gptcore.parameters import Head, Kind, initial_value, parameters, resized_embedding
 
 FROZEN = [-0.0028753881, -0.025955968, 0.011238226]
@@ -28,7 +39,10 @@ def test_shapes_of_the_released_files():
     assert released == sorted(list(p.shape) for p in parameters(OpenAIGPTConfig()).values())
 
 
-@pytest.mark.parametrize("layout", [hf_torch, keras, nnx], ids=lambda layout: layout.__name__)
+LAYOUTS = [hf_torch, hf_tf, keras, keras_weights, nnx]
+
+
+@pytest.mark.parametrize("layout", LAYOUTS, ids=lambda layout: layout.__name__)
 def test_layouts_are_total_and_injective(layout):
     assert covers_the_table(layout.ROWS)
     config = OpenAIGPTConfig(n_layer=12, n_embd=12)
@@ -37,9 +51,20 @@ def test_layouts_are_total_and_injective(layout):
         names += [foreign_name(layout.ROWS, parameter) for parameter in parameters(config, head).values()]
     assert len({name for name, _ in names}) == len(set(parameters(config, Head.DOUBLE_HEADS)) | {"score.weight"})
     assert {transform for _, transform in names} <= set(TRANSFORMS)
-    array = np.arange(6).reshape(2, 3)
-    for transform in TRANSFORMS.values():
-        np.testing.assert_array_equal(transform(transform(array)), array)
+    for parameter in parameters(config, head).values():
+        name, transform = foreign_name(layout.ROWS, parameter)
+        assert canonical_name(layout.ROWS, name) == (parameter.name, transform)
+    assert canonical_name(layout.ROWS, "h.00.attn.c_attn.weight") is None
+
+
+def test_openais_order_is_the_whole_trunk():
+    released = json.loads((DATA / "openai-gpt" / "params_shapes.json").read_text())
+    table = parameters(OpenAIGPTConfig())
+    order = openai.order(12)
+    assert sorted(order) == sorted(table)
+    for name, shape in zip(order, released, strict=True):
+        transform = TRANSFORMS[foreign_name(openai.ROWS, table[name])[1]]
+        assert list(transform(np.broadcast_to(0, table[name].shape)).shape) == shape
 
 
 def test_fresh_values_are_frozen():

@@ -121,7 +121,7 @@ def test_a_full_disk(tmp_path, monkeypatch):
             raise OSError(errno.ENOSPC, "No space left on device")
         return real(array, dtype)
 
-    monkeypatch.setattr("gptcore.checkpoint.safetensors_file.np.ascontiguousarray", full)
+    monkeypatch.setattr("gptcore.checkpoint.tensors.np.ascontiguousarray", full)
     with pytest.raises(CheckpointError, match="No space left on device"):
         run()
     monkeypatch.undo()

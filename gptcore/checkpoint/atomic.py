@@ -26,7 +26,7 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
             yield file  # type: ignore[misc]  # the wrapper has the file's methods
             file.flush()
             os.fsync(file.fileno())
-        temporary.chmod(0o666 & ~_umask())
+        temporary.chmod(0o666 & ~umask())
         temporary.replace(path)
         sync_folder(path.parent)
     except OSError as cause:
@@ -46,7 +46,8 @@ def sync_folder(folder: Path) -> None:
             os.close(descriptor)
 
 
-def _umask() -> int:
+def umask() -> int:
+    """The permissions that new files go without."""
     current = os.umask(0)
     os.umask(current)
     return current

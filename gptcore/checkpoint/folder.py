@@ -1,60 +1,107 @@
-"""A checkpoint folder in the published layout: ``config.json`` beside one safetensors file or several shards."""
+"""A checkpoint on disk: a folder in one of the formats, or one file of weights."""
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from gptcore.checkpoint.atomic import atomic_write, sync_folder
 from gptcore.checkpoint.dtypes import STORAGE
-from gptcore.checkpoint.safetensors_file import OutgoingTensor, StoredTensor, read_header, write
+from gptcore.checkpoint.formats import FORMATS, READERS, Format, canonical, openai_npy, sniff
+from gptcore.checkpoint.tensors import OutgoingTensor, StoredTensor
+from gptcore.checkpoint.transaction import Transaction, is_plain_name, recover
 from gptcore.errors import CheckpointError, bullet_list
+from gptcore.layouts import canonical_name, openai
+from gptcore.parameters import Head, Parameter
 
-WEIGHTS_NAME = "model.safetensors"
-INDEX_NAME = "model.safetensors.index.json"
+OPENAI = "openai"
+WRITABLE = (*FORMATS, OPENAI)
 MAX_INDEX_BYTES = 16 << 20
-METADATA = {"format": "pt"}  # transformers refuses a file without it
+OPENAI_DTYPES = tuple(name for name in STORAGE if name != "bfloat16")  # NumPy has no name for it
+WEIGHTS_NAMES = tuple(
+    name
+    for form in FORMATS.values()
+    for name in (form.file_name, form.index_name, form.shard_name(1, 1).replace("00001", "?????"))
+    if name
+)
+"""Names, with ``?``, of what may hold weights in a folder of any format but OpenAI's."""
+OPENAI_NAMES = (openai_npy.SHAPES_NAME, *openai_npy.FILES)
 
 
-def read_tensors(folder: Path) -> list[StoredTensor]:
-    """All tensors of a folder, from the single file or from every shard that the index names.
+def read_tensors(path: Path, *, allow_pickle: bool = False, form: str | None = None) -> list[StoredTensor]:
+    """All tensors of a checkpoint, with their canonical names; nothing of their values is read.
+
+    Args:
+        path: a folder, or a file of weights. The content of a file says what it is, not its name.
+        allow_pickle: whether files of ``torch.save`` may be read. No code in them is ever run.
+        form: which format, where a folder has several; default: the first of ``FORMATS``, then OpenAI's.
 
     Raises:
-        CheckpointError: no weights, or index and shards disagree, or a shard lies outside the folder.
+        CheckpointError: no weights, damaged weights, an index and shards that disagree, or a file outside the folder.
     """
-    if (folder / WEIGHTS_NAME).exists():
-        return read_header(resolve_inside(folder, WEIGHTS_NAME))
-    if (folder / INDEX_NAME).exists():
-        return _read_shards(folder)
-    raise CheckpointError(f"{folder} has neither {WEIGHTS_NAME} nor {INDEX_NAME}")
+    if not path.is_dir():
+        return _read_file(path, allow_pickle)
+    recover(path)
+    for name, known in FORMATS.items():
+        if form in (None, name) and (path / known.file_name).exists():
+            return _read_file(resolve_inside(path, known.file_name), allow_pickle)
+        if form in (None, name) and known.index_name and (path / known.index_name).exists():
+            return _read_shards(path, known.index_name, allow_pickle)
+    if form in (None, OPENAI) and (path / openai_npy.SHAPES_NAME).exists():
+        return _read_openai(path)
+    names = ", ".join(known.file_name for known in FORMATS.values())
+    raise CheckpointError(f"{path} has no weights: none of {names}, {openai_npy.SHAPES_NAME}, and no index of shards")
 
 
-def write_tensors(folder: Path, tensors: Sequence[OutgoingTensor], max_shard_size: int | str | None = None) -> None:
-    """Write the weights into ``folder``, in one file or in shards of at most ``max_shard_size`` bytes (``"2GB"``)."""
-    shards = split_into_shards(tensors, max_shard_size)
-    if len(shards) == 1:
-        write(folder / WEIGHTS_NAME, shards[0], METADATA)
-        (folder / INDEX_NAME).unlink(missing_ok=True)
-    else:
-        names = [f"model-{i:05d}-of-{len(shards):05d}.safetensors" for i in range(1, len(shards) + 1)]
-        for name, shard in zip(names, shards, strict=True):
-            write(folder / name, shard, METADATA)
+def write_tensors(
+    changes: Transaction,
+    tensors: Sequence[tuple[Parameter, OutgoingTensor]],
+    head: Head,
+    form: str = "safetensors",
+    max_shard_size: int | str | None = None,
+) -> None:
+    """Write the weights of a model, in one file or in shards of at most ``max_shard_size`` bytes (``"2GB"``).
+
+    What the folder had of the same format goes in the same transaction; other formats stay.
+
+    Raises:
+        CheckpointError: the format cannot hold such tensors or shards, or the folder cannot be written.
+    """
+    check_writable(form, {tensor.dtype for _, tensor in tensors}, max_shard_size)
+    if form == OPENAI:
+        _write_openai(changes, tensors)
+        return
+    chosen = FORMATS[form]
+    named = [tensor.done(*chosen.name_of(parameter, head)) for parameter, tensor in tensors]
+    shards = split_into_shards(named, max_shard_size)
+    names = [chosen.file_name]
+    if len(shards) > 1:
+        names = [chosen.shard_name(number, len(shards)) for number in range(1, len(shards) + 1)]
+    for name, shard in zip(names, shards, strict=True):
+        with changes.file(name) as file:
+            chosen.write(file, shard)
+    if len(shards) > 1 and chosen.index_name:
         index = {
-            "metadata": {"total_size": sum(size_of(tensor) for tensor in tensors)},
-            "weight_map": {t.name: name for name, shard in zip(names, shards, strict=True) for t in shard},
+            "metadata": {"total_size": sum(tensor.size for tensor in named)},
+            "weight_map": {tensor.name: name for name, shard in zip(names, shards, strict=True) for tensor in shard},
         }
-        with atomic_write(folder / INDEX_NAME) as file:
+        with changes.file(chosen.index_name) as file:
             file.write(json.dumps(index, indent=2, sort_keys=True).encode() + b"\n")
-        (folder / WEIGHTS_NAME).unlink(missing_ok=True)
-    _remove_stale_shards(folder, len(shards))
-    sync_folder(folder)
+    _remove_stale(changes, chosen)
 
 
-def size_of(tensor: OutgoingTensor) -> int:
-    """Bytes that a tensor takes in a file."""
-    return int(tensor.array.size) * STORAGE[tensor.dtype].itemsize
+def check_writable(form: str, dtypes: set[str], max_shard_size: int | str | None) -> None:
+    """Raise a ``CheckpointError`` for what a format cannot hold."""
+    if form not in WRITABLE:
+        raise CheckpointError(f"format {form!r} must be one of {', '.join(WRITABLE)}")
+    allowed = OPENAI_DTYPES if form == OPENAI else FORMATS[form].dtypes
+    for dtype in sorted(dtypes - set(allowed)):
+        raise CheckpointError(f"format {form!r} cannot hold {dtype}; choose one of {', '.join(allowed)}")
+    if max_shard_size is not None and (form == OPENAI or FORMATS[form].index_name is None):
+        raise CheckpointError(f"format {form!r} has no shards; leave max_shard_size out")
 
 
 def split_into_shards(
@@ -65,11 +112,11 @@ def split_into_shards(
     shards: list[list[OutgoingTensor]] = [[]]
     room = limit
     for tensor in tensors:
-        if shards[-1] and size_of(tensor) > room:
+        if shards[-1] and tensor.size > room:
             shards.append([])
             room = limit
         shards[-1].append(tensor)
-        room -= size_of(tensor)
+        room -= tensor.size
     return shards
 
 
@@ -95,10 +142,10 @@ def resolve_inside(folder: Path, name: Any) -> Path:
 
     The hub's cache keeps ``snapshots/REVISION/NAME`` as links into ``blobs`` beside it: allowed, and nothing else is.
     """
-    if not isinstance(name, str) or name in ("", ".", "..") or "/" in name or "\\" in name or "\0" in name:
-        raise CheckpointError(f"{folder / INDEX_NAME}: shard {name!r} is not a plain file name")
+    if not is_plain_name(name):
+        raise CheckpointError(f"{folder}: {name!r} is not a plain file name")
     root = folder.resolve()
-    path = (root / name).resolve()
+    path: Path = (root / name).resolve()
     allowed = {root}
     if root.parent.name == "snapshots":
         allowed.add(root.parent.parent / "blobs")
@@ -109,10 +156,30 @@ def resolve_inside(folder: Path, name: Any) -> Path:
     return path
 
 
-def _read_shards(folder: Path) -> list[StoredTensor]:
-    weight_map = _read_index(folder / INDEX_NAME)
-    shards = {name: read_header(resolve_inside(folder, name)) for name in dict.fromkeys(weight_map.values())}
-    found = [(tensor, name) for name, tensors in shards.items() for tensor in tensors]
+def _read_file(path: Path, allow_pickle: bool) -> list[StoredTensor]:
+    if not path.is_file():
+        raise CheckpointError(f"{path} is missing or not a regular file")
+    kind = sniff(path)
+    if kind is None:
+        known = ", ".join(READERS)
+        raise CheckpointError(f"{path}: no format of weights begins like this, be it {known}; fetch it again")
+    if kind == "pytorch" and not allow_pickle:
+        raise CheckpointError(
+            f"{path} is a file of torch.save, a pickle; pass allow_pickle=True to read it (nothing in it is run), "
+            "or convert it once: gptcore convert SRC DST --to safetensors --allow-pickle"
+        )
+    return [_named(kind, tensor) for tensor in READERS[kind](path)]
+
+
+def _named(kind: str, tensor: StoredTensor) -> StoredTensor:
+    parameter, transform = canonical(kind, tensor.name)
+    return replace(tensor.undone(transform), parameter=parameter)
+
+
+def _read_shards(folder: Path, index_name: str, allow_pickle: bool) -> list[StoredTensor]:
+    weight_map = _read_index(folder, index_name)
+    shards = {name: resolve_inside(folder, name) for name in dict.fromkeys(weight_map.values())}
+    found = [(tensor, name) for name, path in shards.items() for tensor in _read_file(path, allow_pickle)]
     problems = [
         f"{tensor.name!r} is in {name}, but the index places it in {weight_map.get(tensor.name)}"
         for tensor, name in found
@@ -123,13 +190,14 @@ def _read_shards(folder: Path) -> list[StoredTensor]:
         f"{t!r} is not in {name}, where the index places it" for t, name in weight_map.items() if (t, name) not in held
     ]
     if problems:
-        raise CheckpointError(f"{folder / INDEX_NAME} and its shards disagree:\n" + bullet_list(problems))
+        raise CheckpointError(f"{folder / index_name} and its shards disagree:\n" + bullet_list(problems))
     return [tensor for tensor, _ in found]
 
 
-def _read_index(path: Path) -> dict[str, str]:
+def _read_index(folder: Path, name: str) -> dict[str, str]:
+    path = folder / name
     try:
-        resolved = resolve_inside(path.parent, path.name)
+        resolved = resolve_inside(folder, name)
         if resolved.stat().st_size > MAX_INDEX_BYTES:
             raise CheckpointError(f"{path} has more than {MAX_INDEX_BYTES} bytes")
         weight_map = json.loads(resolved.read_text(encoding="utf-8"))["weight_map"]
@@ -144,8 +212,39 @@ def _read_index(path: Path) -> dict[str, str]:
     return weight_map
 
 
-def _remove_stale_shards(folder: Path, count: int) -> None:
-    """Shards of an earlier save with another count would never be read again."""
-    for path in folder.glob("model-?????-of-?????.safetensors"):
-        if count == 1 or not path.stem.endswith(f"-of-{count:05d}"):
-            path.unlink()
+def _remove_stale(changes: Transaction, form: Format) -> None:
+    """Files of an earlier save that this one did not write; they would be read instead of it, or never again."""
+    shards = re.compile(re.escape(form.shard_name(1, 1)).replace("00001", r"\d{5}"))
+    for path in changes.folder.iterdir():
+        if path.name in (form.file_name, form.index_name) or shards.fullmatch(path.name):
+            changes.remove(path.name)
+
+
+def _read_openai(folder: Path) -> list[StoredTensor]:
+    shapes_file = resolve_inside(folder, openai_npy.SHAPES_NAME)
+    n_layer, rest = divmod(len(openai_npy.read_shapes(shapes_file)) - len(openai.ORDER), len(openai.LAYER_ORDER))
+    if rest or n_layer < 1:
+        raise CheckpointError(f"{shapes_file} has shapes for no whole number of layers")
+    files = [resolve_inside(folder, name) for name in openai_npy.FILES]
+    tensors = openai_npy.read(files, shapes_file, openai.order(n_layer))
+    return [tensor.undone(_openai_transform(tensor.name)) for tensor in tensors]
+
+
+def _openai_transform(name: str) -> str:
+    found = canonical_name(openai.ROWS, name)  # canonical names are OpenAI's order under our names
+    return found[1] if found else "same"
+
+
+def _write_openai(changes: Transaction, tensors: Sequence[tuple[Parameter, OutgoingTensor]]) -> None:
+    by_name = {parameter.name: tensor for parameter, tensor in tensors}
+    layers = (len(by_name) - len(openai.ORDER)) // len(openai.LAYER_ORDER)
+    if extra := sorted(set(by_name) - set(openai.order(layers))):
+        raise CheckpointError(f"OpenAI's format holds the trunk alone, not {', '.join(extra)}")
+    ordered = [by_name[name].done(name, _openai_transform(name)) for name in openai.order(layers)]
+    total = sum(tensor.size for tensor in ordered) // STORAGE[ordered[0].dtype].itemsize
+    bounds = [total * i // len(openai_npy.FILES) for i in range(len(openai_npy.FILES) + 1)]
+    for name, begin, end in zip(openai_npy.FILES, bounds, bounds[1:], strict=False):
+        with changes.file(name) as file:
+            openai_npy.write_file(file, ordered, begin, end)
+    with changes.file(openai_npy.SHAPES_NAME) as file:
+        file.write(json.dumps([list(tensor.shape) for tensor in ordered]).encode())

@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gptcore.checkpoint.dtypes import STORAGE
-from gptcore.checkpoint.safetensors_file import StoredTensor
+from gptcore.checkpoint.tensors import StoredTensor
 from gptcore.config import OpenAIGPTConfig
 from gptcore.errors import CheckpointError, bullet_list
-from gptcore.layouts.hf_torch import DROPPED, TIED_HEAD, TIED_TO, TRUNK_PREFIX
+from gptcore.layouts.hf_torch import DROPPED, TIED_HEAD, TIED_TO
 from gptcore.parameters import SCORE, SUMMARY, Head, Parameter, parameters
 
 HEAD_NAMES = {row.name for row in SUMMARY + SCORE}
@@ -41,7 +41,7 @@ def match(tensors: Sequence[StoredTensor], config: OpenAIGPTConfig, head: Head) 
     by_name: dict[str, StoredTensor] = {}
     dropped: list[str] = []
     for tensor in tensors:
-        name = tensor.name.removeprefix(TRUNK_PREFIX)
+        name = tensor.parameter
         if any(re.fullmatch(pattern, name) for pattern in DROPPED):
             dropped.append(tensor.name)
         elif name in by_name:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,19 +11,18 @@ from typing import Any
 from numpy.typing import NDArray
 
 from gptcore import hub
-from gptcore.checkpoint import folder as checkpoint_folder
 from gptcore.checkpoint.dtypes import STORAGE, check_dtype, convert
+from gptcore.checkpoint.folder import OPENAI_NAMES, WEIGHTS_NAMES, check_writable, read_tensors, write_tensors
+from gptcore.checkpoint.inference import config_of
 from gptcore.checkpoint.matching import Matching, match
-from gptcore.checkpoint.safetensors_file import OutgoingTensor
+from gptcore.checkpoint.tensors import OutgoingTensor
+from gptcore.checkpoint.transaction import Transaction
 from gptcore.config import CONFIG_NAME, OpenAIGPTConfig
-from gptcore.errors import CheckpointError
-from gptcore.layouts.hf_torch import TRUNK_PREFIX
-from gptcore.parameters import TRUNK, Head, initial_value, parameters
+from gptcore.parameters import Head, Parameter, initial_value, parameters
 
 logger = logging.getLogger("gptcore")
 
-FILES = (CONFIG_NAME, "*.safetensors", checkpoint_folder.INDEX_NAME)
-TRUNK_ROOTS = tuple(row.name.split("{")[0] for row in TRUNK)
+FILES = (CONFIG_NAME, *WEIGHTS_NAMES, *OPENAI_NAMES)
 
 
 @dataclass(frozen=True)
@@ -57,22 +56,28 @@ class Pretrained:
         }
 
 
-def open_pretrained(path_or_repo_id: str | Path, head: Head, dtype: str | None = None, **options: Any) -> Pretrained:
+def open_pretrained(
+    path_or_repo_id: str | Path, head: Head, dtype: str | None = None, *, allow_pickle: bool = False, **options: Any
+) -> Pretrained:
     """Find a checkpoint and check that it fits a model, before anything of that size is allocated.
 
     Args:
-        path_or_repo_id: a folder, or ``owner/name`` on the hub.
+        path_or_repo_id: a folder, a file of weights, or ``owner/name`` on the hub.
         head: the model to fill.
         dtype: ``float32`` (if ``None``), ``float64``, ``float16``, ``bfloat16``, or ``auto`` for the stored one.
+        allow_pickle: whether files of ``torch.save`` may be read. No code in them is ever run.
         options: ``revision``, ``cache_dir``, ``local_files_only``, ``token``; all others override the config.
 
     Raises:
         CheckpointError, ConfigError: with every problem that was found.
     """
     location, overrides = hub.split_options(options)
-    folder = hub.resolve(path_or_repo_id, FILES, **location)
-    config = OpenAIGPTConfig.from_pretrained(folder, **overrides)
-    matching = match(checkpoint_folder.read_tensors(folder), config, head)
+    path = Path(path_or_repo_id)
+    if not path.is_file():
+        path = hub.resolve(path_or_repo_id, FILES, **location)
+    tensors = read_tensors(path, allow_pickle=allow_pickle)
+    config = config_of(path, tensors, **overrides)
+    matching = match(tensors, config, head)
     if matching.missing:
         logger.warning(
             "%s: newly initialised, not in the checkpoint: %s",
@@ -98,6 +103,7 @@ def save_pretrained(
     dtype: str,
     values: Iterable[tuple[str, NDArray[Any]]],
     max_shard_size: int | str | None = None,
+    form: str = "safetensors",
 ) -> None:
     """Write a checkpoint folder that all three backends and transformers read.
 
@@ -108,21 +114,30 @@ def save_pretrained(
         dtype: of all values; ``bfloat16`` values are given as bits.
         values: canonical name and array of every parameter.
         max_shard_size: bytes (or like ``"2GB"``) after which a new file begins; ``None`` for one file.
+        form: ``safetensors``, ``pytorch``, ``tf``, ``keras``, ``flax`` or ``openai``.
+
+    Raises:
+        CheckpointError: nothing has been written, and what was there before is untouched.
     """
-    folder = Path(folder)
-    if folder.exists() and not folder.is_dir():
-        raise CheckpointError(f"{folder} is a file; save_pretrained wants a folder")
-    folder.mkdir(parents=True, exist_ok=True)
-    tensors = [OutgoingTensor(published_name(name, head), dtype, array) for name, array in values]
-    checkpoint_folder.write_tensors(folder, tensors, max_shard_size)
+    check_writable(form, {dtype}, max_shard_size)
+    table = parameters(config, head)
+    tensors = [(table[name], OutgoingTensor.of(name, dtype, array)) for name, array in values]
+    with Transaction(folder) as changes:
+        write_checkpoint(changes, config, head, dtype, tensors, form, max_shard_size)
+
+
+def write_checkpoint(
+    changes: Transaction,
+    config: OpenAIGPTConfig,
+    head: Head,
+    dtype: str,
+    tensors: Sequence[tuple[Parameter, OutgoingTensor]],
+    form: str = "safetensors",
+    max_shard_size: int | str | None = None,
+) -> None:
+    """Write ``config.json`` and the weights; ``save_pretrained`` for tensors that may not be in memory."""
+    write_tensors(changes, tensors, head, form, max_shard_size)
     kept = {key: value for key, value in config.extra.items() if key != "torch_dtype"}  # the old key for dtype
-    config.replace(extra={**kept, "architectures": [head.architecture], "dtype": dtype}).save_pretrained(folder)
-
-
-def published_name(name: str, head: Head) -> str:
-    """The name in published files: head models put ``transformer.`` before the trunk.
-
-    >>> published_name("h.0.ln_1.bias", Head.LM), published_name("score.weight", Head.SEQUENCE_CLASSIFICATION)
-    ('transformer.h.0.ln_1.bias', 'score.weight')
-    """
-    return TRUNK_PREFIX + name if head is not Head.NONE and name.startswith(TRUNK_ROOTS) else name
+    written = config.replace(extra={**kept, "architectures": [head.architecture], "dtype": dtype})
+    with changes.file(CONFIG_NAME) as file:
+        file.write(written.to_json_string().encode())

@@ -8,6 +8,7 @@ import sys
 import typer
 from rich.console import Console
 
+from gptcore.cli.convert import convert_command, inspect_command
 from gptcore.cli.generate import generate_command
 from gptcore.cli.tokenize import tokenize_command
 from gptcore.cli.tokenizer import tokenizer_application
@@ -19,6 +20,8 @@ application = typer.Typer(
     name="gptcore", help="OpenAI GPT in PyTorch, Keras/TensorFlow and Flax/JAX.", no_args_is_help=True
 )
 application.command("verify")(verify_command)
+application.command("convert")(convert_command)
+application.command("inspect")(inspect_command)
 application.command("generate")(generate_command)
 application.command("tokenize")(tokenize_command)
 application.add_typer(tokenizer_application, name="tokenizer")

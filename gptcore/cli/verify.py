@@ -10,6 +10,8 @@ from rich.console import Console
 from rich.table import Table
 
 from gptcore.backends import available, load_backend
+from gptcore.checkpoint.conversion import differences, open_checkpoint
+from gptcore.cli.convert import AllowPickle
 from gptcore.errors import GPTError
 from gptcore.verify import EMBEDDED_CHECKPOINT, Error, Report, verify
 
@@ -26,9 +28,16 @@ def verify_command(
     length: Annotated[int | None, typer.Option(min=1, help="Tokens in a row; default: as many as fit.")] = None,
     gradients: Annotated[bool, typer.Option(help="Also compare the gradient of every parameter.")] = True,
     seed: Annotated[int, typer.Option(help="Of the random ids.")] = 0,
+    against: Annotated[
+        str | None, typer.Option(help="Another checkpoint: compare the weights bit for bit, without any framework.")
+    ] = None,
+    allow_pickle: AllowPickle = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
     """Run a checkpoint through every backend and the float64 reference; exit status 1 if a tolerance is broken."""
+    if against is not None:
+        _compare(checkpoint or str(EMBEDDED_CHECKPOINT), against, allow_pickle)
+        return
     names = backend or _installed()
     report = verify(
         checkpoint or EMBEDDED_CHECKPOINT,
@@ -44,6 +53,16 @@ def verify_command(
     else:
         _print(report, embedded=checkpoint is None)
     raise typer.Exit(0 if report.passed else 1)
+
+
+def _compare(checkpoint: str, other: str, allow_pickle: bool) -> None:
+    """Print the parameters that differ between two checkpoints; exit status 1 if any does."""
+    ours, theirs = (open_checkpoint(source, allow_pickle=allow_pickle) for source in (checkpoint, other))
+    differing = list(differences(ours, theirs))
+    for name, largest in differing:
+        print(f"{name}: differs by {largest:.3e} at most")
+    print(f"{len(ours.matching.sources) - len(differing)} of {len(ours.matching.sources)} parameters are the same")
+    raise typer.Exit(1 if differing else 0)
 
 
 def _installed() -> list[str]:

@@ -5,6 +5,7 @@ Each file holds ``ROWS``: canonical name -> (foreign name, named transform). ``{
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -12,11 +13,12 @@ from gptcore.parameters import ROWS, Parameter
 
 Rows = Mapping[str, tuple[str, str]]
 
-# Both are their own inverse, so that one row serves reading and writing.
 TRANSFORMS: Mapping[str, Callable[[Any], Any]] = {
     "same": lambda array: array,
     "transpose": lambda array: array.T,
+    "leading axis": lambda array: array[None],
 }
+"""From the canonical array to the foreign one."""
 
 
 def foreign_name(rows: Rows, parameter: Parameter) -> tuple[str, str]:
@@ -30,6 +32,20 @@ def foreign_name(rows: Rows, parameter: Parameter) -> tuple[str, str]:
     template = parameter.name.replace(f"h.{layer}.", "h.{}.", 1) if layer else parameter.name
     name, transform = rows[template]
     return name.format(layer), transform
+
+
+def canonical_name(rows: Rows, foreign: str) -> tuple[str, str] | None:
+    """The inverse of ``foreign_name``; ``None`` for a name that is none of the layout's.
+
+    >>> from gptcore.layouts import nnx
+    >>> canonical_name(nnx.ROWS, "h.3.ln_1.scale")
+    ('h.3.ln_1.weight', 'same')
+    """
+    for canonical, (template, transform) in rows.items():
+        pattern = re.escape(template).replace(r"\{\}", r"(0|[1-9]\d{0,5})")
+        if found := re.fullmatch(pattern, foreign):
+            return canonical.format(*found.groups()), transform
+    return None
 
 
 def covers_the_table(rows: Rows) -> bool:

@@ -16,9 +16,10 @@ from typing import Any
 
 from gptcore.checkpoint.atomic import atomic_write, sync_folder
 from gptcore.checkpoint.folder import read_tensors
+from gptcore.checkpoint.formats import safetensors
 from gptcore.checkpoint.matching import match
 from gptcore.checkpoint.pretrained import save_pretrained
-from gptcore.checkpoint.safetensors_file import OutgoingTensor, read_header, write
+from gptcore.checkpoint.tensors import OutgoingTensor
 from gptcore.errors import CheckpointError, TrainingError, bullet_list
 from gptcore.parameters import parameters
 from gptcore.training.trainer import MOMENTS, Trainer
@@ -75,8 +76,9 @@ class Checkpoints:
         try:
             shutil.rmtree(partial, ignore_errors=True)
             save_pretrained(partial, trainer.config, trainer.head, "float32", weights)
-            tensors = [OutgoingTensor(name, "float32", array) for name, array in moments]
-            write(partial / OPTIMIZER_NAME, tensors, {"format": "pt"})
+            tensors = [OutgoingTensor.of(name, "float32", array) for name, array in moments]
+            with atomic_write(partial / OPTIMIZER_NAME) as file:
+                safetensors.write(file, tensors)
             if self.extra_files:
                 self.extra_files(partial)
             state = {"step": step, "settings": self.settings, "progress": dict(progress or {})}
@@ -119,7 +121,7 @@ class Checkpoints:
                 + bullet_list(differences)
             )
         sources = match(read_tensors(path), trainer.config, trainer.head).sources
-        stored = {tensor.name: tensor for tensor in read_header(path / OPTIMIZER_NAME)}
+        stored = {tensor.name: tensor for tensor in safetensors.read(path / OPTIMIZER_NAME)}
         table = parameters(trainer.config, trainer.head)
         wanted = {f"{moment}.{name}": table[name].shape for moment in MOMENTS for name in table}
         if wanted != {name: tensor.shape for name, tensor in stored.items()}:

@@ -5,44 +5,23 @@ from __future__ import annotations
 import json
 import math
 import struct
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
-import numpy as np
 import safetensors
-from numpy.typing import NDArray
 
-from gptcore.checkpoint.atomic import atomic_write
-from gptcore.checkpoint.dtypes import STORAGE, convert
+from gptcore.checkpoint.dtypes import STORAGE
+from gptcore.checkpoint.tensors import OutgoingTensor, StoredTensor
 from gptcore.errors import CheckpointError
 
 CODES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 CODE_OF = {dtype: code for code, dtype in CODES.items()}
+METADATA = {"format": "pt"}  # transformers refuses a file without it
 MAX_HEADER_BYTES = 16 << 20  # the header of the released model has 15 KB
 
 
-@dataclass(frozen=True)
-class StoredTensor:
-    """A tensor in a file, not read yet."""
-
-    path: Path
-    name: str
-    dtype: str  # one of STORAGE, or the file's own code where no model can hold it (a boolean mask buffer)
-    shape: tuple[int, ...]
-    offset: int
-
-    def read(self, dtype: str | None = None) -> NDArray[Any]:
-        """The values in ``dtype`` (default: as stored), bfloat16 as bits.
-
-        As stored, they are a private view of the file: pages are read when touched and go when the array goes.
-        """
-        raw = np.memmap(self.path, STORAGE[self.dtype], "c", self.offset, self.shape or (1,)).reshape(self.shape)
-        return convert(raw, self.dtype, dtype or self.dtype)
-
-
-def read_header(path: Path) -> list[StoredTensor]:
+def read(path: Path) -> list[StoredTensor]:
     """The tensors of a safetensors file, in the order of their data.
 
     Raises:
@@ -85,7 +64,7 @@ def _describe(path: Path, header: Any, start: int, file_size: int) -> list[Store
             )
         if dtype in STORAGE and stop - begin != math.prod(shape) * STORAGE[dtype].itemsize:
             raise CheckpointError(f"{path}: tensor {name!r} of shape {shape} {dtype} cannot have {stop - begin} bytes")
-        tensors.append(StoredTensor(path, name, dtype, shape, begin))
+        tensors.append(StoredTensor.at(path, name, dtype, shape, begin))
         end = stop
     if end != file_size:
         raise CheckpointError(f"{path}: {file_size - end} bytes belong to no tensor")
@@ -100,32 +79,21 @@ def _reject_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return dict(pairs)
 
 
-@dataclass(frozen=True)
-class OutgoingTensor:
-    """A tensor on its way into a file; ``array`` holds bfloat16 as bits."""
-
-    name: str
-    dtype: str
-    array: NDArray[Any]
-
-
-def write(path: Path, tensors: Iterable[OutgoingTensor], metadata: Mapping[str, str]) -> None:
-    """Write a safetensors file atomically; arrays are written one after the other, never gathered."""
+def write(file: BinaryIO, tensors: Iterable[OutgoingTensor]) -> None:
+    """Write a safetensors file; tensors are read and written one after the other, never gathered."""
     tensors = sorted(tensors, key=lambda t: (-STORAGE[t.dtype].itemsize, t.name))  # wide types first: aligned
-    header: dict[str, Any] = {"__metadata__": dict(metadata)}
+    header: dict[str, Any] = {"__metadata__": METADATA}
     offset = 0
     for tensor in tensors:
-        end = offset + tensor.array.size * STORAGE[tensor.dtype].itemsize
+        end = offset + tensor.size
         header[tensor.name] = {
             "dtype": CODE_OF[tensor.dtype],
-            "shape": list(tensor.array.shape),
+            "shape": list(tensor.shape),
             "data_offsets": [offset, end],
         }
         offset = end
     encoded = json.dumps(header, separators=(",", ":")).encode()
     encoded += b" " * (-len(encoded) % 8)
-    with atomic_write(path) as file:
-        file.write(struct.pack("<Q", len(encoded)) + encoded)
-        for tensor in tensors:
-            contiguous = np.ascontiguousarray(tensor.array, STORAGE[tensor.dtype])
-            file.write(contiguous.reshape(-1).view(np.uint8).data)
+    file.write(struct.pack("<Q", len(encoded)) + encoded)
+    for tensor in tensors:
+        file.write(tensor.data())

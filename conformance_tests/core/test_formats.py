@@ -1,0 +1,501 @@
+"""Every format in, every format out, without any framework; and no file does harm."""
+
+import io
+import itertools
+import json
+import os
+import pickle
+import struct
+import subprocess
+import sys
+import textwrap
+import time
+import zipfile
+
+import h5py
+import numpy as np
+import pytest
+from checkpoint_data import CONFIG, Payload, legacy_file, save
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from gptcore import CheckpointError
+from gptcore.checkpoint import open_pretrained
+from gptcore.checkpoint.conversion import convert_checkpoint, differences, open_checkpoint
+from gptcore.checkpoint.folder import WRITABLE, read_tensors
+from gptcore.checkpoint.formats import FORMATS
+from gptcore.checkpoint.transaction import JOURNAL_NAME, PREFIX, Transaction, recover
+from gptcore.errors import GPTError
+from gptcore.parameters import Head, parameters
+
+DTYPES = ("float32", "float16", "bfloat16")
+
+
+def can_hold(form, head, dtype):
+    """What a format is not made for: OpenAI's has no heads, and two have no bfloat16."""
+    if form == "openai" and head not in (Head.NONE, Head.LM):
+        return False
+    return form not in ("openai", "tf") or dtype != "bfloat16"
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("head", list(Head), ids=lambda head: head.value)
+def test_every_reader_and_every_writer(tmp_path, head, dtype):
+    """All pairs of formats: the same bits, the same config."""
+    forms = [form for form in WRITABLE if can_hold(form, head, dtype)]
+    assert len(forms) >= 4
+    for form in forms:
+        save(tmp_path / form, head, dtype, form)
+    wanted = dict(open_pretrained(tmp_path / "safetensors", head, "auto").values())
+    for first, second in itertools.product(forms, forms):
+        source = open_checkpoint(tmp_path / first, allow_pickle=True, head=head)
+        assert source.dtype == dtype
+        target = tmp_path / f"{first}-{second}"
+        rounding = convert_checkpoint(source, target, second)
+        assert (rounding.largest, rounding.changed, rounding.infinite) == (0, 0, 0)
+        loaded = open_pretrained(target, head, "auto", allow_pickle=True)
+        assert loaded.config.replace(extra={}) == CONFIG.replace(extra={})
+        assert loaded.report() == {"missing_keys": [], "unexpected_keys": []}
+        for name, array in loaded.values():
+            assert array.tobytes() == wanted[name].tobytes(), (first, second, name)
+
+
+@pytest.mark.parametrize("form", WRITABLE)
+def test_what_a_format_cannot_hold(tmp_path, form):
+    for head, dtype in itertools.product(Head, DTYPES):
+        if not can_hold(form, head, dtype):
+            with pytest.raises(CheckpointError, match=r"cannot hold bfloat16|holds the trunk alone"):
+                save(tmp_path / "new", head, dtype, form)
+            assert not (tmp_path / "new").exists()
+
+
+def test_unknown_formats_and_models_are_named(tmp_path):
+    save(tmp_path / "a", Head.LM)
+    with pytest.raises(CheckpointError, match="format 'onnx' must be one of safetensors, pytorch, tf"):
+        convert_checkpoint(open_checkpoint(tmp_path / "a"), tmp_path / "b", "onnx")
+    with pytest.raises(CheckpointError, match="has no shards"):
+        convert_checkpoint(open_checkpoint(tmp_path / "a"), tmp_path / "b", "flax", max_shard_size="1KB")
+    with pytest.raises(CheckpointError, match="is the source itself"):
+        convert_checkpoint(open_checkpoint(tmp_path / "a"), tmp_path / "a", "flax")
+    save(tmp_path / "base", Head.NONE)
+    with pytest.raises(CheckpointError, match=r"lacks score\.weight; a conversion makes nothing up"):
+        convert_checkpoint(
+            open_checkpoint(tmp_path / "base", head=Head.SEQUENCE_CLASSIFICATION), tmp_path / "b", "flax"
+        )
+    assert not (tmp_path / "b").exists()
+
+
+def test_rounding_is_reported(tmp_path):
+    save(tmp_path / "a", Head.LM)
+    source = open_checkpoint(tmp_path / "a")
+    rounding = convert_checkpoint(source, tmp_path / "b", "flax", dtype="float16")
+    exact = np.concatenate([tensor.read().ravel() for tensor in source.matching.sources.values()])
+    rounded = exact.astype(np.float16).astype(np.float64)
+    assert rounding.largest == np.abs(rounded - exact).max()
+    assert rounding.changed == (rounded != exact).sum()
+    assert rounding.infinite == 0
+    assert len(list(differences(source, open_checkpoint(tmp_path / "b")))) > 10
+
+
+@pytest.mark.parametrize("size", ["1KB", "3KB"])
+def test_shards_of_torch(tmp_path, size):
+    save(tmp_path / "a", Head.LM)
+    convert_checkpoint(open_checkpoint(tmp_path / "a"), tmp_path / "b", "pytorch", max_shard_size=size)
+    assert len(list((tmp_path / "b").glob("pytorch_model-*-of-*.bin"))) > 2
+    assert not list(differences(open_checkpoint(tmp_path / "a"), open_checkpoint(tmp_path / "b", allow_pickle=True)))
+
+
+@pytest.mark.parametrize("form", WRITABLE)
+def test_content_decides_not_the_name(tmp_path, form):
+    """A file of any format under the name of another; and one file alone, without its folder."""
+    save(tmp_path / "a", Head.NONE)
+    save(tmp_path / "b", Head.NONE, form=form)
+    if form == "openai":
+        return
+    for name in ("weights.dat", "model.safetensors", "tf_model.h5"):
+        alone = tmp_path / f"{form}-{name}"
+        alone.mkdir()
+        (tmp_path / "b" / FORMATS[form].file_name).replace(alone / name)
+        source = open_checkpoint(alone / name, allow_pickle=True, n_head=CONFIG.n_head)
+        assert not list(differences(open_checkpoint(tmp_path / "a"), source))
+        (alone / name).replace(tmp_path / "b" / FORMATS[form].file_name)
+
+
+def test_without_a_config_the_shapes_tell(tmp_path):
+    save(tmp_path / "a", Head.NONE, form="openai", config=CONFIG.replace(n_embd=128, n_head=2))
+    (tmp_path / "a" / "config.json").unlink()
+    config = open_checkpoint(tmp_path / "a").config
+    assert (config.n_layer, config.n_embd, config.n_head, config.vocab_size, config.n_positions) == (2, 128, 2, 31, 7)
+    save(tmp_path / "b", Head.NONE, form="flax")
+    (tmp_path / "b" / "config.json").unlink()
+    with pytest.raises(CheckpointError, match="pass n_head, which no shape tells"):
+        open_checkpoint(tmp_path / "b")
+    assert open_checkpoint(tmp_path / "b", n_head=5).config.n_layer == 2
+
+
+def test_names_of_wrappers_are_taken_off(tmp_path):
+    """DataParallel and torch.compile put a prefix before every name."""
+    tensors = [(parameter, None) for parameter in parameters(CONFIG).values()]
+    save(tmp_path / "a", Head.LM, form="pytorch")
+    file = tmp_path / "a" / "pytorch_model.bin"
+    for prefix in (b"module.", b"_orig_mod."):
+        rename_in_pickle(file, tmp_path / "b.bin", prefix)
+        found = read_tensors(tmp_path / "b.bin", allow_pickle=True)
+        assert {tensor.parameter for tensor in found} == {parameter.name for parameter, _ in tensors}
+
+
+def rename_in_pickle(source, target, prefix):
+    with zipfile.ZipFile(source) as old, zipfile.ZipFile(target, "w") as new:
+        for entry in old.infolist():
+            data = old.read(entry)
+            if entry.filename.endswith("data.pkl"):
+                for parameter in parameters(CONFIG):
+                    name = b"transformer." + parameter.encode()
+                    short, long = (b"X" + struct.pack("<I", len(text)) + text for text in (name, prefix + name))
+                    assert short in data
+                    data = data.replace(short, long)
+            new.writestr(entry.filename, data)
+
+
+# --- hostile files ---------------------------------------------------------------------------------------------------
+
+
+def refused(path, match, **options):
+    """One ``CheckpointError`` that names the file, at once."""
+    start = time.monotonic()
+    with pytest.raises(CheckpointError, match=match) as caught:
+        read_tensors(path, **options)
+    assert str(path) in str(caught.value)
+    assert time.monotonic() - start < 5
+
+
+def test_pickles_have_to_be_allowed(tmp_path):
+    save(tmp_path / "a", Head.LM, form="pytorch")
+    with pytest.raises(CheckpointError, match="pass allow_pickle=True"):
+        open_pretrained(tmp_path / "a", Head.LM)
+    assert open_pretrained(tmp_path / "a", Head.LM, allow_pickle=True).report()["missing_keys"] == []
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+def test_no_payload_runs(tmp_path, legacy):
+    made = tmp_path / "made"
+    state = pickle.dumps({"tokens_embed.weight": Payload(made)}, 2)
+    path = tmp_path / "pytorch_model.bin"
+    if legacy:
+        path.write_bytes(legacy_file(state, {}))
+    else:
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("archive/data.pkl", state)
+    refused(path, r"would call (io|_io)\.open, which no tensor needs", allow_pickle=True)
+    assert not made.exists()
+
+
+def zipped(state=b"\x80\x02}.", **files):
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr("archive/data.pkl", state)
+        for name, data in files.items():
+            archive.writestr(f"archive/{name}", data)
+    return buffer.getvalue()
+
+
+def tensor_pickle(shape, strides, count, offset=0, kind=b"FloatStorage"):
+    """A state dict with one tensor, which makes any claim."""
+    text = lambda value: b"X" + struct.pack("<I", len(value)) + value  # noqa: E731
+    number = lambda value: b"\x8a\x10" + value.to_bytes(16, "little", signed=True)  # noqa: E731
+    numbers = lambda values: b"(" + b"".join(map(number, values)) + b"t"  # noqa: E731
+    storage = b"(" + text(b"storage") + b"ctorch\n" + kind + b"\n" + text(b"0") + text(b"cpu") + number(count) + b"tQ"
+    view = storage + number(offset) + numbers(shape) + numbers(strides) + b"\x89ccollections\nOrderedDict\n)R"
+    return b"\x80\x02}" + text(b"w") + b"ctorch._utils\n_rebuild_tensor_v2\n(" + view + b"tRs."
+
+
+HOSTILE_PICKLES = {
+    "no data.pkl": (zipped()[:0] + zipped().replace(b"data.pkl", b"date.pkl"), "without data.pkl"),
+    "no end": (zipped(b"\x80\x02}"), "damaged"),
+    "unknown opcode": (zipped(b"\x80\x02\x81."), "does not need|damaged"),
+    "instance": (zipped(b"(ios\nsystem\n."), "does not need"),
+    "sets attributes": (zipped(b"cos\nsystem\n}b."), "would set attributes"),
+    "a list": (zipped(b"]."), "holds a list"),
+    "a number": (zipped(b"\x80\x02}X\x01\x00\x00\x00aK\x05s."), "'a' is a int, not a tensor"),
+    "huge memo": (zipped(b"\x80\x02}r\xff\xff\xff\xff."), None),
+    "huge string": (zipped(b"\x80\x02X\xff\xff\xff\x7fabc."), "damaged"),
+    "deep": (zipped(b"(" * 100_000 + b"t" * 100_000 + b"."), "holds a tuple"),
+    "shape bomb": (zipped(tensor_pickle((1 << 40, 1 << 40), (1 << 40, 1), 1)), "damaged|does not lie"),
+    "stride 0": (zipped(tensor_pickle((1 << 40,), (0,), 1), **{"data/0": bytes(4)}), "overlapping strides"),
+    "negative": (zipped(tensor_pickle((-4,), (1,), 1), **{"data/0": bytes(4)}), "wrong storage, offset"),
+    "outside": (zipped(tensor_pickle((4,), (1,), 4, offset=1), **{"data/0": bytes(16)}), "does not lie in its storage"),
+    "short": (zipped(tensor_pickle((4,), (1,), 4), **{"data/0": bytes(15)}), "does not lie in its storage"),
+    "no storage": (zipped(tensor_pickle((4,), (1,), 4)), "damaged"),
+    "unknown kind": (zipped(tensor_pickle((4,), (1,), 4, kind=b"EvilStorage"), **{"data/0": bytes(16)}), "EvilStorage"),
+    "big-endian": (zipped(byteorder=b"big"), "little-endian"),
+    "cut": (zipped()[:60], "damaged|no file of torch.save"),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE_PICKLES)
+def test_hostile_pickles_are_one_error(tmp_path, name):
+    data, match = HOSTILE_PICKLES[name]
+    path = tmp_path / "pytorch_model.bin"
+    path.write_bytes(data)
+    if match is None:  # strange, and harmless
+        assert read_tensors(path, allow_pickle=True) == []
+    else:
+        refused(path, match, allow_pickle=True)
+
+
+def test_a_compressed_archive_is_refused(tmp_path):
+    path = tmp_path / "pytorch_model.bin"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("archive/data.pkl", tensor_pickle((1 << 28,), (1,), 1 << 28))
+        archive.writestr("archive/data/0", bytes(1 << 20))
+    refused(path, "is compressed, as torch.save never does", allow_pickle=True)
+
+
+def hostile_hdf5(path, kind):
+    outside = path.with_name("outside.bin")
+    outside.write_bytes(bytes(4096))
+    with h5py.File(path, "w") as file:
+        if kind == "external link":
+            file["w"] = h5py.ExternalLink("outside.h5", "/w")
+        elif kind == "soft link":
+            file["w"] = h5py.SoftLink("/elsewhere")
+        elif kind == "external storage":
+            file.create_dataset("w", (4,), "f4", external=[(str(outside), 0, 16)])
+        elif kind == "virtual dataset":
+            layout = h5py.VirtualLayout((4,), "f4")
+            layout[:] = h5py.VirtualSource("outside.h5", "w", (4,))
+            file.create_virtual_dataset("w", layout)
+        elif kind == "bomb":
+            file.create_dataset("w", (1 << 34,), "f4", chunks=(1 << 20,), compression="gzip")
+        elif kind == "never written":
+            file.create_dataset("w", (1 << 34,), "f4")
+        elif kind == "loop":
+            file.create_group("a")["b"] = file["/"]
+        else:
+            file.create_dataset("w", data=[object])
+
+
+@pytest.mark.parametrize(
+    ("kind", "match"),
+    [
+        ("external link", "ExternalLink, which may lead anywhere"),
+        ("soft link", "SoftLink, which may lead anywhere"),
+        ("external storage", "lies in another file"),
+        ("virtual dataset", "lies in another file"),
+        ("bomb", "stored in chunks"),
+        ("never written", "has not the 68719476736 bytes"),
+        ("loop", "more than 16 deep"),
+    ],
+)
+def test_hostile_hdf5(tmp_path, kind, match):
+    path = tmp_path / "tf_model.h5"
+    hostile_hdf5(path, kind)
+    opened = []
+    code = textwrap.dedent(f"""
+        import sys, pathlib
+        import h5py
+        from gptcore.checkpoint.folder import read_tensors
+        sys.addaudithook(lambda event, args: print(args[0]) if event == "open" else None)
+        try:
+            read_tensors(pathlib.Path({str(path)!r}))
+        except ValueError:
+            print("refused")
+    """)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    opened = done.stdout.split("\n")
+    assert "refused" in opened
+    assert not any("outside" in name for name in opened)
+    refused(path, match)
+
+
+HOSTILE_MSGPACK = {
+    "a list": (b"\x91\x01", "no format of weights"),
+    "no value": (b"\x81\xa1a", "damaged"),
+    "a number": (b"\x81\xa1a\x05", "'a' is no array"),
+    "another extension": (b"\x81\xa1a\xd4\x02\x00", "other than an array"),
+    "size bomb": (
+        b"\x81\xa1a\xc9\xff\xff\xff\xff\x01\x93\x91\xce\x3f\xff\xff\xff\xa7float32\xc6\xff\xff\xff\xfc",
+        "claims",
+    ),
+    "many entries": (b"\xdf\xff\xff\xff\xff\xa1a\x80", "damaged"),
+    "deep": (b"\x81\xa1a" * 10_000, "more than 16 deep"),
+    "same name": (b"\x82\xa1a\x80\xa1a\x80", "is there twice"),
+    "rest": (b"\x80\x00", "belong to no tensor"),
+    "shape and size": (b"\x81\xa1a\xc7\x10\x01\x93\x91\x02\xa7float32\xc4\x04abcd", "cannot have 4 bytes"),
+    "empty": (b"", "no format of weights"),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE_MSGPACK)
+def test_hostile_msgpack(tmp_path, name):
+    path = tmp_path / "flax_model.msgpack"
+    path.write_bytes(HOSTILE_MSGPACK[name][0])
+    refused(path, HOSTILE_MSGPACK[name][1])
+
+
+@pytest.mark.parametrize(
+    "shapes", ["", "{}", "[]", "[[1e3]]", "[[-1]]", "[[true]]", "[" * 50_000, json.dumps([[3]] * 14), "[[1]]" * 9]
+)
+def test_hostile_openai_shapes(tmp_path, shapes):
+    save(tmp_path, Head.NONE, form="openai")
+    (tmp_path / "params_shapes.json").write_text(shapes)
+    with pytest.raises(CheckpointError, match=r"params_shapes\.json"):
+        read_tensors(tmp_path)
+
+
+def test_hostile_openai_numbers(tmp_path):
+    save(tmp_path, Head.NONE, form="openai")
+    first = tmp_path / "params_0.npy"
+    whole = first.read_bytes()
+    np.save(first, np.array([Payload(tmp_path / "made")], object), allow_pickle=True)
+    with pytest.raises(CheckpointError, match=r"params_0\.npy"):
+        read_tensors(tmp_path)
+    assert not (tmp_path / "made").exists()
+    for data in (b"", whole[:-1], whole[:20], whole.replace(b"'shape': (", b"'shape': (9")):
+        first.write_bytes(data)
+        with pytest.raises(CheckpointError):
+            read_tensors(tmp_path)
+    first.unlink()
+    with pytest.raises(CheckpointError, match=r"params_0\.npy is missing"):
+        read_tensors(tmp_path)
+
+
+@pytest.mark.parametrize("form", [form for form in FORMATS if form != "safetensors"])
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_any_damage_is_an_error_or_harmless(tmp_path_factory, form, data):
+    """Flip bytes or cut the file anywhere: a ``GPTError``, or tensors that can be read."""
+    folder = tmp_path_factory.getbasetemp() / f"damaged-{form}-{os.getpid()}"
+    if not folder.exists():
+        save(folder, Head.LM, form=form)
+    whole = bytearray((folder / FORMATS[form].file_name).read_bytes())
+    for _ in range(data.draw(st.integers(1, 6))):
+        whole[data.draw(st.integers(0, len(whole) - 1))] = data.draw(st.integers(0, 255))
+    path = folder / "damaged"
+    path.write_bytes(whole[: data.draw(st.just(len(whole)) | st.integers(0, len(whole)))])
+    try:
+        for tensor in read_tensors(path, allow_pickle=True):
+            if tensor.dtype in DTYPES:
+                assert tensor.read().shape == tensor.shape
+    except GPTError:
+        pass
+
+
+# --- saves that are interrupted --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("form", WRITABLE)
+def test_a_killed_save_leaves_the_old_or_the_new(tmp_path, form):
+    """A process saves two models in turn over each other and is killed at some moment."""
+    kills = int(os.environ.get("GPTCORE_SAVE_KILLS", "5"))
+    folder = tmp_path / "model"
+    code = textwrap.dedent(f"""
+        import itertools, sys
+        from checkpoint_data import CONFIG, save
+        from gptcore.parameters import Head
+        for layers in itertools.cycle((1, 3)):
+            save({str(folder)!r}, Head.NONE, form={form!r}, config=CONFIG.replace(n_layer=layers))
+            print(layers, flush=True)
+    """)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    stream = np.random.default_rng(WRITABLE.index(form))
+    for _ in range(kills):
+        saver = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, env=environment)
+        saver.stdout.readline()
+        time.sleep(stream.uniform(0, 0.3))
+        saver.kill()
+        saver.communicate()
+        source = open_pretrained(folder, Head.NONE, allow_pickle=True)
+        config = CONFIG.replace(n_layer=source.config.n_layer)
+        wanted = dict(
+            open_pretrained(save(tmp_path / f"{config.n_layer}", Head.NONE, config=config), Head.NONE).values()
+        )
+        for name, array in source.values():
+            np.testing.assert_array_equal(array, wanted[name])
+
+
+def test_a_decided_save_is_finished_by_the_next_reader(tmp_path, monkeypatch):
+    save(tmp_path, Head.NONE)
+    monkeypatch.setattr("gptcore.checkpoint.transaction.recover", lambda folder: None)
+    save(tmp_path, Head.NONE, config=CONFIG.replace(n_layer=1))
+    monkeypatch.undo()
+    assert (tmp_path / JOURNAL_NAME).exists()
+    assert open_pretrained(tmp_path, Head.NONE).config.n_layer == 1
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(PREFIX[:-1])]
+
+
+@pytest.mark.parametrize(
+    "journal",
+    [
+        "",
+        "[]",
+        "{}",
+        '{"rename": {".gptcore-save-1": "../x"}, "remove": []}',
+        '{"rename": {"config.json": "x"}, "remove": []}',
+        '{"rename": {}, "remove": ["/etc/passwd"]}',
+        '{"rename": {}, "remove": [7]}',
+    ],
+)
+def test_a_hostile_journal_is_refused(tmp_path, journal):
+    (tmp_path / JOURNAL_NAME).write_text(journal)
+    with pytest.raises(CheckpointError, match=r"\.gptcore-save\.json is damaged"):
+        recover(tmp_path)
+
+
+def test_a_transaction_that_fails_changes_nothing(tmp_path):
+    (tmp_path / "old").write_text("old")
+
+    def half():
+        with Transaction(tmp_path) as changes:
+            with changes.file("old") as file:
+                file.write(b"new")
+            changes.remove("old")
+            raise KeyError("the caller's own")
+
+    with pytest.raises(KeyError):
+        half()
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("old", "old")]
+
+
+# --- the commands ----------------------------------------------------------------------------------------------------
+
+
+def test_convert_and_inspect(tmp_path, run):
+    save(tmp_path / "a", Head.SEQUENCE_CLASSIFICATION)
+    status, _, told = run(
+        "convert", tmp_path / "a", tmp_path / "b", "--to", "pytorch", "--dtype", "bfloat16", "--quiet"
+    )
+    assert status == 0
+    assert "values were rounded" in told
+    status, _, told = run("inspect", tmp_path / "b")
+    assert status == 2
+    assert "--allow-pickle" in told
+    status, out, _ = run("inspect", tmp_path / "b", "--allow-pickle", "--json")
+    found = json.loads(out)
+    assert (status, found["model"], found["problems"]) == (0, "OpenAIGPTForSequenceClassification", [])
+    assert found["formats"] == ["pytorch"]
+    assert found["loads"]["OpenAIGPTDoubleHeadsModel"]["fresh"]
+    assert {tensor["dtype"] for tensor in found["tensors"]} == {"bfloat16"}
+    status, out, _ = run("inspect", tmp_path / "b", "--allow-pickle")
+    assert status == 0
+    assert "OpenAIGPTForSequenceClassification" in out
+
+
+def test_verify_against_another(tmp_path, run):
+    save(tmp_path / "a", Head.LM)
+    save(tmp_path / "b", Head.LM, form="flax")
+    status, out, _ = run("verify", tmp_path / "a", "--against", tmp_path / "b")
+    assert status == 0
+    assert "26 of 26 parameters are the same" in out
+    save(tmp_path / "b", Head.LM, "float16", form="flax")
+    status, out, _ = run("verify", tmp_path / "a", "--against", tmp_path / "b")
+    assert status == 1
+    assert "tokens_embed.weight: differs by" in out
+
+
+def test_inspect_tells_problems(tmp_path, run):
+    save(tmp_path / "a", Head.LM)
+    (tmp_path / "a" / "config.json").write_text('{"n_layer": 3}')
+    status, out, _ = run("inspect", tmp_path / "a", "--json")
+    assert status == 1
+    assert "expected (40478, 768)" in json.loads(out)["problems"][0]

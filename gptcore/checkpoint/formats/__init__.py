@@ -1,0 +1,155 @@
+"""The file formats: how each is recognised, read, named and written. One table; the bytes are in the files beside."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from gptcore.checkpoint.dtypes import STORAGE
+from gptcore.checkpoint.formats import hdf5, msgpack, pytorch, safetensors
+from gptcore.checkpoint.tensors import OutgoingTensor, StoredTensor
+from gptcore.errors import CheckpointError
+from gptcore.layouts import canonical_name, foreign_name, hf_tf, hf_torch, keras_weights, nnx
+from gptcore.parameters import TRUNK, Head, Parameter
+
+TRUNK_ROOTS = tuple(row.name.split("{")[0] for row in TRUNK)
+WRAPPERS = ("module.", "_orig_mod.", hf_torch.TRUNK_PREFIX)  # of DataParallel, torch.compile and head models
+
+READERS: Mapping[str, Callable[[Path], list[StoredTensor]]] = {
+    "safetensors": safetensors.read,
+    "pytorch": pytorch.read,
+    "hdf5": hdf5.read,
+    "msgpack": msgpack.read,
+}
+"""What a file holds, by its first bytes -> its reader."""
+
+
+def sniff(path: Path) -> str | None:
+    """Which of ``READERS`` is for a file, by its content; ``None`` if none is."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(9)
+    except OSError as cause:
+        raise CheckpointError(f"cannot read {path}: {cause.strerror}") from cause
+    if head[8:] == b"{":
+        return "safetensors"
+    if head.startswith((b"PK\x03\x04", b"\x80\x02\x8a\x0a\x6c\xfc")):  # a zip archive; the magic number as a pickle
+        return "pytorch"
+    if head.startswith(b"\x89HDF\r\n\x1a\n"):
+        return "hdf5"
+    if head and (head[0] >> 4 == 0x8 or head[0] in (0xDE, 0xDF)):
+        return "msgpack"
+    return None
+
+
+def canonical(kind: str, name: str) -> tuple[str, str]:
+    """The canonical name of a tensor in a file, and how its values are kept there.
+
+    A name that no layout knows is its own: it is reported later, with all others.
+    """
+    if kind == "hdf5":
+        first, place = keras_weights.FIRST_BLOCK[::-1]
+        keras_name = name.removeprefix(keras_weights.TRUNK_PREFIX).replace(first, place, 1)
+        found = canonical_name(hf_tf.ROWS, name) or canonical_name(keras_weights.ROWS, keras_name)
+    elif kind == "msgpack":
+        found = canonical_name(nnx.ROWS, name.removeprefix(hf_torch.TRUNK_PREFIX))
+    else:
+        while name.startswith(WRAPPERS):
+            name = name.partition(".")[2]
+        found = None
+    return found or (name, "same")
+
+
+def published_name(name: str, head: Head) -> str:
+    """The name in published files: head models put ``transformer.`` before the trunk.
+
+    >>> published_name("h.0.ln_1.bias", Head.LM), published_name("score.weight", Head.SEQUENCE_CLASSIFICATION)
+    ('transformer.h.0.ln_1.bias', 'score.weight')
+    """
+    return hf_torch.TRUNK_PREFIX + name if is_inner(name, head) else name
+
+
+def is_inner(name: str, head: Head) -> bool:
+    """Whether a parameter belongs to the trunk inside a head model."""
+    return head is not Head.NONE and name.startswith(TRUNK_ROOTS)
+
+
+def _torch_name(parameter: Parameter, head: Head) -> tuple[str, str]:
+    return published_name(parameter.name, head), "same"
+
+
+def _tf_name(parameter: Parameter, head: Head) -> tuple[str, str]:
+    return foreign_name(hf_tf.ROWS, parameter)
+
+
+def _keras_name(parameter: Parameter, head: Head) -> tuple[str, str]:
+    name, transform = foreign_name(keras_weights.ROWS, parameter)
+    prefix = keras_weights.TRUNK_PREFIX if is_inner(parameter.name, head) else ""
+    return prefix + name.replace(*keras_weights.FIRST_BLOCK), transform
+
+
+def _nnx_name(parameter: Parameter, head: Head) -> tuple[str, str]:
+    name, transform = foreign_name(nnx.ROWS, parameter)
+    return (hf_torch.TRUNK_PREFIX if is_inner(parameter.name, head) else "") + name, transform
+
+
+def _write_tf(file: BinaryIO, tensors: Iterable[OutgoingTensor]) -> None:
+    """With the lists of layers and weights that Keras 2 wants."""
+    tensors = list(tensors)
+    layers: dict[str, list[str]] = {}
+    for tensor in tensors:
+        layer, _, weight = tensor.name.partition("/")
+        layers.setdefault(layer, []).append(weight)
+    attributes: dict[str, Mapping[str, Any]] = {
+        "/": {"layer_names": list(layers), "backend": "tensorflow", "keras_version": "2.15.0"},
+        **{layer: {"weight_names": weights} for layer, weights in layers.items()},
+        "top_level_model_weights": {"weight_names": []},
+    }
+    hdf5.write(file, tensors, attributes)
+
+
+@dataclass(frozen=True)
+class Format:
+    """A format that is written as one file, or, where there is an index, as several."""
+
+    file_name: str
+    index_name: str | None
+    kind: str  # of READERS
+    dtypes: Sequence[str]
+    name_of: Callable[[Parameter, Head], tuple[str, str]]
+    write: Callable[[BinaryIO, Iterable[OutgoingTensor]], None]
+
+    def shard_name(self, number: int, count: int) -> str:
+        """The name of a shard, from 1."""
+        stem, dot, suffix = self.file_name.partition(".")
+        return f"{stem}-{number:05d}-of-{count:05d}{dot}{suffix}"
+
+
+_WITHOUT_BFLOAT16 = tuple(name for name in STORAGE if name != "bfloat16")
+
+FORMATS: Mapping[str, Format] = {
+    "safetensors": Format(
+        "model.safetensors",
+        "model.safetensors.index.json",
+        "safetensors",
+        tuple(STORAGE),
+        _torch_name,
+        safetensors.write,
+    ),
+    "pytorch": Format(
+        "pytorch_model.bin", "pytorch_model.bin.index.json", "pytorch", tuple(STORAGE), _torch_name, pytorch.write
+    ),
+    "tf": Format("tf_model.h5", None, "hdf5", _WITHOUT_BFLOAT16, _tf_name, _write_tf),
+    "keras": Format(
+        "model.weights.h5",
+        None,
+        "hdf5",
+        tuple(STORAGE),
+        _keras_name,
+        lambda file, tensors: hdf5.write(file, tensors, {}),
+    ),
+    "flax": Format("flax_model.msgpack", None, "msgpack", tuple(STORAGE), _nnx_name, msgpack.write),
+}
+"""In the order in which a folder that has several is read. ``openai`` is beside them: it is ten files without names."""

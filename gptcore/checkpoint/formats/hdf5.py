@@ -1,0 +1,101 @@
+"""HDF5 files of Keras and of transformers' TensorFlow classes: where each dataset lies; nothing leads elsewhere.
+
+HDF5 can point into other files (external links, external storage, virtual datasets) and pack bytes so that a small file
+becomes a large array. No file of weights needs that: all four are refused.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from gptcore.checkpoint.dtypes import STORAGE
+from gptcore.checkpoint.formats.reading import check_inside, damage_reported
+from gptcore.checkpoint.tensors import OutgoingTensor, StoredTensor
+from gptcore.errors import CheckpointError, GPTError
+
+MAX_DEPTH = 16
+MAX_ENTRIES = 100_000
+DTYPES = {np.dtype(kind): name for name, kind in STORAGE.items() if name != "bfloat16"}
+HALF_BITS = np.dtype("V2")  # Keras keeps bfloat16 as two bytes without a type, and says so beside it
+
+
+def read(path: Path) -> list[StoredTensor]:
+    """The datasets of a file by their paths.
+
+    Raises:
+        CheckpointError: the file is damaged, or leads outside of itself.
+        GPTError: h5py is not installed.
+    """
+    h5py = library()
+    with damage_reported(path, "HDF5", RuntimeError, AttributeError), h5py.File(path, "r") as file:
+        file_size, count, tensors = path.stat().st_size, 0, []
+        for count, (name, dataset) in enumerate(_datasets(file, h5py, 0), 1):
+            if count > MAX_ENTRIES:
+                raise CheckpointError(f"more than {MAX_ENTRIES} datasets")
+            if stored := _stored(path, name, dataset, file_size):
+                tensors.append(stored)
+        return tensors
+
+
+def write(file: BinaryIO, tensors: Iterable[OutgoingTensor], attributes: Mapping[str, Mapping[str, Any]]) -> None:
+    """Write datasets at the paths that are their names; ``attributes`` are those of groups by path.
+
+    Tensors are read and written one after the other.
+    """
+    with library().File(file, "w") as root:
+        for path, values in attributes.items():
+            root.require_group(path).attrs.update(values)
+        for tensor in tensors:
+            half_bits = tensor.dtype == "bfloat16"
+            dtype = HALF_BITS if half_bits else STORAGE[tensor.dtype]
+            dataset = root.create_dataset(tensor.name, tensor.shape, dtype)
+            dataset[...] = np.frombuffer(tensor.data(), dtype).reshape(tensor.shape)
+            if half_bits:
+                dataset.attrs["dtype"] = "bfloat16"
+
+
+def library() -> Any:
+    """The module ``h5py``; a ``GPTError`` says how to get it."""
+    try:
+        import h5py
+    except ImportError as cause:
+        raise GPTError("HDF5 files need h5py: pip install 'gptcore[convert]'") from cause
+    return h5py
+
+
+def _datasets(group: Any, h5py: Any, depth: int) -> Iterator[tuple[str, Any]]:
+    if depth > MAX_DEPTH:
+        raise CheckpointError(f"groups lie in groups, more than {MAX_DEPTH} deep")
+    for name in group:
+        link = group.get(name, getlink=True)
+        if not isinstance(link, h5py.HardLink):
+            raise CheckpointError(f"{group.name}/{name} is a {type(link).__name__}, which may lead anywhere; refused")
+        entry = group[name]
+        if isinstance(entry, h5py.Group):
+            yield from _datasets(entry, h5py, depth + 1)
+        elif isinstance(entry, h5py.Dataset):
+            yield entry.name.lstrip("/"), entry
+
+
+def _stored(path: Path, name: str, dataset: Any, file_size: int) -> StoredTensor | None:
+    if dataset.external or dataset.is_virtual:
+        raise CheckpointError(f"tensor {name!r} lies in another file; refused")
+    if dataset.chunks is not None:
+        raise CheckpointError(f"tensor {name!r} is stored in chunks, which may be compressed; refused")
+    if dataset.shape is None or any(n < 0 for n in dataset.shape):
+        return None
+    dtype = "bfloat16" if _is_bfloat16(dataset) else DTYPES.get(dataset.dtype, str(dataset.dtype))
+    offset, size = dataset.id.get_offset(), math.prod(dataset.shape) * dataset.dtype.itemsize
+    if size and (offset is None or dataset.id.get_storage_size() != size):
+        raise CheckpointError(f"tensor {name!r} of shape {dataset.shape} has not the {size} bytes that it should have")
+    check_inside(name, offset or 0, size, file_size)
+    return StoredTensor.at(path, name, dtype, dataset.shape, offset or 0)
+
+
+def _is_bfloat16(dataset: Any) -> bool:
+    return bool(dataset.dtype == HALF_BITS and str(dataset.attrs.get("dtype")) == "bfloat16")

@@ -1,0 +1,39 @@
+"""What all readers share: a file is mapped, not copied, and whatever is wrong with it is one error."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from gptcore.errors import CheckpointError
+
+DAMAGE: tuple[type[Exception], ...] = (
+    ValueError,
+    LookupError,
+    TypeError,
+    OverflowError,
+    RecursionError,
+    struct.error,
+)
+"""What parsers raise when a file is not what they expect."""
+
+
+@contextmanager
+def damage_reported(path: Path, kind: str, *errors: type[Exception]) -> Iterator[None]:
+    """Turn what a damaged file makes a parser raise into a ``CheckpointError`` that names the file."""
+    try:
+        yield
+    except CheckpointError as error:
+        raise error if str(path) in str(error) else CheckpointError(f"{path}: {error}") from None
+    except OSError as cause:
+        raise CheckpointError(f"cannot read {path}: {cause.strerror or cause}") from cause
+    except (*DAMAGE, *errors) as cause:
+        raise CheckpointError(f"{path}: damaged {kind} file: {cause}; fetch it again") from cause
+
+
+def check_inside(name: str, offset: int, size: int, file_size: int) -> None:
+    """Raise a ``CheckpointError`` unless the bytes of a tensor are bytes of its file."""
+    if offset < 0 or size < 0 or offset + size > file_size:
+        raise CheckpointError(f"tensor {name!r} claims bytes {offset} to {offset + size} of {file_size}")

@@ -1,0 +1,46 @@
+"""The config of a checkpoint: its ``config.json``, or what the shapes say where there is none."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from gptcore.checkpoint.tensors import StoredTensor
+from gptcore.config import CONFIG_NAME, OpenAIGPTConfig
+from gptcore.errors import CheckpointError
+from gptcore.layouts.hf_torch import TIED_HEAD
+
+HEAD_SIZE = 64  # of every model that was published without a config
+
+
+def config_of(path: Path, tensors: Sequence[StoredTensor], **overrides: Any) -> OpenAIGPTConfig:
+    """The config beside the weights; OpenAI's own folder has none, and then the shapes give it.
+
+    Args:
+        path: a folder, or a file of weights.
+        tensors: of the checkpoint.
+        overrides: settings to change. Without a ``config.json``, ``n_head`` is one where heads have not 64 values each.
+
+    Raises:
+        CheckpointError: no ``config.json``, and the shapes are not those of this architecture.
+        ConfigError: the config is wrong.
+    """
+    folder = path if path.is_dir() else path.parent
+    if (folder / CONFIG_NAME).exists():
+        return OpenAIGPTConfig.from_pretrained(folder, **overrides)
+    shapes = {tensor.parameter: tensor.shape for tensor in tensors}
+    layers = [int(found[1]) for name in shapes if (found := re.match(r"h\.(\d{1,6})\.", name))]
+    tokens = shapes.get("tokens_embed.weight", shapes.get(TIED_HEAD, ()))
+    positions = shapes.get("positions_embed.weight", ())
+    if not layers or len(tokens) != 2 or len(positions) != 2:
+        raise CheckpointError(f"{folder} has no {CONFIG_NAME}, and the shapes in {path} are not those of an OpenAI GPT")
+    sizes = {"vocab_size": tokens[0], "n_positions": positions[0], "n_embd": tokens[1], "n_layer": max(layers) + 1}
+    if tokens[1] % HEAD_SIZE == 0:
+        sizes["n_head"] = tokens[1] // HEAD_SIZE
+    elif "n_head" not in overrides:
+        raise CheckpointError(f"{folder} has no {CONFIG_NAME}; pass n_head, which no shape tells")
+    if "score.weight" in shapes:
+        sizes["num_labels"] = shapes["score.weight"][0]
+    return OpenAIGPTConfig(**{**sizes, **overrides})

@@ -1,0 +1,156 @@
+"""Several files of one folder, written so that a reader sees all of the old ones or all of the new ones.
+
+New files are written under temporary names. A journal then says which names they are to get and what goes: from the
+moment that it is there, the save has happened, and whoever opens the folder next carries out what a killed writer left.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO, Self
+
+from gptcore.checkpoint.atomic import atomic_write, sync_folder, umask
+from gptcore.errors import CheckpointError
+
+PREFIX = ".gptcore-save-"
+JOURNAL_NAME = ".gptcore-save.json"
+MAX_JOURNAL_BYTES = 1 << 20
+
+
+class Transaction:
+    """Changes to a folder that happen together, on leaving ``with``; after an error, none of them has happened.
+
+    Args:
+        folder: made if missing.
+
+    Raises:
+        CheckpointError: the folder cannot be written or the disk is full; its files are as they were before.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     with Transaction(folder) as changes:
+    ...         with changes.file("a.txt") as file:
+    ...             _ = file.write(b"new")
+    ...     (Path(folder) / "a.txt").read_text()
+    'new'
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+        self._written: dict[str, str] = {}
+        self._removed: set[str] = set()
+        self._made = False
+
+    def __enter__(self) -> Self:
+        if self.folder.exists() and not self.folder.is_dir():
+            raise CheckpointError(f"{self.folder} is a file; a checkpoint is written to a folder")
+        with self._reported():
+            self._made = not self.folder.exists()
+            self.folder.mkdir(parents=True, exist_ok=True)
+            recover(self.folder)
+            for stale in self.folder.glob(f"{PREFIX}*"):
+                stale.unlink(missing_ok=True)
+        return self
+
+    @contextmanager
+    def file(self, name: str) -> Iterator[BinaryIO]:
+        """Open a file that is to have ``name``."""
+        temporary = f"{PREFIX}{uuid.uuid4().hex}"
+        self._written[temporary] = name
+        self._removed.discard(name)
+        with self._reported(), (self.folder / temporary).open("xb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        (self.folder / temporary).chmod(0o666 & ~umask())
+
+    def remove(self, name: str) -> None:
+        """Let the file ``name`` go, if it is there."""
+        if name not in self._written.values() and (self.folder / name).exists():
+            self._removed.add(name)
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None:
+            self._discard()
+            return
+        try:
+            with self._reported():
+                journal = {"rename": self._written, "remove": sorted(self._removed)}
+                with atomic_write(self.folder / JOURNAL_NAME) as file:
+                    file.write(json.dumps(journal).encode())
+        except BaseException:
+            self._discard()
+            raise
+        recover(self.folder)
+
+    @contextmanager
+    def _reported(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as cause:
+            raise CheckpointError(
+                f"cannot write in {self.folder}: {cause.strerror}; what was there before is untouched"
+            ) from cause
+
+    def _discard(self) -> None:
+        for temporary in self._written:
+            (self.folder / temporary).unlink(missing_ok=True)
+        if self._made:
+            with suppress(OSError):  # somebody else has put something there
+                self.folder.rmdir()
+
+
+def recover(folder: Path) -> None:
+    """Carry out a save that was decided and then interrupted; without one, nothing happens.
+
+    Raises:
+        CheckpointError: the journal is damaged, or the folder cannot be written.
+    """
+    path = folder / JOURNAL_NAME
+    if not path.is_file():
+        return
+    renamed, removed = _read_journal(path)
+    try:
+        for temporary, name in renamed.items():
+            with suppress(FileNotFoundError):  # an earlier attempt came this far
+                os.replace(folder / temporary, folder / name)
+        for name in removed:
+            (folder / name).unlink(missing_ok=True)
+        sync_folder(folder)
+        path.unlink(missing_ok=True)
+        sync_folder(folder)
+    except OSError as cause:
+        raise CheckpointError(
+            f"{folder}: a save was interrupted, and cannot be finished: {cause.strerror}; make the folder writable"
+        ) from cause
+
+
+def _read_journal(path: Path) -> tuple[dict[str, str], list[str]]:
+    """What a journal says, if it speaks of nothing but plain names in its own folder."""
+    try:
+        if path.stat().st_size > MAX_JOURNAL_BYTES:
+            raise ValueError(f"more than {MAX_JOURNAL_BYTES} bytes")
+        journal = json.loads(path.read_text(encoding="utf-8"))
+        renamed, removed = dict(journal["rename"]), list(journal["remove"])
+        names = [*renamed, *renamed.values(), *removed]
+        if not all(is_plain_name(name) for name in names):
+            raise ValueError("a name leads outside the folder")
+        if not all(name.startswith(PREFIX) for name in renamed):
+            raise ValueError(f"only files that begin with {PREFIX} are renamed")
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as cause:
+        raise CheckpointError(f"{path} is damaged: {cause}; remove it to take the folder as it is") from cause
+    return renamed, removed
+
+
+def is_plain_name(name: object) -> bool:
+    """Whether this names a file of a folder and can lead nowhere else.
+
+    >>> [is_plain_name(name) for name in ("model.safetensors", "../model.safetensors", "C:x", "")]
+    [True, False, False, False]
+    """
+    return isinstance(name, str) and name not in ("", ".", "..") and not set(name) & set("/\\:\0")

@@ -1,0 +1,104 @@
+"""``gptcore convert`` and ``gptcore inspect``: checkpoints of any format."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from gptcore.checkpoint.conversion import convert_checkpoint, describe, head_named, open_checkpoint
+from gptcore.cli.settings import parse_settings
+
+AllowPickle = Annotated[
+    bool, typer.Option("--allow-pickle", help="Read files of torch.save. Nothing in them is run, whatever they hold.")
+]
+Config = Annotated[
+    list[str] | None,
+    typer.Option("--config", metavar="NAME=JSON", help="A setting that the source lacks."),
+]
+
+
+def convert_command(
+    source: Annotated[str, typer.Argument(help="A folder, a file of weights, or owner/name on the hub.")],
+    output: Annotated[Path, typer.Argument(help="The folder to write; made if missing.")],
+    to: Annotated[str, typer.Option(help="safetensors, pytorch, tf, keras, flax or openai.")],
+    dtype: Annotated[
+        str | None, typer.Option(help="float32, float64, float16 or bfloat16; default: as stored.")
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(help="The class, such as OpenAIGPTLMHeadModel; default: what the source says.")
+    ] = None,
+    max_shard_size: Annotated[str | None, typer.Option(help="Like 500MB; for safetensors and pytorch.")] = None,
+    config: Config = None,
+    allow_pickle: AllowPickle = False,
+    quiet: Annotated[bool, typer.Option(help="Show no progress.")] = False,
+) -> None:
+    """Write a checkpoint in another format, then read it back and compare every value."""
+    head = head_named(model) if model else None
+    opened = open_checkpoint(source, allow_pickle=allow_pickle, head=head, **parse_settings(config or [], "--config"))
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, disable=quiet, transient=True) as bar:
+        shown = bar.add_task("converting", total=None)
+        rounding = convert_checkpoint(
+            opened,
+            output,
+            to,
+            dtype=dtype,
+            max_shard_size=max_shard_size,
+            progress=lambda done, total: bar.update(shown, completed=done, total=total),
+        )
+    written = dtype or opened.dtype
+    console.print(
+        f"{output}: {opened.head.architecture}, {to}, {written}; read back, every value as written", highlight=False
+    )
+    if rounding.changed:
+        text = f"{rounding.changed:,} values were rounded, by {rounding.largest:.2e} at most"
+        beyond = (
+            f"; {rounding.infinite:,} are beyond the range of {written} and infinite now" if rounding.infinite else ""
+        )
+        console.print(text + beyond, highlight=False)
+
+
+def inspect_command(
+    source: Annotated[str, typer.Argument(help="A folder, a file of weights, or owner/name on the hub.")],
+    config: Config = None,
+    allow_pickle: AllowPickle = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+) -> None:
+    """What a checkpoint holds and which models it fills; exit status 1 if it has a problem."""
+    found = describe(source, allow_pickle=allow_pickle, **parse_settings(config or [], "--config"))
+    if as_json:
+        print(json.dumps(found, indent=2))
+    else:
+        _print(found)
+    raise typer.Exit(1 if found["problems"] else 0)
+
+
+def _print(found: Any) -> None:
+    console = Console(highlight=False)
+    console.print(f"{found['path']}: {', '.join(found['files'])} ({', '.join(found['formats'])})")
+    table = Table()
+    for heading in ("tensor", "parameter", "dtype", "shape", "bytes"):
+        table.add_column(heading, justify="right" if heading == "bytes" else "left")
+    for tensor in found["tensors"]:
+        shape = " x ".join(map(str, tensor["shape"]))
+        table.add_row(tensor["name"], tensor["parameter"], tensor["dtype"], shape, f"{tensor['bytes']:,}")
+    console.print(table)
+    if found["config"]:
+        sizes = ("n_layer", "n_embd", "n_head", "n_positions", "vocab_size")
+        settings = ", ".join(f"{name} {found['config'][name]}" for name in sizes)
+        console.print(f"{found['model']}, {found['parameters']:,} parameters: {settings}")
+    tied = "stored twice, or under its second name" if found["tied_head_stored"] else "one tensor, used twice"
+    console.print(f"token embedding and language-modelling head: {tied}")
+    for architecture, loads in found["loads"].items():
+        fresh, aside = loads["fresh"], loads["left_aside"]
+        text = f"fresh: {', '.join(fresh)}" if fresh else "every parameter"
+        console.print(f"  {architecture}: {text}" + (f"; left aside: {', '.join(aside[:4])}" if aside else ""))
+    for problem in found["problems"]:
+        console.print(f"[red]problem:[/] {problem}", soft_wrap=True)
