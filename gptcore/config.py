@@ -226,7 +226,7 @@ class OpenAIGPTConfig:
         location, overrides = hub.split_options(options)
         path = Path(path_or_repo_id)
         if not path.is_file():
-            folder = hub.resolve(path_or_repo_id, [CONFIG_NAME], **location)
+            folder = hub.resolve(path_or_repo_id, hub.named(CONFIG_NAME), **location)
             recover(folder)
             path = folder / CONFIG_NAME
         return cls.from_dict(read_json_object(path), **overrides)

@@ -56,7 +56,7 @@ class PretrainedMixin(ABC):
             CheckpointError: no such folder, and the hub did not give it.
         """
         location, options = hub.split_options(options)
-        folder = hub.resolve(pretrained_model_name_or_path, FILES, **location)
+        folder = hub.resolve(pretrained_model_name_or_path, hub.named(*FILES), **location)
         vocabulary, from_file = _vocabulary(folder)
         recorded = _recorded(folder, from_file)
         if options.get("pre_tokenizer", recorded.get("pre_tokenizer")) == recorded.get("pre_tokenizer"):

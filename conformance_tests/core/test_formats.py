@@ -71,7 +71,9 @@ def test_what_a_format_cannot_hold(tmp_path, form):
 
 def test_unknown_formats_and_models_are_named(tmp_path):
     save(tmp_path / "a", Head.LM)
-    with pytest.raises(CheckpointError, match="format 'onnx' must be one of safetensors, pytorch, tf"):
+    with pytest.raises(
+        CheckpointError, match="format 'onnx' must be one of safetensors, tf, keras, flax, pytorch, openai"
+    ):
         convert_checkpoint(open_checkpoint(tmp_path / "a"), tmp_path / "b", "onnx")
     with pytest.raises(CheckpointError, match="has no shards"):
         convert_checkpoint(open_checkpoint(tmp_path / "a"), tmp_path / "b", "flax", max_shard_size="1KB")

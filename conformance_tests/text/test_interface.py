@@ -429,16 +429,16 @@ def test_a_repository_on_the_hub(kind, monkeypatch):
     """Options that say where go to the hub, the others to the class; only the files of a tokenizer are asked for."""
     asked = {}
 
-    def snapshot_download(repo, **options):
-        asked.update(options, repo=repo)
-        return str(vocabulary_folder())
+    def resolve(repo, choose, **options):
+        names = ["vocab.json", "merges.txt", "tokenizer.json", "model.safetensors", "config.json"]
+        asked.update(options, repo=repo, chosen=choose(names))
+        return vocabulary_folder()
 
-    monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot_download)
+    monkeypatch.setattr("gptcore.hub.resolve", resolve)
     tokenizer = kind.from_pretrained("owner/name", revision="main", pre_tokenizer="basic", pad_token="<unk>")
     assert tokenizer.name_or_path == asked["repo"] == "owner/name"
     assert asked["revision"] == "main"
-    assert {"vocab.json", "merges.txt", "tokenizer.json", "tokenizer_config.json"} <= set(asked["allow_patterns"])
-    assert not any("model" in pattern or "*" in pattern for pattern in asked["allow_patterns"])
+    assert asked["chosen"] == ["vocab.json", "merges.txt", "tokenizer.json"]
     assert tokenizer.pad_token_id == 0
 
 

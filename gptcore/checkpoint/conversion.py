@@ -17,7 +17,7 @@ from gptcore.checkpoint.folder import check_writable, read_tensors
 from gptcore.checkpoint.formats import openai_npy, sniff
 from gptcore.checkpoint.inference import config_of
 from gptcore.checkpoint.matching import Matching, match
-from gptcore.checkpoint.pretrained import FILES, write_checkpoint
+from gptcore.checkpoint.pretrained import wanted_files, write_checkpoint
 from gptcore.checkpoint.tensors import OutgoingTensor, StoredTensor
 from gptcore.checkpoint.transaction import Transaction
 from gptcore.config import OpenAIGPTConfig
@@ -78,7 +78,7 @@ def open_checkpoint(
     location, overrides = hub.split_options(options)
     path = Path(path_or_repo_id)
     if not path.is_file():
-        path = hub.resolve(path_or_repo_id, (*FILES, *OTHER_FILES), **location)
+        path = hub.resolve(path_or_repo_id, wanted_files(allow_pickle, *OTHER_FILES), **location)
     tensors = read_tensors(path, allow_pickle=allow_pickle)
     config = config_of(path, tensors, **overrides)
     head = head or head_of({tensor.parameter for tensor in tensors}, config)
@@ -244,7 +244,7 @@ def describe(path_or_repo_id: str | Path, *, allow_pickle: bool = False, **optio
     location, overrides = hub.split_options(options)
     path = Path(path_or_repo_id)
     if not path.is_file():
-        path = hub.resolve(path_or_repo_id, (*FILES, *OTHER_FILES), **location)
+        path = hub.resolve(path_or_repo_id, wanted_files(allow_pickle, *OTHER_FILES), **location)
     tensors = read_tensors(path, allow_pickle=allow_pickle)
     problems: list[str] = []
     loads: dict[str, Any] = {}

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import replace
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +22,31 @@ OPENAI = "openai"
 WRITABLE = (*FORMATS, OPENAI)
 MAX_INDEX_BYTES = 16 << 20
 OPENAI_DTYPES = tuple(name for name in STORAGE if name != "bfloat16")  # NumPy has no name for it
-WEIGHTS_NAMES = tuple(
-    name
-    for form in FORMATS.values()
-    for name in (form.file_name, form.index_name, form.shard_name(1, 1).replace("00001", "?????"))
-    if name
-)
-"""Names, with ``?``, of what may hold weights in a folder of any format but OpenAI's."""
-OPENAI_NAMES = (openai_npy.SHAPES_NAME, *openai_npy.FILES)
+
+
+def weights_files(names: Sequence[str], allow_pickle: bool) -> list[str]:
+    """Which files of a folder hold its weights, in the first format that it has and that may be read.
+
+    >>> weights_files(["config.json", "pytorch_model.bin", "model.safetensors"], allow_pickle=False)
+    ['model.safetensors']
+
+    Raises:
+        CheckpointError: the only format is a pickle, which is not allowed.
+    """
+    for form, known in FORMATS.items():
+        if known.index_name in names or known.file_name in names:
+            if form == "pytorch" and not allow_pickle:
+                continue
+            shards = known.shard_name(1, 1).replace("00001", "?????")
+            wanted = (known.file_name,) if known.file_name in names else (str(known.index_name), shards)
+            return [name for name in names if any(fnmatch(name, pattern) for pattern in wanted)]
+    openai_names = [name for name in names if name in (openai_npy.SHAPES_NAME, *openai_npy.FILES)]
+    if openai_names:
+        return openai_names
+    pickles = FORMATS["pytorch"]
+    if pickles.file_name in names or pickles.index_name in names:
+        raise CheckpointError(f"the only weights are {pickles.file_name}, a pickle; pass allow_pickle=True to read it")
+    return []
 
 
 def read_tensors(path: Path, *, allow_pickle: bool = False, form: str | None = None) -> list[StoredTensor]:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from gptcore import hub
 from gptcore.checkpoint.dtypes import STORAGE, check_dtype, convert
-from gptcore.checkpoint.folder import OPENAI_NAMES, WEIGHTS_NAMES, check_writable, read_tensors, write_tensors
+from gptcore.checkpoint.folder import check_writable, read_tensors, weights_files, write_tensors
 from gptcore.checkpoint.inference import config_of
 from gptcore.checkpoint.matching import Matching, match
 from gptcore.checkpoint.tensors import OutgoingTensor
@@ -21,8 +21,6 @@ from gptcore.config import CONFIG_NAME, OpenAIGPTConfig
 from gptcore.parameters import Head, Parameter, initial_value, parameters
 
 logger = logging.getLogger("gptcore")
-
-FILES = (CONFIG_NAME, *WEIGHTS_NAMES, *OPENAI_NAMES)
 
 
 @dataclass(frozen=True)
@@ -56,6 +54,15 @@ class Pretrained:
         }
 
 
+def wanted_files(allow_pickle: bool, *others: str) -> hub.Choose:
+    """Choose ``config.json``, the weights in one format, and ``others``, from the files of a repository."""
+
+    def choose(names: Sequence[str]) -> list[str]:
+        return [*hub.named(CONFIG_NAME, *others)(names), *weights_files(names, allow_pickle)]
+
+    return choose
+
+
 def open_pretrained(
     path_or_repo_id: str | Path, head: Head, dtype: str | None = None, *, allow_pickle: bool = False, **options: Any
 ) -> Pretrained:
@@ -74,7 +81,7 @@ def open_pretrained(
     location, overrides = hub.split_options(options)
     path = Path(path_or_repo_id)
     if not path.is_file():
-        path = hub.resolve(path_or_repo_id, FILES, **location)
+        path = hub.resolve(path_or_repo_id, wanted_files(allow_pickle), **location)
     tensors = read_tensors(path, allow_pickle=allow_pickle)
     config = config_of(path, tensors, **overrides)
     matching = match(tensors, config, head)

@@ -16,9 +16,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from gptcore import files as files_module
 from gptcore.backends import load_backend
 from gptcore.cli.settings import parse_settings
-from gptcore.config import CONFIG_NAME, OpenAIGPTConfig
+from gptcore.config import OpenAIGPTConfig
 from gptcore.errors import ConfigError, DataError, GPTError
-from gptcore.hub import resolve
 from gptcore.parameters import Head
 from gptcore.recipe import FINE_TUNING, PRETRAINING, Recipe
 from gptcore.tasks import LABEL, TASKS, TaskExamples, add_task_tokens, choice_columns, label_settings
@@ -230,7 +229,7 @@ def chosen_recipe(stage: Recipe, file: Path | None, settings: Sequence[str] | No
 
 def config_of(model: str, changes: Mapping[str, Any]) -> OpenAIGPTConfig:
     """The config of a checkpoint, changed."""
-    return OpenAIGPTConfig.from_pretrained(resolve(model, [CONFIG_NAME]), **changes)
+    return OpenAIGPTConfig.from_pretrained(model, **changes)
 
 
 def text_columns(task: str, columns: str | None, choices: int) -> tuple[str, ...]:

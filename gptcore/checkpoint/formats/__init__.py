@@ -138,9 +138,6 @@ FORMATS: Mapping[str, Format] = {
         _torch_name,
         safetensors.write,
     ),
-    "pytorch": Format(
-        "pytorch_model.bin", "pytorch_model.bin.index.json", "pytorch", tuple(STORAGE), _torch_name, pytorch.write
-    ),
     "tf": Format("tf_model.h5", None, "hdf5", _WITHOUT_BFLOAT16, _tf_name, _write_tf),
     "keras": Format(
         "model.weights.h5",
@@ -151,5 +148,8 @@ FORMATS: Mapping[str, Format] = {
         lambda file, tensors: hdf5.write(file, tensors, {}),
     ),
     "flax": Format("flax_model.msgpack", None, "msgpack", tuple(STORAGE), _nnx_name, msgpack.write),
+    "pytorch": Format(
+        "pytorch_model.bin", "pytorch_model.bin.index.json", "pytorch", tuple(STORAGE), _torch_name, pytorch.write
+    ),
 }
-"""In the order in which a folder that has several is read. ``openai`` is beside them: it is ten files without names."""
+"""In the order in which a folder that has several is read: pickles last. ``openai``, ten files, is beside them."""
