@@ -129,7 +129,8 @@ def bench(session):
 def transformers(session):
     """Against transformers 4.57.6: all of it. ``-- golden`` writes the golden files. Opt-in."""
     session.install("torch==2.13.0")
-    session.install("transformers==4.57.6", "pytest", "-e", ".[torch,original]")
+    session.install("transformers==4.57.6", "tensorflow==2.21.0", "tf_keras==2.21.0", "pytest")
+    session.install("-e", ".[torch,original,convert]")
     if session.posargs == ["golden"]:
         for folder in ("text", "generation"):
             session.run("python", f"conformance_tests/{folder}/make_golden.py")

@@ -52,7 +52,13 @@ def canonical(kind: str, name: str) -> tuple[str, str]:
     if kind == "hdf5":
         first, place = keras_weights.FIRST_BLOCK[::-1]
         keras_name = name.removeprefix(keras_weights.TRUNK_PREFIX).replace(first, place, 1)
-        found = canonical_name(hf_tf.ROWS, name) or canonical_name(keras_weights.ROWS, keras_name)
+        in_layer = name.partition("/")[2]
+        in_model = in_layer.partition("/")[2]
+        found = (
+            canonical_name(hf_tf.ROWS, in_model)
+            or canonical_name(hf_tf.ROWS, in_layer)
+            or canonical_name(keras_weights.ROWS, keras_name)
+        )
     elif kind == "msgpack":
         found = canonical_name(nnx.ROWS, name.removeprefix(hf_torch.TRUNK_PREFIX))
     else:
@@ -81,7 +87,8 @@ def _torch_name(parameter: Parameter, head: Head) -> tuple[str, str]:
 
 
 def _tf_name(parameter: Parameter, head: Head) -> tuple[str, str]:
-    return foreign_name(hf_tf.ROWS, parameter)
+    name, transform = foreign_name(hf_tf.ROWS, parameter)
+    return f"{name.partition('/')[0]}/{hf_tf.MODEL_NAMES[head]}/{name}", transform
 
 
 def _keras_name(parameter: Parameter, head: Head) -> tuple[str, str]:
