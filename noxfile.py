@@ -113,6 +113,13 @@ def kills(session):
 
 
 @nox.session(python=PYTHON, default=False)
+def fuzz(session):
+    """100,000 mutated files against the reader of each format. Opt-in: ten minutes."""
+    install(session, "-e", ".[convert]")
+    session.run("python", "conformance_tests/fuzz.py", *session.posargs)
+
+
+@nox.session(python=PYTHON, default=False)
 def bench(session):
     """Speed of generation beside that of others, who have an environment of their own. Opt-in: an idle half hour."""
     install_torch(session)

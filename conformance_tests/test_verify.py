@@ -118,5 +118,5 @@ def test_errors_of_the_user_are_one_message_and_status_2(run, tmp_path):
 
 def test_a_checkpoint_without_weights_is_an_error(tmp_path):
     CONFIG.save_pretrained(tmp_path)
-    with pytest.raises(CheckpointError, match=r"has neither model\.safetensors nor"):
+    with pytest.raises(CheckpointError, match=r"has no weights: none of model\.safetensors, "):
         verify(tmp_path, [])
