@@ -80,6 +80,7 @@ BAD = {
     "has no corpus that can be read": lambda d, t: TokenFile(d),
     "a corpus of 1 tokens has nothing to predict": lambda d, t: Blocks(np.array([1]), 8),
     "a block of 1 tokens": lambda d, t: Blocks(np.arange(9), 1),
+    "stride is 9; a block of 8 tokens allows 1 to 8": lambda d, t: Blocks(np.arange(9), 8, stride=9),
     "there are no examples": lambda d, t: Batches([], 2, seed=0),
 }
 
@@ -126,6 +127,17 @@ def test_blocks_lose_no_token():
     ids, labels = (np.concatenate([batch[name].ravel() for batch in batches]) for name in ("input_ids", "labels"))
     assert ids[labels != -100].tolist() == list(range(1, 24))
     assert len(Blocks(np.arange(11), 5)) == 2  # a last single token predicts nothing
+
+
+@given(st.integers(2, 60), st.integers(2, 9), st.data())
+def test_overlapping_blocks_ask_for_every_token_once(count, length, data):
+    stride = data.draw(st.integers(1, length - 1))
+    blocks = Blocks(np.arange(count), length, stride)
+    asked = np.concatenate([blocks[i]["labels"][1:] for i in range(len(blocks))])
+    assert asked[asked != -100].tolist() == list(range(1, count))
+    for i in range(1, len(blocks)):
+        first = np.flatnonzero(blocks[i]["labels"] != -100)[0]
+        assert first == length - stride  # what it is read behind
 
 
 def test_shares_add_up():

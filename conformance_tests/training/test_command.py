@@ -1,6 +1,7 @@
 """``gptcore train`` and ``gptcore eval`` as a user runs them, and a process that is killed at any moment."""
 
 import json
+import math
 import os
 import random
 import signal
@@ -40,7 +41,15 @@ def test_the_two_stages(backend, run, vocabulary, tmp_path):
     assert [record["step"] for record in records if "eval_perplexity" in record] == [3, 7, 11]
     assert (tmp_path / "lm" / "curve.png").read_bytes().startswith(b"\x89PNG")
     status, out, _ = run("eval", "lm", TEXT, "--model", tmp_path / "lm" / "best", "--backend", backend.name)
-    assert json.loads(out)["loss"] == pytest.approx(min(r["eval_loss"] for r in records if "eval_loss" in r), rel=1e-6)
+    found = json.loads(out)
+    assert found["loss"] == pytest.approx(min(r["eval_loss"] for r in records if "eval_loss" in r), rel=1e-6)
+    tokens = len(tokenizer()(TEXT.read_text()).input_ids)
+    bits = tokens * found["loss"] / math.log(2)
+    assert found["bits_per_byte"] == pytest.approx(bits / TEXT.stat().st_size, rel=1e-6)
+    status, out, _ = run(
+        "eval", "lm", TEXT, "--model", tmp_path / "lm" / "best", "--backend", backend.name, "--stride=7"
+    )
+    assert json.loads(out)["loss"] != found["loss"]
     for task in ("choice", "classify"):
         rows = tmp_path / f"{task}.jsonl"
         rows.write_text("".join(json.dumps(row) + "\n" for row in ROWS[task]))

@@ -81,18 +81,22 @@ def train_lm(
     source = model if model is not None else OpenAIGPTConfig(**{"vocab_size": len(words), **sizes})
     length = (config_of(model, sizes) if model is not None else source).n_positions  # type: ignore[union-attr]
     corpus = {
-        name: Blocks(tokenize_corpus(list(paths), words, output / "corpus" / name, column=column).ids, length)
+        name: tokenize_corpus(list(paths), words, output / "corpus" / name, column=column)
         for name, paths in (("train", files), ("validation", validation or []))
         if paths
     }
-    batches = Batches(corpus["train"], chosen.batch_size, seed=chosen.seed)
-    total = chosen.total_steps(len(corpus["train"]))
+    blocks = {name: Blocks(tokens.ids, length) for name, tokens in corpus.items()}
+    batches = Batches(blocks["train"], chosen.batch_size, seed=chosen.seed)
+    total = chosen.total_steps(len(blocks["train"]))
     trainer = load_backend(backend).trainer(source, Head.LM, chosen, total, **(sizes if model is not None else {}))
-    held_out = once(corpus["validation"], EVALUATION_BATCH) if "validation" in corpus else None
+    evaluate = None
+    if "validation" in corpus:
+        held_out, bytes_per_token = once(blocks["validation"], EVALUATION_BATCH), corpus["validation"].bytes_per_token
+        evaluate = lambda trainer: evaluate_lm(trainer, held_out, bytes_per_token)  # noqa: E731
     start(
         trainer, batches, total, output, chosen, words,
         what={"task": "lm", "model": model, "config": sizes, "corpus": [str(path) for path in files]},
-        evaluate=(lambda trainer: evaluate_lm(trainer, held_out)) if held_out else None,
+        evaluate=evaluate,
         evaluate_every=evaluate_every, save_every=save_every, patience=patience, resume=resume, quiet=quiet,
     )  # fmt: skip
 
@@ -301,13 +305,20 @@ def eval_lm(
     model: Annotated[str, typer.Option(help="A folder or a repository.")],
     backend: Backend = "torch",
     column: Annotated[str, typer.Option(help="The text column, in tables.")] = "text",
+    stride: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Tokens from a block to the next; fewer than n_positions: each is read with more before it."
+        ),
+    ] = None,
 ) -> None:
-    """Loss per token and perplexity of a corpus."""
+    """Loss per token, perplexity and bits per byte of a corpus."""
     words = OpenAIGPTTokenizerFast.from_pretrained(model)
     with tempfile.TemporaryDirectory() as folder:
-        blocks = Blocks(tokenize_corpus(files, words, folder, column=column).ids, config_of(model, {}).n_positions)
+        corpus = tokenize_corpus(files, words, folder, column=column)
+        blocks = Blocks(corpus.ids, config_of(model, {}).n_positions, stride)
         trainer = load_backend(backend).trainer(model, Head.LM, PRETRAINING, 1)
-        report(evaluate_lm(trainer, once(blocks, EVALUATION_BATCH)))
+        report(evaluate_lm(trainer, once(blocks, EVALUATION_BATCH), corpus.bytes_per_token))
 
 
 def report(evaluation: Evaluation) -> None:

@@ -67,14 +67,14 @@ def tokenize_corpus(
         return kept
     folder.mkdir(parents=True, exist_ok=True)
     dtype = np.dtype(np.uint16 if len(tokenizer) <= 1 << 16 else np.uint32)
-    count = 0
+    count = size = 0
     with atomic_write(ids_path(folder, source)) as out:
-        for ids in _ids(paths, tokenizer, column, progress):
+        for ids, length in _ids(paths, tokenizer, column, progress):
             out.write(np.asarray(ids, dtype).tobytes())
-            count += len(ids)
+            count, size = count + len(ids), size + length
         if not count:
             raise DataError(f"the corpus is empty: {len(paths)} files, the first {paths[0]}, without a single token")
-    info = {"count": count, "dtype": dtype.name, "vocab_size": len(tokenizer), "source": source}
+    info = {"count": count, "bytes": size, "dtype": dtype.name, "vocab_size": len(tokenizer), "source": source}
     with atomic_write(folder / INFO_NAME) as out:
         out.write(json.dumps(info, indent=2).encode() + b"\n")
     for path in {*folder.glob("tokens-*.bin")} - {ids_path(folder, source)}:
@@ -94,16 +94,18 @@ def fingerprint(paths: Sequence[Path], tokenizer: Any, column: str) -> str:
     return hashlib.sha256(json.dumps([stats, settings]).encode()).hexdigest()
 
 
-def _ids(paths: Sequence[Path], tokenizer: Any, column: str, progress: Progress | None) -> Iterator[list[int]]:
+def _ids(
+    paths: Sequence[Path], tokenizer: Any, column: str, progress: Progress | None
+) -> Iterator[tuple[list[int], int]]:
+    """Ids, and how many bytes of text they stand for."""
     line_break = tokenizer.get_vocab().get(LINE_BREAK)
     between = [] if line_break is None or tokenizer.pre_tokenizer != "original" else [line_break]
     size, done, first = sum(path.stat().st_size for path in paths), 0, True
     for path in paths:
         for batch in _batched(texts(path, column)):
-            for ids in tokenizer(batch, verbose=False).input_ids:
-                if ids:
-                    yield ids if first else between + ids
-                    first = False
+            for text, ids in zip(batch, tokenizer(batch, verbose=False).input_ids, strict=True):
+                yield between + ids if ids and not first else ids, len(text.encode())
+                first = first and not ids
         done += path.stat().st_size
         if progress:
             progress(done, size)
@@ -129,6 +131,10 @@ class TokenFile:
     Args:
         folder: of ``tokenize_corpus``.
 
+    Attributes:
+        ids: (N,) ``uint16`` or ``uint32``.
+        bytes_per_token: of the text before it was tokenized, in UTF-8.
+
     Raises:
         DataError: the folder has no corpus, or it is damaged.
     """
@@ -140,10 +146,11 @@ class TokenFile:
             self.source, self.vocab_size = str(info["source"]), int(info["vocab_size"])
             if info["dtype"] not in ("uint16", "uint32"):
                 raise DataError(f"{folder / INFO_NAME}: dtype is {info['dtype']!r}, not uint16 or uint32")
+            self.bytes_per_token = int(info["bytes"]) / int(info["count"])
             self.ids: NDArray[Any] = np.memmap(ids_path(folder, self.source), dtype=info["dtype"], mode="r")
         except DataError:
             raise
-        except (OSError, ValueError, KeyError, TypeError) as cause:
+        except (OSError, ValueError, KeyError, TypeError, ZeroDivisionError) as cause:
             raise DataError(f"{folder} has no corpus that can be read: {cause}; write it again") from cause
         if len(self.ids) != info["count"]:
             raise DataError(f"{folder} has {len(self.ids)} ids, not {info['count']}; write it again")
@@ -160,26 +167,44 @@ class Blocks:
     Args:
         ids: (N,) integers, such as ``TokenFile(folder).ids``.
         length: of a block, usually ``n_positions``.
+        stride: from the start of a block to that of the next; default: ``length``. A smaller one lets blocks overlap:
+            what a block shares with the one before it has the label -100, so each id is a label once, behind at
+            least ``length - stride`` others.
+
+    Raises:
+        DataError: a block, or all of them, would have nothing to predict, or ``stride`` is not in [1, length].
 
     >>> blocks = Blocks(np.arange(1, 8), 4)
     >>> len(blocks), blocks[1]["input_ids"].tolist(), blocks[1]["labels"].tolist()
     (2, [5, 6, 7, 0], [5, 6, 7, -100])
+    >>> blocks = Blocks(np.arange(1, 8), 4, stride=2)
+    >>> len(blocks), blocks[1]["input_ids"].tolist(), blocks[1]["labels"].tolist()
+    (3, [3, 4, 5, 6], [-100, -100, 5, 6])
     """
 
-    def __init__(self, ids: NDArray[Any], length: int) -> None:
+    def __init__(self, ids: NDArray[Any], length: int, stride: int | None = None) -> None:
         if length < 2:
             raise DataError(f"a block of {length} tokens has nothing to predict; at least 2")
         if len(ids) < 2:
             raise DataError(f"a corpus of {len(ids)} tokens has nothing to predict; at least 2")
-        self.ids, self.length = ids, length
+        self.ids, self.length, self.stride = ids, length, length if stride is None else stride
+        if not 1 <= self.stride <= length:
+            raise DataError(f"stride is {stride}; a block of {length} tokens allows 1 to {length}")
+        self.shared = length - self.stride
 
     def __len__(self) -> int:
-        whole, left = divmod(len(self.ids), self.length)
-        return whole + (left > 1)  # a single token predicts nothing
+        whole, left = divmod(max(len(self.ids) - self.shared, 0), self.stride)
+        return max(
+            whole + (left > (self.shared == 0)), 1
+        )  # where nothing is before it, a single token predicts nothing
 
     def __getitem__(self, index: int) -> Example:
         if not 0 <= index < len(self):
             raise IndexError(f"block {index} of {len(self)}")
-        part = np.asarray(self.ids[index * self.length : (index + 1) * self.length], np.int32)
+        start = index * self.stride
+        part = np.asarray(self.ids[start : start + self.length], np.int32)
         missing = (0, self.length - len(part))
-        return {"input_ids": np.pad(part, missing), "labels": np.pad(part, missing, constant_values=IGNORED_LABEL)}
+        labels = np.pad(part, missing, constant_values=IGNORED_LABEL)
+        if index:
+            labels[: self.shared] = IGNORED_LABEL
+        return {"input_ids": np.pad(part, missing), "labels": labels}

@@ -30,11 +30,15 @@ def mean_losses(trainer: Trainer, batches: Sequence[Batch]) -> tuple[dict[str, f
     return {name: total / max(totals[name], 1) for name, total in sums.items()}, logits
 
 
-def evaluate_lm(trainer: Trainer, batches: Sequence[Batch]) -> Evaluation:
-    """Loss per token, and perplexity; the lower the better."""
+def evaluate_lm(trainer: Trainer, batches: Sequence[Batch], bytes_per_token: float) -> Evaluation:
+    """Loss per token, perplexity, and bits per byte of the text, which compares vocabularies; the lower the better.
+
+    The first token of a block, which nothing is before, counts as much as the mean of the others.
+    """
     losses, _ = mean_losses(trainer, batches)
     loss = losses["lm_loss"]
-    return Evaluation({"loss": loss, "perplexity": math.exp(min(loss, 700.0))}, -loss)
+    bits_per_byte = loss / math.log(2) / bytes_per_token
+    return Evaluation({"loss": loss, "perplexity": math.exp(min(loss, 700.0)), "bits_per_byte": bits_per_byte}, -loss)
 
 
 def evaluate_task(trainer: Trainer, batches: Sequence[Batch]) -> Evaluation:

@@ -1,6 +1,6 @@
 """Tokenizer speed on English books: ours against transformers', one process each, alternating, the median counts.
 
-    python benchmarks/tokenization.py --rival-python PYTHON    # a Python with transformers 4.57.6, spaCy and ftfy
+    python benchmarks/text.py --rival-python PYTHON    # a Python with transformers 4.57.6, spaCy and ftfy
 
 Every process loads its tokenizer, encodes one short text, and then times one call with a list of paragraphs: the way
 that users of either library take. Nothing has been seen before, so our memory of chunks starts empty. All processes of
