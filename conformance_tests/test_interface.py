@@ -28,6 +28,7 @@ MODELS = (
 SHARED_METHODS = (
     "from_pretrained",
     "save_pretrained",
+    "push_to_hub",
     "resize_token_embeddings",
     "get_input_embeddings",
     "num_parameters",
@@ -92,6 +93,16 @@ def test_signatures(package, name):
     methods = (*SHARED_METHODS, "generate") if name == "OpenAIGPTLMHeadModel" else SHARED_METHODS
     for method in methods:
         assert arguments(getattr(ours, method)) == arguments(getattr(reference, method)), method
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_pushing_is_described_once(package):
+    """All of it is in ``gptcore``; and a tokenizer takes what a model takes, but for shards."""
+    ours, reference = (model(one, "OpenAIGPTModel").push_to_hub for one in (package, "gpt_torch"))
+    assert inspect.getdoc(ours) == inspect.getdoc(reference)
+    assert inspect.signature(ours) == inspect.signature(reference)
+    of_tokenizer = arguments(importlib.import_module("tokenization").OpenAIGPTTokenizer.push_to_hub)
+    assert list(of_tokenizer) == [name for name in arguments(ours) if name != "max_shard_size"]
 
 
 @pytest.mark.parametrize("name", MODELS)

@@ -132,6 +132,8 @@ class OpenAIGPTConfig:
                 object.__setattr__(self, "num_labels", len(names))
         object.__setattr__(self, "id2label", names)
         given = self.label2id
+        if given is not None and not isinstance(given, Mapping):
+            raise ConfigError(f"label2id={given!r} must map names to label numbers")
         reverse = {name: i for i, name in names.items()} if given is None else {str(k): v for k, v in given.items()}
         object.__setattr__(self, "label2id", reverse)
         object.__setattr__(self, "extra", dict(self.extra))
@@ -281,9 +283,10 @@ def _problems(config: OpenAIGPTConfig) -> Any:
             yield from integer(name, value, 0, config.vocab_size - 1)
     if is_integer(config.n_embd) and is_integer(config.n_head) and config.n_head > 0 and config.n_embd % config.n_head:
         yield f"n_embd={config.n_embd} must be a multiple of n_head={config.n_head}"
-    if is_integer(config.num_labels) and set(config.id2label) != set(range(config.num_labels)):
+    labels = sorted(config.id2label)
+    if is_integer(config.num_labels) and (len(labels) != config.num_labels or labels != list(range(len(labels)))):
         wanted = f"0 to {config.num_labels - 1}"
-        yield f"id2label has the labels {sorted(config.id2label)}, but num_labels={config.num_labels} wants {wanted}"
+        yield f"id2label has the labels {labels}, but num_labels={config.num_labels} wants {wanted}"
     if {name: i for i, name in config.id2label.items()} != dict(config.label2id):
         yield "label2id must be the inverse of id2label; leave it out to have it made"
 

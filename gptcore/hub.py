@@ -4,16 +4,37 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Sequence
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
+from gptcore.card import CARD_NAME, is_own, relocated
 from gptcore.errors import CheckpointError
 
 LOCATION_OPTIONS = ("revision", "cache_dir", "local_files_only", "token")
 REPO_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
 SHA256 = re.compile(r"[0-9a-f]{64}")
+TOKEN = re.compile(r"[!-~]+")
+HTTP_CLIENT = re.compile("httpx|httpcore|requests|urllib3")  # the modules whose errors are the network's
+
+BOTH_WAYS = {
+    401: "the hub wants a valid token (401); log in with 'hf auth login' or pass token=",
+    429: "too many requests (429); wait a minute and try again",
+}
+READING = BOTH_WAYS | {
+    403: "this token may not read it (403); ask for access on its page",
+    404: "no such repository or revision, or it is private (404); check the name, or pass token=",
+}
+CONFLICT = "somebody else changed the repository meanwhile ({}); try again"
+WRITING = BOTH_WAYS | {
+    403: "this token may not write there (403); make one that may, or check the owner in the name",
+    404: "no such repository or revision, or this token does not see it (404); check the name and the token",
+    409: CONFLICT.format(409),
+    412: CONFLICT.format(412),
+}
 
 Choose = Callable[[Sequence[str]], Sequence[str]]
 """Which of the files of a repository are wanted."""
@@ -67,6 +88,7 @@ def resolve(
     repo_id = str(path_or_repo_id)
     if not REPO_ID.fullmatch(repo_id) or folder.exists():
         raise CheckpointError(f"{repo_id!r} is neither a folder nor a repository id such as 'owner/name'")
+    _check_token(token)
     import huggingface_hub  # slow to import, and not needed for a local folder
 
     cache: dict[str, Any] = {"cache_dir": cache_dir, "token": token}
@@ -86,7 +108,7 @@ def resolve(
         raise
     except Exception as cause:  # the hub client raises a dozen unrelated types
         raise CheckpointError(
-            f"{repo_id!r} is not a local folder, and the hub did not give it: {_reason(cause)}"
+            f"{repo_id!r} is not a local folder, and the hub did not give it: {_reason(cause, READING)}"
         ) from cause
     if not files:
         raise CheckpointError(
@@ -95,6 +117,89 @@ def resolve(
     if len({path.parent for path in files}) > 1:
         raise CheckpointError(f"{repo_id!r} was changed while it was fetched; try again")
     return files[0].parent
+
+
+def push(
+    files: Mapping[str, Path],
+    repo_id: str,
+    *,
+    commit_message: str,
+    token: str | bool | None = None,
+    private: bool | None = None,
+    revision: str | None = None,
+    replaces: Choose | None = None,
+    card: str | None = None,
+) -> str:
+    """Send files to a repository on the hub, all in one commit.
+
+    Args:
+        files: name in the repository -> file here.
+        repo_id: ``owner/name``, or ``name`` among one's own; made if there is none.
+        commit_message: what the history shows.
+        token: access token that may write, or ``True`` or ``None`` for the stored one.
+        private: whether a repository that is made here is private; ``None`` for the owner's default.
+        revision: a branch, made if there is none; ``None`` for the main one.
+        replaces: picks the files of the repository that go, unless they are written again.
+        card: of ``gptcore.card``; becomes ``README.md``, unless somebody wrote the one that the repository has.
+
+    Returns:
+        The URL of the commit; of the last one, if nothing has changed.
+
+    Raises:
+        CheckpointError: the hub was not reached or refused. No file of the repository is another, unless the answer to
+            the commit itself was lost; to push again is then harmless.
+    """
+    if not REPO_ID.fullmatch(repo_id):
+        raise CheckpointError(f"{repo_id!r} is not a repository id such as 'owner/name'")
+    _check_token(token)
+    from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
+
+    api = HfApi(token=token)
+    try:
+        repo_id = api.create_repo(repo_id, private=private, exist_ok=True).repo_id
+        if revision is not None and not revision.startswith("refs/"):
+            api.create_branch(repo_id, branch=revision, exist_ok=True)
+        info = api.model_info(repo_id, revision=revision)
+        names = [sibling.rfilename for sibling in info.siblings or []]
+        gone = replaces(names) if replaces else ()
+        operations: list[Any] = [CommitOperationAdd(name, str(path)) for name, path in files.items()]
+        operations += [CommitOperationDelete(name) for name in gone if name not in files]
+        if card is not None and not (CARD_NAME in names and _has_own_card(api, repo_id, info.sha)):
+            operations.append(CommitOperationAdd(CARD_NAME, relocated(card, repo_id).encode()))
+        commit = api.create_commit(
+            repo_id, operations, commit_message=commit_message, revision=revision, parent_commit=info.sha
+        )
+    except Exception as cause:  # the hub client raises a dozen unrelated types
+        raise CheckpointError(f"cannot push to {repo_id!r}: {_reason(cause, WRITING)}") from cause
+    return str(commit.commit_url)
+
+
+@contextmanager
+def temporary_folder() -> Iterator[Path]:
+    """A folder for what is on its way to the hub, gone afterwards.
+
+    Raises:
+        CheckpointError: it cannot be made.
+    """
+    try:
+        folder = tempfile.TemporaryDirectory(prefix="gptcore-")
+    except OSError as cause:
+        raise CheckpointError(
+            f"cannot make a temporary folder: {cause.strerror}; set TMPDIR to another disk"
+        ) from cause
+    with folder as path:
+        yield Path(path)
+
+
+def _has_own_card(api: Any, repo_id: str, commit: str | None) -> bool:
+    with temporary_folder() as folder:
+        return is_own(Path(api.hf_hub_download(repo_id, CARD_NAME, revision=commit, local_dir=folder)))
+
+
+def _check_token(token: str | bool | None) -> None:
+    """The HTTP client would show a token that no header can hold in its error."""
+    if isinstance(token, str) and not TOKEN.fullmatch(token):
+        raise CheckpointError("the token is empty or has white space or other characters that no token has")
 
 
 def _download(repo_id: str, name: str, revision: str | None, cache: dict[str, Any]) -> Path:
@@ -134,22 +239,31 @@ def _cached_instead(repo_id: str, revision: str | None, cache: dict[str, Any], c
 
 
 def _status(error: BaseException) -> int | None:
-    """The HTTP status in an error of the hub client, if there is one."""
-    return getattr(getattr(error, "response", None), "status_code", None)
+    """The HTTP status in an error of the hub client or in what caused it, if there is one."""
+    found = (getattr(getattr(one, "response", None), "status_code", None) for one in _causes(error))
+    return next((status for status in found if status is not None), None)
 
 
-def _reason(error: Exception) -> str:
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """An error, then what it was raised from, down to the first."""
+    while error is not None:
+        yield error
+        error = error.__cause__
+
+
+def _reason(error: Exception, advice: Mapping[int, str]) -> str:
     """What went wrong and what to do, in one line and without the token."""
     status = _status(error)
-    advice = {
-        401: "the hub wants a valid token (401); log in with 'hf auth login' or pass token=",
-        403: "this token may not read it (403); ask for access on its page",
-        404: "no such repository or revision, or it is private (404); check the name, or pass token=",
-        429: "too many requests (429); wait a minute and try again",
-    }
-    first_line = (str(error).strip().splitlines() or [""])[0]
-    if status in advice:
+    if status is not None and status in advice:
         return advice[status]
     if status is not None and status >= 500:
         return f"the hub has trouble ({status}); try again later"
-    return f"{type(error).__name__}: {first_line}"
+    causes = list(_causes(error))
+    if status is not None:
+        told = next((text for one in causes if (text := getattr(one, "server_message", None))), "without a word")
+        return f"the hub refuses ({status}): {' '.join(told.split())}"
+    deepest = [one for one in causes if str(one).strip()][-1:] or [error]
+    text = f"{type(deepest[0]).__name__}: {' '.join(str(deepest[0]).split())}"
+    if any(HTTP_CLIENT.match(type(one).__module__) for one in causes):
+        return f"it was not reached, or the connection broke; check the network ({text})"
+    return text

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
-from gptcore.errors import InputError
+from gptcore.errors import InputError, TokenizerError
 from tokenization.added import ADDITIONAL, NAMED, AnyToken, Segment
 from tokenization.alignment import Aligned, Span
 from tokenization.calls import CallMixin
@@ -90,7 +90,10 @@ class TokenizerBase(CallMixin, PretrainedMixin):
         **options: Any,
     ) -> None:
         self._path = make_pre_tokenizer(pre_tokenizer, rules)
-        self.model_max_length = int(1e30) if model_max_length is None else int(model_max_length)
+        try:
+            self.model_max_length = int(1e30) if model_max_length is None else int(model_max_length)
+        except (TypeError, ValueError, OverflowError) as cause:
+            raise TokenizerError(f"model_max_length is {model_max_length!r}; it is a number of tokens") from cause
         self.padding_side = one_of("padding_side", padding_side, SIDES)
         self.truncation_side = one_of("truncation_side", truncation_side, SIDES)
         self.clean_up_tokenization_spaces = bool(clean_up_tokenization_spaces)

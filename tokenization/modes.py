@@ -43,9 +43,9 @@ def pre_tokenizer(mode: str, fingerprint: str | None = None) -> PreTokenizer:
     wanted = (fingerprint,) if fingerprint else known
     if path.fingerprint not in wanted:
         raise TokenizerError(
-            f"the rules of the {mode!r} text path here are {path.fingerprint}, wanted are {' or '.join(wanted)}: ids "
-            f"would differ. Installed: {_versions()}; install spacy>=3.8,<3.9 and ftfy>=6.3,<6.4, or name "
-            "pre_tokenizer='basic', which gives other ids"
+            f"the rules of the {mode!r} text path here are {path.fingerprint}, wanted are "
+            f"{' or '.join(map(str, wanted))}: ids would differ. Installed: {_versions()}; install spacy>=3.8,<3.9 and "
+            "ftfy>=6.3,<6.4, or name pre_tokenizer='basic', which gives other ids"
         )
     return path
 

@@ -34,6 +34,7 @@ FILES = (
 )
 RULES_KEY = "pre_tokenizer_rules"
 _NOT_OURS = ("tokenizer_class", "name_or_path", "auto_map", "special_tokens_map_file", "tokenizer_file")
+_ARGUMENTS = ("cls", "self", "vocabulary")  # of the methods that take what a folder says as keywords
 
 
 class PretrainedMixin(ABC):
@@ -99,6 +100,40 @@ class PretrainedMixin(ABC):
         write(SPECIAL_TOKENS_FILE, tokenizer.special_tokens_map)
         write(CONFIG_FILE, _config(tokenizer))
         return tuple(written)
+
+    def push_to_hub(
+        self,
+        repo_id: str,
+        *,
+        token: str | bool | None = None,
+        private: bool | None = None,
+        commit_message: str | None = None,
+        revision: str | None = None,
+    ) -> str:
+        """Save the tokenizer and send it to a repository of the hub, in one commit; its other files stay.
+
+        Args:
+            repo_id: ``owner/name``, or ``name`` among your own; made if there is none.
+            token: access token that may write; the stored one if ``None``.
+            private: whether a repository that is made is private; the owner's default if ``None``.
+            commit_message: what the history shows; ``Upload tokenizer`` if ``None``.
+            revision: a branch, made if there is none; the main one if ``None``.
+
+        Returns:
+            The URL of the commit.
+
+        Raises:
+            CheckpointError: the hub was not reached or refused; no file of the repository is another.
+        """
+        with hub.temporary_folder() as folder:
+            return hub.push(
+                {Path(name).name: Path(name) for name in self.save_pretrained(folder)},
+                repo_id,
+                commit_message=commit_message or "Upload tokenizer",
+                token=token,
+                private=private,
+                revision=revision,
+            )
 
     def save_vocabulary(self, save_directory: str | Path, filename_prefix: str | None = None) -> tuple[str, str]:
         """Write ``vocab.json`` and ``merges.txt``, byte for byte as transformers' class of that name.
@@ -166,13 +201,13 @@ def _recorded(folder: Path, from_file: dict[int, AddedToken]) -> dict[str, Any]:
     for name in (*NAMED, ADDITIONAL):
         value = options.get(name)
         try:
-            if isinstance(value, list):
+            if isinstance(value, list) and name == ADDITIONAL:
                 options[name] = [added_token(token) for token in value]
             elif value is not None:
                 options[name] = added_token(value)
             else:
                 options.pop(name, None)
-        except (TypeError, KeyError) as cause:
+        except (TypeError, KeyError, ValueError) as cause:
             raise TokenizerError(f"{config_file}: {name} is {value!r}, which is no token") from cause
     if "added_tokens_decoder" in config:
         options["added_tokens_decoder"] = added_tokens(config_file, config["added_tokens_decoder"])
@@ -182,12 +217,15 @@ def _recorded(folder: Path, from_file: dict[int, AddedToken]) -> dict[str, Any]:
         added_file = folder / ADDED_TOKENS_FILE
         special = {token.content for name in NAMED if (token := options.get(name))}
         special |= {token.content for token in options.get(ADDITIONAL, [])}
+        added = _object(added_file)
+        if not all(type(i) is int for i in added.values()):
+            raise TokenizerError(f"{added_file}: not an object of tokens and whole numbers")
         entries = {
             i: {"content": token, "special": token in special, "normalized": token not in special}
-            for token, i in _object(added_file).items()
+            for token, i in added.items()
         }
         options["added_tokens_decoder"] = added_tokens(added_file, entries)
-    return {name: value for name, value in options.items() if name not in _NOT_OURS}
+    return {name: value for name, value in options.items() if name not in (*_NOT_OURS, *_ARGUMENTS)}
 
 
 def _config(tokenizer: TokenizerBase) -> dict[str, Any]:

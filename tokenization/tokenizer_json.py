@@ -56,22 +56,34 @@ def read_tokenizer_json(file: str | Path) -> tuple[Vocabulary, dict[int, AddedTo
         raise TokenizerError(f"{file}: model.merges[{i}]: {problem}")
 
     check_ids(encoder, fail_piece)
-    pairs = (merge.split(" ") if isinstance(merge, str) else [str(piece) for piece in merge] for merge in merges)
+    pairs = (merge.split(" ") if isinstance(merge, str) else _texts(merge) for merge in merges)
     vocabulary = Vocabulary(encoder, tuple(checked_merges(encoder, pairs, fail_merge)))
-    return vocabulary, added_tokens(file, {token.get("id"): token for token in content.get("added_tokens") or []})
+    tokens = content.get("added_tokens") or []
+    if not isinstance(tokens, list) or not all(
+        isinstance(token, dict) and type(token.get("id")) is int for token in tokens
+    ):
+        raise TokenizerError(f"{file}: added_tokens is no list of objects with whole numbers as 'id'")
+    return vocabulary, added_tokens(file, {token["id"]: token for token in tokens})
 
 
-def added_tokens(file: str | Path, tokens: dict[Any, Any]) -> dict[int, AddedToken]:
+def _texts(merge: Any) -> list[str]:
+    """A merge that is a list of pieces; anything else has none."""
+    return [str(piece) for piece in merge] if isinstance(merge, list) else []
+
+
+def added_tokens(file: str | Path, tokens: Any) -> dict[int, AddedToken]:
     """Added tokens as JSON files spell them: id -> an object with the token's text and flags.
 
     Raises:
         TokenizerError: an entry is none.
     """
+    if not isinstance(tokens, dict):
+        raise TokenizerError(f"{file}: added tokens are an object of ids and tokens, not {tokens!r}")
     result = {}
     for key, entry in tokens.items():
         try:
             result[int(key)] = added_token(entry)
-        except (TypeError, ValueError, KeyError) as cause:
+        except (TypeError, ValueError, KeyError, OverflowError) as cause:
             raise TokenizerError(f"{file}: {entry!r} with the id {key!r} is no added token") from cause
     return result
 

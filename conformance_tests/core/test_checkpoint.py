@@ -179,10 +179,26 @@ def test_index_and_shards_must_agree(tmp_path):
         (tmp_path / INDEX_NAME).write_text(json.dumps({"weight_map": weight_map}))
         with pytest.raises(CheckpointError):
             open_pretrained(tmp_path, Head.LM)
+    (tmp_path / "twice.safetensors").write_bytes((tmp_path / index["weight_map"][names[0]]).read_bytes())
+    (tmp_path / INDEX_NAME).write_text(json.dumps({"weight_map": {**index["weight_map"], "x": "twice.safetensors"}}))
+    with pytest.raises(CheckpointError, match=r"is in twice\.safetensors, but the index places it in model-"):
+        open_pretrained(tmp_path, Head.LM)
     for text in ("", "[]", "{}", '{"weight_map": 3}', "[" * 200_000):
         (tmp_path / INDEX_NAME).write_text(text)
         with pytest.raises(CheckpointError):
             read_tensors(tmp_path)
+
+
+def test_an_index_that_is_a_link_or_too_large(tmp_path, monkeypatch):
+    save(tmp_path / "a", Head.LM, max_shard_size="1KB")
+    monkeypatch.setattr("gptcore.checkpoint.folder.MAX_INDEX_BYTES", 100)
+    with pytest.raises(CheckpointError, match="has more than 100 bytes"):
+        read_tensors(tmp_path / "a")
+    monkeypatch.undo()
+    (tmp_path / "a" / INDEX_NAME).rename(tmp_path / "elsewhere")
+    (tmp_path / "a" / INDEX_NAME).symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(CheckpointError, match="leads outside the folder"):
+        read_tensors(tmp_path / "a")
 
 
 def raw(header, data=b"", size=None):

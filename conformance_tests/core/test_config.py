@@ -1,12 +1,19 @@
 """OpenAIGPTConfig: published keys, validation, lossless files."""
 
 import json
+import random
+import sys
+import tracemalloc
 
 import pytest
+from checkpoint_data import save
+from hostile_json import mutated
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gptcore import ConfigError, OpenAIGPTConfig
+from gptcore import CheckpointError, ConfigError, OpenAIGPTConfig
+from gptcore.checkpoint import open_pretrained
+from gptcore.parameters import Head
 
 PUBLISHED = {
     "afn": "gelu", "architectures": ["OpenAIGPTLMHeadModel"], "attn_pdrop": 0.1, "embd_pdrop": 0.1,
@@ -35,7 +42,7 @@ INVALID = {
     "summary_use_proj": [1, None, "true"],
     "num_labels": [0, 2.0, None],
     "id2label": [{0: "a", 2: "b"}, {"x": "a"}, 7],
-    "label2id": [{"LABEL_0": 1}],
+    "label2id": [{"LABEL_0": 1}, 7, ["a"]],
     "problem_type": ["classification"],
     "pad_token_id": [-1, 40478, "0"],
     "output_attentions": [None],
@@ -104,6 +111,51 @@ def test_damaged_files_are_one_error(tmp_path, content):
     (tmp_path / "config.json").write_bytes(content)
     with pytest.raises(ConfigError):
         OpenAIGPTConfig.from_pretrained(tmp_path)
+
+
+def test_strange_values_are_one_error_or_harmless(tmp_path):
+    stream = random.Random(0)
+    whole = OpenAIGPTConfig().to_dict()
+    refused = 0
+    for _ in range(500):
+        (tmp_path / "config.json").write_text(json.dumps(mutated(whole, stream)))
+        try:
+            OpenAIGPTConfig.from_pretrained(tmp_path)
+        except ConfigError:
+            refused += 1
+    assert 200 < refused < 500
+
+
+def test_absurd_sizes_take_no_memory(tmp_path):
+    """The labels of the second would fill any memory; what the third allows itself is not in the file of weights."""
+    labels = {"id2label": {"0": "a", "1": "b"}, "num_labels": 10**30}
+    for settings in ({"n_embd": 10**30}, labels, {"n_layer": 1 << 10, "n_embd": 1 << 16, "vocab_size": 1 << 24}):
+        save(tmp_path, Head.LM)
+        known = json.loads((tmp_path / "config.json").read_text())
+        (tmp_path / "config.json").write_text(json.dumps({**known, **settings}))
+        tracemalloc.start()
+        with pytest.raises((ConfigError, CheckpointError)):
+            open_pretrained(tmp_path, Head.LM)
+        assert tracemalloc.get_traced_memory()[1] < 64 << 20
+        tracemalloc.stop()
+
+
+def test_no_key_makes_a_loader_import(tmp_path, monkeypatch):
+    """CVE-2026-4372 of another library: code beside the weights, which the config names."""
+    save(tmp_path, Head.LM)
+    (tmp_path / "evil_module.py").write_text("raise SystemExit('it was imported')")
+    keys = {
+        "auto_map": {"AutoModel": "evil_module.Model"},
+        "_attn_implementation_internal": "evil_module",
+        "afn": "gelu",
+    }
+    known = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps({**known, **keys, "trust_remote_code": True}))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    for _ in open_pretrained(tmp_path, Head.LM).values():
+        pass
+    assert "evil_module" not in sys.modules
 
 
 def test_a_missing_file_is_one_error(tmp_path):

@@ -5,12 +5,14 @@ import itertools
 import json
 import os
 import pickle
+import resource
 import struct
 import subprocess
 import sys
 import textwrap
 import time
 import zipfile
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -432,6 +434,43 @@ def test_a_decided_save_is_finished_by_the_next_reader(tmp_path, monkeypatch):
     assert (tmp_path / JOURNAL_NAME).exists()
     assert open_pretrained(tmp_path, Head.NONE).config.n_layer == 1
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(PREFIX[:-1])]
+
+
+@pytest.mark.parametrize("form", WRITABLE)
+def test_a_full_disk_leaves_the_old_checkpoint(tmp_path, form):
+    """No file may grow beyond 3,000 bytes: the larger model does not fit, half-way through its weights."""
+    save(tmp_path, Head.NONE, form=form)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (3000, hard))
+    try:
+        with pytest.raises(
+            CheckpointError, match=r"cannot write in .*: File too large; what was there before"
+        ) as caught:
+            save(tmp_path, Head.NONE, form=form, config=CONFIG.replace(n_layer=5, n_embd=20))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert str(tmp_path) in str(caught.value)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+@pytest.mark.parametrize("form", WRITABLE)
+def test_no_permission(tmp_path, form, monkeypatch):
+    """Reading and writing; as the system's answer to ``open``, since root may open everything."""
+    save(tmp_path, Head.NONE, form=form)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    monkeypatch.setattr(Path, "open", forbidden)
+    with pytest.raises(CheckpointError, match=r"cannot write in .*: Permission denied; what was there before"):
+        save(tmp_path, Head.NONE, form=form)
+    for reads in (read_tensors, open_checkpoint):
+        with pytest.raises(CheckpointError, match=r"cannot read .*: Permission denied"):
+            reads(tmp_path, allow_pickle=True)
+    monkeypatch.undo()
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def forbidden(*_, **__):
+    raise PermissionError(13, "Permission denied")
 
 
 @pytest.mark.parametrize(

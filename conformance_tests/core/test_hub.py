@@ -1,80 +1,14 @@
 """Loading from a server that speaks the hub's protocol, and what happens when it fails."""
 
-import hashlib
+import inspect
 import json
-import os
-import subprocess
-import sys
-import textwrap
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
-from checkpoint_data import save
+import yaml
+from checkpoint_data import CONFIG, save
+from hub_server import TOKEN, serving
 
 from gptcore.parameters import Head
-
-COMMIT = "0123456789abcdef0123456789abcdef01234567"
-TOKEN = "hf_thisisasecret"
-
-
-class Hub(ThreadingHTTPServer):
-    """A repository ``owner/name`` with the files of a folder; ``fault`` says what goes wrong."""
-
-    def __init__(self, folder):
-        super().__init__(("127.0.0.1", 0), Answer)
-        self.files = {path.name: path.read_bytes() for path in folder.iterdir()}
-        self.fault, self.requests = None, []
-        self.url = f"http://127.0.0.1:{self.server_address[1]}"
-
-
-class Answer(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-
-    def log_message(self, *_):
-        pass
-
-    def do_HEAD(self):
-        self.do_GET()
-
-    def do_GET(self):
-        hub = self.server
-        hub.requests.append(f"{self.command} {self.path}")
-        if isinstance(hub.fault, int):
-            self.reply(hub.fault, b'{"error": "no"}')
-        elif self.path.startswith("/api/models/owner/name"):
-            body = {"id": "owner/name", "sha": COMMIT, "siblings": [{"rfilename": name} for name in hub.files]}
-            self.reply(200, json.dumps(body).encode())
-        else:
-            self.file(self.path.rpartition("/")[2])
-
-    def file(self, name):
-        data, fault = self.server.files[name], self.server.fault
-        sent = data
-        if name == "model.safetensors" and self.command == "GET":
-            if fault == "hash":
-                sent = bytes([data[0] ^ 1]) + data[1:]
-            elif fault == "size":
-                sent = data[:-9]
-            elif fault == "cut":
-                self.reply(200, data[:100], length=len(data), close=True)
-                return
-        headers = {
-            "ETag": f'"{hashlib.sha256(data).hexdigest()}"',
-            "X-Repo-Commit": COMMIT,
-            "X-Linked-Size": str(len(data)),
-        }
-        self.reply(200, sent, **headers)
-
-    def reply(self, status, body, length=None, close=False, **headers):
-        self.send_response(status)
-        for name, value in headers.items():
-            self.send_header(name, value)
-        self.send_header("Content-Length", str(len(body) if length is None else length))
-        self.end_headers()
-        if self.command == "GET":
-            self.wfile.write(body)
-        self.close_connection = close
 
 
 @pytest.fixture
@@ -83,12 +17,8 @@ def hub(tmp_path):
     for form in ("flax", "pytorch", "keras"):
         save(folder, Head.LM, form=form)
     (folder / "README.md").write_text("a card")
-    server = Hub(folder)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    yield server
-    server.shutdown()
-    server.server_close()
+    with serving(folder) as server:
+        yield server
 
 
 @pytest.fixture
@@ -96,7 +26,7 @@ def load(hub, tmp_path):
     """A function (code of the call) -> what it prints: in a process of its own, which reads the settings anew."""
 
     def load(call="open_pretrained('owner/name', Head.LM)", **environment):
-        code = textwrap.dedent(f"""
+        code = f"""
             from gptcore.checkpoint import open_pretrained
             from gptcore.config import OpenAIGPTConfig
             from gptcore.parameters import Head
@@ -104,20 +34,8 @@ def load(hub, tmp_path):
                 print("loaded", {call}.config.n_layer)
             except ValueError as error:
                 print(type(error).__name__, error)
-        """)
-        settings = {
-            **{name: value for name, value in os.environ.items() if not name.startswith("HF_")},
-            "HF_ENDPOINT": hub.url,
-            "HF_HOME": str(tmp_path / "home"),
-            "HF_HUB_DISABLE_XET": "1",
-            "HF_HUB_DISABLE_TELEMETRY": "1",
-            "HF_HUB_DOWNLOAD_TIMEOUT": "5",
-            **environment,
-        }
-        done = subprocess.run([sys.executable, "-c", code], env=settings, capture_output=True, text=True, timeout=120)
-        assert done.returncode == 0, done.stderr
-        assert TOKEN not in done.stdout + done.stderr
-        return done.stdout.strip()
+        """
+        return hub.run(code, tmp_path / "home", **environment)
 
     return load
 
@@ -185,9 +103,27 @@ def test_damage_on_the_way_leaves_the_cache_valid(hub, load, fault):
     assert load() == "loaded 2"
 
 
+def test_a_full_disk_leaves_the_cache_valid(hub, load, tmp_path):
+    code = """
+        import resource
+        resource.setrlimit(resource.RLIMIT_FSIZE, (3000, 3000))  # what is fetched is larger
+        from gptcore.checkpoint import open_pretrained
+        from gptcore.parameters import Head
+        try:
+            open_pretrained("owner/name", Head.LM)
+        except ValueError as error:
+            print(type(error).__name__, error)
+    """
+    answer = hub.run(code, tmp_path / "home")
+    assert answer.startswith("CheckpointError 'owner/name' is not a local folder, and the hub did not give it: OSError")
+    assert "File too large" in answer
+    assert load() == "loaded 2"
+
+
 def test_nobody_answers(load):
     answer = load(HF_ENDPOINT="http://127.0.0.1:9")
-    assert answer.startswith("CheckpointError 'owner/name' is not a local folder, and the hub did not give it")
+    assert answer.startswith("CheckpointError 'owner/name' is not a local folder, and the hub did not give it: it was")
+    assert "check the network" in answer
 
 
 def test_a_config_alone(hub, load):
@@ -196,3 +132,231 @@ def test_a_config_alone(hub, load):
         == "loaded 2"
     )
     assert fetched(hub) == ["config.json"]
+
+
+# --- pushing ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def source(tmp_path):
+    """A folder with a model and a tokenizer, and with what is nobody's business."""
+    folder = save(tmp_path / "source", Head.LM, "float16")
+    (folder / "vocab.json").write_text('{"<unk>": 0, "a</w>": 1}')
+    (folder / "merges.txt").write_text("#version: 0.2\n")
+    (folder / ".env").write_text("SECRET=1")
+    (folder / "optimizer.safetensors").write_bytes(b"state")
+    return folder
+
+
+@pytest.fixture
+def push(hub, tmp_path):
+    """A function (folder, arguments) -> what it prints: the address of the commit, or an error."""
+
+    def push(folder, *arguments, repo_id="owner/name", **environment):
+        code = f"""
+            from gptcore.checkpoint.conversion import open_checkpoint
+            from gptcore.checkpoint.push import push_checkpoint
+            source = open_checkpoint({str(folder)!r}, allow_pickle=True)
+            try:
+                print(push_checkpoint(source, {", ".join([repr(repo_id), f"token={TOKEN!r}", *arguments])}))
+            except ValueError as error:
+                print(type(error).__name__, error)
+        """
+        return hub.run(code, tmp_path / "home", **environment)
+
+    return push
+
+
+def test_what_is_pushed_comes_back(hub, push, source, tmp_path):
+    address = push(source, "private=True", repo_id="owner/new")
+    new = hub.repositories["owner/new"]
+    assert address == f"{hub.url}/owner/new/commit/{new.commit_id('main')}"
+    assert new.private
+    assert new.messages == ["Upload OpenAIGPTLMHeadModel"]
+    names = {"config.json", "model.safetensors", "vocab.json", "merges.txt", "README.md", ".gitattributes"}
+    assert set(new.files) == names
+    for name in names - {"README.md", ".gitattributes"}:
+        assert new.files[name] == (source / name).read_bytes()
+    loaded = hub.run(
+        f"""
+        from checkpoint_data import values
+        from gptcore.checkpoint import open_pretrained
+        from gptcore.parameters import Head
+        found = dict(open_pretrained("owner/new", Head.LM, "auto", token={TOKEN!r}).values())
+        print(all(found.pop(name).tobytes() == array.tobytes() for name, array in values(Head.LM, "float16")), found)
+        """,
+        tmp_path / "home",
+    )
+    assert loaded == "True {}"
+
+
+def test_a_push_replaces_the_weights_before_it(hub, push, source, tmp_path):
+    """Readers take ``model.safetensors`` before an index: left there, the old model would hide the new one."""
+    shards = save(tmp_path / "shards", Head.LM, max_shard_size="2KB")
+    push(shards)
+    names = set(hub.files)
+    assert "model.safetensors" not in names
+    assert {"model.safetensors.index.json", "pytorch_model.bin", "flax_model.msgpack"} <= names
+    assert len(hub.repositories["owner/name"].messages) == 1
+    assert hub.files["README.md"] == b"a card"  # somebody's own
+    again = push(shards)
+    assert again.endswith(hub.repositories["owner/name"].commit_id("main"))
+    assert len(hub.repositories["owner/name"].messages) == 1  # nothing new, no commit
+    push(source, "commit_message='smaller'")
+    assert not [name for name in hub.files if "-of-" in name or "index" in name]
+    assert hub.repositories["owner/name"].messages[1:] == ["smaller"]
+
+
+def test_a_branch_is_made(hub, push, source):
+    before = hub.state()["owner/name"]["main"]
+    for _ in range(2):
+        assert push(source, "revision='half'").startswith(hub.url)
+    assert hub.state()["owner/name"]["main"] == before
+    half = hub.repositories["owner/name"].branches["half"]
+    assert half[-1]["model.safetensors"] == (source / "model.safetensors").read_bytes()
+
+
+def test_a_name_among_ones_own(hub, push, source):
+    assert push(source, repo_id="new").startswith(f"{hub.url}/me/new/commit/")
+    assert b'from_pretrained("me/new", dtype="auto")' in hub.repositories["me/new"].files["README.md"]
+
+
+@pytest.mark.parametrize("written", [False, True])
+def test_whose_card_it_is(hub, push, source, written):
+    """One that is made follows the model, until somebody touches it."""
+    push(source, repo_id="owner/new")
+    files = hub.repositories["owner/new"].files
+    front = yaml.safe_load(files["README.md"].split(b"---\n")[1])
+    assert front["library_name"] == "gptcore"
+    assert front["pipeline_tag"] == "text-generation"
+    assert "license" not in front
+    if written:
+        files["README.md"] += b"\nTrained on my diary.\n"
+    card = files["README.md"]
+    push(save(source, Head.LM, "float16", config=CONFIG.replace(n_layer=1)), repo_id="owner/new")
+    assert (hub.repositories["owner/new"].files["README.md"] == card) is written
+    (source / "README.md").write_text("a better one")
+    push(source, repo_id="owner/new")
+    assert hub.repositories["owner/new"].files["README.md"] == b"a better one"
+
+
+FAULTS = [
+    (401, "", "wants a valid token (401)"),
+    (403, "", "may not write there (403)"),
+    (404, "", "no such repository or revision"),
+    (404, "/preupload/", "no such repository or revision"),
+    (409, "/commit/", "somebody else changed the repository meanwhile (409)"),
+    (429, "/api/models", "too many requests (429)"),
+    (429, "/commit/", "too many requests (429)"),
+    (500, "", "the hub has trouble (500)"),
+    (500, "/objects/batch", "the hub has trouble (500)"),
+    (503, "PUT /large", "the hub has trouble (503)"),
+    (403, "PUT /large", "may not write there (403)"),
+    (400, "PUT /large", "the hub refuses (400): no"),
+    ("cut", "PUT /large", "the connection broke; check the network ("),
+    ("cut", "/commit/", "the connection broke; check the network ("),
+]
+
+
+def test_a_push_that_fails_changes_nothing(hub, source, tmp_path):
+    before = hub.state()
+    code = f"""
+        import json, logging, urllib.request
+        from gptcore.checkpoint.conversion import open_checkpoint
+        from gptcore.checkpoint.push import push_checkpoint
+        logging.basicConfig(level=logging.DEBUG)
+        for fault in {[*(fault[:2] for fault in FAULTS), (None, "")]!r}:
+            request = urllib.request.Request("{hub.url}/control", json.dumps(fault).encode(), method="PUT")
+            urllib.request.urlopen(request).close()
+            try:
+                print(push_checkpoint(open_checkpoint({str(source)!r}), "owner/name", token={TOKEN!r}))
+            except ValueError as error:
+                logging.exception("with the whole chain of causes")
+                print(type(error).__name__, error)
+    """
+    *answers, last = hub.run(code, tmp_path / "home", HF_DEBUG="1").splitlines()
+    assert len(answers) == len(FAULTS)
+    for (*_, told), answer in zip(FAULTS, answers, strict=True):
+        assert answer.startswith("CheckpointError cannot push to 'owner/name': ")
+        assert told in answer
+    assert all(state == before for state in hub.states)
+    assert last.startswith(hub.url)
+    assert hub.state() != before
+
+
+def test_somebody_else_was_faster(hub, push, source):
+    """Their commit would be hidden by ours, or their card lost."""
+    before = dict(hub.files)
+    hub.fault, hub.at = "race", "/commit/"
+    assert "somebody else changed the repository meanwhile (412)" in push(source)
+    assert hub.files == {**before, "theirs.txt": b"theirs"}
+    hub.fault = None
+    assert push(source).startswith(hub.url)
+    assert hub.files["theirs.txt"] == b"theirs"
+
+
+def test_nobody_takes_it(push, source):
+    answer = push(source, HF_ENDPOINT="http://127.0.0.1:9")
+    assert answer.startswith("CheckpointError cannot push to 'owner/name': it was not reached")
+    assert "OfflineModeIsEnabled" in push(source, HF_HUB_OFFLINE="1")
+
+
+@pytest.mark.parametrize("repo_id", ["a/b/c", "../a", "", "a b", "owner/", "-/-"])
+def test_names_are_checked(hub, push, source, repo_id):
+    assert push(source, repo_id=repo_id).startswith("CheckpointError")
+    assert set(hub.repositories) == {"owner/name"}
+
+
+@pytest.mark.parametrize("call", ["open_pretrained('owner/name', Head.LM, token={})", "push({{}}, 'a/b', token={})"])
+def test_a_token_with_a_line_feed_is_not_shown(load, call):
+    """The HTTP client quotes a header that it cannot send."""
+    call = call.format(repr(TOKEN + "\n")).replace("push", "__import__('gptcore.hub').hub.push")
+    answer = load(call.replace("'a/b'", "'a/b', commit_message='x'"))
+    assert answer == "CheckpointError the token is empty or has white space or other characters that no token has"
+
+
+def test_a_link_out_of_the_folder_is_neither_pushed_nor_copied(hub, push, run, source, tmp_path):
+    secret = tmp_path / "id_rsa"
+    secret.write_text("PRIVATE KEY")
+    (source / "merges.txt").unlink()
+    (source / "merges.txt").symlink_to(secret)
+    assert "leads outside the folder" in push(source)
+    status, _, told = run("convert", source, tmp_path / "copy", "--to", "flax", "--quiet")
+    assert status == 2
+    assert "leads outside the folder" in told
+    assert not (tmp_path / "copy").exists()
+
+
+def test_the_command(hub, source, tmp_path):
+    code = """
+        import sys
+        from gptcore.cli import main
+        sys.argv = ["gptcore", "push", *sys.argv[1:]]
+    """
+    arguments = [str(source), "owner/new", "--private", "--message", "by hand"]
+    code = inspect.cleandoc(code) + f"\nsys.argv += {json.dumps(arguments)}\nmain()"
+    assert hub.run(code, tmp_path / "home", HF_TOKEN=TOKEN).startswith(f"{hub.url}/owner/new/commit/")
+    assert hub.repositories["owner/new"].messages == ["by hand"]
+
+
+def test_only_whole_checkpoints_are_pushed(hub, push, source):
+    config = json.loads((source / "config.json").read_text())
+    (source / "config.json").write_text(json.dumps({**config, "architectures": ["OpenAIGPTForSequenceClassification"]}))
+    assert "lacks score.weight; only whole checkpoints are pushed" in push(source)
+    assert hub.repositories["owner/name"].messages == []
+
+
+def test_a_tokenizer(hub, source, tmp_path):
+    code = f"""
+        from tokenization import OpenAIGPTTokenizer
+        tokenizer = OpenAIGPTTokenizer.from_pretrained({str(source)!r}, pre_tokenizer="basic")
+        print(tokenizer.push_to_hub("owner/name", token={TOKEN!r}))
+        again = OpenAIGPTTokenizer.from_pretrained("owner/name", token={TOKEN!r})
+        print(again("a b a").input_ids, again.pre_tokenizer)
+    """
+    before = dict(hub.files)
+    address, ids = hub.run(code, tmp_path / "home").splitlines()
+    assert address.startswith(hub.url)
+    assert ids == "[1, 0, 1] basic"
+    assert before.items() <= hub.files.items()
+    assert hub.repositories["owner/name"].messages == ["Upload tokenizer"]

@@ -1,8 +1,10 @@
 """Broken vocabularies and merges: one error that names file and line."""
 
 import json
+import random
 
 import pytest
+from hostile_json import mutated
 from text_data import vocabulary_folder
 
 from tokenization import OpenAIGPTTokenizer, OpenAIGPTTokenizerFast, TokenizerError
@@ -162,6 +164,62 @@ def test_a_tokenizer_json_of_another_kind(case, tmp_path):
     (tmp_path / "tokenizer.json").write_text(tokenizer_json(**changes))
     with pytest.raises(TokenizerError, match=problem):
         OpenAIGPTTokenizerFast.from_pretrained(tmp_path, pre_tokenizer="basic")
+
+
+@pytest.mark.parametrize("content", ['{"model": ' * 100_000, '{"model": {"vocab": ' + "[" * 100_000])
+def test_a_tokenizer_json_that_is_too_deep(content, tmp_path):
+    (tmp_path / "tokenizer.json").write_text(content)
+    with pytest.raises(TokenizerError, match=r"tokenizer\.json, line 1: .*nested too deeply"):
+        OpenAIGPTTokenizer.from_pretrained(tmp_path, pre_tokenizer="basic")
+
+
+def test_any_file_that_is_too_large(tmp_path, monkeypatch):
+    write(tmp_path)
+    monkeypatch.setattr("tokenization.vocabulary.MAX_FILE_BYTES", 1000)
+    for name in ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "tokenizer.json"):
+        (tmp_path / name).write_text("{" + " " * 1000 + "}")
+        with pytest.raises(TokenizerError, match=f"{name} has .* a tokenizer file has at most 1,000"):
+            OpenAIGPTTokenizer.from_pretrained(tmp_path)
+        (tmp_path / name).unlink()
+
+
+WHOLE_FILES = {
+    "tokenizer.json": json.loads(tokenizer_json()),
+    "vocab.json": VOCAB,
+    "added_tokens.json": {"<x>": 7},
+    "special_tokens_map.json": {"unk_token": {"content": "<unk>"}, "pad_token": "<unk>"},
+    "tokenizer_config.json": {
+        "added_tokens_decoder": {"0": {"content": "<unk>", "special": True}},
+        "additional_special_tokens": ["<x>"],
+        "clean_up_tokenization_spaces": False,
+        "model_max_length": 512,
+        "padding_side": "right",
+        "pre_tokenizer": "basic",
+        "pre_tokenizer_rules": None,
+        "unk_token": "<unk>",
+        **dict.fromkeys(("cls", "self", "vocabulary", "rules", "vocab_file", "pretrained_model_name_or_path")),
+    },
+}
+
+
+@pytest.mark.parametrize("name", WHOLE_FILES)
+def test_strange_values_are_one_error_or_harmless(name, tmp_path):
+    stream = random.Random(0)
+    refused = 0
+    for _ in range(200):
+        if name != "tokenizer.json":
+            write(tmp_path)
+        (tmp_path / name).write_text(json.dumps(mutated(WHOLE_FILES[name], stream)))
+        options = {} if name == "tokenizer_config.json" else {"pre_tokenizer": "basic"}
+        results = []
+        for kind in (OpenAIGPTTokenizer, OpenAIGPTTokenizerFast):
+            try:
+                results.append(kind.from_pretrained(tmp_path, **options)("ab a <unk>").input_ids)
+            except TokenizerError as error:
+                results.append(str(error))
+        assert results[0] == results[1]
+        refused += isinstance(results[0], str)
+    assert refused > 20
 
 
 def test_a_folder_without_a_tokenizer(tmp_path):

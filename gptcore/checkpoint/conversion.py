@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,8 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gptcore import hub
+from gptcore.card import CARD_NAME, is_own, model_card
+from gptcore.checkpoint.atomic import atomic_write
 from gptcore.checkpoint.dtypes import STORAGE, check_dtype, convert
-from gptcore.checkpoint.folder import check_writable, read_tensors
+from gptcore.checkpoint.folder import check_writable, read_tensors, resolve_inside
 from gptcore.checkpoint.formats import openai_npy, sniff
 from gptcore.checkpoint.inference import config_of
 from gptcore.checkpoint.matching import Matching, match
@@ -27,9 +30,12 @@ from gptcore.parameters import ARCHITECTURES, SCORE, SUMMARY, Head, parameters
 
 OTHER_FILES = (
     "vocab.json", "merges.txt", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json",
-    "added_tokens.json", "generation_config.json", "encoder_bpe_40000.json", "vocab_40000.bpe",
+    "added_tokens.json", "generation_config.json", "encoder_bpe_40000.json", "vocab_40000.bpe", CARD_NAME,
 )  # fmt: skip
 """What belongs to a model besides its weights and goes with it."""
+
+TOKENIZER_FILES = {"vocab.json", "tokenizer.json", "encoder_bpe_40000.json"}
+"""A folder with one of these has a tokenizer."""
 
 Progress = Callable[[int, int], None]
 """Called with the bytes done and the bytes there are."""
@@ -51,6 +57,19 @@ class Checkpoint:
         stored = {tensor.dtype for tensor in self.matching.sources.values()}
         return next(name for name in STORAGE if name in stored)
 
+    @property
+    def form(self) -> str:
+        """What its files are, for people."""
+        return ", ".join(sorted({kind_of(tensor.path) for tensor in self.tensors}))
+
+    @property
+    def origin(self) -> str:
+        """Where it lies, for those who meet a copy: its repository if it has one, its format and its dtype."""
+        described = f"{self.form}, {self.dtype}"
+        cached = re.search(r"/models--([^/]+)/snapshots/([0-9a-f]{40})$", source_folder(self).as_posix())
+        repo_id = cached[1].replace("--", "/", 1) if cached else ""
+        return f"{repo_id} at {cached[2]}, {described}" if cached and hub.REPO_ID.fullmatch(repo_id) else described
+
 
 @dataclass(frozen=True)
 class Rounding:
@@ -59,6 +78,18 @@ class Rounding:
     largest: float  # difference of a value
     changed: int  # values that are another number now
     infinite: int  # values that were finite and are beyond the dtype's range
+
+    def told(self, dtype: str) -> str:
+        """What happened on the way to ``dtype``, in words.
+
+        >>> Rounding(0.0, 0, 0).told("float32"), Rounding(2e-4, 12345, 0).told("float16")
+        ('every value is as it was', '12,345 values were rounded, by 2.00e-04 at most')
+        """
+        if not self.changed:
+            return "every value is as it was"
+        text = f"{self.changed:,} values were rounded, by {self.largest:.2e} at most"
+        beyond = f"; {self.infinite:,} are beyond the range of {dtype} and infinite now"
+        return text + (beyond if self.infinite else "")
 
 
 def open_checkpoint(
@@ -122,7 +153,8 @@ def convert_checkpoint(
     """Write a checkpoint in another format, with ``config.json`` and the tokenizer's files, and compare it afterwards.
 
     Tensors are read, converted and written one at a time. The result is read back through its own reader, and every
-    value compared with the source's.
+    value compared with the source's. A ``README.md`` that somebody wrote stays in ``folder``, or comes with the source;
+    without one, a card is made.
 
     Args:
         source: of ``open_checkpoint``.
@@ -138,13 +170,13 @@ def convert_checkpoint(
     Raises:
         CheckpointError: nothing has been written; or the result, read back, is not the source.
     """
-    folder = Path(folder)
+    folder, beside = Path(folder), source_folder(source)
     target = check_dtype(dtype or source.dtype)
     check_writable(form, {target}, max_shard_size)
     if source.matching.missing:
         names = ", ".join(parameter.name for parameter in source.matching.missing)
         raise CheckpointError(f"{source.path} lacks {names}; a conversion makes nothing up")
-    if folder.exists() and folder.resolve() == source_folder(source).resolve():
+    if folder.exists() and folder.resolve() == beside.resolve():
         raise CheckpointError(f"{folder} is the source itself; write to another folder")
     table = parameters(source.config, source.head)
     total, done = 2 * sum(p.size * STORAGE[target].itemsize for p in table.values()), 0
@@ -164,15 +196,45 @@ def convert_checkpoint(
         for name, parameter in table.items()
     ]
     with Transaction(folder) as changes:
-        write_checkpoint(changes, source.config, source.head, target, outgoing, form, max_shard_size)
-        for name in OTHER_FILES:
-            if (source_folder(source) / name).is_file():
-                with (source_folder(source) / name).open("rb") as old, changes.file(name) as new:
+        write_checkpoint(
+            changes,
+            source.config,
+            source.head,
+            target,
+            outgoing,
+            form,
+            max_shard_size,
+            {"converted_from": source.origin},
+        )
+        for name in other_files(beside):
+            if name != CARD_NAME or (is_own(beside / name) and not is_own(folder / name)):
+                with resolve_inside(beside, name).open("rb") as old, changes.file(name) as new:
                     shutil.copyfileobj(old, new)
     written = Checkpoint(
         folder, found := read_back(folder, form), source.config, source.head, match(found, source.config, source.head)
     )
-    return _check_same(source, written, target, told)
+    rounding = _check_same(source, written, target, told)
+    if not is_own(folder / CARD_NAME):
+        with atomic_write(folder / CARD_NAME) as file:
+            file.write(card_of(written, f"Converted from {source.origin}: {rounding.told(target)}.").encode())
+    return rounding
+
+
+def card_of(checkpoint: Checkpoint, history: str = "") -> str:
+    """The model card of a checkpoint; ``gptcore.card.model_card`` says what the others are."""
+    return model_card(
+        checkpoint.config,
+        checkpoint.head,
+        form=checkpoint.form,
+        dtype=checkpoint.dtype,
+        has_tokenizer=not TOKENIZER_FILES.isdisjoint(other_files(source_folder(checkpoint))),
+        history=history,
+    )
+
+
+def other_files(folder: Path) -> list[str]:
+    """The names of those of ``OTHER_FILES`` that a folder has."""
+    return [name for name in OTHER_FILES if (folder / name).is_file()]
 
 
 def source_folder(checkpoint: Checkpoint) -> Path:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from fnmatch import fnmatch
 from pathlib import Path
@@ -80,10 +79,12 @@ def write_tensors(
     head: Head,
     form: str = "safetensors",
     max_shard_size: int | str | None = None,
+    provenance: Mapping[str, str] | None = None,
 ) -> None:
     """Write the weights of a model, in one file or in shards of at most ``max_shard_size`` bytes (``"2GB"``).
 
-    What the folder had of the same format goes in the same transaction; other formats stay.
+    What the folder had of the same format goes in the same transaction; other formats stay. ``provenance`` goes into
+    the files of formats with a place for such words.
 
     Raises:
         CheckpointError: the format cannot hold such tensors or shards, or the folder cannot be written.
@@ -100,7 +101,7 @@ def write_tensors(
         names = [chosen.shard_name(number, len(shards)) for number in range(1, len(shards) + 1)]
     for name, shard in zip(names, shards, strict=True):
         with changes.file(name) as file:
-            chosen.write(file, shard)
+            chosen.write(file, shard, provenance or {})
     if len(shards) > 1 and chosen.index_name:
         index = {
             "metadata": {"total_size": sum(tensor.size for tensor in named)},
@@ -232,10 +233,8 @@ def _read_index(folder: Path, name: str) -> dict[str, str]:
 
 def _remove_stale(changes: Transaction, form: Format) -> None:
     """Files of an earlier save that this one did not write; they would be read instead of it, or never again."""
-    shards = re.compile(re.escape(form.shard_name(1, 1)).replace("00001", r"\d{5}"))
-    for path in changes.folder.iterdir():
-        if path.name in (form.file_name, form.index_name) or shards.fullmatch(path.name):
-            changes.remove(path.name)
+    for name in form.files(path.name for path in changes.folder.iterdir()):
+        changes.remove(name)
 
 
 def _read_openai(folder: Path) -> list[StoredTensor]:

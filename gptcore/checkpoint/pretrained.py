@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -141,9 +141,10 @@ def write_checkpoint(
     tensors: Sequence[tuple[Parameter, OutgoingTensor]],
     form: str = "safetensors",
     max_shard_size: int | str | None = None,
+    provenance: Mapping[str, str] | None = None,
 ) -> None:
     """Write ``config.json`` and the weights; ``save_pretrained`` for tensors that may not be in memory."""
-    write_tensors(changes, tensors, head, form, max_shard_size)
+    write_tensors(changes, tensors, head, form, max_shard_size, provenance)
     kept = {key: value for key, value in config.extra.items() if key != "torch_dtype"}  # the old key for dtype
     written = config.replace(extra={**kept, "architectures": [head.architecture], "dtype": dtype})
     with changes.file(CONFIG_NAME) as file:

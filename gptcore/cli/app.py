@@ -10,6 +10,7 @@ from rich.console import Console
 
 from gptcore.cli.convert import convert_command, inspect_command
 from gptcore.cli.generate import generate_command
+from gptcore.cli.push import push_command
 from gptcore.cli.tokenize import tokenize_command
 from gptcore.cli.tokenizer import tokenizer_application
 from gptcore.cli.train import eval_application, train_application
@@ -22,6 +23,7 @@ application = typer.Typer(
 application.command("verify")(verify_command)
 application.command("convert")(convert_command)
 application.command("inspect")(inspect_command)
+application.command("push")(push_command)
 application.command("generate")(generate_command)
 application.command("tokenize")(tokenize_command)
 application.add_typer(tokenizer_application, name="tokenizer")

@@ -58,11 +58,7 @@ def convert_command(
         f"{output}: {opened.head.architecture}, {to}, {written}; read back, every value as written", highlight=False
     )
     if rounding.changed:
-        text = f"{rounding.changed:,} values were rounded, by {rounding.largest:.2e} at most"
-        beyond = (
-            f"; {rounding.infinite:,} are beyond the range of {written} and infinite now" if rounding.infinite else ""
-        )
-        console.print(text + beyond, highlight=False)
+        console.print(rounding.told(written), highlight=False)
 
 
 def inspect_command(

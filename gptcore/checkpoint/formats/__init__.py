@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -102,7 +103,7 @@ def _nnx_name(parameter: Parameter, head: Head) -> tuple[str, str]:
     return (hf_torch.TRUNK_PREFIX if is_inner(parameter.name, head) else "") + name, transform
 
 
-def _write_tf(file: BinaryIO, tensors: Iterable[OutgoingTensor]) -> None:
+def _write_tf(file: BinaryIO, tensors: Iterable[OutgoingTensor], provenance: Mapping[str, str]) -> None:
     """With the lists of layers and weights that Keras 2 wants."""
     tensors = list(tensors)
     layers: dict[str, list[str]] = {}
@@ -126,12 +127,17 @@ class Format:
     kind: str  # of READERS
     dtypes: Sequence[str]
     name_of: Callable[[Parameter, Head], tuple[str, str]]
-    write: Callable[[BinaryIO, Iterable[OutgoingTensor]], None]
+    write: Callable[[BinaryIO, Iterable[OutgoingTensor], Mapping[str, str]], None]  # with what is known of the source
 
     def shard_name(self, number: int, count: int) -> str:
         """The name of a shard, from 1."""
         stem, dot, suffix = self.file_name.partition(".")
         return f"{stem}-{number:05d}-of-{count:05d}{dot}{suffix}"
+
+    def files(self, names: Iterable[str]) -> list[str]:
+        """Which of the files of a folder hold weights in this format, of whatever save."""
+        shard = re.compile(re.escape(self.shard_name(1, 1)).replace("00001", r"\d{5}"))
+        return [name for name in names if name in (self.file_name, self.index_name) or shard.fullmatch(name)]
 
 
 _WITHOUT_BFLOAT16 = tuple(name for name in STORAGE if name != "bfloat16")
@@ -152,11 +158,23 @@ FORMATS: Mapping[str, Format] = {
         "hdf5",
         tuple(STORAGE),
         _keras_name,
-        lambda file, tensors: hdf5.write(file, tensors, {}),
+        lambda file, tensors, _: hdf5.write(file, tensors, {}),
     ),
-    "flax": Format("flax_model.msgpack", None, "msgpack", tuple(STORAGE), _nnx_name, msgpack.write),
+    "flax": Format(
+        "flax_model.msgpack",
+        None,
+        "msgpack",
+        tuple(STORAGE),
+        _nnx_name,
+        lambda file, tensors, _: msgpack.write(file, tensors),
+    ),
     "pytorch": Format(
-        "pytorch_model.bin", "pytorch_model.bin.index.json", "pytorch", tuple(STORAGE), _torch_name, pytorch.write
+        "pytorch_model.bin",
+        "pytorch_model.bin.index.json",
+        "pytorch",
+        tuple(STORAGE),
+        _torch_name,
+        lambda file, tensors, _: pytorch.write(file, tensors),
     ),
 }
 """In the order in which a folder that has several is read: pickles last. ``openai``, ten files, is beside them."""

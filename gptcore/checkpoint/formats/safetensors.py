@@ -5,19 +5,21 @@ from __future__ import annotations
 import json
 import math
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, BinaryIO
 
 import safetensors
 
+from gptcore.card import PRODUCER
 from gptcore.checkpoint.dtypes import STORAGE
 from gptcore.checkpoint.tensors import OutgoingTensor, StoredTensor
 from gptcore.errors import CheckpointError
 
 CODES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 CODE_OF = {dtype: code for code, dtype in CODES.items()}
-METADATA = {"format": "pt"}  # transformers refuses a file without it
+METADATA = {"format": "pt", "producer": PRODUCER}  # transformers refuses a file without a format
 MAX_HEADER_BYTES = 16 << 20  # the header of the released model has 15 KB
 
 
@@ -79,10 +81,12 @@ def _reject_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return dict(pairs)
 
 
-def write(file: BinaryIO, tensors: Iterable[OutgoingTensor]) -> None:
+def write(
+    file: BinaryIO, tensors: Iterable[OutgoingTensor], provenance: Mapping[str, str] = MappingProxyType({})
+) -> None:
     """Write a safetensors file; tensors are read and written one after the other, never gathered."""
     tensors = sorted(tensors, key=lambda t: (-STORAGE[t.dtype].itemsize, t.name))  # wide types first: aligned
-    header: dict[str, Any] = {"__metadata__": METADATA}
+    header: dict[str, Any] = {"__metadata__": {**METADATA, **provenance}}
     offset = 0
     for tensor in tensors:
         end = offset + tensor.size

@@ -1,0 +1,122 @@
+"""Where a checkpoint comes from: the words in its files, and the model card beside them."""
+
+import re
+
+import pytest
+import yaml
+from checkpoint_data import CONFIG, save
+from huggingface_hub import ModelCard
+from safetensors import safe_open
+
+import gptcore
+from gptcore.card import is_generated, model_card, relocated
+from gptcore.checkpoint.conversion import convert_checkpoint, open_checkpoint
+from gptcore.checkpoint.folder import WRITABLE
+from gptcore.parameters import Head
+
+PRODUCER = f"gptcore {gptcore.__version__}"
+
+
+def convert(source, folder, form="flax", **options):
+    convert_checkpoint(open_checkpoint(source, allow_pickle=True), folder, form, **options)
+    return (folder / "README.md").read_text()
+
+
+def metadata(path):
+    with safe_open(path, framework="numpy") as file:
+        return file.metadata()
+
+
+@pytest.mark.parametrize("size", [None, "1KB"])
+def test_a_file_says_who_wrote_it_and_from_what(tmp_path, size):
+    save(tmp_path / "a", Head.LM, form="pytorch", max_shard_size=size)
+    convert(tmp_path / "a", tmp_path / "b", "safetensors", max_shard_size=size)
+    for path in (tmp_path / "b").glob("*.safetensors"):
+        assert metadata(path) == {"format": "pt", "producer": PRODUCER, "converted_from": "pytorch, float32"}
+    save(tmp_path / "c", Head.LM)
+    assert metadata(tmp_path / "c" / "model.safetensors") == {"format": "pt", "producer": PRODUCER}
+
+
+def test_a_repository_is_named_with_its_commit(tmp_path):
+    commit = "0123456789abcdef0123456789abcdef01234567"
+    snapshot = tmp_path / "models--owner--name" / "snapshots" / commit
+    save(snapshot, Head.LM)
+    card = convert(snapshot, tmp_path / "b", "safetensors")
+    origin = f"owner/name at {commit}, safetensors, float32"
+    assert metadata(tmp_path / "b" / "model.safetensors")["converted_from"] == origin
+    assert f"Converted from {origin}: every value is as it was." in card
+    hostile = tmp_path / "models--a`b<script>--name" / "snapshots" / commit
+    save(hostile, Head.LM)
+    assert "script" not in convert(hostile, tmp_path / "c")
+
+
+@pytest.mark.parametrize("form", WRITABLE)
+def test_the_same_input_gives_the_same_bytes(tmp_path, form):
+    """No time, no place."""
+    head = Head.NONE if form == "openai" else Head.LM
+    save(tmp_path / "a", head)
+    for name in ("b", "c"):
+        convert(tmp_path / "a", tmp_path / name, form)
+    first, second = ({path.name: path.read_bytes() for path in (tmp_path / name).iterdir()} for name in ("b", "c"))
+    assert first == second
+    assert not [name for name, data in first.items() if str(tmp_path).encode() in data]
+
+
+@pytest.mark.parametrize("head", list(Head), ids=lambda head: head.value)
+def test_the_hub_understands_a_card(tmp_path, head):
+    save(tmp_path / "a", head)
+    text = convert(tmp_path / "a", tmp_path / "b", dtype="float16")
+    front = yaml.safe_load(text.split("---\n")[1])
+    tags = {Head.LM: "text-generation", Head.SEQUENCE_CLASSIFICATION: "text-classification"}
+    assert front == {
+        "library_name": "gptcore",
+        "tags": ["openai-gpt", "gpt", "msgpack"],
+        **({"pipeline_tag": tags[head]} if head in tags else {}),
+    }
+    card = ModelCard(text)
+    assert card.data.to_dict() == front
+    for fact in (head.architecture, "msgpack, float16", "| layers, width, heads | 2, 10, 5 |", PRODUCER):
+        assert fact in card.text
+    assert re.search(
+        r"Converted from safetensors, float32: [\d,]+ values were rounded, by \d\.\d\de-\d\d at most", text
+    )
+
+
+def test_the_tokenizers_example_runs(tmp_path, monkeypatch, capsys):
+    save(tmp_path / "a", Head.LM)
+    (tmp_path / "a" / "vocab.json").write_text('{"<unk>": 0, "a</w>": 1}')
+    (tmp_path / "a" / "merges.txt").write_text("#version: 0.2\n")
+    (tmp_path / "a" / "tokenizer_config.json").write_text('{"pre_tokenizer": "basic"}')
+    blocks = re.findall(r"```python\n(.*?)```", convert(tmp_path / "a", tmp_path / "b"), re.DOTALL)
+    assert len(blocks) == 4
+    monkeypatch.chdir(tmp_path / "b")
+    exec(compile(blocks[-1], "README.md", "exec"), {})
+    assert capsys.readouterr().out == f"{[0] * 17}\n"  # each letter is unknown
+
+
+def test_a_card_that_somebody_wrote_goes_along_and_stays(tmp_path):
+    save(tmp_path / "a", Head.LM)
+    (tmp_path / "a" / "README.md").write_text("of the source")
+    assert convert(tmp_path / "a", tmp_path / "b") == "of the source"
+    (tmp_path / "b" / "README.md").write_text("of the target")
+    assert convert(tmp_path / "a", tmp_path / "b", "keras") == "of the target"
+
+
+def test_a_card_that_was_made_is_made_again(tmp_path):
+    """It would describe other files than those beside it."""
+    save(tmp_path / "a", Head.LM)
+    first = convert(tmp_path / "a", tmp_path / "b")
+    assert is_generated(first)
+    second = convert(tmp_path / "b", tmp_path / "c", "keras")
+    assert "| weights | hdf5, float32 |" in second
+    assert "| weights | safetensors, float32 |" in convert(tmp_path / "c", tmp_path / "b", "safetensors")
+
+
+@pytest.mark.parametrize(
+    "change", [lambda t: t + "\n", lambda t: t.replace("\n", "\r\n"), lambda t: t[1:], lambda t: ""]
+)
+def test_any_change_makes_it_somebodys_own(change):
+    text = relocated(model_card(CONFIG, Head.LM, form="safetensors", dtype="float32"), "owner/name")
+    assert 'OpenAIGPTLMHeadModel.from_pretrained("owner/name")' in text
+    assert is_generated(text)
+    assert not is_generated(change(text))

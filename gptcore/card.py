@@ -1,0 +1,155 @@
+"""The model card, ``README.md``: what the files of a checkpoint say, and nothing that they do not."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from gptcore import __version__
+from gptcore.config import OpenAIGPTConfig
+from gptcore.parameters import Head, parameters
+
+CARD_NAME = "README.md"
+PRODUCER = f"gptcore {__version__}"
+SEAL = "<!-- written by gptcore, and unchanged since: "
+LOADING = ".from_pretrained("
+MAX_CARD_BYTES = 1 << 20  # a longer one is somebody's own
+
+PIPELINE_TAGS = {Head.LM: "text-generation", Head.SEQUENCE_CLASSIFICATION: "text-classification"}
+PURPOSE = {
+    Head.NONE: "the trunk alone, which turns token ids into hidden states",
+    Head.LM: "the language model, which scores the next token",
+    Head.DOUBLE_HEADS: "the language model with a second head, which scores each of several choices",
+    Head.SEQUENCE_CLASSIFICATION: "with a head that scores each label of a whole sequence",
+}
+CALL = {
+    Head.NONE: "model(input_ids).last_hidden_state",
+    Head.LM: "model.generate(input_ids, max_new_tokens={new})",
+    Head.DOUBLE_HEADS: "model(input_ids).mc_logits",
+    Head.SEQUENCE_CLASSIFICATION: "model(input_ids).logits",
+}
+FRAMEWORKS = (  # title, import, package, prefix of the classes, what makes an array
+    ("PyTorch", "import torch", "gpt_torch", "", "torch.tensor"),
+    ("Keras on TensorFlow", "import tensorflow as tf", "gpt_tf", "TF", "tf.constant"),
+    ("Flax", "import jax.numpy as jnp", "gpt_flax", "Flax", "jnp.array"),
+)
+
+
+def model_card(
+    config: OpenAIGPTConfig,
+    head: Head,
+    *,
+    form: str,
+    dtype: str,
+    has_tokenizer: bool = False,
+    history: str = "",
+) -> str:
+    """The text of a card: the same for the same checkpoint, whenever and wherever it is made.
+
+    Args:
+        config: of the model.
+        head: which of the four models it is.
+        form: what the weights are stored as, such as ``safetensors``.
+        dtype: of the weights in the files.
+        has_tokenizer: whether the tokenizer's files lie beside.
+        history: sentences about where the weights come from.
+
+    Returns:
+        Markdown with YAML in front, as the hub wants it. No license: the files of a checkpoint name none.
+
+    >>> card = model_card(OpenAIGPTConfig(), Head.LM, form="safetensors", dtype="float32")
+    >>> "| parameters | 116,534,784 |" in card, is_generated(card), is_generated(card.replace("GPT", "gpt"))
+    (True, True, False)
+    """
+    size = sum(parameter.size for parameter in parameters(config, head).values())
+    rows = {
+        "class": f"`{head.architecture}`",
+        "layers, width, heads": f"{config.n_layer}, {config.n_embd}, {config.n_head}",
+        "positions": f"{config.n_positions:,}",
+        "vocabulary": f"{config.vocab_size:,}",
+        "activation": f"`{config.afn}`",
+        "parameters": f"{size:,}",
+        "weights": f"{form}, {dtype}",
+    }
+    if head is Head.SEQUENCE_CLASSIFICATION:
+        rows["labels"] = f"{config.num_labels:,}"
+    table = "\n".join(f"| {name} | {value} |" for name, value in rows.items())
+    text = f"""---
+{_front_matter(head, form)}
+---
+
+# {head.architecture}, {size:,} parameters
+
+OpenAI GPT, the first one (Radford et al., *Improving Language Understanding by Generative Pre-Training*, 2018):
+{PURPOSE[head]}.
+
+| | |
+|---|---|
+{table}
+
+## Where it comes from
+
+{" ".join(filter(None, (f"Written by {PRODUCER}.", history)))}
+
+## How to load it
+
+{_examples(config, head, form, dtype, has_tokenizer)}
+## Limits
+
+At most {config.n_positions:,} tokens at a time. What it was trained on, how well it does, what it may be used for and
+under which license: the files do not say, and whoever trained it should, here.
+
+"""
+    return text + _seal(text)
+
+
+def is_generated(text: str) -> bool:
+    """Whether a card is of ``model_card``, and nobody has touched it: only then may it be replaced."""
+    written, _, _ = text.rpartition(SEAL)
+    return text == written + _seal(written)
+
+
+def relocated(card: str, repo_id: str) -> str:
+    """A card of ``model_card`` whose examples load from the hub, not from the folder that it lies in."""
+    text = card.rpartition(SEAL)[0].replace(f'{LOADING}"."', f'{LOADING}"{repo_id}"')
+    return text + _seal(text)
+
+
+def is_own(path: Path) -> bool:
+    """Whether there is a card that somebody wrote."""
+    if not path.is_file():
+        return False
+    return path.stat().st_size > MAX_CARD_BYTES or not is_generated(path.read_bytes().decode(errors="replace"))
+
+
+def _seal(text: str) -> str:
+    return f"{SEAL}{hashlib.sha256(text.encode()).hexdigest()[:16]} -->\n"
+
+
+def _front_matter(head: Head, form: str) -> str:
+    from huggingface_hub import ModelCardData  # slow to import
+
+    data = ModelCardData(library_name="gptcore", pipeline_tag=PIPELINE_TAGS.get(head), tags=["openai-gpt", "gpt", form])
+    return data.to_yaml()
+
+
+def _examples(config: OpenAIGPTConfig, head: Head, form: str, dtype: str, has_tokenizer: bool) -> str:
+    """A block for each framework, and one for the tokenizer."""
+    ids = [i % config.vocab_size for i in range(min(3, config.n_positions))]
+    shown: object = [[ids, ids[::-1]]] if head is Head.DOUBLE_HEADS else [ids]
+    call = CALL[head].format(new=max(1, min(20, config.n_positions - len(ids))))
+    options = ', dtype="auto"' if dtype != "float32" else ""
+    options += ", allow_pickle=True" if form == "pytorch" else ""
+    blocks = [
+        f"{title}:\n\n```python\n{imported}\nfrom {package} import {prefix}{head.architecture}\n\n"
+        f'model = {prefix}{head.architecture}{LOADING}"."{options})\n'
+        f"input_ids = {array}({shown})\nprint({call})\n```\n"
+        for title, imported, package, prefix, array in FRAMEWORKS
+    ]
+    if has_tokenizer:
+        blocks.append(
+            "Text to ids:\n\n```python\nfrom tokenization import OpenAIGPTTokenizerFast\n\n"
+            f'tokenizer = OpenAIGPTTokenizerFast{LOADING}".")\n'
+            'print(tokenizer("the cat sat on the mat").input_ids)\n```\n'
+        )
+    return "\n".join(blocks)

@@ -1,0 +1,102 @@
+"""A checkpoint to a repository of the hub."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from gptcore import hub
+from gptcore.card import CARD_NAME, is_own
+from gptcore.checkpoint.conversion import Checkpoint, card_of, open_checkpoint, other_files, source_folder
+from gptcore.checkpoint.folder import resolve_inside
+from gptcore.checkpoint.formats import FORMATS, openai_npy
+from gptcore.config import CONFIG_NAME
+from gptcore.errors import CheckpointError
+
+
+def push_pretrained(
+    save: Callable[..., None],
+    repo_id: str,
+    *,
+    token: str | bool | None = None,
+    private: bool | None = None,
+    commit_message: str | None = None,
+    revision: str | None = None,
+    max_shard_size: int | str | None = None,
+) -> str:
+    """``push_to_hub`` of a model in any framework: save it to a temporary folder and push that.
+
+    Args:
+        save: the model's ``save_pretrained``.
+        repo_id, token, private, commit_message, revision: as in ``push_checkpoint``.
+        max_shard_size: bytes, or like ``"2GB"``, after which a new file begins.
+
+    Returns:
+        The URL of the commit.
+
+    Raises:
+        CheckpointError: the model cannot be saved; or see ``push_checkpoint``.
+    """
+    with hub.temporary_folder() as folder:
+        save(folder, max_shard_size=max_shard_size)
+        return push_checkpoint(
+            open_checkpoint(folder),
+            repo_id,
+            token=token,
+            private=private,
+            commit_message=commit_message,
+            revision=revision,
+        )
+
+
+def push_checkpoint(
+    checkpoint: Checkpoint,
+    repo_id: str,
+    *,
+    token: str | bool | None = None,
+    private: bool | None = None,
+    commit_message: str | None = None,
+    revision: str | None = None,
+) -> str:
+    """Send what a checkpoint's folder holds of a model to the hub: config, weights, tokenizer and card.
+
+    As in a save over an older checkpoint, weights in the same format that are not written again go, in the same commit.
+    A ``README.md`` that somebody wrote, here or there, is never replaced by one that is made.
+
+    Args:
+        checkpoint: of ``open_checkpoint``.
+        commit_message: default: ``Upload`` and the class.
+        repo_id, token, private, revision: as in ``gptcore.hub.push``.
+
+    Returns:
+        The URL of the commit.
+
+    Raises:
+        CheckpointError: the checkpoint lacks a parameter, a file leads outside its folder, or see ``gptcore.hub.push``.
+    """
+    if checkpoint.matching.missing:
+        lacking = ", ".join(parameter.name for parameter in checkpoint.matching.missing)
+        raise CheckpointError(f"{checkpoint.path} lacks {lacking}; only whole checkpoints are pushed")
+    folder = source_folder(checkpoint)
+    names = sorted(path.name for path in folder.iterdir())
+    weights = [name for form in FORMATS.values() for name in form.files(names)]
+    known = (CONFIG_NAME, openai_npy.SHAPES_NAME, *openai_npy.FILES)
+    ours = [*weights, *(name for name in known if name in names), *other_files(folder)]
+    files = {name: resolve_inside(folder, name) for name in ours}
+
+    def replaced(old: Sequence[str]) -> list[str]:
+        return [name for form in FORMATS.values() if form.files(files) for name in form.files(old)]
+
+    made = None
+    if not is_own(folder / CARD_NAME):
+        kept = files.pop(CARD_NAME, None)  # of a conversion, and tells of it
+        made = kept.read_text(encoding="utf-8") if kept else card_of(checkpoint)
+    return hub.push(
+        files,
+        repo_id,
+        commit_message=commit_message or f"Upload {checkpoint.head.architecture}",
+        token=token,
+        private=private,
+        revision=revision,
+        replaces=replaced,
+        card=made,
+    )
