@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from gptcore import hub
 from gptcore.checkpoint.dtypes import STORAGE, check_dtype, convert
-from gptcore.checkpoint.folder import check_writable, read_tensors
+from gptcore.checkpoint.folder import check_writable, folder_of, read_tensors
 from gptcore.checkpoint.formats import openai_npy, sniff
 from gptcore.checkpoint.inference import config_of
 from gptcore.checkpoint.matching import Matching, match
@@ -127,7 +127,7 @@ def convert_checkpoint(
     Args:
         source: of ``open_checkpoint``.
         folder: to write; made if missing.
-        form: ``safetensors``, ``pytorch``, ``tf``, ``keras``, ``flax`` or ``openai``.
+        form: ``safetensors``, ``pytorch``, ``tf``, ``keras``, ``flax``, ``orbax`` or ``openai``.
         dtype: of the values written; default: each as it is stored, or the widest where a format has but one.
         max_shard_size: bytes, or like ``"2GB"``, for the formats with shards.
         progress: is told of what has been written and compared.
@@ -177,7 +177,7 @@ def convert_checkpoint(
 
 def source_folder(checkpoint: Checkpoint) -> Path:
     """The folder that a checkpoint lies in."""
-    return checkpoint.path if checkpoint.path.is_dir() else checkpoint.path.parent
+    return folder_of(checkpoint.path)
 
 
 def read_back(folder: Path, form: str) -> list[StoredTensor]:
@@ -261,7 +261,7 @@ def describe(path_or_repo_id: str | Path, *, allow_pickle: bool = False, **optio
     return {
         "path": str(path),
         "formats": sorted({kind_of(tensor.path) for tensor in tensors}),
-        "files": sorted({region.path.name for tensor in tensors for region in tensor.regions}),
+        "files": sorted({path.name for tensor in tensors for path in _files(tensor)}),
         "model": head.architecture if head else None,
         "config": config.to_dict() if config else None,
         "parameters": sum(p.size for p in parameters(config, head).values()) if config and head else None,
@@ -277,8 +277,13 @@ def describe(path_or_repo_id: str | Path, *, allow_pickle: bool = False, **optio
 
 
 def kind_of(path: Path) -> str:
-    """What a file of weights is, for people."""
+    """What a file or directory of weights is, for people."""
     return "openai" if path.name == openai_npy.SHAPES_NAME else sniff(path) or "unknown"
+
+
+def _files(tensor: StoredTensor) -> list[Path]:
+    """What holds a tensor; of a directory with many files, the directory."""
+    return [tensor.path] if tensor.path.is_dir() else [region.path for region in tensor.regions]
 
 
 def _size(tensor: StoredTensor) -> int:
