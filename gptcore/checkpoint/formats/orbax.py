@@ -1,9 +1,9 @@
 """Orbax checkpoints of a Flax model: a directory with an array of zarr for each parameter, named by its path.
 
 Orbax packs all arrays into one OCDBT store and compresses them; or, with ``use_ocdbt=False``, each array is a directory
-of its own. Both are read, with tensorstore, which Orbax itself stands on and which needs no framework. What is written
-is the second kind, without compression: the numbers lie as they are in files of their own, so that reading maps them
-like those of all other formats and needs no library.
+of its own. Both are read, with tensorstore, which Orbax itself stands on and which needs no framework. What is written,
+``orbax_checkpoint/`` beside ``config.json``, is the second kind, without compression: the numbers lie as they are in
+files of their own, so that reading maps them like those of all other formats and needs no library.
 
 tensorstore is told which store to open and what lies in it; nothing in the directory tells it. It opens files of the
 directory and no others: names with ``..`` are errors of its own, and links are refused here.
@@ -57,9 +57,10 @@ def read(path: Path) -> list[StoredTensor]:
         CheckpointError: the item is damaged, incomplete, or leads outside of itself.
         GPTError: it is packed, and tensorstore is not installed.
     """
+    tensorstore = library() if (path / OCDBT_NAME).exists() else None
     with damage_reported(path, "Orbax", *LIBRARY_ERRORS):
-        item = _open(path)
-        names = [key.removesuffix(f"/{ARRAY_NAME}") for key in item.keys if key.endswith(f"/{ARRAY_NAME}")]
+        item = _open(path.resolve(), tensorstore)
+        names = [key.removesuffix(f"/{ARRAY_NAME}") for key in sorted(item.keys) if key.endswith(f"/{ARRAY_NAME}")]
         if not names:
             raise CheckpointError("there is no array of zarr 2 in it")
         arrays = [_array(item, name) for name in names]
@@ -159,12 +160,11 @@ class _Array:
         return (f"{self.name}/{_chunk_name(place)}" for place in product(*map(range, self.grid)))
 
 
-def _open(path: Path) -> _Item:
-    path = path.resolve()
+def _open(path: Path, tensorstore: Any) -> _Item:
     files = dict(_files(path))
-    if OCDBT_NAME not in files:
+    if tensorstore is None:
         return _Item(path, files, None, frozenset(files))
-    store = library().KvStore.open({"driver": "ocdbt", "base": {"driver": "file", "path": f"{path}/"}}).result()
+    store = tensorstore.KvStore.open({"driver": "ocdbt", "base": {"driver": "file", "path": f"{path}/"}}).result()
     keys = store.list().result()
     if len(keys) > MAX_KEYS:
         raise CheckpointError(f"more than {MAX_KEYS} keys")
@@ -235,6 +235,7 @@ def _stored(item: _Item, array: _Array) -> StoredTensor:
 
 def _unpack(item: _Item, array: _Array, dtype: np.dtype[Any]) -> NDArray[Any]:
     """The numbers of an array, row by row."""
+    tensorstore = library()
     with damage_reported(item.path / array.name, "Orbax", *LIBRARY_ERRORS):
         spec = {
             "driver": "zarr",
@@ -243,7 +244,7 @@ def _unpack(item: _Item, array: _Array, dtype: np.dtype[Any]) -> NDArray[Any]:
             "assume_metadata": True,  # what has been checked is what is read
             "fill_missing_data_reads": False,
         }
-        values = library().open(spec, open=True, read=True).result().read(order="C").result()
+        values = tensorstore.open(spec, open=True, read=True).result().read(order="C").result()
         return np.ascontiguousarray(values).reshape(-1).view(dtype)
 
 
