@@ -114,7 +114,7 @@ def kills(session):
 
 @nox.session(python=PYTHON, default=False)
 def fuzz(session):
-    """100,000 mutated files against the reader of each format. Opt-in: ten minutes."""
+    """100,000 mutated files against the reader of each format. Opt-in: half an hour."""
     install(session, "-e", ".[convert]")
     session.run("python", "conformance_tests/fuzz.py", *session.posargs)
 

@@ -1,8 +1,10 @@
 """Small checkpoints and hostile files for the tests of formats."""
 
+import json
 import pickle
 import struct
 
+import numpy as np
 from trained_scale import trained_scale
 
 from gptcore import OpenAIGPTConfig
@@ -24,6 +26,11 @@ def save(folder, head, dtype="float32", form="safetensors", config=CONFIG, **opt
     return folder
 
 
+def content(folder):
+    """Path inside -> bytes of each file of a folder."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
 class Payload:
     """What a hostile pickle does: makes a file when it is unpickled."""
 
@@ -40,3 +47,63 @@ def legacy_file(state, storages):
     parts += [state, pickle.dumps(list(storages), 2)]
     parts += [struct.pack("<q", len(data) // 4) + data for data in storages.values()]
     return b"".join(parts)
+
+
+def pack(item, packed, *, ocdbt=True, halves=False, **options):
+    """What Orbax itself would have written instead of an item of ours; with ``halves``, from a mesh of devices."""
+    import tensorstore  # not in every environment that has the rest of this file
+
+    packed.mkdir()
+    for path in sorted(item.glob("*/.zarray")):
+        metadata = json.loads(path.read_text())
+        shape, name = metadata["shape"], path.parent.name
+        metadata["compressor"] = {"id": "zstd", "level": 1}
+        if halves:
+            metadata["chunks"] = [-(-size // 2) for size in shape]
+        base = {"driver": "file", "path": f"{packed}/"}
+        store = {"driver": "ocdbt", "base": base, "path": f"{name}/", **options}
+        spec = {
+            "driver": "zarr",
+            "kvstore": store if ocdbt else {**base, "path": f"{packed / name}/"},
+            "metadata": metadata,
+            "store_data_equal_to_fill_value": True,
+        }
+        array = tensorstore.open(spec, create=True).result()
+        bits = np.frombuffer((path.parent / ".".join("0" * len(shape))).read_bytes(), array.dtype.numpy_dtype)
+        array.write(bits.reshape(shape)).result()
+    tree = json.loads((item / "_METADATA").read_text())
+    (packed / "_METADATA").write_text(json.dumps({**tree, "use_ocdbt": ocdbt}))
+    return packed
+
+
+OCDBT_MAGIC = (b"\x0c\xdb\x3a\x2a", b"\x0c\xdb\x12\x34", b"\x0c\xdb\x20\xde")  # manifest, version node, tree node
+
+
+def sealed(data):
+    """The bytes of a file of OCDBT with checksums that fit, so that what was changed in it is believed."""
+    data = bytearray(data)
+    for magic in OCDBT_MAGIC:
+        begin = data.find(magic)
+        while begin >= 0:
+            end = begin + int.from_bytes(data[begin + 4 : begin + 12], "little")
+            if begin + 16 <= end <= len(data):
+                data[end - 4 : end] = crc32c(data[begin : end - 4]).to_bytes(4, "little")
+            begin = data.find(magic, begin + 1)
+    return bytes(data)
+
+
+def crc32c(data):
+    """Castagnoli's checksum."""
+    value = 0xFFFFFFFF
+    for byte in data:
+        value = CRC32C[(value ^ byte) & 0xFF] ^ value >> 8
+    return value ^ 0xFFFFFFFF
+
+
+def _crc32c_entry(value):
+    for _ in range(8):
+        value = value >> 1 ^ (0x82F63B78 if value & 1 else 0)
+    return value
+
+
+CRC32C = [_crc32c_entry(byte) for byte in range(256)]

@@ -2,7 +2,8 @@
 
     python conformance_tests/fuzz.py [COUNT] [SEED]
 
-COUNT files a reader (default 100,000). A file that breaks a reader is kept in the current folder; the status is 1 then.
+COUNT files a reader (default 100,000), and a tenth of it for Orbax's own stores, whose checksums are made to fit. A
+file that breaks a reader is kept in the current folder; the status is 1 then.
 """
 
 import random
@@ -12,7 +13,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from checkpoint_data import save
+from checkpoint_data import pack, save, sealed
 
 from gptcore.checkpoint.dtypes import STORAGE
 from gptcore.checkpoint.folder import read_tensors
@@ -22,6 +23,7 @@ from gptcore.parameters import Head
 
 INTERESTING = (0, 1, 127, 128, 255)
 SECONDS, MEGABYTES = 5, 100
+PACKED = "orbax of Orbax"
 
 
 def mutated(whole, stream):
@@ -34,16 +36,26 @@ def mutated(whole, stream):
     return data[: stream.randrange(len(data))] if stream.random() < 0.1 else data
 
 
+def target(folder, form):
+    """What is opened, and the files that it consists of."""
+    known = FORMATS["orbax" if form == PACKED else form]
+    path = save(folder, Head.LM, form="orbax" if form == PACKED else form) / known.file_name
+    if form == PACKED:
+        path = pack(path, folder / "packed", config={"compression": None})
+    files = [file for file in sorted(path.rglob("*")) if file.is_file()] if path.is_dir() else [path]
+    return path, {file: file.read_bytes() for file in files}
+
+
 def fuzz(form, count, seed):
     """The number of files that broke the reader of a format."""
     stream, broken, slowest = random.Random(f"{form}/{seed}"), 0, 0.0
     with tempfile.TemporaryDirectory() as folder:
-        whole = (save(Path(folder), Head.LM, form=form) / FORMATS[form].file_name).read_bytes()
-        path = Path(folder) / "mutated"
+        path, files = target(Path(folder), form)
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         for number in range(count):
+            file, whole = stream.choice(list(files.items()))
             data = mutated(whole, stream)
-            path.write_bytes(data)
+            file.write_bytes(sealed(data) if form == PACKED else data)
             start = time.monotonic()
             try:
                 for tensor in read_tensors(path, allow_pickle=True):
@@ -56,6 +68,7 @@ def fuzz(form, count, seed):
                 Path(f"broken-{form}-{number}").write_bytes(data)
                 print(f"{form} {number}: {type(error).__name__}: {error}", flush=True)
             slowest = max(slowest, time.monotonic() - start)
+            file.write_bytes(whole)
     grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
     print(
         f"{form}: {count:,} files, {broken} broke it, slowest {slowest:.2f} s, {grown:.0f} MB more memory", flush=True
@@ -66,4 +79,5 @@ def fuzz(form, count, seed):
 if __name__ == "__main__":
     given = [int(argument) for argument in sys.argv[1:]]
     count, seed = (*given, *(100_000, 0)[len(given) :])
-    sys.exit(sum(fuzz(form, count, seed) for form in FORMATS) > 0)
+    broken = sum(fuzz(form, count, seed) for form in FORMATS)
+    sys.exit(broken + fuzz(PACKED, count // 10, seed) > 0)

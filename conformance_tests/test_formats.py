@@ -3,6 +3,7 @@
 import flax.serialization
 import jax
 import numpy as np
+import orbax.checkpoint
 import pytest
 import torch
 from checkpoint_data import CONFIG, save, values
@@ -11,9 +12,11 @@ from flax import nnx
 import gpt_flax
 import gpt_tf
 import gpt_torch
+from gpt_flax.training import adamw
 from gptcore.checkpoint import open_pretrained
 from gptcore.checkpoint.folder import WRITABLE
 from gptcore.parameters import Head
+from gptcore.recipe import Recipe
 
 HEADS = list(Head)
 CLASSES = {
@@ -79,6 +82,59 @@ def test_flax_serialization(tmp_path, head):
 
 def text_keys(tree):
     return {str(key): text_keys(value) for key, value in tree.items()} if isinstance(tree, dict) else np.asarray(tree)
+
+
+def flax_model(folder, head, dtype="float32"):
+    return getattr(gpt_flax, "Flax" + CLASSES[head]).from_pretrained(save(folder, head, dtype), dtype=dtype)
+
+
+@pytest.mark.parametrize(
+    ("kind", "dtype"), [("pure", "float16"), ("state", "bfloat16"), ("loose", "bfloat16"), ("managed", "float32")]
+)
+def test_orbax_saves(tmp_path, head, kind, dtype):
+    """A pure dict or a state, in one store or one for each array, alone or by a manager."""
+    state = nnx.state(flax_model(tmp_path / "a", head, dtype), nnx.Param)
+    state = state if kind == "state" else nnx.to_pure_dict(state)
+    item = tmp_path / "item"
+    if kind == "managed":
+        with orbax.checkpoint.CheckpointManager(tmp_path / "b") as manager:
+            manager.save(3, args=orbax.checkpoint.args.StandardSave(state))
+        item = tmp_path / "b" / "3" / "default"
+    elif kind == "loose":
+        loosely = orbax.checkpoint.PyTreeCheckpointHandler(use_ocdbt=False)
+        with orbax.checkpoint.Checkpointer(loosely) as checkpointer:
+            checkpointer.save(item, state)
+    else:
+        with orbax.checkpoint.StandardCheckpointer() as checkpointer:
+            checkpointer.save(item, state)
+    same(item, head, dtype)
+
+
+def test_orbax_saves_training(tmp_path, head):
+    """The states of a model in training and of its optimizer, as ``examples/flax/run_clm.py`` saves them."""
+    model = flax_model(tmp_path / "a", head)
+    model.train()
+    recipe = Recipe(learning_rate=1e-3, warmup_steps=1, batch_size=1, max_steps=2)
+    state = nnx.state((model, nnx.Optimizer(model, adamw(model, recipe, recipe.max_steps), wrt=nnx.Param)))
+    with orbax.checkpoint.StandardCheckpointer() as checkpointer:
+        checkpointer.save(tmp_path / "b", state)
+    same(tmp_path / "b", head)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
+def test_orbax_restores(tmp_path, head, dtype):
+    """What we write is the state of the model, whether Orbax is told its shapes or not."""
+    state = nnx.to_pure_dict(nnx.state(flax_model(tmp_path / "a", head, dtype), nnx.Param))
+    item = save(tmp_path / "b", head, dtype, "orbax") / "orbax_checkpoint"
+    with orbax.checkpoint.StandardCheckpointer() as checkpointer:
+        told, untold = checkpointer.restore(item, state), checkpointer.restore(item)
+    jax.tree_util.tree_map(identical, told, state)
+    jax.tree_util.tree_map(identical, untold, text_keys(state))
+
+
+def identical(found, wanted):
+    assert (found.dtype, found.shape) == (wanted.dtype, wanted.shape)
+    assert np.asarray(found).tobytes() == np.asarray(wanted).tobytes()
 
 
 @pytest.mark.parametrize("form", WRITABLE)

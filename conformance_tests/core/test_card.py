@@ -4,7 +4,7 @@ import re
 
 import pytest
 import yaml
-from checkpoint_data import CONFIG, save
+from checkpoint_data import CONFIG, content, save
 from huggingface_hub import ModelCard
 from safetensors import safe_open
 
@@ -57,7 +57,7 @@ def test_the_same_input_gives_the_same_bytes(tmp_path, form):
     save(tmp_path / "a", head)
     for name in ("b", "c"):
         convert(tmp_path / "a", tmp_path / name, form)
-    first, second = ({path.name: path.read_bytes() for path in (tmp_path / name).iterdir()} for name in ("b", "c"))
+    first, second = (content(tmp_path / name) for name in ("b", "c"))
     assert first == second
     assert not [name for name, data in first.items() if str(tmp_path).encode() in data]
 

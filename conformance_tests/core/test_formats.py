@@ -6,18 +6,20 @@ import json
 import os
 import pickle
 import resource
+import shutil
 import struct
 import subprocess
 import sys
 import textwrap
 import time
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
-from checkpoint_data import CONFIG, Payload, legacy_file, save
+from checkpoint_data import CONFIG, Payload, content, legacy_file, pack, save, sealed
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -167,6 +169,65 @@ def rename_in_pickle(source, target, prefix):
                     assert short in data
                     data = data.replace(short, long)
             new.writestr(entry.filename, data)
+
+
+def items(folder, head=Head.NONE, **options):
+    """An item of ours, and the two kinds that Orbax writes."""
+    ours = save(folder / "ours", head, form="orbax", **options) / "orbax_checkpoint"
+    return ours, pack(ours, folder / "packed"), pack(ours, folder / "loose", ocdbt=False)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_the_stores_of_orbax(tmp_path, dtype):
+    """One store for all or one for each array, whole or from a mesh of devices: the same bits."""
+    ours, *others = items(tmp_path, Head.LM, dtype=dtype)
+    others += [pack(ours, tmp_path / f"mesh{ocdbt}", ocdbt=ocdbt, halves=True) for ocdbt in (True, False)]
+    wanted = {tensor.parameter: tensor for tensor in read_tensors(ours)}
+    for item in others:
+        found = {tensor.parameter: tensor for tensor in read_tensors(item)}
+        assert list(found) == list(wanted)
+        assert set(found) == set(parameters(CONFIG))
+        for name, tensor in wanted.items():
+            assert found[name].dtype == dtype
+            assert found[name].read().tobytes() == tensor.read().tobytes()
+
+
+def test_only_packed_stores_need_tensorstore(tmp_path, monkeypatch):
+    ours, packed, loose = items(tmp_path)
+    monkeypatch.setitem(sys.modules, "tensorstore", None)
+    assert [tensor.read() for tensor in read_tensors(ours)]
+    with pytest.raises(GPTError, match=r"^packed Orbax checkpoints need tensorstore: pip install 'gptcore\[convert\]'"):
+        read_tensors(packed)
+    tensor = read_tensors(loose)[0]
+    with pytest.raises(GPTError, match=r"^packed Orbax checkpoints need tensorstore: pip install 'gptcore\[convert\]'"):
+        tensor.read()
+
+
+def test_the_config_is_in_an_item_or_beside_it(tmp_path):
+    item = items(tmp_path)[0]
+    assert open_checkpoint(item).config.n_head == CONFIG.n_head
+    (tmp_path / "ours" / "config.json").rename(item / "config.json")
+    assert open_checkpoint(item).config.n_head == CONFIG.n_head
+    (item / "config.json").unlink()
+    with pytest.raises(CheckpointError, match="pass n_head, which no shape tells"):
+        open_checkpoint(item)
+
+
+def test_an_item_with_the_state_of_training(tmp_path):
+    """The model is found beside its optimizer, whose moments have the names of parameters, too."""
+    item = items(tmp_path, Head.LM)[0]
+    wanted = dict(open_pretrained(item, Head.LM).values())
+    for array in [path for path in item.iterdir() if path.is_dir()]:
+        shutil.copytree(array, item / f"1.opt_state.mu.{array.name}.value")
+        array.rename(item / f"0.{array.name}.value")
+    shutil.copytree(item / "0.transformer.h.0.ln_1.bias.value", item / "0.transformer.drop.rngs.count.value")
+    source = open_pretrained(item, Head.LM)
+    assert len(source.report()["unexpected_keys"]) == len(wanted) + 1
+    for name, array in source.values():
+        np.testing.assert_array_equal(array, wanted[name])
+    for array in item.glob("1.*"):
+        array.rename(item / f"1.{array.name.removeprefix('1.opt_state.mu.')}")
+    refused(item, "several models, at 0., 1.; save the one")
 
 
 # --- hostile files ---------------------------------------------------------------------------------------------------
@@ -372,7 +433,140 @@ def test_hostile_openai_numbers(tmp_path):
         read_tensors(tmp_path)
 
 
-@pytest.mark.parametrize("form", [form for form in FORMATS if form != "safetensors"])
+ZARRAY = {
+    "zarr_format": 2, "shape": [10], "chunks": [10], "dtype": "<f4", "compressor": None, "fill_value": None,
+    "filters": None, "order": "C", "dimension_separator": ".",
+}  # fmt: skip
+HOSTILE_ARRAYS = {
+    "empty": ("", r"\.zarray: damaged JSON"),
+    "a list": ("[]", "is a list, not an object"),
+    "deep": ("[" * 60_000, r"\.zarray: damaged JSON"),
+    "large": (" " * 70_000 + "{}", "more than 65536 bytes"),
+    "no shape": ({"shape": None}, "None where at most 8 sizes"),
+    "many axes": ({"shape": [1] * 9, "chunks": [1] * 9}, "at most 8 sizes"),
+    "fraction": ({"shape": [10.0]}, "where sizes should be"),
+    "boolean": ({"shape": [True], "chunks": [1]}, "where sizes should be"),
+    "negative": ({"shape": [-10]}, "where sizes should be"),
+    "huge": ({"shape": [1 << 64], "chunks": [1 << 64]}, "where sizes should be"),
+    "chunks of nothing": ({"chunks": [0]}, "where sizes should be"),
+    "other axes": ({"chunks": [10, 1]}, r"has shape \(10,\), chunks \(10, 1\)"),
+    "structure": ({"dtype": [["a", "<f4"]]}, "has shape"),
+    "shape bomb": ({"shape": [1 << 39], "chunks": [1 << 39]}, "claim 2199023.* bytes, and its files have"),
+    "chunk bomb": ({"chunks": [1 << 39]}, "claim 2199023.* bytes, and its files have"),
+    "bomb of chunks": ({"shape": [1 << 39], "chunks": [1]}, "lacks values"),
+    "missing chunk": ({"shape": [11]}, "lacks values"),
+    "other size": ({"shape": [9], "chunks": [9]}, "cannot have 40 bytes"),
+    "another compressor": ({"compressor": {"id": "blosc"}}, "Orbax knows zstd alone"),
+    "filters": ({"filters": [{"id": "delta"}]}, "as its filters, unlike any array of Orbax"),
+    "by columns": ({"order": "F"}, "'F' as its order"),
+    "another version": ({"zarr_format": 3}, "3 as its zarr_format"),
+    "folders of chunks": ({"dimension_separator": "/"}, "'/' as its dimension_separator"),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE_ARRAYS)
+def test_hostile_arrays_of_orbax(tmp_path, name):
+    claim, match = HOSTILE_ARRAYS[name]
+    item = items(tmp_path)[0]
+    text = claim if isinstance(claim, str) else json.dumps({**ZARRAY, **claim})
+    (item / "h.0.ln_1.bias" / ".zarray").write_text(text)
+    refused(item, match)
+
+
+@pytest.mark.parametrize(
+    "change", [{"shape": [9], "chunks": [9]}, {"shape": [1 << 12], "chunks": [1 << 12]}, {"dtype": "<f8"}]
+)
+@pytest.mark.parametrize("ocdbt", [True, False])
+def test_packed_values_that_are_not_what_they_should_be(tmp_path, change, ocdbt):
+    import tensorstore
+
+    item = items(tmp_path)[1 if ocdbt else 2]
+    base = {"driver": "file", "path": f"{item}/"}
+    store = tensorstore.KvStore.open({"driver": "ocdbt", "base": base} if ocdbt else base).result()
+    store.write("h.0.ln_1.bias/.zarray", json.dumps({**ZARRAY, "compressor": {"id": "zstd"}, **change})).result()
+    (tensor,) = [tensor for tensor in read_tensors(item) if tensor.parameter == "h.0.ln_1.bias"]
+    with pytest.raises(CheckpointError, match=r"h\.0\.ln_1\.bias: damaged Orbax"):
+        tensor.read()
+
+
+def link(path, target):
+    path.rename(target)
+    path.symlink_to(target)
+
+
+HOSTILE_ITEMS = {
+    "a link to a file": (lambda item, out: link(item / "h.0.ln_1.bias" / "0", out), r"h\.0\.ln_1\.bias/0 is a link"),
+    "a link to a directory": (lambda item, out: link(item / "h.0.ln_1.bias", out), r"h\.0\.ln_1\.bias is a link"),
+    "a pipe": (lambda item, out: os.mkfifo(item / "pipe"), "is a link or no regular file"),
+    "a directory": (
+        lambda item, out: (item / "h.0.ln_1.bias" / "0").rename(out) and (item / "h.0.ln_1.bias" / "0").mkdir(),
+        "lacks values",
+    ),
+    "deep": (lambda item, out: (item / "/".join("abcdefghi")).mkdir(parents=True), "more than 8 directories deep"),
+    "no arrays": (lambda item, out: [path.unlink() for path in item.glob("*/.zarray")], "no array of zarr 2"),
+    "a manifest": (lambda item, out: (item / "manifest.ocdbt").write_bytes(b"\x0c\xdb"), "damaged Orbax"),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE_ITEMS)
+def test_hostile_items_of_orbax(tmp_path, name):
+    change, match = HOSTILE_ITEMS[name]
+    item = items(tmp_path)[0]
+    change(item, tmp_path / "outside")
+    refused(item, match)
+
+
+def test_a_store_cannot_lead_outside(tmp_path):
+    """A tree whose nodes and values lie in files with ``..`` in their names; there, they would be read."""
+    ours = save(tmp_path / "ours", Head.NONE, form="orbax") / "orbax_checkpoint"
+    prefixes = dict.fromkeys(("value_data_prefix", "btree_node_data_prefix"), "aa/outside/")
+    item = pack(ours, tmp_path / "packed", config={"compression": None}, **prefixes)
+    assert len(read_tensors(item)) == len(read_tensors(ours))
+    (item / "aa" / "outside").rename(tmp_path / "outside")
+    for path in (item / "manifest.ocdbt", *(tmp_path / "outside").iterdir()):
+        data = path.read_bytes().replace(b"aa/outside/", b"../outside/")
+        path.write_bytes(sealed(data))
+    refused(item, r"Invalid key: .*\.\./outside/")
+
+
+def test_zeros_that_an_old_orbax_left_out(tmp_path):
+    import tensorstore
+
+    item = items(tmp_path)[1]
+    store = tensorstore.KvStore.open({"driver": "ocdbt", "base": {"driver": "file", "path": f"{item}/"}}).result()
+    store.delete_range(tensorstore.KvStore.KeyRange("h.0.ln_1.bias/0", "h.0.ln_1.bias/1")).result()
+    refused(item, r"'h\.0\.ln_1\.bias' of shape \(10,\) lacks values")
+
+
+@pytest.mark.parametrize("kind", [0, 1, 2], ids=["ours", "packed", "loose"])
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_any_damage_to_an_item_is_an_error_or_harmless(tmp_path_factory, kind, data):
+    """Flip bytes of any of its files, or cut it: a ``GPTError``, or tensors that can be read."""
+    folder = tmp_path_factory.getbasetemp() / f"damaged-items-{os.getpid()}"
+    item = folder / ("ours/orbax_checkpoint", "packed", "loose")[kind]
+    if not folder.exists():
+        items(folder, config=CONFIG.replace(n_layer=1))
+    path = data.draw(st.sampled_from(sorted(path for path in item.rglob("*") if path.is_file())))
+    whole = path.read_bytes()
+    damaged = bytearray(whole)
+    for _ in range(data.draw(st.integers(1, 6))):
+        damaged[data.draw(st.integers(0, len(whole) - 1))] = data.draw(st.integers(0, 255))
+    path.write_bytes(sealed(damaged[: data.draw(st.just(len(whole)) | st.integers(0, len(whole)))]))
+    try:
+        for tensor in read_tensors(item):
+            if tensor.dtype in DTYPES:
+                assert tensor.read().shape == tensor.shape
+    except GPTError:
+        pass
+    finally:
+        path.write_bytes(whole)
+
+
+DAMAGED = [form for form in FORMATS if form not in ("safetensors", "orbax")]
+
+
+@pytest.mark.parametrize("form", DAMAGED)
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_any_damage_is_an_error_or_harmless(tmp_path_factory, form, data):
@@ -426,21 +620,76 @@ def test_a_killed_save_leaves_the_old_or_the_new(tmp_path, form):
             np.testing.assert_array_equal(array, wanted[name])
 
 
-def test_a_decided_save_is_finished_by_the_next_reader(tmp_path, monkeypatch):
-    save(tmp_path, Head.NONE)
-    monkeypatch.setattr("gptcore.checkpoint.transaction.recover", lambda folder: None)
-    save(tmp_path, Head.NONE, config=CONFIG.replace(n_layer=1))
-    monkeypatch.undo()
-    assert (tmp_path / JOURNAL_NAME).exists()
-    assert open_pretrained(tmp_path, Head.NONE).config.n_layer == 1
-    assert not [path for path in tmp_path.iterdir() if path.name.startswith(PREFIX[:-1])]
+def decide(folder, monkeypatch, form):
+    """A save over a checkpoint of two layers whose writer is gone as soon as it is decided."""
+    save(folder, Head.NONE, form=form)
+    with monkeypatch.context() as patch:
+        patch.setattr("gptcore.checkpoint.transaction.recover", lambda folder: None)
+        save(folder, Head.NONE, form=form, config=CONFIG.replace(n_layer=1))
+    assert (folder / JOURNAL_NAME).exists()
+
+
+def is_the_new_one(folder):
+    """That nothing of the old one is left, and nothing of the save."""
+    source = open_pretrained(folder, Head.NONE)
+    assert source.config.n_layer == 1
+    assert source.report() == {"missing_keys": [], "unexpected_keys": []}
+    assert not [path for path in folder.iterdir() if path.name.startswith(PREFIX[:-1])]
+    return True
+
+
+@pytest.mark.parametrize("form", ["safetensors", "orbax"])
+def test_a_decided_save_is_finished_by_the_next_reader(tmp_path, monkeypatch, form):
+    decide(tmp_path, monkeypatch, form)
+    assert is_the_new_one(tmp_path)
+
+
+def test_a_directory_that_was_half_replaced(tmp_path, monkeypatch):
+    """The reader that finishes the save is killed while the old directory goes, and again before the new one comes."""
+    decide(tmp_path, monkeypatch, "orbax")
+    for half in (True, False):
+
+        def killed(path, half=half):
+            for array in list(path.iterdir())[: 5 if half else None]:
+                shutil.rmtree(array) if array.is_dir() else array.unlink()
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch:
+            patch.setattr("gptcore.checkpoint.transaction._delete", killed)
+            with pytest.raises(KeyboardInterrupt):
+                read_tensors(tmp_path)
+    assert is_the_new_one(tmp_path)
+
+
+def test_two_readers_finish_a_save_at_once(tmp_path, monkeypatch):
+    """Both see that the old directory has to go; the slower one must not take the new one for it."""
+    decide(tmp_path, monkeypatch, "orbax")
+
+    def slowly(path):
+        time.sleep(0.2)
+        shutil.rmtree(path)
+
+    with monkeypatch.context() as patch, ThreadPoolExecutor() as pool:
+        patch.setattr("gptcore.checkpoint.transaction._delete", slowly)
+        assert all(pool.map(is_the_new_one, [tmp_path] * 2))
+    assert is_the_new_one(tmp_path)
+
+
+def test_what_a_link_leads_to_is_not_removed(tmp_path):
+    kept = save(tmp_path / "kept", Head.NONE, form="orbax") / "orbax_checkpoint"
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (folder / "orbax_checkpoint").symlink_to(kept)
+    save(folder, Head.NONE, form="orbax")
+    assert not (folder / "orbax_checkpoint").is_symlink()
+    assert read_tensors(kept)
 
 
 @pytest.mark.parametrize("form", WRITABLE)
 def test_a_full_disk_leaves_the_old_checkpoint(tmp_path, form):
     """No file may grow beyond 3,000 bytes: the larger model does not fit, half-way through its weights."""
     save(tmp_path, Head.NONE, form=form)
-    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    before = content(tmp_path)
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (3000, hard))
     try:
@@ -451,14 +700,14 @@ def test_a_full_disk_leaves_the_old_checkpoint(tmp_path, form):
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert str(tmp_path) in str(caught.value)
-    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+    assert content(tmp_path) == before
 
 
 @pytest.mark.parametrize("form", WRITABLE)
 def test_no_permission(tmp_path, form, monkeypatch):
     """Reading and writing; as the system's answer to ``open``, since root may open everything."""
     save(tmp_path, Head.NONE, form=form)
-    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    before = content(tmp_path)
     monkeypatch.setattr(Path, "open", forbidden)
     with pytest.raises(CheckpointError, match=r"cannot write in .*: Permission denied; what was there before"):
         save(tmp_path, Head.NONE, form=form)
@@ -466,7 +715,7 @@ def test_no_permission(tmp_path, form, monkeypatch):
         with pytest.raises(CheckpointError, match=r"cannot read .*: Permission denied"):
             reads(tmp_path, allow_pickle=True)
     monkeypatch.undo()
-    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+    assert content(tmp_path) == before
 
 
 def forbidden(*_, **__):
@@ -498,6 +747,8 @@ def test_a_transaction_that_fails_changes_nothing(tmp_path):
         with Transaction(tmp_path) as changes:
             with changes.file("old") as file:
                 file.write(b"new")
+            with changes.directory("new") as directory:
+                (directory / "file").write_text("new")
             changes.remove("old")
             raise KeyError("the caller's own")
 

@@ -346,6 +346,11 @@ def test_only_whole_checkpoints_are_pushed(hub, push, source):
     assert hub.repositories["owner/name"].messages == []
 
 
+def test_orbax_alone_is_not_pushed(hub, push, tmp_path):
+    assert "has its weights in Orbax alone" in push(save(tmp_path / "orbax", Head.LM, form="orbax"))
+    assert hub.repositories["owner/name"].messages == []
+
+
 def test_a_tokenizer(hub, source, tmp_path):
     code = f"""
         from tokenization import OpenAIGPTTokenizer

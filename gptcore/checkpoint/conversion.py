@@ -16,7 +16,7 @@ from gptcore import hub
 from gptcore.card import CARD_NAME, is_own, model_card
 from gptcore.checkpoint.atomic import atomic_write
 from gptcore.checkpoint.dtypes import STORAGE, check_dtype, convert
-from gptcore.checkpoint.folder import check_writable, read_tensors, resolve_inside
+from gptcore.checkpoint.folder import check_writable, folder_of, read_tensors, resolve_inside
 from gptcore.checkpoint.formats import openai_npy, sniff
 from gptcore.checkpoint.inference import config_of
 from gptcore.checkpoint.matching import Matching, match
@@ -159,7 +159,7 @@ def convert_checkpoint(
     Args:
         source: of ``open_checkpoint``.
         folder: to write; made if missing.
-        form: ``safetensors``, ``pytorch``, ``tf``, ``keras``, ``flax`` or ``openai``.
+        form: ``safetensors``, ``pytorch``, ``tf``, ``keras``, ``flax``, ``orbax`` or ``openai``.
         dtype: of the values written; default: each as it is stored, or the widest where a format has but one.
         max_shard_size: bytes, or like ``"2GB"``, for the formats with shards.
         progress: is told of what has been written and compared.
@@ -239,7 +239,7 @@ def other_files(folder: Path) -> list[str]:
 
 def source_folder(checkpoint: Checkpoint) -> Path:
     """The folder that a checkpoint lies in."""
-    return checkpoint.path if checkpoint.path.is_dir() else checkpoint.path.parent
+    return folder_of(checkpoint.path)
 
 
 def read_back(folder: Path, form: str) -> list[StoredTensor]:
@@ -323,7 +323,7 @@ def describe(path_or_repo_id: str | Path, *, allow_pickle: bool = False, **optio
     return {
         "path": str(path),
         "formats": sorted({kind_of(tensor.path) for tensor in tensors}),
-        "files": sorted({region.path.name for tensor in tensors for region in tensor.regions}),
+        "files": sorted({path.name for tensor in tensors for path in _files(tensor)}),
         "model": head.architecture if head else None,
         "config": config.to_dict() if config else None,
         "parameters": sum(p.size for p in parameters(config, head).values()) if config and head else None,
@@ -339,8 +339,13 @@ def describe(path_or_repo_id: str | Path, *, allow_pickle: bool = False, **optio
 
 
 def kind_of(path: Path) -> str:
-    """What a file of weights is, for people."""
+    """What a file or directory of weights is, for people."""
     return "openai" if path.name == openai_npy.SHAPES_NAME else sniff(path) or "unknown"
+
+
+def _files(tensor: StoredTensor) -> list[Path]:
+    """What holds a tensor; of a directory with many files, the directory."""
+    return [tensor.path] if tensor.path.is_dir() else [region.path for region in tensor.regions]
 
 
 def _size(tensor: StoredTensor) -> int:

@@ -13,6 +13,7 @@ from gptcore.checkpoint.dtypes import STORAGE
 from gptcore.checkpoint.formats import FORMATS, READERS, Format, canonical, openai_npy, sniff
 from gptcore.checkpoint.tensors import OutgoingTensor, StoredTensor
 from gptcore.checkpoint.transaction import Transaction, is_plain_name, recover
+from gptcore.config import CONFIG_NAME
 from gptcore.errors import CheckpointError, bullet_list
 from gptcore.layouts import canonical_name, openai
 from gptcore.parameters import Head, Parameter
@@ -52,14 +53,14 @@ def read_tensors(path: Path, *, allow_pickle: bool = False, form: str | None = N
     """All tensors of a checkpoint, with their canonical names; nothing of their values is read.
 
     Args:
-        path: a folder, or a file of weights. The content of a file says what it is, not its name.
+        path: a folder, a file of weights, or a directory that Orbax saved. The content says what it is, not the name.
         allow_pickle: whether files of ``torch.save`` may be read. No code in them is ever run.
         form: which format, where a folder has several; default: the first of ``FORMATS``, then OpenAI's.
 
     Raises:
         CheckpointError: no weights, damaged weights, an index and shards that disagree, or a file outside the folder.
     """
-    if not path.is_dir():
+    if not path.is_dir() or sniff(path):
         return _read_file(path, allow_pickle)
     recover(path)
     for name, known in FORMATS.items():
@@ -100,8 +101,8 @@ def write_tensors(
     if len(shards) > 1:
         names = [chosen.shard_name(number, len(shards)) for number in range(1, len(shards) + 1)]
     for name, shard in zip(names, shards, strict=True):
-        with changes.file(name) as file:
-            chosen.write(file, shard, provenance or {})
+        with changes.directory(name) if chosen.is_directory else changes.file(name) as target:
+            chosen.write(target, shard, provenance or {})
     if len(shards) > 1 and chosen.index_name:
         index = {
             "metadata": {"total_size": sum(tensor.size for tensor in named)},
@@ -157,7 +158,7 @@ def parse_size(size: int | str | None) -> float:
 
 
 def resolve_inside(folder: Path, name: Any) -> Path:
-    """The file ``name`` of ``folder``, only if it is a plain name that lies there after following links.
+    """The file or directory ``name`` of ``folder``, only if it is a plain name that lies there after following links.
 
     The hub's cache keeps ``snapshots/REVISION/NAME`` as links into ``blobs`` beside it: allowed, and nothing else is.
     """
@@ -170,13 +171,23 @@ def resolve_inside(folder: Path, name: Any) -> Path:
         allowed.add(root.parent.parent / "blobs")
     if path.parent not in allowed:
         raise CheckpointError(f"{folder / name} leads outside the folder, to {path}; refused")
-    if not path.is_file():
+    if not path.is_file() and not path.is_dir():
         raise CheckpointError(f"{folder / name} is missing or not a regular file")
     return path
 
 
+def folder_of(path: Path) -> Path:
+    """The folder that has the config and the tokenizer of weights: the path itself, or where a file lies.
+
+    A directory of Orbax is either: it may have a config in it, or beside it.
+    """
+    if path.is_dir() and (sniff(path) is None or (path / CONFIG_NAME).is_file()):
+        return path
+    return path.parent
+
+
 def _read_file(path: Path, allow_pickle: bool) -> list[StoredTensor]:
-    if not path.is_file():
+    if not path.is_file() and not path.is_dir():
         raise CheckpointError(f"{path} is missing or not a regular file")
     kind = sniff(path)
     if kind is None:
@@ -191,7 +202,7 @@ def _read_file(path: Path, allow_pickle: bool) -> list[StoredTensor]:
 
 
 def _named(kind: str, tensor: StoredTensor) -> StoredTensor:
-    parameter, transform = canonical(kind, tensor.name)
+    parameter, transform = canonical(kind, tensor.parameter)
     return replace(tensor.undone(transform), parameter=parameter)
 
 

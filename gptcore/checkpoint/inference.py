@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from gptcore.checkpoint.folder import folder_of
 from gptcore.checkpoint.tensors import StoredTensor
 from gptcore.config import CONFIG_NAME, OpenAIGPTConfig
 from gptcore.errors import CheckpointError
@@ -19,7 +20,7 @@ def config_of(path: Path, tensors: Sequence[StoredTensor], **overrides: Any) -> 
     """The config beside the weights; OpenAI's own folder has none, and then the shapes give it.
 
     Args:
-        path: a folder, or a file of weights.
+        path: a folder, a file of weights, or a directory of Orbax.
         tensors: of the checkpoint.
         overrides: settings to change. Without a ``config.json``, ``n_head`` is one where heads have not 64 values each.
 
@@ -27,7 +28,7 @@ def config_of(path: Path, tensors: Sequence[StoredTensor], **overrides: Any) -> 
         CheckpointError: no ``config.json``, and the shapes are not those of this architecture.
         ConfigError: the config is wrong.
     """
-    folder = path if path.is_dir() else path.parent
+    folder = folder_of(path)
     if (folder / CONFIG_NAME).exists():
         return OpenAIGPTConfig.from_pretrained(folder, **overrides)
     shapes = {tensor.parameter: tensor.shape for tensor in tensors}

@@ -13,6 +13,7 @@ from gptcore.checkpoint.dtypes import STORAGE
 from gptcore.checkpoint.tensors import StoredTensor
 from gptcore.config import OpenAIGPTConfig
 from gptcore.errors import CheckpointError, bullet_list
+from gptcore.layouts import nnx
 from gptcore.layouts.hf_torch import DROPPED, TIED_HEAD, TIED_TO
 from gptcore.parameters import SCORE, SUMMARY, Head, Parameter, parameters
 
@@ -32,7 +33,8 @@ def match(tensors: Sequence[StoredTensor], config: OpenAIGPTConfig, head: Head) 
     """Match stored tensors to the parameters of a model, before anything is read or allocated.
 
     Trunk parameters must all be there; those of the head may be missing (a base checkpoint in a head model) and are
-    then fresh. Tensors of another head, old mask buffers and the second copy of the tied head are dropped.
+    then fresh. Dropped are tensors of another head, old mask buffers, the state of dropout and of an optimizer, and the
+    second copy of the tied head.
 
     Raises:
         CheckpointError: a tensor is missing, unknown, given twice, of another shape or type; all are listed.
@@ -42,7 +44,7 @@ def match(tensors: Sequence[StoredTensor], config: OpenAIGPTConfig, head: Head) 
     dropped: list[str] = []
     for tensor in tensors:
         name = tensor.parameter
-        if any(re.fullmatch(pattern, name) for pattern in DROPPED):
+        if any(re.fullmatch(pattern, name) for pattern in DROPPED + nnx.DROPPED):
             dropped.append(tensor.name)
         elif name in by_name:
             problems.append(f"{tensor.name} and {by_name[name].name} are the same parameter")

@@ -121,7 +121,7 @@ def save_pretrained(
         dtype: of all values; ``bfloat16`` values are given as bits.
         values: canonical name and array of every parameter.
         max_shard_size: bytes (or like ``"2GB"``) after which a new file begins; ``None`` for one file.
-        form: ``safetensors``, ``pytorch``, ``tf``, ``keras``, ``flax`` or ``openai``.
+        form: ``safetensors``, ``pytorch``, ``tf``, ``keras``, ``flax``, ``orbax`` or ``openai``.
 
     Raises:
         CheckpointError: nothing has been written, and what was there before is untouched.

@@ -78,9 +78,11 @@ def push_checkpoint(
         raise CheckpointError(f"{checkpoint.path} lacks {lacking}; only whole checkpoints are pushed")
     folder = source_folder(checkpoint)
     names = sorted(path.name for path in folder.iterdir())
-    weights = [name for form in FORMATS.values() for name in form.files(names)]
-    known = (CONFIG_NAME, openai_npy.SHAPES_NAME, *openai_npy.FILES)
-    ours = [*weights, *(name for name in known if name in names), *other_files(folder)]
+    weights = [name for form in FORMATS.values() if not form.is_directory for name in form.files(names)]
+    weights += [name for name in (openai_npy.SHAPES_NAME, *openai_npy.FILES) if name in names]
+    if not weights:
+        raise CheckpointError(f"{folder} has its weights in Orbax alone, which nobody loads from the hub; convert them")
+    ours = [*weights, *other_files(folder), *([CONFIG_NAME] if CONFIG_NAME in names else [])]
     files = {name: resolve_inside(folder, name) for name in ours}
 
     def replaced(old: Sequence[str]) -> list[str]:

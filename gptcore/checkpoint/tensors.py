@@ -1,7 +1,8 @@
 """A tensor in a file, not read yet, and a tensor on its way into one: what all formats give and take.
 
-Every format keeps its numbers as plain bytes at some offset. So a reader only has to find and check the offsets;
-reading is the same for all of them, lazy, and takes no more memory than the tensor.
+Nearly every format keeps its numbers as plain bytes at some offset. So a reader only has to find and check the
+offsets; reading is the same for all of them, lazy, and takes no more memory than the tensor. Where numbers are packed,
+the reader says how they are unpacked when their turn comes.
 """
 
 from __future__ import annotations
@@ -27,6 +28,21 @@ class Region:
     offset: int  # in bytes
     count: int
 
+    def numbers(self, dtype: np.dtype[Any]) -> NDArray[Any]:
+        """A private view of the file: pages are read when touched and go when the array goes."""
+        if not self.count:
+            return np.empty(0, dtype)
+        return np.memmap(self.path, dtype, "c", self.offset, (self.count,))
+
+
+@dataclass(frozen=True)
+class Packed:
+    """Numbers that a library unpacks, row by row and in one piece."""
+
+    path: Path
+    count: int
+    numbers: Callable[[np.dtype[Any]], NDArray[Any]]
+
 
 @dataclass(frozen=True)
 class StoredTensor:
@@ -37,7 +53,7 @@ class StoredTensor:
     parameter: str  # the canonical name that the layout of the file gives it
     dtype: str  # one of STORAGE, or the file's own code where no model can hold it (a boolean mask buffer)
     shape: tuple[int, ...]
-    regions: tuple[Region, ...]
+    regions: tuple[Region | Packed, ...]
     strides: tuple[int, ...] | None = None  # in numbers, where they do not lie row by row
 
     @classmethod
@@ -61,15 +77,12 @@ class StoredTensor:
     def read(self, dtype: str | None = None) -> NDArray[Any]:
         """The values in ``dtype`` (default: as stored), bfloat16 as bits.
 
-        As stored and row by row, they are a private view of the file: pages are read when touched and go when the
-        array goes.
+        As stored and row by row, they are a private view of the file, unless they are packed there.
+
+        Raises:
+            CheckpointError: they are packed, and are not what their description says.
         """
-        flat = [
-            np.memmap(region.path, STORAGE[self.dtype], "c", region.offset, (region.count,))
-            if region.count
-            else np.empty(0, STORAGE[self.dtype])
-            for region in self.regions
-        ]
+        flat = [region.numbers(STORAGE[self.dtype]) for region in self.regions]
         whole = flat[0] if len(flat) == 1 else np.concatenate(flat)
         if self.strides is None:
             array = whole.reshape(self.shape)

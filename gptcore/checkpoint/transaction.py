@@ -1,13 +1,15 @@
 """Several files of one folder, written so that a reader sees all of the old ones or all of the new ones.
 
-New files are written under temporary names. A journal then says which names they are to get and what goes: from the
-moment that it is there, the save has happened, and whoever opens the folder next carries out what a killed writer left.
+New files and directories are written under temporary names. A journal then says which names they get and what goes:
+from the moment that it is there, the save has happened, and whoever opens the folder next carries out what a killed
+writer left.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import shutil
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -54,23 +56,30 @@ class Transaction:
             self.folder.mkdir(parents=True, exist_ok=True)
             recover(self.folder)
             for stale in self.folder.glob(f"{PREFIX}*"):
-                stale.unlink(missing_ok=True)
+                _delete(stale)
         return self
 
     @contextmanager
     def file(self, name: str) -> Iterator[BinaryIO]:
         """Open a file that is to have ``name``."""
-        temporary = f"{PREFIX}{uuid.uuid4().hex}"
-        self._written[temporary] = name
-        self._removed.discard(name)
-        with self._reported(), (self.folder / temporary).open("xb") as file:
+        temporary = self._temporary(name)
+        with self._reported(), temporary.open("xb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        (self.folder / temporary).chmod(0o666 & ~umask())
+        temporary.chmod(0o666 & ~umask())
+
+    @contextmanager
+    def directory(self, name: str) -> Iterator[Path]:
+        """Make a directory that is to have ``name``; what had that name before goes, with all that is in it."""
+        temporary = self._temporary(name)
+        with self._reported():
+            temporary.mkdir()
+            yield temporary
+            _sync_tree(temporary)
 
     def remove(self, name: str) -> None:
-        """Let the file ``name`` go, if it is there."""
+        """Let the file or directory ``name`` go, if it is there."""
         if name not in self._written.values() and (self.folder / name).exists():
             self._removed.add(name)
 
@@ -88,6 +97,13 @@ class Transaction:
             raise
         recover(self.folder)
 
+    def _temporary(self, name: str) -> Path:
+        """Where what is to have ``name`` is written."""
+        temporary = f"{PREFIX}{uuid.uuid4().hex}"
+        self._written[temporary] = name
+        self._removed.discard(name)
+        return self.folder / temporary
+
     @contextmanager
     def _reported(self) -> Iterator[None]:
         try:
@@ -99,7 +115,7 @@ class Transaction:
 
     def _discard(self) -> None:
         for temporary in self._written:
-            (self.folder / temporary).unlink(missing_ok=True)
+            _delete(self.folder / temporary)
         if self._made:
             with suppress(OSError):  # somebody else has put something there
                 self.folder.rmdir()
@@ -114,20 +130,70 @@ def recover(folder: Path) -> None:
     path = folder / JOURNAL_NAME
     if not path.is_file():
         return
-    renamed, removed = _read_journal(path)
     try:
-        for temporary, name in renamed.items():
-            with suppress(FileNotFoundError):  # an earlier attempt came this far
-                os.replace(folder / temporary, folder / name)
-        for name in removed:
-            (folder / name).unlink(missing_ok=True)
-        sync_folder(folder)
-        path.unlink(missing_ok=True)
-        sync_folder(folder)
+        with _alone(folder):
+            if path.is_file():  # still: another process may have carried it out meanwhile
+                _carry_out(folder, path)
     except OSError as cause:
         raise CheckpointError(
             f"{folder}: a save was interrupted, and cannot be finished: {cause.strerror}; make the folder writable"
         ) from cause
+
+
+def _carry_out(folder: Path, journal: Path) -> None:
+    renamed, removed = _read_journal(journal)
+    for temporary, name in renamed.items():
+        with suppress(FileNotFoundError):  # an earlier attempt came this far
+            _replace(folder / temporary, folder / name)
+    for name in removed:
+        _delete(folder / name)
+    sync_folder(folder)
+    journal.unlink(missing_ok=True)
+    sync_folder(folder)
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """No other process carries out a save of the folder meanwhile, where the system can lock.
+
+    A directory is not replaced in one step: a second process between the steps would take the new one for the old.
+    """
+    if os.name != "posix":
+        yield
+        return
+    import fcntl
+
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # some network file systems have no locks
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _replace(new: Path, old: Path) -> None:
+    """Rename a file or directory over another; killed in between, the old one is not whole, and the new one waits."""
+    if new.is_dir() or (new.exists() and old.is_dir()):  # which the system does not rename over each other
+        _delete(old)
+    os.replace(new, old)
+
+
+def _delete(path: Path) -> None:
+    """Let a file, a link, or a directory with all that is in it go; links are not followed."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _sync_tree(folder: Path) -> None:
+    """Make all that is in a directory durable."""
+    for root, _, names in os.walk(folder):
+        for name in names:
+            with Path(root, name).open("r+b") as file:
+                os.fsync(file.fileno())
+        sync_folder(Path(root))
 
 
 def _read_journal(path: Path) -> tuple[dict[str, str], list[str]]:

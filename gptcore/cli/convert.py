@@ -26,7 +26,7 @@ Config = Annotated[
 def convert_command(
     source: Annotated[str, typer.Argument(help="A folder, a file of weights, or owner/name on the hub.")],
     output: Annotated[Path, typer.Argument(help="The folder to write; made if missing.")],
-    to: Annotated[str, typer.Option(help="safetensors, pytorch, tf, keras, flax or openai.")],
+    to: Annotated[str, typer.Option(help="safetensors, pytorch, tf, keras, flax, orbax or openai.")],
     dtype: Annotated[
         str | None, typer.Option(help="float32, float64, float16 or bfloat16; default: as stored.")
     ] = None,

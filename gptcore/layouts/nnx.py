@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from gptcore.errors import CheckpointError
 from gptcore.layouts import Rows
+from gptcore.layouts.hf_torch import TRUNK_PREFIX
 
 ROWS: Rows = {
     "tokens_embed.weight": ("tokens_embed.embedding", "same"),
@@ -23,3 +27,32 @@ ROWS: Rows = {
     "multiple_choice_head.summary.bias": ("multiple_choice_head.summary.bias", "same"),
     "score.weight": ("score.kernel", "transpose"),
 }
+
+VALUE = ".value"  # between a parameter and its array, in a state that was not made a pure dict
+EMBEDDING = ROWS["tokens_embed.weight"][0]
+BESIDE = "/"
+
+# What a saved state has besides parameters: the random streams of dropout, and all that lies beside the model.
+DROPPED = (r"(.+\.)?rngs\..+", rf"{BESIDE}.+")
+
+
+def parameter_names(names: Sequence[str]) -> dict[str, str]:
+    """The path inside the model for each path in a state, which may hold more: an optimizer and its moments.
+
+    The model is where the token embedding lies least deep; the paths of all else get ``BESIDE`` in front.
+
+    >>> list(parameter_names(["0.tokens_embed.embedding.value", "1.mu.tokens_embed.embedding"]).values())
+    ['tokens_embed.embedding', '/1.mu.tokens_embed.embedding']
+
+    Raises:
+        CheckpointError: two models are equally deep.
+    """
+    plain = {name: name.removesuffix(VALUE) for name in names}
+    places = [name.removesuffix(EMBEDDING) for name in plain.values() if f".{name}".endswith(f".{EMBEDDING}")]
+    roots = {place.removesuffix(TRUNK_PREFIX) for place in places}
+    least = min((root.count(".") for root in roots), default=0)
+    shallow = sorted(root for root in roots if root.count(".") == least)
+    if len(shallow) > 1:
+        raise CheckpointError(f"there are several models, at {', '.join(shallow)}; save the one that is wanted alone")
+    root = shallow[0] if shallow else ""
+    return {name: path.removeprefix(root) if path.startswith(root) else BESIDE + name for name, path in plain.items()}

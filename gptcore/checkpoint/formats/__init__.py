@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from gptcore.checkpoint.dtypes import STORAGE
-from gptcore.checkpoint.formats import hdf5, msgpack, pytorch, safetensors
+from gptcore.checkpoint.formats import hdf5, msgpack, orbax, pytorch, safetensors
 from gptcore.checkpoint.tensors import OutgoingTensor, StoredTensor
 from gptcore.errors import CheckpointError
 from gptcore.layouts import canonical_name, foreign_name, hf_tf, hf_torch, keras_weights, nnx
@@ -23,12 +23,15 @@ READERS: Mapping[str, Callable[[Path], list[StoredTensor]]] = {
     "pytorch": pytorch.read,
     "hdf5": hdf5.read,
     "msgpack": msgpack.read,
+    "orbax": orbax.read,
 }
-"""What a file holds, by its first bytes -> its reader."""
+"""What a file holds, by its first bytes, or a directory, by its files -> its reader."""
 
 
 def sniff(path: Path) -> str | None:
-    """Which of ``READERS`` is for a file, by its content; ``None`` if none is."""
+    """Which of ``READERS`` is for a file or a directory, by its content; ``None`` if none is."""
+    if path.is_dir():
+        return "orbax" if orbax.is_item(path) else None
     try:
         with path.open("rb") as file:
             head = file.read(9)
@@ -60,7 +63,7 @@ def canonical(kind: str, name: str) -> tuple[str, str]:
             or canonical_name(hf_tf.ROWS, in_layer)
             or canonical_name(keras_weights.ROWS, keras_name)
         )
-    elif kind == "msgpack":
+    elif kind in ("msgpack", "orbax"):
         found = canonical_name(nnx.ROWS, name.removeprefix(hf_torch.TRUNK_PREFIX))
     else:
         while name.startswith(WRAPPERS):
@@ -120,14 +123,16 @@ def _write_tf(file: BinaryIO, tensors: Iterable[OutgoingTensor], provenance: Map
 
 @dataclass(frozen=True)
 class Format:
-    """A format that is written as one file, or, where there is an index, as several."""
+    """A format that is written as one file, or as one directory, or, where there is an index, as several files."""
 
     file_name: str
     index_name: str | None
     kind: str  # of READERS
     dtypes: Sequence[str]
     name_of: Callable[[Parameter, Head], tuple[str, str]]
-    write: Callable[[BinaryIO, Iterable[OutgoingTensor], Mapping[str, str]], None]  # with what is known of the source
+    write: Callable[[Any, Iterable[OutgoingTensor], Mapping[str, str]], None]
+    """Into an open file or an empty directory, with what is known of the source."""
+    is_directory: bool = False
 
     def shard_name(self, number: int, count: int) -> str:
         """The name of a shard, from 1."""
@@ -167,6 +172,15 @@ FORMATS: Mapping[str, Format] = {
         tuple(STORAGE),
         _nnx_name,
         lambda file, tensors, _: msgpack.write(file, tensors),
+    ),
+    "orbax": Format(
+        "orbax_checkpoint",
+        None,
+        "orbax",
+        tuple(STORAGE),
+        _nnx_name,
+        lambda folder, tensors, _: orbax.write(folder, tensors),
+        is_directory=True,
     ),
     "pytorch": Format(
         "pytorch_model.bin",

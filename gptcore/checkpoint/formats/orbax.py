@@ -1,0 +1,271 @@
+"""Orbax checkpoints of a Flax model: a directory with an array of zarr for each parameter, named by its path.
+
+Orbax packs all arrays into one OCDBT store and compresses them; or, with ``use_ocdbt=False``, each array is a directory
+of its own. Both are read, with tensorstore, which Orbax itself stands on and which needs no framework. What is written,
+``orbax_checkpoint/`` beside ``config.json``, is the second kind, without compression: the numbers lie as they are in
+files of their own, so that reading maps them like those of all other formats and needs no library.
+
+tensorstore is told which store to open and what lies in it; nothing in the directory tells it. It opens files of the
+directory and no others: names with ``..`` are errors of its own, and links are refused here.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gptcore.checkpoint.dtypes import STORAGE
+from gptcore.checkpoint.formats.reading import damage_reported
+from gptcore.checkpoint.tensors import OutgoingTensor, Packed, Region, StoredTensor
+from gptcore.errors import CheckpointError, GPTError
+from gptcore.layouts.nnx import parameter_names
+
+TREE_NAME = "_METADATA"
+OCDBT_NAME = "manifest.ocdbt"
+ARRAY_NAME = ".zarray"
+CODES = {"<f8": "float64", "<f4": "float32", "<f2": "float16", "bfloat16": "bfloat16"}
+CODE_OF = {dtype: code for code, dtype in CODES.items()}
+HANDLER = "orbax.checkpoint._src.handlers.standard_checkpoint_handler.StandardCheckpointHandler"
+MAX_FILES = 100_000
+MAX_KEYS = 200_000
+MAX_DEPTH = 8
+MAX_ARRAY_BYTES = 1 << 16  # of a .zarray, which has 200
+MAX_AXES = 8
+MAX_RATIO = 1 << 10  # of numbers to packed bytes: zstd makes weights smaller by a tenth, and constants by far more
+LIBRARY_ERRORS = (RuntimeError, NotImplementedError, MemoryError)
+
+
+def is_item(path: Path) -> bool:
+    """Whether a directory is what Orbax calls an item: one tree of arrays."""
+    return (path / TREE_NAME).is_file()
+
+
+def read(path: Path) -> list[StoredTensor]:
+    """The arrays of an item; those of its model are named by their paths in the model.
+
+    Raises:
+        CheckpointError: the item is damaged, incomplete, or leads outside of itself.
+        GPTError: it is packed, and tensorstore is not installed.
+    """
+    tensorstore = library() if (path / OCDBT_NAME).exists() else None
+    with damage_reported(path, "Orbax", *LIBRARY_ERRORS):
+        item = _open(path.resolve(), tensorstore)
+        names = [key.removesuffix(f"/{ARRAY_NAME}") for key in sorted(item.keys) if key.endswith(f"/{ARRAY_NAME}")]
+        if not names:
+            raise CheckpointError("there is no array of zarr 2 in it")
+        arrays = [_array(item, name) for name in names]
+        claimed, held = sum(array.unpacked for array in arrays), sum(item.files.values())
+        if claimed > MAX_RATIO * held:
+            raise CheckpointError(f"its arrays claim {claimed} bytes, and its files have {held}, too few for weights")
+        parameters = parameter_names(names)
+        return [replace(_stored(item, array), parameter=parameters[array.name]) for array in arrays]
+
+
+def write(folder: Path, tensors: Iterable[OutgoingTensor]) -> None:
+    """Write an item that ``StandardCheckpointer().restore`` reads; tensors are read and written one after the other."""
+    tree = {}
+    for tensor in tensors:
+        keys = tensor.name.split(".")
+        tree[str(tuple(keys))] = {
+            "key_metadata": [{"key": key, "key_type": 2} for key in keys],  # 2: of a dict
+            "value_metadata": {"value_type": "jax.Array", "skip_deserialize": False},
+        }
+        place = folder / tensor.name
+        place.mkdir()
+        (place / ARRAY_NAME).write_bytes(_json(_metadata(CODE_OF[tensor.dtype], tensor.shape, tensor.shape, None)))
+        (place / _chunk_name((0,) * len(tensor.shape))).write_bytes(tensor.data())
+    (folder / "_CHECKPOINT_METADATA").write_bytes(_json({"item_handlers": HANDLER}))
+    (folder / TREE_NAME).write_bytes(_json({"tree_metadata": tree, "use_ocdbt": False, "use_zarr3": False}))
+
+
+def library() -> Any:
+    """The module ``tensorstore``; a ``GPTError`` says how to get it."""
+    try:
+        import tensorstore
+    except ImportError as cause:
+        raise GPTError("packed Orbax checkpoints need tensorstore: pip install 'gptcore[convert]'") from cause
+    return tensorstore
+
+
+@dataclass(frozen=True)
+class _Item:
+    """The keys and values of an item: its files, or what is packed in them."""
+
+    path: Path
+    files: Mapping[str, int]  # sizes by name
+    store: Any  # of tensorstore; None where each key is a file
+    keys: frozenset[str]
+
+    def description(self, name: str) -> Any:
+        """What the JSON of an array holds."""
+        key = f"{name}/{ARRAY_NAME}"
+        with damage_reported(self.path / key, "JSON", *LIBRARY_ERRORS):
+            if self.store is None:
+                with (self.path / key).open("rb") as file:
+                    value = file.read(MAX_ARRAY_BYTES + 1)
+            else:
+                value = self.store.read(key).result().value
+            if len(value) > MAX_ARRAY_BYTES:
+                raise CheckpointError(f"more than {MAX_ARRAY_BYTES} bytes")
+            return json.loads(value)
+
+    def spec(self, name: str) -> dict[str, Any]:
+        """What tensorstore is to open for an array."""
+        base = {"driver": "file", "path": f"{self.path}/"}
+        if self.store is None:
+            return {**base, "path": f"{self.path}/{name}/"}
+        return {"driver": "ocdbt", "base": base, "path": f"{name}/"}
+
+
+@dataclass(frozen=True)
+class _Array:
+    """What a ``.zarray`` says, checked."""
+
+    name: str
+    shape: tuple[int, ...]
+    chunks: tuple[int, ...]
+    code: str
+    compressor: Any
+
+    @property
+    def item_size(self) -> int:
+        return STORAGE[CODES[self.code]].itemsize if self.code in CODES else 1
+
+    @property
+    def size(self) -> int:
+        """Bytes of its numbers."""
+        return math.prod(self.shape) * self.item_size
+
+    @property
+    def unpacked(self) -> int:
+        """Bytes of its chunks, which may be larger than their part of it."""
+        return math.prod(self.grid) * math.prod(self.chunks) * self.item_size
+
+    @property
+    def grid(self) -> list[int]:
+        """How many chunks there are along each axis."""
+        return [-(-size // chunk) for size, chunk in zip(self.shape, self.chunks, strict=True)]
+
+    def chunk_keys(self) -> Iterable[str]:
+        return (f"{self.name}/{_chunk_name(place)}" for place in product(*map(range, self.grid)))
+
+
+def _open(path: Path, tensorstore: Any) -> _Item:
+    files = dict(_files(path))
+    if tensorstore is None:
+        return _Item(path, files, None, frozenset(files))
+    store = tensorstore.KvStore.open({"driver": "ocdbt", "base": {"driver": "file", "path": f"{path}/"}}).result()
+    keys = store.list().result()
+    if len(keys) > MAX_KEYS:
+        raise CheckpointError(f"more than {MAX_KEYS} keys")
+    return _Item(path, files, store, frozenset(key.decode() for key in keys))
+
+
+def _files(folder: Path) -> Iterable[tuple[str, int]]:
+    """Name and size of each file of an item, which has nothing but files and directories in it."""
+    count, left = 0, [folder]
+    while left:
+        with os.scandir(left.pop()) as entries:
+            for entry in entries:
+                count += 1
+                name = Path(entry.path).relative_to(folder)
+                if count > MAX_FILES or len(name.parts) > MAX_DEPTH:
+                    raise CheckpointError(f"more than {MAX_FILES} files, or more than {MAX_DEPTH} directories deep")
+                if entry.is_dir(follow_symlinks=False):
+                    left.append(Path(entry.path))
+                elif entry.is_file(follow_symlinks=False):
+                    yield name.as_posix(), entry.stat(follow_symlinks=False).st_size
+                else:
+                    raise CheckpointError(f"{name.as_posix()} is a link or no regular file, which may lead anywhere")
+
+
+def _array(item: _Item, name: str) -> _Array:
+    claim = item.description(name)
+    if not isinstance(claim, dict):
+        raise CheckpointError(f"the {ARRAY_NAME} of {name!r} is a {type(claim).__name__}, not an object")
+    shape, chunks = _sizes(name, claim.get("shape"), 0), _sizes(name, claim.get("chunks"), 1)
+    code, compressor = claim.get("dtype"), claim.get("compressor")
+    if len(shape) != len(chunks) or not isinstance(code, str):
+        raise CheckpointError(f"tensor {name!r} has shape {shape}, chunks {chunks} and dtype {code!r}")
+    if compressor is not None and not (isinstance(compressor, dict) and compressor.get("id") == "zstd"):
+        raise CheckpointError(f"tensor {name!r} is compressed by {compressor!r:.60}; Orbax knows zstd alone")
+    wanted = _metadata(code, shape, chunks, compressor)
+    if strange := sorted(key for key, value in wanted.items() if key != "fill_value" and claim.get(key) != value):
+        value = claim.get(strange[0])
+        raise CheckpointError(f"tensor {name!r} has {value!r:.60} as its {strange[0]}, unlike any array of Orbax")
+    array = _Array(name, shape, chunks, code, compressor and {"id": "zstd", "level": 1})
+    if math.prod(array.grid) > len(item.keys) or not item.keys.issuperset(array.chunk_keys()):
+        raise CheckpointError(
+            f"tensor {name!r} of shape {shape} lacks values, as with an old Orbax that left out zeros"
+        )
+    return array
+
+
+def _sizes(name: str, sizes: Any, least: int) -> tuple[int, ...]:
+    if not isinstance(sizes, list) or len(sizes) > MAX_AXES:
+        raise CheckpointError(f"tensor {name!r} has {sizes!r:.60} where at most {MAX_AXES} sizes should be")
+    if not all(type(size) is int and least <= size < 1 << 40 for size in sizes):
+        raise CheckpointError(f"tensor {name!r} has {sizes!r:.60} where sizes should be")
+    return tuple(sizes)
+
+
+def _stored(item: _Item, array: _Array) -> StoredTensor:
+    dtype, count = CODES.get(array.code, array.code), math.prod(array.shape)
+    whole = item.store is None and array.compressor is None and array.chunks == array.shape
+    region: Region | Packed
+    if whole and dtype in STORAGE:
+        (key,) = array.chunk_keys()
+        if item.files[key] != array.size:
+            raise CheckpointError(f"tensor {array.name!r} of shape {array.shape} cannot have {item.files[key]} bytes")
+        region = Region(item.path / key, 0, count)
+    else:
+        region = Packed(item.path, count, partial(_unpack, item, array))
+    return StoredTensor(item.path, array.name, array.name, dtype, array.shape, (region,))
+
+
+def _unpack(item: _Item, array: _Array, dtype: np.dtype[Any]) -> NDArray[Any]:
+    """The numbers of an array, row by row."""
+    tensorstore = library()
+    with damage_reported(item.path / array.name, "Orbax", *LIBRARY_ERRORS):
+        spec = {
+            "driver": "zarr",
+            "kvstore": item.spec(array.name),
+            "metadata": _metadata(array.code, array.shape, array.chunks, array.compressor),
+            "assume_metadata": True,  # what has been checked is what is read
+            "fill_missing_data_reads": False,
+        }
+        values = tensorstore.open(spec, open=True, read=True).result().read(order="C").result()
+        return np.ascontiguousarray(values).reshape(-1).view(dtype)
+
+
+def _metadata(code: str, shape: tuple[int, ...], chunks: tuple[int, ...], compressor: Any) -> dict[str, Any]:
+    """What a ``.zarray`` says."""
+    return {
+        "zarr_format": 2,
+        "shape": list(shape),
+        "chunks": list(chunks),
+        "dtype": code,
+        "compressor": compressor,
+        "fill_value": None,
+        "filters": None,
+        "order": "C",
+        "dimension_separator": ".",
+    }
+
+
+def _chunk_name(place: tuple[int, ...]) -> str:
+    return ".".join(map(str, place)) or "0"
+
+
+def _json(value: Any) -> bytes:
+    return json.dumps(value).encode()
