@@ -18,7 +18,10 @@ TEST_TOOLS = ("pytest", "pytest-xdist", "hypothesis")
 EXAMPLES = ("conformance_tests/test_examples.py", "conformance_tests/training/test_many_machines.py")
 EXAMPLE_TOOLS = ("nbclient", "ipykernel", "grain")
 TWO_PROCESSES = ("python", "-m", "pytest", "-n", "2")
-ONE_THREAD = {"OMP_NUM_THREADS": "1"}  # of each process: compiling, most of the time, has no more
+SUITE = {
+    "OMP_NUM_THREADS": "1",  # in each process: compiling, most of the time, has no more
+    "JAX_COMPILATION_CACHE_DIR": str(Path(".nox", "jax").resolve()),  # what one session compiled, the next finds
+}
 
 
 def install(session, *requirements):
@@ -45,7 +48,7 @@ def tests(session):
     install_torch(session)
     install(session, "-e", ".[torch,tf,flax,original,train,convert]", *TEST_TOOLS)
     ignored = (f"--ignore={path}" for path in EXAMPLES)
-    session.run(*TWO_PROCESSES, *ignored, *session.posargs, env=ONE_THREAD)
+    session.run(*TWO_PROCESSES, *ignored, *session.posargs, env=SUITE)
 
 
 @nox.session(python=PYTHON, default=False)
@@ -53,7 +56,7 @@ def examples(session):
     """The scripts and notebooks of ``examples/``, and the commands of ``docs/many-machines.md``. Opt-in."""
     install_torch(session)
     install(session, "-e", ".[torch,tf,flax,train]", *TEST_TOOLS, *EXAMPLE_TOOLS)
-    session.run(*TWO_PROCESSES, *EXAMPLES, *session.posargs, env=ONE_THREAD)
+    session.run(*TWO_PROCESSES, *EXAMPLES, *session.posargs, env=SUITE)
 
 
 @nox.session(python=PYTHONS)
@@ -72,7 +75,7 @@ def isolation(session, backend):
         install_torch(session)
     install(session, "-e", f".[{backend},cli]", *TEST_TOOLS)
     suite = [f"conformance_tests/{name}.py" for name in ("test_isolation", "test_padding", f"backends/test_{backend}")]
-    session.run(*TWO_PROCESSES, "--backend", backend, *suite, *session.posargs, env=ONE_THREAD)
+    session.run(*TWO_PROCESSES, "--backend", backend, *suite, *session.posargs, env=SUITE)
 
 
 @nox.session(python=PYTHON, default=False)
@@ -84,7 +87,7 @@ def conformance(session):
     suite = [f"conformance_tests/test_{name}.py" for name in names]
     folders = ("conformance_tests/generation", "conformance_tests/training")
     ignored = (f"--ignore={path}" for path in EXAMPLES)
-    session.run(*TWO_PROCESSES, *suite, *folders, *ignored, *session.posargs, env=ONE_THREAD)
+    session.run(*TWO_PROCESSES, *suite, *folders, *ignored, *session.posargs, env=SUITE)
 
 
 @nox.session(python=PYTHON, default=False)
@@ -109,7 +112,7 @@ def kills(session):
     install_torch(session)
     install(session, "-e", ".[torch,tf,flax,train]", *TEST_TOOLS)
     suite = ("conformance_tests/training/test_command.py", "-k", "killed")
-    session.run(*TWO_PROCESSES, *suite, env={**ONE_THREAD, "GPTCORE_KILLS": "20"})
+    session.run(*TWO_PROCESSES, *suite, env={**SUITE, "GPTCORE_KILLS": "20"})
 
 
 @nox.session(python=PYTHON, default=False)
@@ -152,7 +155,7 @@ def oldest(session):
     frameworks = ("tensorflow==2.20.0", "keras==3.15.0", "h5py==3.11.0", "jax==0.9.0", "flax==0.12.3")
     session.install("-e", ".[tf,flax,cli]", *bounds, *frameworks, "rich==13.*", "pytest==8.*", "hypothesis")
     session.install("pytest-xdist")
-    session.run(*TWO_PROCESSES, "conformance_tests/test_cases.py", "--backend=tf", "--backend=flax", env=ONE_THREAD)
+    session.run(*TWO_PROCESSES, "conformance_tests/test_cases.py", "--backend=tf", "--backend=flax", env=SUITE)
 
 
 @nox.session(python=PYTHON)

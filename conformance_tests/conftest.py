@@ -2,7 +2,9 @@
 
 import contextlib
 import os
+import shutil
 import sys
+import tempfile
 
 import pytest
 from checkpoint_data import values
@@ -17,6 +19,19 @@ with contextlib.suppress(ImportError):
     import triton  # noqa: F401
 
 BACKENDS = ("torch", "tf", "flax")
+CACHE = "JAX_COMPILATION_CACHE_DIR"
+
+
+def pytest_configure(config):
+    """One cache of compiled JAX programs for all test processes, and for the commands that tests start."""
+    if CACHE not in os.environ:
+        os.environ[CACHE] = config.jax_cache = tempfile.mkdtemp(prefix="gptcore-jax-")
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+
+
+def pytest_unconfigure(config):
+    if hasattr(config, "jax_cache"):
+        shutil.rmtree(config.jax_cache, ignore_errors=True)
 
 
 def pytest_addoption(parser):
