@@ -10,8 +10,9 @@ from safetensors import safe_open
 
 import gptcore
 from gptcore.card import is_generated, model_card, relocated
-from gptcore.checkpoint.conversion import convert_checkpoint, open_checkpoint
+from gptcore.checkpoint.conversion import convert_checkpoint
 from gptcore.checkpoint.folder import WRITABLE
+from gptcore.checkpoint.opening import open_checkpoint
 from gptcore.parameters import Head
 
 PRODUCER = f"gptcore {gptcore.__version__}"

@@ -25,9 +25,10 @@ from hypothesis import strategies as st
 
 from gptcore import CheckpointError
 from gptcore.checkpoint import open_pretrained
-from gptcore.checkpoint.conversion import convert_checkpoint, differences, open_checkpoint
+from gptcore.checkpoint.conversion import convert_checkpoint, differences
 from gptcore.checkpoint.folder import WRITABLE, read_tensors
 from gptcore.checkpoint.formats import FORMATS
+from gptcore.checkpoint.opening import open_checkpoint
 from gptcore.checkpoint.transaction import JOURNAL_NAME, PREFIX, Transaction, recover
 from gptcore.errors import GPTError
 from gptcore.parameters import Head, parameters

@@ -154,7 +154,7 @@ def push(hub, tmp_path):
 
     def push(folder, *arguments, repo_id="owner/name", **environment):
         code = f"""
-            from gptcore.checkpoint.conversion import open_checkpoint
+            from gptcore.checkpoint.opening import open_checkpoint
             from gptcore.checkpoint.push import push_checkpoint
             source = open_checkpoint({str(folder)!r}, allow_pickle=True)
             try:
@@ -262,7 +262,7 @@ def test_a_push_that_fails_changes_nothing(hub, source, tmp_path):
     before = hub.state()
     code = f"""
         import json, logging, urllib.request
-        from gptcore.checkpoint.conversion import open_checkpoint
+        from gptcore.checkpoint.opening import open_checkpoint
         from gptcore.checkpoint.push import push_checkpoint
         logging.basicConfig(level=logging.DEBUG)
         for fault in {[*(fault[:2] for fault in FAULTS), (None, "")]!r}:

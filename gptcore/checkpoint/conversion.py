@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import re
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,63 +11,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gptcore import hub
-from gptcore.card import CARD_NAME, is_own, model_card
+from gptcore.card import CARD_NAME, is_own
 from gptcore.checkpoint.atomic import atomic_write
 from gptcore.checkpoint.dtypes import STORAGE, check_dtype, convert
-from gptcore.checkpoint.folder import check_writable, folder_of, read_tensors, resolve_inside
-from gptcore.checkpoint.formats import openai_npy, sniff
-from gptcore.checkpoint.inference import config_of
-from gptcore.checkpoint.matching import Matching, match
-from gptcore.checkpoint.pretrained import wanted_files, write_checkpoint
+from gptcore.checkpoint.folder import check_writable, read_tensors, resolve_inside
+from gptcore.checkpoint.matching import match
+from gptcore.checkpoint.opening import Checkpoint, card_of, other_files, source_folder
+from gptcore.checkpoint.pretrained import write_checkpoint
 from gptcore.checkpoint.tensors import OutgoingTensor, StoredTensor
 from gptcore.checkpoint.transaction import Transaction
-from gptcore.config import OpenAIGPTConfig
-from gptcore.errors import CheckpointError, GPTError
-from gptcore.layouts.hf_torch import TIED_HEAD
-from gptcore.parameters import ARCHITECTURES, SCORE, SUMMARY, Head, parameters
-
-OTHER_FILES = (
-    "vocab.json", "merges.txt", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json",
-    "added_tokens.json", "generation_config.json", "encoder_bpe_40000.json", "vocab_40000.bpe", CARD_NAME,
-)  # fmt: skip
-"""What belongs to a model besides its weights and goes with it."""
-
-TOKENIZER_FILES = {"vocab.json", "tokenizer.json", "encoder_bpe_40000.json"}
-"""A folder with one of these has a tokenizer."""
+from gptcore.errors import CheckpointError
+from gptcore.parameters import parameters
 
 Progress = Callable[[int, int], None]
 """Called with the bytes done and the bytes there are."""
-
-
-@dataclass(frozen=True)
-class Checkpoint:
-    """A checkpoint as it lies on disk: its tensors, its config, and the model that it is of."""
-
-    path: Path
-    tensors: Sequence[StoredTensor]
-    config: OpenAIGPTConfig
-    head: Head
-    matching: Matching
-
-    @property
-    def dtype(self) -> str:
-        """The widest dtype of its parameters."""
-        stored = {tensor.dtype for tensor in self.matching.sources.values()}
-        return next(name for name in STORAGE if name in stored)
-
-    @property
-    def form(self) -> str:
-        """What its files are, for people."""
-        return ", ".join(sorted({kind_of(tensor.path) for tensor in self.tensors}))
-
-    @property
-    def origin(self) -> str:
-        """Where it lies, for those who meet a copy: its repository if it has one, its format and its dtype."""
-        described = f"{self.form}, {self.dtype}"
-        cached = re.search(r"/models--([^/]+)/snapshots/([0-9a-f]{40})$", source_folder(self).as_posix())
-        repo_id = cached[1].replace("--", "/", 1) if cached else ""
-        return f"{repo_id} at {cached[2]}, {described}" if cached and hub.REPO_ID.fullmatch(repo_id) else described
 
 
 @dataclass(frozen=True)
@@ -90,55 +46,6 @@ class Rounding:
         text = f"{self.changed:,} values were rounded, by {self.largest:.2e} at most"
         beyond = f"; {self.infinite:,} are beyond the range of {dtype} and infinite now"
         return text + (beyond if self.infinite else "")
-
-
-def open_checkpoint(
-    path_or_repo_id: str | Path, *, allow_pickle: bool = False, head: Head | None = None, **options: Any
-) -> Checkpoint:
-    """Find a checkpoint and check it, without reading values.
-
-    Args:
-        path_or_repo_id: a folder, a file of weights, or ``owner/name``.
-        allow_pickle: whether files of ``torch.save`` may be read. No code in them is ever run.
-        head: which model it is of; default: what its tensors or its config say, else the language model.
-        options: those of ``gptcore.hub.resolve``; all others override the config.
-
-    Raises:
-        CheckpointError, ConfigError: with every problem.
-    """
-    location, overrides = hub.split_options(options)
-    path = Path(path_or_repo_id)
-    if not path.is_file():
-        path = hub.resolve(path_or_repo_id, wanted_files(allow_pickle, *OTHER_FILES), **location)
-    tensors = read_tensors(path, allow_pickle=allow_pickle)
-    config = config_of(path, tensors, **overrides)
-    head = head or head_of({tensor.parameter for tensor in tensors}, config)
-    return Checkpoint(path, tensors, config, head, match(tensors, config, head))
-
-
-def head_of(names: set[str], config: OpenAIGPTConfig) -> Head:
-    """The model that a checkpoint is of: by the weights of its head, else by ``architectures``, else the trunk."""
-    if names & {row.name for row in SCORE}:
-        return Head.SEQUENCE_CLASSIFICATION
-    if names & {row.name for row in SUMMARY}:
-        return Head.DOUBLE_HEADS
-    named = config.extra.get("architectures")
-    if isinstance(named, list) and len(named) == 1 and named[0] in ARCHITECTURES.values():
-        return head_named(named[0])
-    return Head.LM if TIED_HEAD in names else Head.NONE
-
-
-def head_named(architecture: str) -> Head:
-    """The model of a class name, with or without the prefix of a framework.
-
-    >>> head_named("TFOpenAIGPTLMHeadModel")
-    <Head.LM: 'lm'>
-    """
-    plain = architecture.removeprefix("TF").removeprefix("Flax")
-    for head, name in ARCHITECTURES.items():
-        if name == plain:
-            return head
-    raise CheckpointError(f"model {architecture!r} must be one of {', '.join(ARCHITECTURES.values())}")
 
 
 def convert_checkpoint(
@@ -220,28 +127,6 @@ def convert_checkpoint(
     return rounding
 
 
-def card_of(checkpoint: Checkpoint, history: str = "") -> str:
-    """The model card of a checkpoint; ``gptcore.card.model_card`` says what the others are."""
-    return model_card(
-        checkpoint.config,
-        checkpoint.head,
-        form=checkpoint.form,
-        dtype=checkpoint.dtype,
-        has_tokenizer=not TOKENIZER_FILES.isdisjoint(other_files(source_folder(checkpoint))),
-        history=history,
-    )
-
-
-def other_files(folder: Path) -> list[str]:
-    """The names of those of ``OTHER_FILES`` that a folder has."""
-    return [name for name in OTHER_FILES if (folder / name).is_file()]
-
-
-def source_folder(checkpoint: Checkpoint) -> Path:
-    """The folder that a checkpoint lies in."""
-    return folder_of(checkpoint.path)
-
-
 def read_back(folder: Path, form: str) -> list[StoredTensor]:
     """The tensors of one format, where a folder may have several."""
     return read_tensors(folder, allow_pickle=True, form=form)
@@ -299,56 +184,3 @@ def _pieces(
 
 def _wide(tensor: StoredTensor) -> NDArray[Any]:
     return tensor.read("float64" if tensor.dtype == "float64" else "float32")
-
-
-def describe(path_or_repo_id: str | Path, *, allow_pickle: bool = False, **options: Any) -> Mapping[str, Any]:
-    """What a checkpoint is, ready for JSON: model, config, tensors, what each class would load, and problems."""
-    location, overrides = hub.split_options(options)
-    path = Path(path_or_repo_id)
-    if not path.is_file():
-        path = hub.resolve(path_or_repo_id, wanted_files(allow_pickle, *OTHER_FILES), **location)
-    tensors = read_tensors(path, allow_pickle=allow_pickle)
-    problems: list[str] = []
-    loads: dict[str, Any] = {}
-    config, head = None, None
-    try:
-        config = config_of(path, tensors, **overrides)
-        head = head_of({tensor.parameter for tensor in tensors}, config)
-        for one in Head:
-            found = match(tensors, config, one)
-            loads[one.architecture] = {"fresh": [p.name for p in found.missing], "left_aside": sorted(found.dropped)}
-    except GPTError as error:
-        problems.append(str(error))
-    names = {tensor.parameter for tensor in tensors}
-    return {
-        "path": str(path),
-        "formats": sorted({kind_of(tensor.path) for tensor in tensors}),
-        "files": sorted({path.name for tensor in tensors for path in _files(tensor)}),
-        "model": head.architecture if head else None,
-        "config": config.to_dict() if config else None,
-        "parameters": sum(p.size for p in parameters(config, head).values()) if config and head else None,
-        "bytes": sum(_size(tensor) for tensor in tensors),
-        "tied_head_stored": TIED_HEAD in names,
-        "tensors": [
-            {"name": t.name, "parameter": t.parameter, "dtype": t.dtype, "shape": list(t.shape), "bytes": _size(t)}
-            for t in tensors
-        ],
-        "loads": loads,
-        "problems": problems,
-    }
-
-
-def kind_of(path: Path) -> str:
-    """What a file or directory of weights is, for people."""
-    return "openai" if path.name == openai_npy.SHAPES_NAME else sniff(path) or "unknown"
-
-
-def _files(tensor: StoredTensor) -> list[Path]:
-    """What holds a tensor; of a directory with many files, the directory."""
-    return [tensor.path] if tensor.path.is_dir() else [region.path for region in tensor.regions]
-
-
-def _size(tensor: StoredTensor) -> int:
-    return sum(region.count for region in tensor.regions) * (
-        STORAGE[tensor.dtype].itemsize if tensor.dtype in STORAGE else 1
-    )

@@ -11,7 +11,9 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from gptcore.checkpoint.conversion import convert_checkpoint, describe, head_named, open_checkpoint
+from gptcore.checkpoint.conversion import convert_checkpoint
+from gptcore.checkpoint.inspection import describe
+from gptcore.checkpoint.opening import head_named, open_checkpoint
 from gptcore.cli.settings import parse_settings
 
 AllowPickle = Annotated[

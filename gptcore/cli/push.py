@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from gptcore.checkpoint.conversion import open_checkpoint
+from gptcore.checkpoint.opening import open_checkpoint
 from gptcore.checkpoint.push import push_checkpoint
 from gptcore.cli.convert import AllowPickle
 

@@ -10,7 +10,8 @@ from rich.console import Console
 from rich.table import Table
 
 from gptcore.backends import available, load_backend
-from gptcore.checkpoint.conversion import differences, open_checkpoint
+from gptcore.checkpoint.conversion import differences
+from gptcore.checkpoint.opening import open_checkpoint
 from gptcore.cli.convert import AllowPickle
 from gptcore.errors import GPTError
 from gptcore.verify import EMBEDDED_CHECKPOINT, Error, Report, verify

@@ -1,0 +1,67 @@
+"""``gptcore inspect``: what a checkpoint holds, and what is wrong with it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from gptcore import hub
+from gptcore.checkpoint.dtypes import STORAGE
+from gptcore.checkpoint.folder import read_tensors
+from gptcore.checkpoint.inference import config_of
+from gptcore.checkpoint.matching import match
+from gptcore.checkpoint.opening import OTHER_FILES, head_of, kind_of
+from gptcore.checkpoint.pretrained import wanted_files
+from gptcore.checkpoint.tensors import StoredTensor
+from gptcore.errors import GPTError
+from gptcore.layouts.hf_torch import TIED_HEAD
+from gptcore.parameters import Head, parameters
+
+
+def describe(path_or_repo_id: str | Path, *, allow_pickle: bool = False, **options: Any) -> Mapping[str, Any]:
+    """What a checkpoint is, ready for JSON: model, config, tensors, what each class would load, and problems."""
+    location, overrides = hub.split_options(options)
+    path = Path(path_or_repo_id)
+    if not path.is_file():
+        path = hub.resolve(path_or_repo_id, wanted_files(allow_pickle, *OTHER_FILES), **location)
+    tensors = read_tensors(path, allow_pickle=allow_pickle)
+    problems: list[str] = []
+    loads: dict[str, Any] = {}
+    config, head = None, None
+    try:
+        config = config_of(path, tensors, **overrides)
+        head = head_of({tensor.parameter for tensor in tensors}, config)
+        for one in Head:
+            found = match(tensors, config, one)
+            loads[one.architecture] = {"fresh": [p.name for p in found.missing], "left_aside": sorted(found.dropped)}
+    except GPTError as error:
+        problems.append(str(error))
+    names = {tensor.parameter for tensor in tensors}
+    return {
+        "path": str(path),
+        "formats": sorted({kind_of(tensor.path) for tensor in tensors}),
+        "files": sorted({path.name for tensor in tensors for path in _files(tensor)}),
+        "model": head.architecture if head else None,
+        "config": config.to_dict() if config else None,
+        "parameters": sum(p.size for p in parameters(config, head).values()) if config and head else None,
+        "bytes": sum(_size(tensor) for tensor in tensors),
+        "tied_head_stored": TIED_HEAD in names,
+        "tensors": [
+            {"name": t.name, "parameter": t.parameter, "dtype": t.dtype, "shape": list(t.shape), "bytes": _size(t)}
+            for t in tensors
+        ],
+        "loads": loads,
+        "problems": problems,
+    }
+
+
+def _files(tensor: StoredTensor) -> list[Path]:
+    """What holds a tensor; of a directory with many files, the directory."""
+    return [tensor.path] if tensor.path.is_dir() else [region.path for region in tensor.regions]
+
+
+def _size(tensor: StoredTensor) -> int:
+    return sum(region.count for region in tensor.regions) * (
+        STORAGE[tensor.dtype].itemsize if tensor.dtype in STORAGE else 1
+    )

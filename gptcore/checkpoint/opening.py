@@ -1,0 +1,138 @@
+"""A checkpoint of any format as it lies on disk: found, named and checked, and not read yet."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gptcore import hub
+from gptcore.card import CARD_NAME, model_card
+from gptcore.checkpoint.dtypes import STORAGE
+from gptcore.checkpoint.folder import folder_of, read_tensors
+from gptcore.checkpoint.formats import openai_npy, sniff
+from gptcore.checkpoint.inference import config_of
+from gptcore.checkpoint.matching import Matching, match
+from gptcore.checkpoint.pretrained import wanted_files
+from gptcore.checkpoint.tensors import StoredTensor
+from gptcore.config import OpenAIGPTConfig
+from gptcore.errors import CheckpointError
+from gptcore.layouts.hf_torch import TIED_HEAD
+from gptcore.parameters import ARCHITECTURES, SCORE, SUMMARY, Head
+
+OTHER_FILES = (
+    "vocab.json", "merges.txt", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json",
+    "added_tokens.json", "generation_config.json", "encoder_bpe_40000.json", "vocab_40000.bpe", CARD_NAME,
+)  # fmt: skip
+"""What belongs to a model besides its weights and goes with it."""
+
+TOKENIZER_FILES = {"vocab.json", "tokenizer.json", "encoder_bpe_40000.json"}
+"""A folder with one of these has a tokenizer."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint as it lies on disk: its tensors, its config, and the model that it is of."""
+
+    path: Path
+    tensors: Sequence[StoredTensor]
+    config: OpenAIGPTConfig
+    head: Head
+    matching: Matching
+
+    @property
+    def dtype(self) -> str:
+        """The widest dtype of its parameters."""
+        stored = {tensor.dtype for tensor in self.matching.sources.values()}
+        return next(name for name in STORAGE if name in stored)
+
+    @property
+    def form(self) -> str:
+        """What its files are, for people."""
+        return ", ".join(sorted({kind_of(tensor.path) for tensor in self.tensors}))
+
+    @property
+    def origin(self) -> str:
+        """Where it lies, for those who meet a copy: its repository if it has one, its format and its dtype."""
+        described = f"{self.form}, {self.dtype}"
+        cached = re.search(r"/models--([^/]+)/snapshots/([0-9a-f]{40})$", source_folder(self).as_posix())
+        repo_id = cached[1].replace("--", "/", 1) if cached else ""
+        return f"{repo_id} at {cached[2]}, {described}" if cached and hub.REPO_ID.fullmatch(repo_id) else described
+
+
+def open_checkpoint(
+    path_or_repo_id: str | Path, *, allow_pickle: bool = False, head: Head | None = None, **options: Any
+) -> Checkpoint:
+    """Find a checkpoint and check it, without reading values.
+
+    Args:
+        path_or_repo_id: a folder, a file of weights, or ``owner/name``.
+        allow_pickle: whether files of ``torch.save`` may be read. No code in them is ever run.
+        head: which model it is of; default: what its tensors or its config say, else the language model.
+        options: those of ``gptcore.hub.resolve``; all others override the config.
+
+    Raises:
+        CheckpointError, ConfigError: with every problem.
+    """
+    location, overrides = hub.split_options(options)
+    path = Path(path_or_repo_id)
+    if not path.is_file():
+        path = hub.resolve(path_or_repo_id, wanted_files(allow_pickle, *OTHER_FILES), **location)
+    tensors = read_tensors(path, allow_pickle=allow_pickle)
+    config = config_of(path, tensors, **overrides)
+    head = head or head_of({tensor.parameter for tensor in tensors}, config)
+    return Checkpoint(path, tensors, config, head, match(tensors, config, head))
+
+
+def head_of(names: set[str], config: OpenAIGPTConfig) -> Head:
+    """The model that a checkpoint is of: by the weights of its head, else by ``architectures``, else the trunk."""
+    if names & {row.name for row in SCORE}:
+        return Head.SEQUENCE_CLASSIFICATION
+    if names & {row.name for row in SUMMARY}:
+        return Head.DOUBLE_HEADS
+    named = config.extra.get("architectures")
+    if isinstance(named, list) and len(named) == 1 and named[0] in ARCHITECTURES.values():
+        return head_named(named[0])
+    return Head.LM if TIED_HEAD in names else Head.NONE
+
+
+def head_named(architecture: str) -> Head:
+    """The model of a class name, with or without the prefix of a framework.
+
+    >>> head_named("TFOpenAIGPTLMHeadModel")
+    <Head.LM: 'lm'>
+    """
+    plain = architecture.removeprefix("TF").removeprefix("Flax")
+    for head, name in ARCHITECTURES.items():
+        if name == plain:
+            return head
+    raise CheckpointError(f"model {architecture!r} must be one of {', '.join(ARCHITECTURES.values())}")
+
+
+def source_folder(checkpoint: Checkpoint) -> Path:
+    """The folder that a checkpoint lies in."""
+    return folder_of(checkpoint.path)
+
+
+def other_files(folder: Path) -> list[str]:
+    """The names of those of ``OTHER_FILES`` that a folder has."""
+    return [name for name in OTHER_FILES if (folder / name).is_file()]
+
+
+def kind_of(path: Path) -> str:
+    """What a file or directory of weights is, for people."""
+    return "openai" if path.name == openai_npy.SHAPES_NAME else sniff(path) or "unknown"
+
+
+def card_of(checkpoint: Checkpoint, history: str = "") -> str:
+    """The model card of a checkpoint; ``gptcore.card.model_card`` says what the others are."""
+    return model_card(
+        checkpoint.config,
+        checkpoint.head,
+        form=checkpoint.form,
+        dtype=checkpoint.dtype,
+        has_tokenizer=not TOKENIZER_FILES.isdisjoint(other_files(source_folder(checkpoint))),
+        history=history,
+    )
