@@ -4,8 +4,6 @@ import torch
 
 from gptcore.generation.random import LARGEST_UNIFORM, PARITY, ROTATIONS
 
-WORD = 0xFFFFFFFF  # PyTorch shifts no unsigned 32-bit numbers, so they live in 64 bits
-
 
 def choose(logits, method, numbers, rows, step):
     """The next token of each row.
@@ -55,21 +53,42 @@ def min_p(scores, p):
 
 
 def threefry(key0, key1, x0, x1):
-    """Threefry-2x32, 20 rounds."""
-    keys = (key0, key1, key0 ^ key1 ^ PARITY)
-    x0, x1 = x0 + keys[0] & WORD, x1 + keys[1] & WORD
+    """Threefry-2x32, 20 rounds, over int32, which wraps as its unsigned twin does; in place, as memory is the limit.
+
+    Args:
+        key0: a word of the key, in [0, 2**32).
+        key1: the other, a tensor like ``x0``.
+        x0, x1: the counters, which become the words of bits.
+    """
+    keys = (signed(key0), key1, key1 ^ signed(key0 ^ PARITY))
+    x0 += keys[0]
+    x1 += keys[1]
     for group in range(5):
         for rotation in ROTATIONS[group % 2]:
-            x0 = x0 + x1 & WORD
-            x1 = (x1 << rotation & WORD | x1 >> (32 - rotation)) ^ x0
-        x0 = x0 + keys[(group + 1) % 3] & WORD
-        x1 = x1 + keys[(group + 2) % 3] + (group + 1) & WORD
+            x0 += x1
+            low = (x1 >> 32 - rotation).bitwise_and_((1 << rotation) - 1)  # a shift of signed numbers copies the sign
+            x1 <<= rotation
+            x1 |= low
+            x1 ^= x0
+        x0 += keys[(group + 1) % 3]
+        x1 += keys[(group + 2) % 3]
+        x1 += group + 1
     return x0, x1
+
+
+def signed(word):
+    """The int32 that has the bits of an unsigned word.
+
+    >>> signed(5), signed(2**32 - 5)
+    (5, -5)
+    """
+    return (word & 0xFFFFFFFF ^ 1 << 31) - (1 << 31)
 
 
 def gumbel(seed, rows, step, size):
     """Gumbel noise of one step for all tokens, (B, V)."""
-    tokens = torch.arange(size, device=rows.device)
-    bits, _ = threefry(seed, rows[:, None], torch.full_like(tokens, step), tokens)
-    uniform = (bits >> 1 | 1).float() * 2.0**-31
-    return -(-(-uniform.clamp(max=LARGEST_UNIFORM)).log1p()).log()
+    tokens = torch.arange(size, dtype=torch.int32, device=rows.device).repeat(len(rows), 1)
+    bits, _ = threefry(seed, rows[:, None].int(), torch.full_like(tokens, step), tokens)
+    bits = (bits >> 1).bitwise_and_(0x7FFFFFFF).bitwise_or_(1)
+    uniform = bits.float().mul_(2.0**-31).clamp_(max=LARGEST_UNIFORM)
+    return uniform.neg_().log1p_().neg_().log_().neg_()

@@ -425,7 +425,9 @@ def test_hostile_openai_numbers(tmp_path):
     with pytest.raises(CheckpointError, match=r"params_0\.npy"):
         read_tensors(tmp_path)
     assert not (tmp_path / "made").exists()
-    for data in (b"", whole[:-1], whole[:20], whole.replace(b"'shape': (", b"'shape': (9")):
+    headers = (b"{", b"{'descr': '<f4', 'shape': (9,", b"  1\n 2", b"(" * 118, b"{'shape': 1}", b"3")
+    changed = [whole[:10] + header.ljust(118) + whole[128:] for header in headers]
+    for data in (b"", whole[:-1], whole[:20], *changed):
         first.write_bytes(data)
         with pytest.raises(CheckpointError):
             read_tensors(tmp_path)

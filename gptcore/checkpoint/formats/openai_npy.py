@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -19,6 +20,8 @@ SHAPES_NAME = "params_shapes.json"
 FILES = tuple(f"params_{i}.npy" for i in range(10))
 MAX_SHAPES_BYTES = 1 << 20
 MAX_TENSORS = 100_000
+HEADER_ERRORS = (SyntaxError, TokenError, MemoryError)
+"""What Python's own parser, to which NumPy gives the header, raises besides."""
 
 
 def read(files: Sequence[Path], shapes_file: Path, names: Sequence[str]) -> list[StoredTensor]:
@@ -79,7 +82,7 @@ def write_file(file: BinaryIO, tensors: Sequence[OutgoingTensor], begin: int, en
 
 def _numbers(path: Path) -> tuple[Region, str]:
     """Where the numbers of a .npy file are, and of which type."""
-    with damage_reported(path, "NumPy"), path.open("rb") as file:
+    with damage_reported(path, "NumPy", *HEADER_ERRORS), path.open("rb") as file:
         version: Any = np.lib.format.read_magic(file)
         readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
         if version not in readers:
