@@ -15,7 +15,6 @@ PYTHONS = ("3.11", "3.12", "3.13")
 BACKENDS = ("torch", "tf", "flax")
 PEERS = ("transformers==4.57.6", "keras-hub==0.32.0", "ctranslate2==4.8.5", "tensorflow==2.21.0", "keras==3.15.1")
 TEST_TOOLS = ("pytest", "pytest-xdist", "hypothesis")
-EXAMPLES = ("conformance_tests/test_examples.py", "conformance_tests/training/test_many_machines.py")
 EXAMPLE_TOOLS = ("nbclient", "ipykernel", "grain")
 TWO_PROCESSES = ("python", "-m", "pytest", "-n", "2")
 SUITE = {
@@ -44,19 +43,10 @@ def demo(session):
 
 @nox.session(python=PYTHON)
 def tests(session):
-    """The whole suite, with all three frameworks."""
+    """The whole suite, with all three frameworks; also the scripts, notebooks and commands of the documentation."""
     install_torch(session)
-    install(session, "-e", ".[torch,tf,flax,original,train,convert]", *TEST_TOOLS)
-    ignored = (f"--ignore={path}" for path in EXAMPLES)
-    session.run(*TWO_PROCESSES, *ignored, *session.posargs, env=SUITE)
-
-
-@nox.session(python=PYTHON, default=False)
-def examples(session):
-    """The scripts and notebooks of ``examples/``, and the commands of ``docs/many-machines.md``. Opt-in."""
-    install_torch(session)
-    install(session, "-e", ".[torch,tf,flax,train]", *TEST_TOOLS, *EXAMPLE_TOOLS)
-    session.run(*TWO_PROCESSES, *EXAMPLES, *session.posargs, env=SUITE)
+    install(session, "-e", ".[all]", *TEST_TOOLS, *EXAMPLE_TOOLS)
+    session.run(*TWO_PROCESSES, *session.posargs, env=SUITE)
 
 
 @nox.session(python=PYTHONS)
@@ -86,8 +76,7 @@ def conformance(session):
     names = ("cases", "weights", "padding", "inputs", "cache", "defects")
     suite = [f"conformance_tests/test_{name}.py" for name in names]
     folders = ("conformance_tests/generation", "conformance_tests/training")
-    ignored = (f"--ignore={path}" for path in EXAMPLES)
-    session.run(*TWO_PROCESSES, *suite, *folders, *ignored, *session.posargs, env=SUITE)
+    session.run(*TWO_PROCESSES, *suite, *folders, *session.posargs, env=SUITE)
 
 
 @nox.session(python=PYTHON, default=False)
