@@ -20,8 +20,12 @@ class Projection(nn.Module):
 
 
 def linear(x, weight, bias=None):
-    """``x @ weight.T + bias`` for (..., in), (out, in) and (out,), by oneDNN where nothing needs a gradient."""
-    if torch.is_grad_enabled() or x.device.type != "cpu" or torch.compiler.is_compiling() or x.dtype not in onednn():
+    """``x @ weight.T + bias`` for (..., in), (out, in) and (out,), by oneDNN where nothing needs a gradient.
+
+    Training gains nothing by it: what the products win, copies of transposed gradients lose again.
+    """
+    others = torch.is_grad_enabled() or torch.is_autocast_enabled("cpu") or torch.compiler.is_compiling()
+    if others or x.device.type != "cpu" or x.dtype not in onednn():
         return functional.linear(x, weight, bias)
     return torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
 
