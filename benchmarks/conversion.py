@@ -1,0 +1,89 @@
+"""``gptcore convert`` at full size, from and to every format: time beside that of a plain copy, and memory.
+
+    python benchmarks/conversion.py [--out FILE]
+
+Each conversion is a process of its own and includes the comparison of every value afterwards. A copy is 466 MB through
+``shutil.copyfile``, flushed to the disk like the files of a conversion. Memory is the peak above a process that has only
+imported what it needs; pages of files that are mapped count, though the system may take them back at any time.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from racing import write_checkpoint
+
+from gptcore.checkpoint.folder import WRITABLE
+
+CONVERT = """
+import json, resource, sys, time
+from pathlib import Path
+from gptcore.checkpoint.conversion import convert_checkpoint
+from gptcore.checkpoint.formats import hdf5
+from gptcore.checkpoint.opening import open_checkpoint
+source, target, form = sys.argv[1:]
+hdf5.library()
+peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+before, start = peak(), time.perf_counter()
+convert_checkpoint(open_checkpoint(source, allow_pickle=True), target, form)
+print(json.dumps({"seconds": time.perf_counter() - start, "megabytes": (peak() - before) / 1024}))
+"""
+
+
+def copied(source, target):
+    """Seconds that a copy takes."""
+    start = time.perf_counter()
+    shutil.copyfile(source, target)
+    with target.open("rb") as file:
+        os.fsync(file.fileno())
+    return time.perf_counter() - start
+
+
+def converted(source, target, form):
+    """What a conversion takes."""
+    shutil.rmtree(target, ignore_errors=True)
+    done = subprocess.run(
+        [sys.executable, "-c", CONVERT, str(source), str(target), form], stdout=subprocess.PIPE, check=True
+    )
+    return json.loads(done.stdout)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--out", type=Path, help="a file for the figures")
+    arguments = parser.parse_args()
+    figures = {}
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        plain = folder / "safetensors"
+        write_checkpoint(plain)
+        forms = [form for form in WRITABLE if form != "safetensors"]
+        for _ in range(arguments.rounds):
+            figures.setdefault("copy", []).append(
+                {"seconds": copied(plain / "model.safetensors", folder / "copy"), "megabytes": 0}
+            )
+            for form in forms:
+                there, back = folder / form, folder / "back"
+                figures.setdefault(f"to {form}", []).append(converted(plain, there, form))
+                figures.setdefault(f"from {form}", []).append(converted(there, back, "safetensors"))
+    table = {
+        name: {key: statistics.median(run[key] for run in runs) for key in ("seconds", "megabytes")}
+        for name, runs in figures.items()
+    }
+    for name, row in table.items():
+        times = row["seconds"] / table["copy"]["seconds"]
+        print(f"{name:18} {row['seconds']:6.2f} s {times:6.1f} x copy {row['megabytes']:7.0f} MB")
+    if arguments.out:
+        arguments.out.write_text(json.dumps(table, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
