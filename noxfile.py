@@ -97,11 +97,11 @@ def sampling(session):
 
 @nox.session(python=PYTHON, default=False)
 def kills(session):
-    """Training is killed at 20 random moments in each framework, and resumed bit for bit. Opt-in: fifteen minutes."""
+    """Training killed at 20 random moments in each framework, saves at 200 in each format. Opt-in: half an hour."""
     install_torch(session)
-    install(session, "-e", ".[torch,tf,flax,train]", *TEST_TOOLS)
-    suite = ("conformance_tests/training/test_command.py", "-k", "killed")
-    session.run(*TWO_PROCESSES, *suite, env={**SUITE, "GPTCORE_KILLS": "20"})
+    install(session, "-e", ".[all]", *TEST_TOOLS)
+    suite = ("conformance_tests/training/test_command.py", "conformance_tests/core/test_formats.py", "-k", "killed")
+    session.run(*TWO_PROCESSES, *suite, env={**SUITE, "GPTCORE_KILLS": "20", "GPTCORE_SAVE_KILLS": "200"})
 
 
 @nox.session(python=PYTHON, default=False)
