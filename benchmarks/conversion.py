@@ -3,8 +3,8 @@
     python benchmarks/conversion.py [--out FILE]
 
 Each conversion is a process of its own and includes the comparison of every value afterwards. A copy is 466 MB
-through ``shutil.copyfile``, flushed to the disk as a conversion's files are. Memory is the peak above a process that has
-only imported what it needs; pages of files that are mapped count, though the system may take them back at any time.
+through ``shutil.copyfile``, flushed to the disk as a conversion's files are. Memory is the peak above a process that
+has only imported what it needs; mapped pages count, though the system may take them back at any time.
 """
 
 import argparse
