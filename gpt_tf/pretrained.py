@@ -17,7 +17,7 @@ from gpt_tf.weights import (
     parameters_of,
     to_numpy_bits,
 )
-from gptcore.checkpoint import fresh_values, open_pretrained, push_pretrained, save_pretrained
+from gptcore.checkpoint import Pushable, fresh_values, open_pretrained, save_pretrained
 from gptcore.config import OpenAIGPTConfig
 from gptcore.errors import InputError
 from gptcore.inputs import ArrayInfo, check_attn_implementation, check_inputs, check_quantization
@@ -27,7 +27,7 @@ from gptcore.parameters import Head, resized_embedding
 LOSSES = ("loss", "mc_loss")
 
 
-class TFOpenAIGPTPreTrainedModel(keras.Model):
+class TFOpenAIGPTPreTrainedModel(Pushable, keras.Model):
     """Base of the four models; ``config`` and ``head`` say which parameters it has.
 
     ``fit`` after ``compile(optimizer)`` minimises the model's own losses, with the labels inside the dict of
@@ -85,42 +85,6 @@ class TFOpenAIGPTPreTrainedModel(keras.Model):
     def save_pretrained(self, folder: str | Path, *, max_shard_size: int | str | None = None) -> None:
         """Write ``config.json`` and safetensors that the other two backends and transformers read."""
         save_pretrained(folder, self.config, self.head, dtype_name(self.dtype), export(self), max_shard_size)
-
-    def push_to_hub(
-        self,
-        repo_id: str,
-        *,
-        token: str | bool | None = None,
-        private: bool | None = None,
-        commit_message: str | None = None,
-        revision: str | None = None,
-        max_shard_size: int | str | None = None,
-    ) -> str:
-        """Save the model and send it to a repository of the hub, in one commit.
-
-        Args:
-            repo_id: ``owner/name``, or ``name`` among your own; made if there is none.
-            token: access token that may write; the stored one if ``None``.
-            private: whether a repository that is made is private; the owner's default if ``None``.
-            commit_message: what the history shows; ``Upload`` and the class if ``None``.
-            revision: a branch, made if there is none; the main one if ``None``.
-            max_shard_size: as in ``save_pretrained``.
-
-        Returns:
-            The URL of the commit. It has a model card, unless somebody wrote the one that is there.
-
-        Raises:
-            CheckpointError: the hub was not reached or refused; no file of the repository is another.
-        """
-        return push_pretrained(
-            self.save_pretrained,
-            repo_id,
-            token=token,
-            private=private,
-            commit_message=commit_message,
-            revision=revision,
-            max_shard_size=max_shard_size,
-        )
 
     def get_config(self) -> dict[str, Any]:
         """What Keras writes into a ``.keras`` file to make the model again."""

@@ -13,39 +13,47 @@ from gptcore.config import CONFIG_NAME
 from gptcore.errors import CheckpointError
 
 
-def push_pretrained(
-    save: Callable[..., None],
-    repo_id: str,
-    *,
-    token: str | bool | None = None,
-    private: bool | None = None,
-    commit_message: str | None = None,
-    revision: str | None = None,
-    max_shard_size: int | str | None = None,
-) -> str:
-    """``push_to_hub`` of a model in any framework: save it to a temporary folder and push that.
+class Pushable:
+    """What the models of all frameworks inherit: ``push_to_hub``."""
 
-    Args:
-        save: the model's ``save_pretrained``.
-        repo_id, token, private, commit_message, revision: as in ``push_checkpoint``.
-        max_shard_size: bytes, or like ``"2GB"``, after which a new file begins.
+    save_pretrained: Callable[..., None]
 
-    Returns:
-        The URL of the commit.
+    def push_to_hub(
+        self,
+        repo_id: str,
+        *,
+        token: str | bool | None = None,
+        private: bool | None = None,
+        commit_message: str | None = None,
+        revision: str | None = None,
+        max_shard_size: int | str | None = None,
+    ) -> str:
+        """Save the model and send it to a repository of the hub, in one commit.
 
-    Raises:
-        CheckpointError: the model cannot be saved; or see ``push_checkpoint``.
-    """
-    with hub.temporary_folder() as folder:
-        save(folder, max_shard_size=max_shard_size)
-        return push_checkpoint(
-            open_checkpoint(folder),
-            repo_id,
-            token=token,
-            private=private,
-            commit_message=commit_message,
-            revision=revision,
-        )
+        Args:
+            repo_id: ``owner/name``, or ``name`` among your own; made if there is none.
+            token: access token that may write; the stored one if ``None``.
+            private: whether a repository that is made is private; the owner's default if ``None``.
+            commit_message: what the history shows; ``Upload`` and the class if ``None``.
+            revision: a branch, made if there is none; the main one if ``None``.
+            max_shard_size: as in ``save_pretrained``.
+
+        Returns:
+            The URL of the commit. It has a model card, unless somebody wrote the one that is there.
+
+        Raises:
+            CheckpointError: the hub was not reached or refused; no file of the repository is another.
+        """
+        with hub.temporary_folder() as folder:
+            self.save_pretrained(folder, max_shard_size=max_shard_size)
+            return push_checkpoint(
+                open_checkpoint(folder),
+                repo_id,
+                token=token,
+                private=private,
+                commit_message=commit_message,
+                revision=revision,
+            )
 
 
 def push_checkpoint(
