@@ -9,7 +9,8 @@ from huggingface_hub import ModelCard
 from safetensors import safe_open
 
 import gptcore
-from gptcore.card import is_generated, model_card, relocated
+from gptcore.card_file import is_generated, relocated
+from gptcore.checkpoint.card import model_card
 from gptcore.checkpoint.conversion import convert_checkpoint
 from gptcore.checkpoint.folder import WRITABLE
 from gptcore.checkpoint.opening import open_checkpoint

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gptcore.card import CARD_NAME, is_own
+from gptcore.card_file import CARD_NAME, is_own
 from gptcore.checkpoint.atomic import atomic_write
 from gptcore.checkpoint.dtypes import STORAGE, check_dtype, convert
 from gptcore.checkpoint.folder import check_writable, read_tensors, resolve_inside

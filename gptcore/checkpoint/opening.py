@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from gptcore import hub
-from gptcore.card import CARD_NAME, model_card
+from gptcore.card_file import CARD_NAME
+from gptcore.checkpoint.card import model_card
 from gptcore.checkpoint.dtypes import STORAGE
 from gptcore.checkpoint.folder import folder_of, read_tensors
 from gptcore.checkpoint.formats import openai_npy, sniff
@@ -127,7 +128,7 @@ def kind_of(path: Path) -> str:
 
 
 def card_of(checkpoint: Checkpoint, history: str = "") -> str:
-    """The model card of a checkpoint; ``gptcore.card.model_card`` says what the others are."""
+    """The model card of a checkpoint; ``model_card`` says what the others are."""
     return model_card(
         checkpoint.config,
         checkpoint.head,

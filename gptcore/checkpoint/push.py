@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from gptcore import hub
-from gptcore.card import CARD_NAME, is_own
+from gptcore.card_file import CARD_NAME, is_own
 from gptcore.checkpoint.folder import resolve_inside
 from gptcore.checkpoint.formats import FORMATS, openai_npy
 from gptcore.checkpoint.opening import Checkpoint, card_of, open_checkpoint, other_files, source_folder

@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 
 import safetensors
 
-from gptcore.card import PRODUCER
+from gptcore.checkpoint.card import PRODUCER
 from gptcore.checkpoint.dtypes import STORAGE
 from gptcore.checkpoint.tensors import OutgoingTensor, StoredTensor
 from gptcore.errors import CheckpointError

@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
-from pathlib import Path
-
 from gptcore import __version__
+from gptcore.card_file import LOADING, seal
 from gptcore.config import OpenAIGPTConfig
 from gptcore.parameters import Head, parameters
 
-CARD_NAME = "README.md"
 PRODUCER = f"gptcore {__version__}"
-SEAL = "<!-- written by gptcore, and unchanged since: "
-LOADING = ".from_pretrained("
-MAX_CARD_BYTES = 1 << 20  # a longer one is somebody's own
 
 PIPELINE_TAGS = {Head.LM: "text-generation", Head.SEQUENCE_CLASSIFICATION: "text-classification"}
 PURPOSE = {
@@ -58,8 +52,8 @@ def model_card(
         Markdown with YAML in front, as the hub wants it. No license: the files of a checkpoint name none.
 
     >>> card = model_card(OpenAIGPTConfig(), Head.LM, form="safetensors", dtype="float32")
-    >>> "| parameters | 116,534,784 |" in card, is_generated(card), is_generated(card.replace("GPT", "gpt"))
-    (True, True, False)
+    >>> "| parameters | 116,534,784 |" in card
+    True
     """
     size = sum(parameter.size for parameter in parameters(config, head).values())
     rows = {
@@ -100,30 +94,7 @@ At most {config.n_positions:,} tokens at a time. What it was trained on, how wel
 under which license: the files do not say, and whoever trained it should, here.
 
 """
-    return text + _seal(text)
-
-
-def is_generated(text: str) -> bool:
-    """Whether a card is of ``model_card``, and nobody has touched it: only then may it be replaced."""
-    written, _, _ = text.rpartition(SEAL)
-    return text == written + _seal(written)
-
-
-def relocated(card: str, repo_id: str) -> str:
-    """A card of ``model_card`` whose examples load from the hub, not from the folder that it lies in."""
-    text = card.rpartition(SEAL)[0].replace(f'{LOADING}"."', f'{LOADING}"{repo_id}"')
-    return text + _seal(text)
-
-
-def is_own(path: Path) -> bool:
-    """Whether there is a card that somebody wrote."""
-    if not path.is_file():
-        return False
-    return path.stat().st_size > MAX_CARD_BYTES or not is_generated(path.read_bytes().decode(errors="replace"))
-
-
-def _seal(text: str) -> str:
-    return f"{SEAL}{hashlib.sha256(text.encode()).hexdigest()[:16]} -->\n"
+    return text + seal(text)
 
 
 def _front_matter(head: Head, form: str) -> str:
