@@ -2,6 +2,8 @@
 
 import errno
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -145,3 +147,20 @@ def test_a_checkpoint_is_a_model_folder(tmp_path):
     make(tmp_path)()
     config = json.loads((tmp_path / "last" / "config.json").read_text())
     assert config["architectures"] == ["OpenAIGPTLMHeadModel"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a setting of the GNU C library")
+@pytest.mark.parametrize("kept", [False, True])
+def test_freed_memory_is_kept(kept):
+    """100 MB, ten times: the system gives its pages each time anew, or only once."""
+    program = (
+        "import resource; import numpy as np; from gptcore.training import keep_freed_memory\n"
+        f"{'keep_freed_memory()' * kept}\nnp.ones(25_000_000, np.float32)\n"
+        "count = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_minflt\n"
+        "first = count()\n"
+        "for _ in range(10): np.ones(25_000_000, np.float32)\n"
+        "print(count() - first)"
+    )
+    options = {"capture_output": True, "text": True, "check": True}
+    found = int(subprocess.run([sys.executable, "-c", program], **options).stdout)
+    assert found < 100 if kept else found > 300  # 500 pages of 2 MiB, or more smaller ones

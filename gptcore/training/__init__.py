@@ -3,6 +3,7 @@
 from gptcore.training.batches import Batches, micro_batches, objective, once, shares
 from gptcore.training.checkpoints import Checkpoints
 from gptcore.training.corpus import Blocks, TokenFile, tokenize_corpus
+from gptcore.training.memory import keep_freed_memory
 from gptcore.training.run import Evaluation, Run, read_log
 from gptcore.training.trainer import Trainer, dropout_seed, rows_of_process
 
@@ -15,6 +16,7 @@ __all__ = [
     "TokenFile",
     "Trainer",
     "dropout_seed",
+    "keep_freed_memory",
     "micro_batches",
     "objective",
     "once",
