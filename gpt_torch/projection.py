@@ -4,7 +4,10 @@ import functools
 
 import torch
 from torch import nn
+from torch.autograd import forward_ad
 from torch.nn import functional
+
+PLAIN = (torch.Tensor, nn.Parameter)
 
 
 class Projection(nn.Module):
@@ -19,15 +22,55 @@ class Projection(nn.Module):
         return linear(x, self.weight.t(), self.bias)
 
 
-def linear(x, weight, bias=None):
-    """``x @ weight.T + bias`` for (..., in), (out, in) and (out,), by oneDNN where nothing needs a gradient.
+class Product(torch.autograd.Function):
+    """``x @ weight.T + bias`` and its gradients, which are products again; (..., in), (out, in), (out,) or ``None``."""
 
-    Training gains nothing by it: what the products win, copies of transposed gradients lose again.
-    """
-    others = torch.is_grad_enabled() or torch.is_autocast_enabled("cpu") or torch.compiler.is_compiling()
-    if others or x.device.type != "cpu" or x.dtype not in onednn():
+    @staticmethod
+    def forward(x, weight, bias):
+        return torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        ctx.save_for_backward(*inputs[:2])
+
+    @staticmethod
+    def backward(ctx, gradient):
+        x, weight = ctx.saved_tensors
+        of_x, of_weight, of_bias = ctx.needs_input_grad
+        rows, gradients = (tensor.reshape(-1, tensor.size(-1)) for tensor in (x, gradient))
+        return (
+            linear(gradient, weight.t()) if of_x else None,
+            gradient_of_weight(rows, gradients, weight) if of_weight else None,
+            gradients.sum(0) if of_bias else None,
+        )
+
+
+def gradient_of_weight(rows, gradients, weight):
+    """``gradients.T @ rows``, laid out as the weight is: (N, in), (N, out) -> (out, in)."""
+    if weight.is_contiguous():
+        return linear(gradients.t(), rows.t())
+    return linear(rows.t(), gradients.t()).t()
+
+
+def linear(x, weight, bias=None):
+    """``x @ weight.T + bias`` for (..., in), (out, in) and (out,), by oneDNN where it is faster and autograd allows."""
+    if not by_onednn(x, weight):
         return functional.linear(x, weight, bias)
-    return torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
+    if torch.is_grad_enabled():
+        return Product.apply(x, weight, bias)
+    return Product.forward(x, weight, bias)
+
+
+def by_onednn(x, weight):
+    """Whether a product is one for oneDNN: of plain tensors on a CPU, outside of compilers, transforms and autocast."""
+    if torch.compiler.is_compiling():
+        return False
+    plain = type(x) in PLAIN and type(weight) in PLAIN and x.device.type == "cpu" and x.dtype in onednn()
+    return plain and not (
+        torch.is_autocast_enabled("cpu")
+        or torch._C._are_functorch_transforms_active()
+        or any(forward_ad.unpack_dual(tensor).tangent is not None for tensor in (x, weight))
+    )
 
 
 @functools.cache

@@ -1,10 +1,11 @@
-"""PyTorch's fast ways at inference: other kernels, other memory layouts, int8 weights; and where they end."""
+"""PyTorch's fast ways on a CPU: other kernels, other memory layouts, int8 weights; and where they end."""
 
 import copy
 
 import pytest
 import torch
 from generation_data import CONFIG, IDS, weights
+from torch.autograd import forward_ad
 from torch.nn import functional
 
 import gpt_torch
@@ -47,8 +48,48 @@ def test_onednn_computes_the_same_product(monkeypatch, shape, dtype):
             product = projection.linear(x, layout, bias)
         torch.testing.assert_close(product.double(), exact, rtol=2 * torch.finfo(dtype).eps, atol=1e-5)
     assert len(calls) == (2 if dtype in projection.onednn() else 0)
-    projection.linear(x, weight.requires_grad_(), bias).sum().backward()  # has a gradient, so not by oneDNN
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 7), (5, 7), (7,)])
+@pytest.mark.parametrize("stored", ["by rows", "by columns"])
+def test_gradients_of_a_product(monkeypatch, shape, stored):
+    """First and second ones, by oneDNN, are PyTorch's own; a parameter has a gradient of its own layout."""
+    stream = torch.Generator().manual_seed(0)
+    x, weight, bias = (torch.randn(s, generator=stream, requires_grad=True) for s in (shape, (5, 7), (5,)))
+    if stored == "by columns":
+        weight = torch.randn(7, 5, generator=stream, requires_grad=True)
+    found = []
+    calls = []
+    monkeypatch.setattr(torch.ops.mkldnn, "_linear_pointwise", counted(torch.ops.mkldnn._linear_pointwise, calls))
+    for product in (projection.linear, functional.linear):
+        y = product(x, weight if stored == "by rows" else weight.t(), bias)
+        first = torch.autograd.grad(y.pow(3).sum(), (x, weight, bias), create_graph=True)
+        second = torch.autograd.grad(sum(gradient.pow(2).sum() for gradient in first), (x, weight, bias))
+        found.append([*first, *second])
+    for gradient, expected in zip(*found, strict=True):
+        torch.testing.assert_close(gradient, expected, rtol=1e-5, atol=1e-5 * expected.abs().max().item())
+    assert found[0][1].stride() == weight.stride()
+    assert bool(calls) == (torch.float32 in projection.onednn())
+
+
+def test_only_what_is_asked_for_has_a_gradient():
+    x, weight, bias = torch.randn(3, 7), torch.randn(5, 7, requires_grad=True), torch.randn(5)
+    projection.linear(x, weight, bias).sum().backward()
     assert weight.grad is not None
+    assert x.grad is None
+    assert bias.grad is None
+
+
+def test_transforms_and_forward_mode_take_the_product_that_knows_them():
+    x, weight = torch.randn(4, 7), torch.randn(5, 7)
+    each = torch.func.vmap(
+        torch.func.grad(lambda row, weight: projection.linear(row, weight).sum(), argnums=1), (0, None)
+    )
+    torch.testing.assert_close(each(x, weight), x[:, None].expand(4, 5, 7))
+    with forward_ad.dual_level():
+        dual = forward_ad.make_dual(x, torch.ones_like(x))
+        tangent = forward_ad.unpack_dual(projection.linear(dual, weight)).tangent
+    torch.testing.assert_close(tangent, weight.sum(1).expand(4, 5))
 
 
 def counted(function, calls):
