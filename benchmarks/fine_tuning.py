@@ -1,6 +1,6 @@
 """The paper's fine-tuning on five small datasets, in every framework with three seeds, beside TF-IDF.
 
-    python benchmarks/fine_tuning.py DATA --model FOLDER --out results.jsonl
+    python benchmarks/fine_tuning.py DATA --out results.jsonl
 
 ``DATA`` has the folders ``copa``, ``med``, ``sts-images``, ``sentence-polarity`` and ``subjectivity``. Each run is one
 ``gptcore train``; results that ``--out`` already has are not made again. Prints the table of docs/fine-tuning.md.
@@ -20,6 +20,7 @@ from scipy import sparse, stats
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 
+from gptcore import DEFAULT_MODEL
 from gptcore.training import read_log
 
 BACKENDS = ("torch", "tf", "flax")
@@ -140,7 +141,7 @@ def table(results):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", type=Path)
-    parser.add_argument("--model", required=True)
+    parser.add_argument("--model", default=DEFAULT_MODEL, help="default: the one that ships with gptcore")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--dataset", action="append", choices=DATASETS)
     parser.add_argument(

@@ -2,11 +2,16 @@
 
 import doctest
 import importlib
+import json
 import pkgutil
 import re
+import shlex
+import shutil
 from pathlib import Path
 
 import pytest
+
+from gptcore import DEFAULT_MODEL
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("gptcore", "tokenization", "gpt_torch", "gpt_tf", "gpt_flax")
@@ -37,6 +42,29 @@ def test_readme(tmp_path, monkeypatch):
     names = {}
     for block in blocks:
         exec(compile(block, "README.md", "exec"), names)
+
+
+def test_commands_of_the_readme(tmp_path, monkeypatch, run):
+    """Top to bottom, in a folder with the files that they name; no more than two updates each."""
+    monkeypatch.chdir(tmp_path)
+    for folder in ("books", "heldout"):
+        Path(folder).mkdir()
+        shutil.copy(ROOT / "LICENSE", Path(folder, "text.txt"))
+    for name in ("reviews", "more-reviews"):
+        rows = [{"text": f"a {word} film", "label": word} for word in ("good", "bad")]
+        Path(f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert run("convert", DEFAULT_MODEL, "old-model", "--to", "pytorch", "--quiet")[0] == 0
+    commands = [
+        shlex.split(command)
+        for block in re.findall(r"```sh\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+        for command in block.replace("\\\n", " ").splitlines()
+    ]
+    assert len(commands) >= 8
+    for program, *arguments in commands:
+        assert program == "gptcore"
+        few = ("--quiet", "--set", "max_steps=2", "--set", "batch_size=2") if arguments[0] == "train" else ()
+        status, _, error = run(*arguments, *few)
+        assert status == 0, (arguments, error)
 
 
 def test_the_readme_sets_up_with_two_lines():

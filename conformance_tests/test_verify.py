@@ -7,11 +7,12 @@ import sys
 import numpy as np
 import pytest
 
+from gptcore import DEFAULT_MODEL
 from gptcore.backends import load_backend
 from gptcore.config import OpenAIGPTConfig
 from gptcore.errors import CheckpointError
 from gptcore.parameters import Head
-from gptcore.verify import EMBEDDED_CHECKPOINT, verify
+from gptcore.verify import verify
 
 CONFIG = OpenAIGPTConfig(vocab_size=41, n_positions=13, n_embd=14, n_head=2, n_layer=1)
 
@@ -38,7 +39,7 @@ class Distorted:
         return losses, {name: value * self.gradients for name, value in gradients.items()}
 
 
-def test_the_shipped_checkpoint_in_a_process_of_its_own():
+def test_the_default_model_in_a_process_of_its_own():
     """No argument, no network: everything that is installed takes part, and the table is JSON on request."""
     command = [sys.executable, "-c", "from gptcore.cli import main; main()", "verify", "--json"]
     out = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -60,7 +61,14 @@ def test_the_shipped_checkpoint_in_a_process_of_its_own():
 def test_the_table(run):
     status, out, _ = run("verify", "--backend", "torch", "--length", 5)
     assert status == 0
-    for words in ("83,644 parameters", "2 x 5 tokens", "torch", "logits", "gradients", "every tolerance holds"):
+    for words in (
+        "the default model: 6,901,248 parameters",
+        "2 x 5 tokens",
+        "torch",
+        "logits",
+        "gradients",
+        "every tolerance holds",
+    ):
         assert words in out
 
 
@@ -78,22 +86,22 @@ def test_a_broken_tolerance_is_exit_status_1(run, monkeypatch, quantity):
 
 def test_two_backends_that_are_apart_are_found():
     """Each within the tolerance of the reference, on opposite sides: only the pair shows it."""
-    expected = verify(EMBEDDED_CHECKPOINT, [load_backend("torch")], gradients=False)
+    expected = verify(DEFAULT_MODEL, [load_backend("torch")], gradients=False)
     tolerance = expected.backends[0].errors[0].tolerance
     sides = [Distorted("torch", outputs=1 + sign * 0.8 * tolerance) for sign in (-1, 1)]
     sides[1].name += " again"
-    report = verify(EMBEDDED_CHECKPOINT, sides, gradients=False)
+    report = verify(DEFAULT_MODEL, sides, gradients=False)
     assert all(error.passed for backend in report.backends for error in backend.errors)
     assert not report.passed
 
 
 def test_values_that_are_no_numbers_never_pass():
-    report = verify(EMBEDDED_CHECKPOINT, [Distorted("torch", outputs=np.nan)], gradients=False)
+    report = verify(DEFAULT_MODEL, [Distorted("torch", outputs=np.nan)], gradients=False)
     assert not report.passed
 
 
 def test_nobody_taking_part_is_not_a_pass():
-    assert not verify(EMBEDDED_CHECKPOINT, []).passed
+    assert not verify(DEFAULT_MODEL, []).passed
 
 
 @pytest.mark.parametrize("dtype", ["float64", "bfloat16", "float16"])

@@ -1,6 +1,6 @@
 """Continue a text by sampling, in any of the three frameworks.
 
-    python examples/run_generation.py --model_name_or_path openai-community/openai-gpt --prompt "one day, the"
+    python examples/run_generation.py --prompt "one day, the"
 
 The options are those of the script of this name that transformers' documentation points to. The same seed gives the
 same text in every framework.
@@ -10,6 +10,7 @@ import argparse
 
 import numpy as np
 
+from gptcore import DEFAULT_MODEL
 from gptcore.backends import available, load_backend
 from gptcore.parameters import Head
 from tokenization import OpenAIGPTTokenizerFast
@@ -17,7 +18,7 @@ from tokenization import OpenAIGPTTokenizerFast
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--model_name_or_path", required=True, help="a folder, or owner/name on the hub")
+    parser.add_argument("--model_name_or_path", default=DEFAULT_MODEL, help="a folder, or owner/name on the hub")
     parser.add_argument("--backend", default="torch", choices=sorted(available()))
     parser.add_argument("--prompt", default="", help="asked for where it is not given")
     parser.add_argument("--length", type=int, default=20, help="tokens that follow")

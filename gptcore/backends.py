@@ -126,3 +126,23 @@ def load_backend(name: str) -> Backend:
     except ImportError as cause:
         raise GPTError(f"backend {name!r} cannot be imported: {cause}") from cause
     return backend
+
+
+def installed() -> list[str]:
+    """The names of the backends whose framework is there.
+
+    Raises:
+        GPTError: there is none, or one is there and broken, which is not an absence.
+    """
+    names = []
+    for name in available():
+        try:
+            load_backend(name)
+        except GPTError as error:
+            if not isinstance(error.__cause__, ImportError) or "pip install" not in str(error):
+                raise
+        else:
+            names.append(name)
+    if not names:
+        raise GPTError("no backend is installed; pip install 'gptcore[torch]', 'gptcore[tf]' or 'gptcore[flax]'")
+    return names

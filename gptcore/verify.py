@@ -6,7 +6,6 @@ import itertools
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +19,6 @@ from gptcore.config import OpenAIGPTConfig
 from gptcore.parameters import Head
 from gptcore.reference import Reference
 from gptcore.tolerances import EPSILON, TOLERANCES, gradient_errors, output_error
-
-EMBEDDED_CHECKPOINT = Path(str(resources.files("gptcore"))) / "data" / "verify"
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,10 @@ from protocol import prompt, serve
 from gptcore.backends import load_backend
 from gptcore.parameters import Head
 from gptcore.recipe import Recipe
+from gptcore.training import keep_freed_memory
 
 BACKEND = load_backend(json.loads(sys.argv[1])["backend"])
+keep_freed_memory()  # as gptcore train does
 
 
 class Contestant:

@@ -1,6 +1,6 @@
 """Fine-tuning on multiple choice in JAX's manner: a model with two heads, optax without nnx.Optimizer, jax.jit.
 
-    python examples/flax/run_multiple_choice.py copa.jsonl --model runs/clm --output runs/copa
+    python examples/flax/run_multiple_choice.py copa.jsonl --output runs/copa
 
 Rows have ``context``, ``choice1``, ``choice2`` and ``label``, the index of the right one. Every tenth is held out.
 """
@@ -16,7 +16,7 @@ from flax import nnx
 
 from gpt_flax import FlaxOpenAIGPTDoubleHeadsModel
 from gpt_flax.training import adamw
-from gptcore import files
+from gptcore import DEFAULT_MODEL, files
 from gptcore.recipe import FINE_TUNING
 from gptcore.tasks import TASKS, TaskExamples, add_task_tokens
 from gptcore.training import once
@@ -26,7 +26,7 @@ from tokenization import OpenAIGPTTokenizerFast
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("rows", help="a .jsonl, .csv or .tsv file")
-    parser.add_argument("--model", required=True)
+    parser.add_argument("--model", default=DEFAULT_MODEL, help="default: the one that ships with gptcore")
     parser.add_argument("--output", required=True)
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--learning_rate", type=float, default=FINE_TUNING.learning_rate)

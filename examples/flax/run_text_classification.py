@@ -1,6 +1,6 @@
 """Fine-tuning on classification in JAX's manner: the paper's objective, optax, a jitted step.
 
-    python examples/flax/run_text_classification.py reviews.jsonl --model runs/clm --output runs/reviews
+    python examples/flax/run_text_classification.py reviews.jsonl --output runs/reviews
 
 Rows have ``text`` and ``label``. Every tenth is held out.
 """
@@ -13,7 +13,7 @@ from flax import nnx
 
 from gpt_flax import FlaxOpenAIGPTForSequenceClassification
 from gpt_flax.training import Objective, adamw
-from gptcore import files
+from gptcore import DEFAULT_MODEL, files
 from gptcore.recipe import FINE_TUNING
 from gptcore.tasks import TaskExamples, add_task_tokens, label_settings
 from gptcore.training import objective, once
@@ -37,7 +37,7 @@ def answers(losses, batch):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("rows", help="a .jsonl, .csv or .tsv file")
-    parser.add_argument("--model", required=True)
+    parser.add_argument("--model", default=DEFAULT_MODEL, help="default: the one that ships with gptcore")
     parser.add_argument("--output", required=True)
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--learning_rate", type=float, default=FINE_TUNING.learning_rate)

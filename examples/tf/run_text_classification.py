@@ -1,6 +1,6 @@
 """Fine-tuning on classification in Keras' manner: tf.data, a Keras loss and metric, fit, callbacks.
 
-    python examples/tf/run_text_classification.py reviews.jsonl --model runs/clm --output runs/reviews
+    python examples/tf/run_text_classification.py reviews.jsonl --output runs/reviews
 
 Rows have ``text`` and ``label``. Every tenth is held out.
 """
@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from gpt_tf import TFOpenAIGPTForSequenceClassification
 from gpt_tf.training import adamw
-from gptcore import files
+from gptcore import DEFAULT_MODEL, files
 from gptcore.recipe import FINE_TUNING
 from gptcore.tasks import TaskExamples, add_task_tokens, label_settings
 from tokenization import OpenAIGPTTokenizerFast
@@ -22,7 +22,7 @@ from tokenization import OpenAIGPTTokenizerFast
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("rows", help="a .jsonl, .csv or .tsv file")
-    parser.add_argument("--model", required=True)
+    parser.add_argument("--model", default=DEFAULT_MODEL, help="default: the one that ships with gptcore")
     parser.add_argument("--output", required=True)
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--learning_rate", type=float, default=FINE_TUNING.learning_rate)

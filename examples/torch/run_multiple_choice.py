@@ -1,6 +1,6 @@
 """Fine-tuning on multiple choice in PyTorch's manner: a model with two heads, a DataLoader, a plain loop.
 
-    python examples/torch/run_multiple_choice.py copa.jsonl --model runs/clm --output runs/copa
+    python examples/torch/run_multiple_choice.py copa.jsonl --output runs/copa
 
 Rows have ``context``, ``choice1``, ``choice2`` and ``label``, the index of the right one. Every tenth is held out.
 """
@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader
 
 from gpt_torch import OpenAIGPTDoubleHeadsModel
 from gpt_torch.training import adamw
-from gptcore import files
+from gptcore import DEFAULT_MODEL, files
 from gptcore.recipe import FINE_TUNING
 from gptcore.tasks import TASKS, TaskExamples, add_task_tokens
 from tokenization import OpenAIGPTTokenizerFast
@@ -21,7 +21,7 @@ from tokenization import OpenAIGPTTokenizerFast
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("rows", help="a .jsonl, .csv or .tsv file")
-    parser.add_argument("--model", required=True)
+    parser.add_argument("--model", default=DEFAULT_MODEL, help="default: the one that ships with gptcore")
     parser.add_argument("--output", required=True)
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--learning_rate", type=float, default=FINE_TUNING.learning_rate)

@@ -1,6 +1,6 @@
 """Fine-tuning on classification in PyTorch's manner: the paper's objective, a DataLoader, accelerate, a loop.
 
-    python examples/torch/run_text_classification.py reviews.jsonl --model runs/clm --output runs/reviews
+    python examples/torch/run_text_classification.py reviews.jsonl --output runs/reviews
 
 Rows have ``text`` and ``label``. Every tenth is held out.
 """
@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 
 from gpt_torch import OpenAIGPTForSequenceClassification
 from gpt_torch.training import Objective, adamw
-from gptcore import files
+from gptcore import DEFAULT_MODEL, files
 from gptcore.recipe import FINE_TUNING
 from gptcore.tasks import TaskExamples, add_task_tokens, label_settings
 from gptcore.training import objective
@@ -23,7 +23,7 @@ from tokenization import OpenAIGPTTokenizerFast
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("rows", help="a .jsonl, .csv or .tsv file")
-    parser.add_argument("--model", required=True)
+    parser.add_argument("--model", default=DEFAULT_MODEL, help="default: the one that ships with gptcore")
     parser.add_argument("--output", required=True)
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--learning_rate", type=float, default=FINE_TUNING.learning_rate)

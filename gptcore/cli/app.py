@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 
 from gptcore.cli.convert import convert_command, inspect_command
+from gptcore.cli.demo import demo_command
 from gptcore.cli.generate import generate_command
 from gptcore.cli.push import push_command
 from gptcore.cli.tokenize import tokenize_command
@@ -20,6 +21,7 @@ from gptcore.errors import GPTError
 application = typer.Typer(
     name="gptcore", help="OpenAI GPT in PyTorch, Keras/TensorFlow and Flax/JAX.", no_args_is_help=True
 )
+application.command("demo")(demo_command)
 application.command("verify")(verify_command)
 application.command("convert")(convert_command)
 application.command("inspect")(inspect_command)

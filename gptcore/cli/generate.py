@@ -12,8 +12,9 @@ import typer
 from rich.console import Console
 from rich.progress import track
 
+from gptcore import DEFAULT_MODEL
 from gptcore.backends import load_backend
-from gptcore.cli.settings import parse_settings
+from gptcore.cli.settings import SHIPPED, parse_settings
 from gptcore.errors import InputError
 from gptcore.generation import GenerationConfig, TextStreamer
 from gptcore.parameters import Head
@@ -22,7 +23,9 @@ from tokenization import OpenAIGPTTokenizerFast
 
 def generate_command(
     text: Annotated[str | None, typer.Argument(help="What to continue.")] = None,
-    model: Annotated[str, typer.Option(help="A folder, or owner/name on the hub.")] = "openai-community/openai-gpt",
+    model: Annotated[
+        str, typer.Option(help="A folder, or owner/name on the hub.", show_default=SHIPPED)
+    ] = DEFAULT_MODEL,
     backend: Annotated[str, typer.Option(help="torch, tf or flax.")] = "torch",
     file: Annotated[Path | None, typer.Option(help="One prompt a line; answers are JSON lines.")] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Prompts at a time, of a file.")] = 8,

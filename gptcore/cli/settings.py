@@ -1,4 +1,4 @@
-"""Options of the form ``NAME=JSON``."""
+"""What options of several commands share."""
 
 from __future__ import annotations
 
@@ -8,9 +8,12 @@ from typing import Any
 
 from gptcore.errors import InputError
 
+SHIPPED = "the model that ships inside"
+"""What help says of the default, ``DEFAULT_MODEL``."""
+
 
 def parse_settings(texts: Iterable[str], option: str) -> dict[str, Any]:
-    """Settings by name; a value that is no JSON is taken as a word.
+    """Settings by name, from ``NAME=JSON``; a value that is no JSON is taken as a word.
 
     Raises:
         InputError: a text has no ``=``.

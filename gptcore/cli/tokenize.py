@@ -14,10 +14,11 @@ from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
+from gptcore import DEFAULT_MODEL
+from gptcore.cli.settings import SHIPPED
 from gptcore.errors import InputError
 from tokenization import OpenAIGPTTokenizerFast
 
-PUBLISHED = "openai-community/openai-gpt"
 BACKGROUNDS = ("blue", "magenta", "green", "cyan")
 
 
@@ -33,7 +34,9 @@ class Format(StrEnum):
 def tokenize_command(
     file: Annotated[str, typer.Argument(help="A UTF-8 text file; - is standard input.")] = "-",
     text: Annotated[str | None, typer.Option(help="A text, instead of a file.")] = None,
-    tokenizer: Annotated[str, typer.Option(help="A folder, or owner/name on the hub.")] = PUBLISHED,
+    tokenizer: Annotated[
+        str, typer.Option(help="A folder, or owner/name on the hub.", show_default=SHIPPED)
+    ] = DEFAULT_MODEL,
     pre_tokenizer: Annotated[
         str | None, typer.Option(help="basic, original or auto; default: as the tokenizer records.")
     ] = None,

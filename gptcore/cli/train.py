@@ -13,15 +13,26 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from gptcore import DEFAULT_MODEL
 from gptcore import files as files_module
 from gptcore.backends import load_backend
-from gptcore.cli.settings import parse_settings
+from gptcore.cli.settings import SHIPPED, parse_settings
 from gptcore.config import OpenAIGPTConfig
 from gptcore.errors import ConfigError, DataError, GPTError
 from gptcore.parameters import Head
 from gptcore.recipe import FINE_TUNING, PRETRAINING, Recipe
 from gptcore.tasks import LABEL, TASKS, TaskExamples, add_task_tokens, choice_columns, label_settings
-from gptcore.training import Batches, Blocks, Checkpoints, Evaluation, Run, once, read_log, tokenize_corpus
+from gptcore.training import (
+    Batches,
+    Blocks,
+    Checkpoints,
+    Evaluation,
+    Run,
+    keep_freed_memory,
+    once,
+    read_log,
+    tokenize_corpus,
+)
 from gptcore.training.curves import draw, plot
 from gptcore.training.evaluation import evaluate_lm, evaluate_task
 from gptcore.training.run import LOG_NAME, Record
@@ -165,6 +176,7 @@ def start(
     quiet: bool,
 ) -> None:
     """Run, with progress, and leave the recipe and the curve beside the log."""
+    keep_freed_memory()
     checkpoints = Checkpoints(
         output,
         {**what, "recipe": recipe.to_dict(), "examples": len(batches.source)},
@@ -262,7 +274,9 @@ def add_task_commands(task: str, help_text: str) -> None:
     def train(
         files: Files,
         output: Output,
-        model: Annotated[str, typer.Option(help="What to start from: a folder or a repository.")],
+        model: Annotated[
+            str, typer.Option(help="What to start from: a folder or a repository.", show_default=SHIPPED)
+        ] = DEFAULT_MODEL,
         backend: Backend = "torch",
         validation: Validation = None,
         columns: Columns = None,
@@ -285,7 +299,9 @@ def add_task_commands(task: str, help_text: str) -> None:
     @eval_application.command(task, help=f"Measure on: {help_text}")
     def measure(
         files: Files,
-        model: Annotated[str, typer.Option(help="A folder of gptcore train, or a repository.")],
+        model: Annotated[
+            str, typer.Option(help="A folder of gptcore train, or a repository.", show_default=SHIPPED)
+        ] = DEFAULT_MODEL,
         backend: Backend = "torch",
         columns: Columns = None,
         label: Label = LABEL,
@@ -302,7 +318,7 @@ def add_task_commands(task: str, help_text: str) -> None:
 @eval_application.command("lm")
 def eval_lm(
     files: Files,
-    model: Annotated[str, typer.Option(help="A folder or a repository.")],
+    model: Annotated[str, typer.Option(help="A folder or a repository.", show_default=SHIPPED)] = DEFAULT_MODEL,
     backend: Backend = "torch",
     column: Annotated[str, typer.Option(help="The text column, in tables.")] = "text",
     stride: Annotated[

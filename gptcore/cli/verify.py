@@ -9,18 +9,19 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from gptcore.backends import available, load_backend
+from gptcore import DEFAULT_MODEL
+from gptcore.backends import installed, load_backend
 from gptcore.checkpoint.conversion import differences
 from gptcore.checkpoint.opening import open_checkpoint
 from gptcore.cli.convert import AllowPickle
-from gptcore.errors import GPTError
-from gptcore.verify import EMBEDDED_CHECKPOINT, Error, Report, verify
+from gptcore.cli.settings import SHIPPED
+from gptcore.verify import Error, Report, verify
 
 
 def verify_command(
     checkpoint: Annotated[
-        str | None, typer.Argument(help="A folder, or owner/name on the hub; by default the one that ships inside.")
-    ] = None,
+        str, typer.Argument(help="A folder, or owner/name on the hub.", show_default=SHIPPED)
+    ] = DEFAULT_MODEL,
     backend: Annotated[
         list[str] | None, typer.Option(help="Who takes part; may be given several times. Default: every one installed.")
     ] = None,
@@ -37,11 +38,11 @@ def verify_command(
 ) -> None:
     """Run a checkpoint through every backend and the float64 reference; exit status 1 if a tolerance is broken."""
     if against is not None:
-        _compare(checkpoint or str(EMBEDDED_CHECKPOINT), against, allow_pickle)
+        _compare(checkpoint, against, allow_pickle)
         return
-    names = backend or _installed()
+    names = backend or installed()
     report = verify(
-        checkpoint or EMBEDDED_CHECKPOINT,
+        checkpoint,
         [load_backend(name) for name in names],
         dtype=dtype,
         batch=batch,
@@ -52,7 +53,7 @@ def verify_command(
     if as_json:
         print(json.dumps(report.to_dict(), indent=2))
     else:
-        _print(report, embedded=checkpoint is None)
+        print_report(report)
     raise typer.Exit(0 if report.passed else 1)
 
 
@@ -66,25 +67,10 @@ def _compare(checkpoint: str, other: str, allow_pickle: bool) -> None:
     raise typer.Exit(1 if differing else 0)
 
 
-def _installed() -> list[str]:
-    """Backends whose framework is there; a framework that is there and broken is an error, not an absence."""
-    names = []
-    for name in available():
-        try:
-            load_backend(name)
-        except GPTError as error:
-            if not isinstance(error.__cause__, ImportError) or "pip install" not in str(error):
-                raise
-        else:
-            names.append(name)
-    if not names:
-        raise GPTError("no backend is installed; pip install 'gptcore[torch]', 'gptcore[tf]' or 'gptcore[flax]'")
-    return names
-
-
-def _print(report: Report, *, embedded: bool) -> None:
+def print_report(report: Report) -> None:
+    """The parity table, and whether every tolerance holds."""
     console = Console(highlight=False)
-    where = "the embedded checkpoint" if embedded else report.checkpoint
+    where = "the default model" if report.checkpoint == DEFAULT_MODEL else report.checkpoint
     console.print(
         f"{where}: {report.parameters:,} parameters, {report.shape[0]} x {report.shape[1]} tokens, "
         f"{report.dtype}, against float64"

@@ -1,0 +1,99 @@
+"""The model that ships inside: what its card says, in every framework."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from text_data import shared
+
+from gptcore import DEFAULT_MODEL, OpenAIGPTConfig
+from gptcore.backends import load_backend
+from gptcore.parameters import Head
+from gptcore.recipe import PRETRAINING, Recipe
+from gptcore.training import Blocks, once, tokenize_corpus
+from gptcore.training.evaluation import evaluate_lm
+from tokenization import OpenAIGPTTokenizerFast
+
+CARD = (Path(DEFAULT_MODEL) / "README.md").read_text(encoding="utf-8")
+PROMPT = "Once upon a time"
+SAMPLES = re.findall(r"^\*\*(\d)\.\*\* (.*)$", CARD, re.MULTILINE)
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return OpenAIGPTTokenizerFast.from_pretrained(DEFAULT_MODEL)
+
+
+def test_it_is_small():
+    assert sum(path.stat().st_size for path in Path(DEFAULT_MODEL).iterdir()) < 20_000_000
+
+
+def test_its_recipe_can_be_read():
+    assert Recipe.read(Path(DEFAULT_MODEL) / "recipe.yaml").epochs > 1
+
+
+def test_it_can_be_fine_tuned():
+    """It was trained without dropout, on much text; on little, the paper's is wanted."""
+    config = OpenAIGPTConfig.from_pretrained(DEFAULT_MODEL)
+    assert (config.attn_pdrop, config.resid_pdrop, config.embd_pdrop) == (0.1, 0.1, 0.1)
+
+
+def test_the_samples_of_the_card(backend, tokenizer):
+    """Ten seeds as they came, from every framework."""
+    model = backend.load(DEFAULT_MODEL, Head.LM)
+    ids = np.array([tokenizer(PROMPT).input_ids])
+    settings = {"do_sample": True, "temperature": 0.8, "top_p": 0.95, "max_new_tokens": 120}
+    assert [int(seed) for seed, _ in SAMPLES] == list(range(10))
+    for seed, text in SAMPLES:
+        written = model.generate(ids, seed=int(seed), **settings)[0]
+        assert tokenizer.decode(written, readable=True) == text
+
+
+def test_the_bits_per_byte_of_the_card(backend, tokenizer, tmp_path):
+    """Of one whole book that it never saw."""
+    book = shared("books") / "heldout" / "andrew-lang_the-olive-fairy-book.txt.xz"
+    corpus = tokenize_corpus(book, tokenizer, tmp_path)
+    trainer = backend.trainer(DEFAULT_MODEL, Head.LM, PRETRAINING, 1)
+    found = evaluate_lm(trainer, once(Blocks(corpus.ids, 256), 16), corpus.bytes_per_token).metrics["bits_per_byte"]
+    (row,) = re.findall(r"^\| \*The Olive Fairy Book\* .*$", CARD, re.MULTILINE)
+    assert f"{found:.4f}" in row
+
+
+def test_the_demo(run):
+    status, out, _ = run("demo", "--max-new-tokens", 8)
+    assert status == 0
+    for words in ("torch", "tf", "flax", "the same", "the default model", "every tolerance holds"):
+        assert words in out
+
+
+def test_a_demo_of_stories_that_differ_is_exit_status_1(run, monkeypatch):
+    class Other:
+        """A backend that draws with another seed."""
+
+        name = "other"
+
+        def __init__(self):
+            self.backend = load_backend("torch")
+
+        def versions(self):
+            return self.backend.versions()
+
+        def load(self, *arguments, **options):
+            model = self.backend.load(*arguments, **options)
+            generate = model.generate
+            model.generate = lambda *ids, seed, **settings: generate(*ids, seed=seed + 1, **settings)
+            return model
+
+    backends = {"torch": load_backend("torch"), "other": Other()}
+    monkeypatch.setattr("gptcore.cli.demo.installed", lambda: list(backends))
+    monkeypatch.setattr("gptcore.cli.demo.load_backend", backends.get)
+    status, out, _ = run("demo", "--max-new-tokens", 8)
+    assert status == 1
+    assert "the stories differ" in out
+
+
+def test_commands_take_it_where_no_model_is_named(run, tokenizer):
+    ids = " ".join(map(str, tokenizer("the cat").input_ids))
+    assert run("tokenize", "--text", "the cat", "--format", "ids")[1].strip() == ids
+    assert run("generate", "the cat", "--max-new-tokens", 2)[1].startswith("the cat")
