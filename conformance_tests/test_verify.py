@@ -116,7 +116,7 @@ def test_errors_of_the_user_are_one_message_and_status_2(run, tmp_path):
         ((tmp_path / "nowhere",), "nowhere"),
         (("--backend", "mxnet"), "unknown backend 'mxnet'; known are flax, tf, torch"),
         (("--dtype", "int8"), "int8"),
-        (("--length", 68), "the sequence has 68 tokens; allowed are 1 to n_positions=67"),
+        (("--length", 257), "the sequence has 257 tokens; allowed are 1 to n_positions=256"),
     ):
         status, out, err = run("verify", *arguments)
         assert (status, out) == (2, ""), arguments
