@@ -1,6 +1,7 @@
 """The model that ships inside: what its card says, in every framework."""
 
 import re
+import runpy
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from gptcore.training.evaluation import evaluate_lm
 from tokenization import OpenAIGPTTokenizerFast
 
 CARD = (Path(DEFAULT_MODEL) / "README.md").read_text(encoding="utf-8")
-PROMPT = "Once upon a time"
+SCRIPT = runpy.run_path(str(Path(__file__).parents[1] / "benchmarks" / "default_model.py"))  # made the card's figures
 SAMPLES = re.findall(r"^\*\*(\d)\.\*\* (.*)$", CARD, re.MULTILINE)
 
 
@@ -42,11 +43,10 @@ def test_it_can_be_fine_tuned():
 def test_the_samples_of_the_card(backend, tokenizer):
     """Ten seeds as they came, from every framework."""
     model = backend.load(DEFAULT_MODEL, Head.LM)
-    ids = np.array([tokenizer(PROMPT).input_ids])
-    settings = {"do_sample": True, "temperature": 0.8, "top_p": 0.95, "max_new_tokens": 120}
+    ids = np.array([tokenizer(SCRIPT["PROMPT"]).input_ids])
     assert [int(seed) for seed, _ in SAMPLES] == list(range(10))
     for seed, text in SAMPLES:
-        written = model.generate(ids, seed=int(seed), **settings)[0]
+        written = model.generate(ids, seed=int(seed), **SCRIPT["SETTINGS"])[0]
         assert tokenizer.decode(written, readable=True) == text
 
 

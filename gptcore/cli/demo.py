@@ -32,12 +32,10 @@ def demo_command(
     backends = [load_backend(name) for name in installed()]
     tokenizer = OpenAIGPTTokenizerFast.from_pretrained(DEFAULT_MODEL)
     ids = np.array([tokenizer(text).input_ids], np.int64)
+    settings = {"max_new_tokens": max_new_tokens, "temperature": temperature, "top_p": top_p, "seed": seed}
+    models = (backend.load(DEFAULT_MODEL, Head.LM) for backend in backends)
+    drawn = [model.generate(ids, do_sample=True, **settings)[0].tolist() for model in models]
     stories = Table(*(backend.name for backend in backends))
-    drawn = []
-    for backend in backends:
-        model = backend.load(DEFAULT_MODEL, Head.LM)
-        settings = {"max_new_tokens": max_new_tokens, "do_sample": True, "temperature": temperature, "top_p": top_p}
-        drawn.append(model.generate(ids, seed=seed, **settings)[0].tolist())
     stories.add_row(*(tokenizer.decode(story, readable=True) for story in drawn))
     console.print(stories)
     same = all(story == drawn[0] for story in drawn)

@@ -299,9 +299,7 @@ def add_task_commands(task: str, help_text: str) -> None:
     @eval_application.command(task, help=f"Measure on: {help_text}")
     def measure(
         files: Files,
-        model: Annotated[
-            str, typer.Option(help="A folder of gptcore train, or a repository.", show_default=SHIPPED)
-        ] = DEFAULT_MODEL,
+        model: Annotated[str, typer.Option(help="A folder of gptcore train, or a repository.")],
         backend: Backend = "torch",
         columns: Columns = None,
         label: Label = LABEL,

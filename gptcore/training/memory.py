@@ -18,6 +18,9 @@ def keep_freed_memory() -> bool:
 
     Returns:
         Whether the C library did so: the one of GNU does, others have no such settings.
+
+    >>> keep_freed_memory() in (True, False)
+    True
     """
     if sys.platform != "linux":
         return False
