@@ -23,17 +23,18 @@ from racing import write_checkpoint
 from gptcore.checkpoint.folder import WRITABLE
 
 CONVERT = """
-import json, resource, sys, time
+import json, re, sys, time
 from pathlib import Path
 from gptcore.checkpoint.conversion import convert_checkpoint
 from gptcore.checkpoint.formats import hdf5
 from gptcore.checkpoint.opening import open_checkpoint
 source, target, form = sys.argv[1:]
 hdf5.library()
-peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-before, start = peak(), time.perf_counter()
+# Not getrusage, which begins with the peak of the process that started this one.
+kilobytes = lambda name: int(re.search(name + r":\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
+before, start = kilobytes("VmRSS"), time.perf_counter()
 convert_checkpoint(open_checkpoint(source, allow_pickle=True), target, form)
-print(json.dumps({"seconds": time.perf_counter() - start, "megabytes": (peak() - before) / 1024}))
+print(json.dumps({"seconds": time.perf_counter() - start, "megabytes": (kilobytes("VmHWM") - before) / 1024}))
 """
 
 

@@ -1,4 +1,4 @@
-"""Make the case folders, and the checkpoint that ships for ``gptcore verify``, from the float64 reference.
+"""Make the case folders from the float64 reference.
 
 Run as ``python conformance_tests/make_cases.py``; the same numbers come out every time.
 """

@@ -13,9 +13,9 @@ DEFECTS = read_defects(Path(__file__).parent)
 def test_a_planted_defect_is_found(backend, name, tmp_path):
     defect = DEFECTS[name]
     wrong = planted(backend.name, defect.changes[backend.name], tmp_path)
-    assert failures(wrong, Case(CASES / defect.case), defect.dtype, defect.attn_implementation)
+    assert any(failures(wrong, Case(CASES / defect.case), defect.dtype, defect.attn_implementation))
 
 
 @pytest.mark.parametrize("case", sorted({defect.case for defect in DEFECTS.values()}))
 def test_a_faithful_copy_passes(backend, case, tmp_path):
-    assert failures(planted(backend.name, None, tmp_path), Case(CASES / case)) == []
+    assert list(failures(planted(backend.name, None, tmp_path), Case(CASES / case))) == []

@@ -180,10 +180,12 @@ class Trainer:
         def add(total, part):
             return jax.tree.map(jnp.add, total, gradients(part)), None
 
-        first, others = (jax.tree.map(lambda x, cut=cut: x[cut], parts) for cut in (0, slice(1, None)))
-        total = gradients(first)
-        if len(parts["seeds"]) > 1:
-            total, _ = jax.lax.scan(add, total, others)
+        first = jax.tree.map(lambda x: x[0], parts)
+        if len(parts["seeds"]) == 1:
+            total = gradients(first)
+        else:  # from zeros, so that the model is compiled once
+            zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(gradients, first))
+            total, _ = jax.lax.scan(add, zeros, parts)
         found, gradient = total
         changes, optimizer_state = self.optimizer.update(gradient, optimizer_state, params)
         return (

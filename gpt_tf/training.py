@@ -233,9 +233,12 @@ class Trainer:
         """Add up the gradients of all parts, update the weights."""
         variables = self.model.trainable_variables
         count = parts["seeds"].shape[0]
-        found, gradients = self.gradients(tf.nest.map_structure(lambda x: x[0], parts))
-        if count > 1:
-            for part in tf.range(1, count):
+        if count == 1:
+            found, gradients = self.gradients(tf.nest.map_structure(lambda x: x[0], parts))
+        else:  # from zeros, so that the model is traced once
+            found = dict.fromkeys(("loss", *parts["shares"]), tf.constant(0.0))
+            gradients = [tf.zeros(variable.shape, variable.dtype) for variable in variables]
+            for part in tf.range(count):
                 more, more_gradients = self.gradients(tf.nest.map_structure(lambda x, part=part: x[part], parts))
                 found = {name: found[name] + more[name] for name in found}
                 gradients = [a + b for a, b in zip(gradients, more_gradients, strict=True)]

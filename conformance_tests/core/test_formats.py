@@ -12,6 +12,7 @@ import subprocess
 import sys
 import textwrap
 import time
+import tracemalloc
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -100,6 +101,16 @@ def test_rounding_is_reported(tmp_path):
     assert rounding.changed == (rounded != exact).sum()
     assert rounding.infinite == 0
     assert len(list(differences(source, open_checkpoint(tmp_path / "b")))) > 10
+
+
+def test_a_conversion_is_compared_in_parts(tmp_path):
+    """What lies row by row is compared in the files themselves: little memory, however large a tensor is."""
+    config = CONFIG.replace(vocab_size=2**17)  # 5 MB
+    source = open_checkpoint(save(tmp_path / "old", Head.NONE, config=config))
+    tracemalloc.start()
+    convert_checkpoint(source, tmp_path / "new", "flax")
+    assert tracemalloc.get_traced_memory()[1] < 4 << 20
+    tracemalloc.stop()
 
 
 @pytest.mark.parametrize("size", ["1KB", "3KB"])

@@ -158,7 +158,7 @@ def _check_same(
     for name, tensor in source.matching.sources.items():
         result = told(written.matching.sources[name].read())
         wanted = tensor.read(dtype)
-        if not np.array_equal(result.reshape(-1).view(np.uint8), wanted.reshape(-1).view(np.uint8)):
+        if not _same_bytes(result, wanted):
             raise CheckpointError(
                 f"{written.path}: {name}, read back, is not what was written; the disk may be failing"
             )
@@ -172,14 +172,23 @@ def _check_same(
     return Rounding(largest, changed, infinite)
 
 
+def _same_bytes(a: NDArray[Any], b: NDArray[Any]) -> bool:
+    a, b = (array.reshape(-1).view(np.uint8) for array in (a, b))
+    return len(a) == len(b) and all(np.array_equal(a[part], b[part]) for part in _parts(len(a)))
+
+
 def _pieces(
-    old: NDArray[Any], old_dtype: str, new: NDArray[Any], new_dtype: str, length: int = 1 << 20
+    old: NDArray[Any], old_dtype: str, new: NDArray[Any], new_dtype: str
 ) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
-    """Two arrays in float64, a part at a time: whole, they would be the largest thing in memory."""
+    """Two arrays in float64, a part at a time."""
     old, new = old.reshape(-1), new.reshape(-1)
-    for begin in range(0, old.size, length):
-        part = slice(begin, begin + length)
+    for part in _parts(old.size):
         yield convert(old[part], old_dtype, "float64"), convert(new[part], new_dtype, "float64")
+
+
+def _parts(size: int, length: int = 1 << 20) -> Iterator[slice]:
+    """Slices of a long array: what is computed from all of it at once would be the largest thing in memory."""
+    return (slice(begin, begin + length) for begin in range(0, size, length))
 
 
 def _wide(tensor: StoredTensor) -> NDArray[Any]:
