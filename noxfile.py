@@ -16,6 +16,7 @@ BACKENDS = ("torch", "tf", "flax")
 PEERS = ("transformers==4.57.6", "keras-hub==0.32.0", "ctranslate2==4.8.5", "tensorflow==2.21.0", "keras==3.15.1")
 TEST_TOOLS = ("pytest", "pytest-xdist", "hypothesis")
 EXAMPLE_TOOLS = ("nbclient", "ipykernel", "grain")
+NO_FRAMEWORK = ("conformance_tests/core", "conformance_tests/text")
 TWO_PROCESSES = ("python", "-m", "pytest", "-n", "2")
 SUITE = {
     "OMP_NUM_THREADS": "1",  # in each process: compiling, most of the time, has no more
@@ -43,17 +44,17 @@ def demo(session):
 
 @nox.session(python=PYTHON)
 def tests(session):
-    """The whole suite, with all three frameworks; also the scripts, notebooks and commands of the documentation."""
+    """All that needs a framework, with all three; also the scripts, notebooks and commands of the documentation."""
     install_torch(session)
     install(session, "-e", ".[all]", *TEST_TOOLS, *EXAMPLE_TOOLS)
-    session.run(*TWO_PROCESSES, *session.posargs, env=SUITE)
+    session.run(*TWO_PROCESSES, *(f"--ignore={folder}" for folder in NO_FRAMEWORK), *session.posargs, env=SUITE)
 
 
 @nox.session(python=PYTHONS)
 def core(session):
     """The core and the tokenizers without any framework, on every supported Python."""
     install(session, "-e", ".[original,train,convert]", *TEST_TOOLS)
-    suite = ("conformance_tests/test_isolation.py", "conformance_tests/core", "conformance_tests/text")
+    suite = ("conformance_tests/test_isolation.py", *NO_FRAMEWORK)
     session.run(*TWO_PROCESSES, "--backend", "core", *suite, *session.posargs)
 
 

@@ -204,15 +204,18 @@ def test_the_stores_of_orbax(tmp_path, dtype):
             assert found[name].read().tobytes() == tensor.read().tobytes()
 
 
-def test_only_packed_stores_need_tensorstore(tmp_path, monkeypatch):
+@pytest.mark.parametrize("library", ["tensorstore", "zstandard"])
+def test_only_packed_stores_need_libraries(tmp_path, monkeypatch, library):
     ours, packed, loose = items(tmp_path)
-    monkeypatch.setitem(sys.modules, "tensorstore", None)
+    monkeypatch.setitem(sys.modules, library, None)
+    message = rf"^packed Orbax checkpoints need {library}: pip install 'gptcore\[convert\]'"
     assert [tensor.read() for tensor in read_tensors(ours)]
-    with pytest.raises(GPTError, match=r"^packed Orbax checkpoints need tensorstore: pip install 'gptcore\[convert\]'"):
+    with pytest.raises(GPTError, match=message):
         read_tensors(packed)
-    tensor = read_tensors(loose)[0]
-    with pytest.raises(GPTError, match=r"^packed Orbax checkpoints need tensorstore: pip install 'gptcore\[convert\]'"):
-        tensor.read()
+    if library == "tensorstore":
+        tensor = read_tensors(loose)[0]
+        with pytest.raises(GPTError, match=message):
+            tensor.read()
 
 
 def test_the_config_is_in_an_item_or_beside_it(tmp_path):
@@ -543,13 +546,64 @@ def test_a_store_cannot_lead_outside(tmp_path):
     refused(item, r"Invalid key: .*\.\./outside/")
 
 
+def write_keys(item, count):
+    """A node of a tree that zstd makes a thousandth: keys of 60,000 bytes."""
+    import tensorstore
+
+    store = tensorstore.KvStore.open({"driver": "ocdbt", "base": {"driver": "file", "path": f"{item}/"}}).result()
+    with tensorstore.Transaction() as transaction:
+        for number in range(count):
+            store.with_transaction(transaction)[bytes([number]) + b"a" * 60_000] = b""
+
+
+def newest(item):
+    return max((item / "d").iterdir(), key=lambda path: path.stat().st_mtime_ns)
+
+
+def repeat(path, times):
+    path.write_bytes(path.read_bytes() * times)
+
+
+def rewrite(path, offset, data):
+    whole = path.read_bytes()
+    begin = whole.index(b"\x0c\xdb\x20\xde") + offset
+    path.write_bytes(sealed(whole[:begin] + data + whole[begin + len(data) :]))
+
+
+LARGE = (65 << 16).to_bytes(8, "little")
+HOSTILE_STORES = {
+    "a bomb": (lambda item: write_keys(item, 100), "a node of more than 4194304 bytes, packed in"),
+    "many bombs": (lambda item: (write_keys(item, 50), repeat(newest(item), 50)), "have more than 67108864 bytes"),
+    "a large node": (lambda item: (repeat(newest(item), 4000), rewrite(newest(item), 4, LARGE)), "a node of 4259840"),
+    "another version": (lambda item: rewrite(newest(item), 12, b"\1"), "a node of version 01"),
+    "another compression": (lambda item: rewrite(newest(item), 13, b"\2"), "with compression 02"),
+    "no zstd": (lambda item: rewrite(newest(item), 14, b"\0\0\0\0"), "damaged OCDBT"),
+    "no tree": (lambda item: (item / "_METADATA").write_text("{}"), "_METADATA: damaged JSON"),
+    "deep": (lambda item: (item / "_METADATA").write_text("[" * 100_000), "_METADATA: damaged JSON"),
+    "a list": (lambda item: (item / "_METADATA").write_text('{"tree_metadata": [1]}'), "_METADATA: damaged JSON"),
+    "large": (lambda item: (item / "_METADATA").write_text(" " * (1 << 24) + "{}"), "more than 16777216 bytes"),
+    "no names": (lambda item: (item / "_METADATA").write_text('{"tree_metadata": {}}'), "no array of zarr 2"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", HOSTILE_STORES)
+def test_hostile_stores_of_orbax(tmp_path, name):
+    """What the library that opens them does not measure is measured before."""
+    change, match = HOSTILE_STORES[name]
+    item = items(tmp_path)[1]
+    change(item)
+    refused(item, match)
+
+
 def test_zeros_that_an_old_orbax_left_out(tmp_path):
     import tensorstore
 
     item = items(tmp_path)[1]
     store = tensorstore.KvStore.open({"driver": "ocdbt", "base": {"driver": "file", "path": f"{item}/"}}).result()
     store.delete_range(tensorstore.KvStore.KeyRange("h.0.ln_1.bias/0", "h.0.ln_1.bias/1")).result()
-    refused(item, r"'h\.0\.ln_1\.bias' of shape \(10,\) lacks values")
+    (tensor,) = [tensor for tensor in read_tensors(item) if tensor.parameter == "h.0.ln_1.bias"]
+    with pytest.raises(CheckpointError, match=r"'h\.0\.ln_1\.bias' of shape \(10,\) lacks values"):
+        tensor.read()
 
 
 @pytest.mark.parametrize("kind", [0, 1, 2], ids=["ours", "packed", "loose"])

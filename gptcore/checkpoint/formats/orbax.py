@@ -6,7 +6,8 @@ of its own. Both are read, with tensorstore, which Orbax itself stands on and wh
 files of their own, so that reading maps them like those of all other formats and needs no library.
 
 tensorstore is told which store to open and what lies in it; nothing in the directory tells it. It opens files of the
-directory and no others: names with ``..`` are errors of its own, and links are refused here.
+directory and no others: names with ``..`` are errors of its own, and links are refused here. The keys of a store are
+never listed, for a crafted tree may have any number of them: ``_METADATA`` names the arrays, as for Orbax itself.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
+from importlib import import_module
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -25,6 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gptcore.checkpoint.dtypes import STORAGE
+from gptcore.checkpoint.formats.ocdbt import MAX_TREE_BYTES, check_nodes
 from gptcore.checkpoint.formats.reading import damage_reported
 from gptcore.checkpoint.tensors import OutgoingTensor, Packed, Region, StoredTensor
 from gptcore.errors import CheckpointError, GPTError
@@ -37,7 +40,7 @@ CODES = {"<f8": "float64", "<f4": "float32", "<f2": "float16", "bfloat16": "bflo
 CODE_OF = {dtype: code for code, dtype in CODES.items()}
 HANDLER = "orbax.checkpoint._src.handlers.standard_checkpoint_handler.StandardCheckpointHandler"
 MAX_FILES = 100_000
-MAX_KEYS = 200_000
+MAX_METADATA_BYTES = 1 << 24  # a model of 12 layers has 40,000
 MAX_DEPTH = 8
 MAX_ARRAY_BYTES = 1 << 16  # of a .zarray, which has 200
 MAX_AXES = 8
@@ -55,11 +58,11 @@ def read(path: Path) -> list[StoredTensor]:
 
     Raises:
         CheckpointError: the item is damaged, incomplete, or leads outside of itself.
-        GPTError: it is packed, and tensorstore is not installed.
+        GPTError: it is packed, and tensorstore or zstandard is not installed.
     """
-    tensorstore = library() if (path / OCDBT_NAME).exists() else None
+    libraries = [library("tensorstore"), library("zstandard")] if (path / OCDBT_NAME).exists() else []
     with damage_reported(path, "Orbax", *LIBRARY_ERRORS):
-        item = _open(path.resolve(), tensorstore)
+        item = _open(path.resolve(), *libraries)
         names = [key.removesuffix(f"/{ARRAY_NAME}") for key in sorted(item.keys) if key.endswith(f"/{ARRAY_NAME}")]
         if not names:
             raise CheckpointError("there is no array of zarr 2 in it")
@@ -88,13 +91,12 @@ def write(folder: Path, tensors: Iterable[OutgoingTensor]) -> None:
     (folder / TREE_NAME).write_bytes(_json({"tree_metadata": tree, "use_ocdbt": False, "use_zarr3": False}))
 
 
-def library() -> Any:
-    """The module ``tensorstore``; a ``GPTError`` says how to get it."""
+def library(name: str) -> Any:
+    """A library that packed items need; a ``GPTError`` says how to get it."""
     try:
-        import tensorstore
+        return import_module(name)
     except ImportError as cause:
-        raise GPTError("packed Orbax checkpoints need tensorstore: pip install 'gptcore[convert]'") from cause
-    return tensorstore
+        raise GPTError(f"packed Orbax checkpoints need {name}: pip install 'gptcore[convert]'") from cause
 
 
 @dataclass(frozen=True)
@@ -160,15 +162,26 @@ class _Array:
         return (f"{self.name}/{_chunk_name(place)}" for place in product(*map(range, self.grid)))
 
 
-def _open(path: Path, tensorstore: Any) -> _Item:
+def _open(path: Path, tensorstore: Any = None, zstandard: Any = None) -> _Item:
     files = dict(_files(path))
     if tensorstore is None:
         return _Item(path, files, None, frozenset(files))
-    store = tensorstore.KvStore.open({"driver": "ocdbt", "base": {"driver": "file", "path": f"{path}/"}}).result()
-    keys = store.list().result()
-    if len(keys) > MAX_KEYS:
-        raise CheckpointError(f"more than {MAX_KEYS} keys")
-    return _Item(path, files, store, frozenset(key.decode() for key in keys))
+    check_nodes((path / name for name in files), zstandard)
+    base = {"driver": "file", "path": f"{path}/"}
+    # With a cache, each node is unpacked once, however many keys lie behind it.
+    cache = {"total_bytes_limit": MAX_TREE_BYTES}
+    store = tensorstore.KvStore.open({"driver": "ocdbt", "base": base, "cache_pool": cache}).result()
+    keys = (f"{name}/{ARRAY_NAME}" for name in _names(path / TREE_NAME))
+    return _Item(path, files, store, frozenset(key for key in keys if store.read(key).result().state == "value"))
+
+
+def _names(path: Path) -> list[str]:
+    """The arrays that Orbax says it saved."""
+    with damage_reported(path, "JSON"):
+        if path.stat().st_size > MAX_METADATA_BYTES:
+            raise CheckpointError(f"more than {MAX_METADATA_BYTES} bytes")
+        tree = json.loads(path.read_bytes())["tree_metadata"]
+        return [".".join(part["key"] for part in entry["key_metadata"]) for entry in dict(tree).values()]
 
 
 def _files(folder: Path) -> Iterable[tuple[str, int]]:
@@ -204,11 +217,17 @@ def _array(item: _Item, name: str) -> _Array:
         value = claim.get(strange[0])
         raise CheckpointError(f"tensor {name!r} has {value!r:.60} as its {strange[0]}, unlike any array of Orbax")
     array = _Array(name, shape, chunks, code, compressor and {"id": "zstd", "level": 1})
-    if math.prod(array.grid) > len(item.keys) or not item.keys.issuperset(array.chunk_keys()):
-        raise CheckpointError(
-            f"tensor {name!r} of shape {shape} lacks values, as with an old Orbax that left out zeros"
-        )
+    if item.store is None and not (
+        math.prod(array.grid) <= len(item.keys) and item.keys.issuperset(array.chunk_keys())
+    ):
+        raise _lacks_values(array)
     return array
+
+
+def _lacks_values(array: _Array) -> CheckpointError:
+    return CheckpointError(
+        f"tensor {array.name!r} of shape {array.shape} lacks values, as with an old Orbax that left out zeros"
+    )
 
 
 def _sizes(name: str, sizes: Any, least: int) -> tuple[int, ...]:
@@ -235,7 +254,7 @@ def _stored(item: _Item, array: _Array) -> StoredTensor:
 
 def _unpack(item: _Item, array: _Array, dtype: np.dtype[Any]) -> NDArray[Any]:
     """The numbers of an array, row by row."""
-    tensorstore = library()
+    tensorstore = library("tensorstore")
     with damage_reported(item.path / array.name, "Orbax", *LIBRARY_ERRORS):
         spec = {
             "driver": "zarr",
@@ -244,7 +263,12 @@ def _unpack(item: _Item, array: _Array, dtype: np.dtype[Any]) -> NDArray[Any]:
             "assume_metadata": True,  # what has been checked is what is read
             "fill_missing_data_reads": False,
         }
-        values = tensorstore.open(spec, open=True, read=True).result().read(order="C").result()
+        try:
+            values = tensorstore.open(spec, open=True, read=True).result().read(order="C").result()
+        except ValueError as error:
+            if "NOT_FOUND" in str(error):
+                raise _lacks_values(array) from error
+            raise
         return np.ascontiguousarray(values).reshape(-1).view(dtype)
 
 

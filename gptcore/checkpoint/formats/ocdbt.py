@@ -1,0 +1,66 @@
+"""Bounds for OCDBT, the store of Orbax, before tensorstore opens one.
+
+tensorstore unpacks each node of a store's tree whole, and a few bytes of zstd may stand for gigabytes. Every node,
+wherever in its file it lies, begins with one of three magic numbers and its length: so all can be found and measured.
+"""
+
+from __future__ import annotations
+
+import mmap
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from gptcore.checkpoint.formats.reading import damage_reported
+from gptcore.errors import CheckpointError
+
+MAGIC = re.compile(rb"\x0c\xdb(?:\x3a\x2a|\x12\x34|\x20\xde)")  # of a manifest, a node of versions, a node of keys
+VERSION, PLAIN, ZSTD = b"\0", b"\0", b"\1"
+HEADER_BYTES = 14  # magic, length, version, compression
+CHECKSUM_BYTES = 4
+MAX_NODE_BYTES = 1 << 22  # unpacked: 12,000 arrays and more
+MAX_TREE_BYTES = 1 << 26  # of all nodes, with those that later writes have replaced
+
+
+def check_nodes(paths: Iterable[Path], zstandard: Any) -> None:
+    """Raise a ``CheckpointError`` unless the nodes in the files of a store are whole, and as small as those of a model.
+
+    ``zstandard`` is the library of that name.
+    """
+    total = 0
+    for path in paths:
+        with damage_reported(path, "OCDBT", zstandard.ZstdError):
+            for node in _nodes(path):
+                total += _unpacked_size(node, zstandard)
+                if total > MAX_TREE_BYTES:
+                    raise CheckpointError(f"with it, the nodes of the store have more than {MAX_TREE_BYTES} bytes")
+
+
+def _nodes(path: Path) -> Iterator[bytes]:
+    """All that tensorstore might take for a node: it has to end within the file."""
+    with path.open("rb") as file:
+        data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if path.stat().st_size else b""
+    for found in MAGIC.finditer(data):
+        begin = found.start()
+        length = int.from_bytes(data[begin + 4 : begin + 12], "little")
+        if HEADER_BYTES + CHECKSUM_BYTES <= length <= len(data) - begin:
+            if length > MAX_NODE_BYTES:
+                raise CheckpointError(f"a node of {length} bytes, more than {MAX_NODE_BYTES}")
+            yield data[begin : begin + length]
+
+
+def _unpacked_size(node: bytes, zstandard: Any) -> int:
+    version, compression = node[12:13], node[13:14]
+    if version != VERSION or compression not in (PLAIN, ZSTD):
+        raise CheckpointError(f"a node of version {version.hex()} with compression {compression.hex()}")
+    if compression == PLAIN:
+        return len(node)
+    packed = node[HEADER_BYTES:-CHECKSUM_BYTES]
+    size, unpacker = 0, zstandard.ZstdDecompressor(max_window_size=2 * MAX_NODE_BYTES)
+    with unpacker.stream_reader(packed, read_across_frames=True) as reader:
+        while part := reader.read(1 << 16):
+            size += len(part)
+            if size > MAX_NODE_BYTES:
+                raise CheckpointError(f"a node of more than {MAX_NODE_BYTES} bytes, packed in {len(packed)}")
+    return max(size, len(node))
