@@ -39,6 +39,7 @@ def test_its_torch_classes(tmp_path, head, form, shard):
 
 
 @HEADS
+@pytest.mark.filterwarnings("ignore:`TFSharedEmbeddings`:DeprecationWarning")  # of its own
 def test_its_tensorflow_classes(tmp_path, head):
     ours = save(tmp_path / "ours", head, form="tf")
     model, report = tf_class(head).from_pretrained(ours, output_loading_info=True)
