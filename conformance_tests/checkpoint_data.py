@@ -10,6 +10,7 @@ from trained_scale import trained_scale
 from gptcore import OpenAIGPTConfig
 from gptcore.checkpoint import save_pretrained
 from gptcore.checkpoint.dtypes import convert
+from gptcore.checkpoint.formats.ocdbt import MAGIC
 
 CONFIG = OpenAIGPTConfig(vocab_size=31, n_positions=7, n_embd=10, n_head=5, n_layer=2, num_labels=3)
 
@@ -76,19 +77,13 @@ def pack(item, packed, *, ocdbt=True, halves=False, **options):
     return packed
 
 
-OCDBT_MAGIC = (b"\x0c\xdb\x3a\x2a", b"\x0c\xdb\x12\x34", b"\x0c\xdb\x20\xde")  # manifest, version node, tree node
-
-
 def sealed(data):
     """The bytes of a file of OCDBT with checksums that fit, so that what was changed in it is believed."""
     data = bytearray(data)
-    for magic in OCDBT_MAGIC:
-        begin = data.find(magic)
-        while begin >= 0:
-            end = begin + int.from_bytes(data[begin + 4 : begin + 12], "little")
-            if begin + 16 <= end <= len(data):
-                data[end - 4 : end] = crc32c(data[begin : end - 4]).to_bytes(4, "little")
-            begin = data.find(magic, begin + 1)
+    for begin in [found.start() for found in MAGIC.finditer(data)]:
+        end = begin + int.from_bytes(data[begin + 4 : begin + 12], "little")
+        if begin + 16 <= end <= len(data):
+            data[end - 4 : end] = crc32c(data[begin : end - 4]).to_bytes(4, "little")
     return bytes(data)
 
 

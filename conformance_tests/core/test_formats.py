@@ -29,6 +29,7 @@ from gptcore.checkpoint import open_pretrained
 from gptcore.checkpoint.conversion import convert_checkpoint, differences
 from gptcore.checkpoint.folder import WRITABLE, read_tensors
 from gptcore.checkpoint.formats import FORMATS
+from gptcore.checkpoint.formats.ocdbt import MAGIC
 from gptcore.checkpoint.opening import open_checkpoint
 from gptcore.checkpoint.transaction import JOURNAL_NAME, PREFIX, Transaction, recover
 from gptcore.errors import GPTError
@@ -566,7 +567,7 @@ def repeat(path, times):
 
 def rewrite(path, offset, data):
     whole = path.read_bytes()
-    begin = whole.index(b"\x0c\xdb\x20\xde") + offset
+    begin = MAGIC.search(whole).start() + offset
     path.write_bytes(sealed(whole[:begin] + data + whole[begin + len(data) :]))
 
 
