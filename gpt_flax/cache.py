@@ -16,13 +16,13 @@ class KVCache(NamedTuple):
     the same memory.
 
     Attributes:
-        keys, values: one (B, N, H, D) per layer, N slots.
+        keys, values: one (B, H, N, D) per layer, N slots.
         attended: (B, N) bool, the slots that hold a token and not padding; ``None``: all filled ones.
         length: () int32, how many slots are filled.
 
     >>> cache = KVCache.empty(OpenAIGPTConfig(n_embd=6, n_layer=1, n_head=2), batch_size=1, capacity=8)
     >>> cache.keys[0].shape, int(cache.length)
-    ((1, 8, 2, 3), 0)
+    ((1, 2, 8, 3), 0)
     """
 
     keys: tuple[jax.Array, ...]
@@ -41,14 +41,14 @@ class KVCache(NamedTuple):
             dtype: that of the model.
         """
         capacity = check_capacity(config, capacity)
-        shape = (batch_size, capacity, config.n_head, config.n_embd // config.n_head)
+        shape = (batch_size, config.n_head, capacity, config.n_embd // config.n_head)
         slots = [jnp.zeros(shape, dtype) for _ in range(2 * config.n_layer)]
         return cls(tuple(slots[::2]), tuple(slots[1::2]), None, jnp.zeros((), jnp.int32))
 
     @property
     def capacity(self) -> int:
         """Number of slots."""
-        return self.keys[0].shape[1]
+        return self.keys[0].shape[2]
 
     def info(self) -> CacheInfo:
         """What the input checks need to know."""
@@ -75,5 +75,5 @@ class KVCache(NamedTuple):
 
 
 def write(slots: jax.Array, new: jax.Array, length: jax.Array) -> jax.Array:
-    """Put ``new`` (B, T, H, D) into the last T of ``length`` filled slots; returns all slots."""
-    return jax.lax.dynamic_update_slice_in_dim(slots, new, length - new.shape[1], axis=1)
+    """Put ``new`` (B, T, H, D) into the last T of ``length`` filled slots (B, H, N, D); returns all slots."""
+    return jax.lax.dynamic_update_slice_in_dim(slots, new.swapaxes(1, 2), length - new.shape[1], axis=2)

@@ -115,7 +115,9 @@ class Attention(nnx.Module):
         query, key, value = (self.split_heads(x) for x in jnp.split(self.c_attn(hidden_states), 3, axis=-1))
         if slots is not None:
             past_keys, past_values, length = slots
-            key, value = write(past_keys, key, length), write(past_values, value, length)
+            slots = write(past_keys, key, length), write(past_values, value, length)
+            # Heads first in memory, so that no product has to move the whole cache; this is a view of it.
+            key, value = (x.swapaxes(1, 2) for x in slots)  # (B, N, H, D)
         probabilities = None
         if eager:
             context, probabilities = eager_attention(query, key, value, allowed, self.attn_dropout)
@@ -125,7 +127,7 @@ class Attention(nnx.Module):
             scale = head_mask.astype(context.dtype)[:, None]
             context = context * scale
             probabilities = None if probabilities is None else probabilities * scale[:, None]
-        return self.resid_dropout(self.c_proj(self.merge_heads(context))), probabilities, (key, value)
+        return self.resid_dropout(self.c_proj(self.merge_heads(context))), probabilities, slots
 
     def split_heads(self, x):
         return x.reshape(*x.shape[:-1], self.n_head, -1)  # (B, T, H, D)

@@ -15,13 +15,13 @@ class KVCache(NamedTuple):
     A call returns a cache with the new tokens behind the filled slots.
 
     Attributes:
-        keys, values: one (B, N, H, D) per layer, N slots.
+        keys, values: one (B, H, N, D) per layer, N slots.
         attended: (B, N) bool, the slots that hold a token and not padding; ``None``: all filled ones.
         length: () int32, how many slots are filled.
 
     >>> cache = KVCache.empty(OpenAIGPTConfig(n_embd=6, n_layer=1, n_head=2), batch_size=1, capacity=8)
     >>> cache.keys[0].shape, int(cache.length)
-    (TensorShape([1, 8, 2, 3]), 0)
+    (TensorShape([1, 2, 8, 3]), 0)
     """
 
     keys: tuple[tf.Tensor, ...]
@@ -40,14 +40,14 @@ class KVCache(NamedTuple):
             dtype: that in which the model computes.
         """
         capacity = check_capacity(config, capacity)
-        shape = (batch_size, capacity, config.n_head, config.n_embd // config.n_head)
+        shape = (batch_size, config.n_head, capacity, config.n_embd // config.n_head)
         slots = [tf.zeros(shape, dtype) for _ in range(2 * config.n_layer)]
         return cls(tuple(slots[::2]), tuple(slots[1::2]), None, tf.zeros((), tf.int32))
 
     @property
     def capacity(self) -> int:
         """Number of slots."""
-        return self.keys[0].shape[1]
+        return self.keys[0].shape[2]
 
     def info(self) -> CacheInfo:
         """What the input checks need to know."""
@@ -64,7 +64,7 @@ class KVCache(NamedTuple):
             new = tf.ones((batch, length), tf.bool)
             if attention_mask is not None:
                 new = tf.cast(attention_mask[:, tf.shape(attention_mask)[1] - length :], tf.bool)
-            attended = write(attended, new, self.length + length)
+            attended = keras.ops.slice_update(attended, (0, self.length), new)
         return self._replace(attended=attended, length=self.length + length)
 
     def reordered(self, rows: tf.Tensor) -> Self:
@@ -77,6 +77,5 @@ class KVCache(NamedTuple):
 
 
 def write(slots: tf.Tensor, new: tf.Tensor, length: tf.Tensor) -> tf.Tensor:
-    """Put ``new`` (B, T, ...) into the last T of ``length`` filled slots (B, N, ...); returns all slots."""
-    start = length - tf.shape(new)[1]
-    return keras.ops.slice_update(slots, (0, start, *[0] * (len(slots.shape) - 2)), new)
+    """Put ``new`` (B, T, H, D) into the last T of ``length`` filled slots (B, H, N, D); returns all slots."""
+    return keras.ops.slice_update(slots, (0, 0, length - tf.shape(new)[1], 0), keras.ops.swapaxes(new, 1, 2))

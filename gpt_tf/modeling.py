@@ -116,7 +116,9 @@ class Attention(keras.layers.Layer):
         query, key, value = (self.split_heads(x) for x in tf.split(self.c_attn(hidden_states), 3, axis=-1))
         if slots is not None:
             past_keys, past_values, length = slots
-            key, value = write(past_keys, key, length), write(past_values, value, length)
+            slots = write(past_keys, key, length), write(past_values, value, length)
+            # Heads first in memory, so that no product has to move the whole cache; this is a view of it.
+            key, value = (keras.ops.swapaxes(x, 1, 2) for x in slots)  # (B, N, H, D)
         probabilities = None
         if eager:
             context, probabilities = eager_attention(query, key, value, allowed, self.attn_dropout)
@@ -126,7 +128,7 @@ class Attention(keras.layers.Layer):
             scale = tf.cast(head_mask, context.dtype)[:, None]
             context = context * scale
             probabilities = None if probabilities is None else probabilities * scale[..., None]
-        return self.resid_dropout(self.c_proj(self.merge_heads(context))), probabilities, (key, value)
+        return self.resid_dropout(self.c_proj(self.merge_heads(context))), probabilities, slots
 
     def split_heads(self, x):
         batch, length, _ = keras.ops.shape(x)
