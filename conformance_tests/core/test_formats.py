@@ -397,6 +397,28 @@ def test_hostile_hdf5(tmp_path, kind, match):
     refused(path, match)
 
 
+def test_a_heap_of_hdf5_that_never_ends(tmp_path):
+    """A free block that is its own next one, which the HDF5 library follows until the memory is full."""
+    path = save(tmp_path, Head.NONE, form="keras") / "model.weights.h5"
+    data = bytearray(path.read_bytes())
+    heap = data.index(b"HEAP") + 8
+    _, block, begin = struct.unpack_from("<QQQ", data, heap)
+    assert struct.unpack_from("<Q", data, begin + block) == (1,)  # the last
+    struct.pack_into("<Q", data, begin + block, block)
+    path.write_bytes(data)
+    refused(path, "its heaps have more than 100000 free blocks")
+
+
+def test_addresses_of_hdf5_that_count_from_elsewhere(tmp_path):
+    path = save(tmp_path, Head.NONE, form="keras") / "model.weights.h5"
+    data = bytearray(path.read_bytes())
+    for place, value in ((13, 4), (24, 1), (8, 2)):  # bytes of an address; where they count from; another version
+        changed = data.copy()
+        changed[place] = value
+        path.write_bytes(changed)
+        refused(path, "its addresses are unlike those of any file of weights")
+
+
 HOSTILE_MSGPACK = {
     "a list": (b"\x91\x01", "no format of weights"),
     "no value": (b"\x81\xa1a", "damaged"),

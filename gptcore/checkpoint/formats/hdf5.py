@@ -1,12 +1,16 @@
 """HDF5 files of Keras and of transformers' TensorFlow classes: where each dataset lies; nothing leads elsewhere.
 
 HDF5 can point into other files (external links, external storage, virtual datasets) and pack bytes so that a small file
-becomes a large array. No file of weights needs that: all four are refused.
+becomes a large array. No file of weights needs that: all four are refused. So is a heap of names whose list of free
+blocks never ends: the HDF5 library follows it until the memory is full.
 """
 
 from __future__ import annotations
 
 import math
+import mmap
+import re
+import struct
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -20,6 +24,13 @@ from gptcore.errors import CheckpointError, GPTError
 
 MAX_DEPTH = 16
 MAX_ENTRIES = 100_000
+MAX_FREE_BLOCKS = 100_000  # a group has one or two
+# How a file of h5py begins, by version: with 8 bytes an address, 8 a length; addresses count from 0.
+SUPERBLOCKS = {0: re.compile(rb".{13}\x08\x08.{9}\0{8}", re.DOTALL), 2: re.compile(rb".{9}\x08\x08.\0{8}", re.DOTALL)}
+HEAP = re.compile(rb"HEAP\0...", re.DOTALL)  # of a group's names
+HEAP_FIELDS = struct.Struct("<QQQ")  # size, first free block, address
+FREE_BLOCK = struct.Struct("<QQ")  # next, size
+LAST = 1
 DTYPES = {np.dtype(kind): name for name, kind in STORAGE.items() if name != "bfloat16"}
 HALF_BITS = np.dtype("V2")  # Keras keeps bfloat16 as two bytes without a type, and says so beside it
 
@@ -32,6 +43,8 @@ def read(path: Path) -> list[StoredTensor]:
         GPTError: h5py is not installed.
     """
     h5py = library()
+    with damage_reported(path, "HDF5"), path.open("rb") as file:
+        _check_heaps(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
     with damage_reported(path, "HDF5", RuntimeError, AttributeError), h5py.File(path, "r") as file:
         file_size, count, tensors = path.stat().st_size, 0, []
         for count, (name, dataset) in enumerate(_datasets(file, h5py, 0), 1):
@@ -66,6 +79,22 @@ def library() -> Any:
     except ImportError as cause:
         raise GPTError("HDF5 files need h5py: pip install 'gptcore[convert]'") from cause
     return h5py
+
+
+def _check_heaps(data: mmap.mmap) -> None:
+    """Raise a ``CheckpointError`` unless the free blocks of all heaps come to an end."""
+    layout = SUPERBLOCKS[2 if data[8] > 1 else 0]
+    if not layout.match(data):
+        raise CheckpointError("its addresses are unlike those of any file of weights")
+    count = 0
+    for found in HEAP.finditer(data, 0, len(data) - HEAP_FIELDS.size):
+        size, block, begin = HEAP_FIELDS.unpack_from(data, found.end())
+        # What is out of reach is an error of the library.
+        while block != LAST and block < size and begin + block + FREE_BLOCK.size <= len(data):
+            block, _ = FREE_BLOCK.unpack_from(data, begin + block)
+            count += 1
+            if count > MAX_FREE_BLOCKS:
+                raise CheckpointError(f"its heaps have more than {MAX_FREE_BLOCKS} free blocks")
 
 
 def _datasets(group: Any, h5py: Any, depth: int) -> Iterator[tuple[str, Any]]:
