@@ -2,8 +2,8 @@
 
     python conformance_tests/fuzz.py [COUNT] [FORMAT ...]
 
-COUNT files a reader (default 100,000), and a tenth of it for Orbax's own stores, whose checksums are made to fit. A file
-that breaks a reader, or takes it over 5 seconds or 100 MB, is kept in the current folder; the status is 1 then.
+COUNT files a reader (default 100,000), and a tenth of it for Orbax's own stores, whose checksums are made to fit. What
+breaks a reader, or takes it over 5 seconds or 100 MB, is kept in the current folder; the status is 1 then.
 """
 
 import random
