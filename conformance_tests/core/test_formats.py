@@ -5,6 +5,7 @@ import itertools
 import json
 import os
 import pickle
+import re
 import resource
 import shutil
 import struct
@@ -30,6 +31,7 @@ from gptcore.checkpoint.conversion import convert_checkpoint, differences
 from gptcore.checkpoint.folder import WRITABLE, read_tensors
 from gptcore.checkpoint.formats import FORMATS
 from gptcore.checkpoint.formats.ocdbt import MAGIC
+from gptcore.checkpoint.formats.reading import occurrences
 from gptcore.checkpoint.opening import open_checkpoint
 from gptcore.checkpoint.transaction import JOURNAL_NAME, PREFIX, Transaction, recover
 from gptcore.errors import GPTError
@@ -407,6 +409,17 @@ def test_a_heap_of_hdf5_that_never_ends(tmp_path):
     struct.pack_into("<Q", data, begin + block, block)
     path.write_bytes(data)
     refused(path, "its heaps have more than 100000 free blocks")
+
+
+@pytest.mark.parametrize("edge", [0, 1 << 20, (2 << 20) - 4])  # a file is read a MiB at a time, with an overlap
+def test_what_lies_across_the_parts_of_a_file_is_found(edge):
+    places = sorted({max(edge + offset, 0) for offset in (-13, -8, -3, 2)} | {3 << 20})
+    data = bytearray((3 << 20) + 5)
+    for place in places:
+        data[place : place + 5] = b"HEAP\0"
+    assert list(occurrences(io.BytesIO(data), re.compile(rb"HEAP\0"), 5)) == [
+        place for place in places if data[place : place + 5] == b"HEAP\0"
+    ]
 
 
 def test_addresses_of_hdf5_that_count_from_elsewhere(tmp_path):

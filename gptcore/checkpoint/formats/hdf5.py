@@ -8,7 +8,6 @@ blocks never ends: the HDF5 library follows it until the memory is full.
 from __future__ import annotations
 
 import math
-import mmap
 import re
 import struct
 from collections.abc import Iterable, Iterator, Mapping
@@ -18,7 +17,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from gptcore.checkpoint.dtypes import STORAGE
-from gptcore.checkpoint.formats.reading import check_inside, damage_reported
+from gptcore.checkpoint.formats.reading import bytes_at, check_inside, damage_reported, occurrences
 from gptcore.checkpoint.tensors import OutgoingTensor, StoredTensor
 from gptcore.errors import CheckpointError, GPTError
 
@@ -27,7 +26,7 @@ MAX_ENTRIES = 100_000
 MAX_FREE_BLOCKS = 100_000  # a group has one or two
 # How a file of h5py begins, by version: with 8 bytes an address, 8 a length; addresses count from 0.
 SUPERBLOCKS = {0: re.compile(rb".{13}\x08\x08.{9}\0{8}", re.DOTALL), 2: re.compile(rb".{9}\x08\x08.\0{8}", re.DOTALL)}
-HEAP = re.compile(rb"HEAP\0...", re.DOTALL)  # of a group's names
+HEAP = re.compile(rb"HEAP\0")  # of a group's names
 HEAP_FIELDS = struct.Struct("<QQQ")  # size, first free block, address
 FREE_BLOCK = struct.Struct("<QQ")  # next, size
 LAST = 1
@@ -44,7 +43,7 @@ def read(path: Path) -> list[StoredTensor]:
     """
     h5py = library()
     with damage_reported(path, "HDF5"), path.open("rb") as file:
-        _check_heaps(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+        _check_heaps(file)
     with damage_reported(path, "HDF5", RuntimeError, AttributeError), h5py.File(path, "r") as file:
         file_size, count, tensors = path.stat().st_size, 0, []
         for count, (name, dataset) in enumerate(_datasets(file, h5py, 0), 1):
@@ -81,17 +80,23 @@ def library() -> Any:
     return h5py
 
 
-def _check_heaps(data: mmap.mmap) -> None:
+def _check_heaps(file: BinaryIO) -> None:
     """Raise a ``CheckpointError`` unless the free blocks of all heaps come to an end."""
-    layout = SUPERBLOCKS[2 if data[8] > 1 else 0]
-    if not layout.match(data):
+    head = bytes_at(file, 0, 64)
+    if not SUPERBLOCKS[2 if head[8] > 1 else 0].match(head):
         raise CheckpointError("its addresses are unlike those of any file of weights")
     count = 0
-    for found in HEAP.finditer(data, 0, len(data) - HEAP_FIELDS.size):
-        size, block, begin = HEAP_FIELDS.unpack_from(data, found.end())
+    for place in occurrences(file, HEAP, 5):
+        fields = bytes_at(file, place + 8, HEAP_FIELDS.size)
+        if len(fields) < HEAP_FIELDS.size:
+            return
+        size, block, begin = HEAP_FIELDS.unpack(fields)
         # What is out of reach is an error of the library.
-        while block != LAST and block < size and begin + block + FREE_BLOCK.size <= len(data):
-            block, _ = FREE_BLOCK.unpack_from(data, begin + block)
+        while block != LAST and block < size and begin + block < 1 << 62:
+            found = bytes_at(file, begin + block, FREE_BLOCK.size)
+            if len(found) < FREE_BLOCK.size:
+                break
+            block, _ = FREE_BLOCK.unpack(found)
             count += 1
             if count > MAX_FREE_BLOCKS:
                 raise CheckpointError(f"its heaps have more than {MAX_FREE_BLOCKS} free blocks")

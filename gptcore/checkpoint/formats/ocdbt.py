@@ -6,13 +6,12 @@ wherever in its file it lies, begins with one of three magic numbers and its len
 
 from __future__ import annotations
 
-import mmap
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from gptcore.checkpoint.formats.reading import damage_reported
+from gptcore.checkpoint.formats.reading import bytes_at, damage_reported, occurrences
 from gptcore.errors import CheckpointError
 
 MAGIC = re.compile(rb"\x0c\xdb(?:\x3a\x2a|\x12\x34|\x20\xde)")  # of a manifest, a node of versions, a node of keys
@@ -40,14 +39,13 @@ def check_nodes(paths: Iterable[Path], zstandard: Any) -> None:
 def _nodes(path: Path) -> Iterator[bytes]:
     """All that tensorstore might take for a node: it has to end within the file."""
     with path.open("rb") as file:
-        data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if path.stat().st_size else b""
-    for found in MAGIC.finditer(data):
-        begin = found.start()
-        length = int.from_bytes(data[begin + 4 : begin + 12], "little")
-        if HEADER_BYTES + CHECKSUM_BYTES <= length <= len(data) - begin:
-            if length > MAX_NODE_BYTES:
-                raise CheckpointError(f"a node of {length} bytes, more than {MAX_NODE_BYTES}")
-            yield data[begin : begin + length]
+        file_size = path.stat().st_size
+        for begin in occurrences(file, MAGIC, 4):
+            length = int.from_bytes(bytes_at(file, begin + 4, 8), "little")
+            if HEADER_BYTES + CHECKSUM_BYTES <= length <= file_size - begin:
+                if length > MAX_NODE_BYTES:
+                    raise CheckpointError(f"a node of {length} bytes, more than {MAX_NODE_BYTES}")
+                yield bytes_at(file, begin, length)
 
 
 def _unpacked_size(node: bytes, zstandard: Any) -> int:

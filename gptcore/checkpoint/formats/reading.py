@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from gptcore.errors import CheckpointError
 
@@ -37,3 +39,23 @@ def check_inside(name: str, offset: int, size: int, file_size: int) -> None:
     """Raise a ``CheckpointError`` unless the bytes of a tensor are bytes of its file."""
     if offset < 0 or size < 0 or offset + size > file_size:
         raise CheckpointError(f"tensor {name!r} claims bytes {offset} to {offset + size} of {file_size}")
+
+
+def occurrences(file: BinaryIO, pattern: re.Pattern[bytes], length: int) -> Iterator[int]:
+    """Where a pattern of ``length`` bytes lies in a file, which is read in parts: mapped, it would count as memory."""
+    begin, tail = 0, b""
+    while True:
+        file.seek(begin + len(tail))
+        part = file.read(1 << 20)
+        if not part:
+            return
+        data = tail + part
+        yield from (begin + found.start() for found in pattern.finditer(data))
+        tail = data[-(length - 1) :]
+        begin += len(data) - len(tail)
+
+
+def bytes_at(file: BinaryIO, offset: int, length: int) -> bytes:
+    """Bytes of a file; fewer where it ends."""
+    file.seek(offset)
+    return file.read(length)
