@@ -18,23 +18,22 @@ import tempfile
 import time
 from pathlib import Path
 
-from racing import write_checkpoint
+from racing import CONTESTANTS, write_checkpoint
 
 from gptcore.checkpoint.folder import WRITABLE
 
 CONVERT = """
-import json, re, sys, time
-from pathlib import Path
+import json, sys, time
+from protocol import memory
 from gptcore.checkpoint.conversion import convert_checkpoint
 from gptcore.checkpoint.formats import hdf5
 from gptcore.checkpoint.opening import open_checkpoint
 source, target, form = sys.argv[1:]
 hdf5.library()
 # Not getrusage, which begins with the peak of the process that started this one.
-kilobytes = lambda name: int(re.search(name + r":\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
-before, start = kilobytes("VmRSS"), time.perf_counter()
+before, start = memory("VmRSS"), time.perf_counter()
 convert_checkpoint(open_checkpoint(source, allow_pickle=True), target, form)
-print(json.dumps({"seconds": time.perf_counter() - start, "megabytes": (kilobytes("VmHWM") - before) / 1024}))
+print(json.dumps({"seconds": time.perf_counter() - start, "megabytes": (memory("VmHWM") - before) / 1024**2}))
 """
 
 
@@ -50,9 +49,9 @@ def copied(source, target):
 def converted(source, target, form):
     """What a conversion takes."""
     shutil.rmtree(target, ignore_errors=True)
-    done = subprocess.run(
-        [sys.executable, "-c", CONVERT, str(source), str(target), form], stdout=subprocess.PIPE, check=True
-    )
+    command = [sys.executable, "-c", CONVERT, str(source), str(target), form]
+    environment = {**os.environ, "PYTHONPATH": str(CONTESTANTS)}
+    done = subprocess.run(command, stdout=subprocess.PIPE, check=True, env=environment)
     return json.loads(done.stdout)
 
 

@@ -80,7 +80,8 @@ def fuzz(form, count):
                 Path(f"broken-{form}-{number}").write_bytes(data)
                 print(f"{form} {number}: {complaint or 'read'} in {seconds:.1f} s, {grown} MB more memory", flush=True)
             file.write_bytes(whole)
-    print(f"{form}: {count:,} files, {broken} broke it, slowest {slowest:.2f} s, {peak() - before} MB more memory")
+    found = f"{broken} broke it, slowest {slowest:.2f} s, {peak() - before} MB more memory"
+    print(f"{form}: {count:,} files, {found}", flush=True)
     return broken
 
 

@@ -91,8 +91,7 @@ def failures(backend, case, dtype="float32", attn_implementation="sdpa"):
     expected = case.expected(dtype)
     model = backend.load(case.folder, case.head, dtype=dtype, attn_implementation=attn_implementation)
     yield from check_outputs(model, case, expected, dtype, with_attentions=False)
-    if attn_implementation == "sdpa":  # the other one is written out anyway
-        yield from check_outputs(model, case, expected, dtype, with_attentions=True)
+    yield from check_outputs(model, case, expected, dtype, with_attentions=True)
     if any(name.startswith("gradient/") for name in expected):
         yield from check_gradients(model, case, expected, dtype)
 

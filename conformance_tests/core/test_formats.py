@@ -411,6 +411,12 @@ def test_a_heap_of_hdf5_that_never_ends(tmp_path):
     refused(path, "its heaps have more than 100000 free blocks")
 
 
+def test_a_file_that_begins_anew_everywhere_is_refused(tmp_path):
+    path = save(tmp_path, Head.NONE, form="keras") / "model.weights.h5"
+    path.write_bytes(path.read_bytes() + b"HEAP\0" * 100_000)
+    refused(path, r"more than 100000 places begin like b'HEAP")
+
+
 @pytest.mark.parametrize("edge", [0, 1 << 20, (2 << 20) - 4])  # a file is read a MiB at a time, with an overlap
 def test_what_lies_across_the_parts_of_a_file_is_found(edge):
     places = sorted({max(edge + offset, 0) for offset in (-13, -8, -3, 2)} | {3 << 20})

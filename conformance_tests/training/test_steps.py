@@ -89,13 +89,14 @@ def test_parts_of_a_batch_add_up_to_it(backend, task, make_checkpoint):
         batch = ragged(batch)
     checkpoint = make_checkpoint(settings, HEADS[task])
     results, moments = [], []
-    for size in (None, 1):
+    for size in (None, 3, 1):
         trainer = backend.trainer(checkpoint, HEADS[task], RECIPE.replace(micro_batch_size=size), 2)
         results.append([trainer.step(step, batch) for step in range(2)])
         moments.append(dict(trainer.moments()))
-    for whole_step, step in zip(*results, strict=True):
-        assert step == pytest.approx(whole_step, rel=2e-6)
-    assert max(gradient_errors(*reversed(moments)).values()) < 2 * TOLERANCES["float32", "gradients"]
+    for parts, found in zip(results[1:], moments[1:], strict=True):
+        for whole_step, step in zip(results[0], parts, strict=True):
+            assert step == pytest.approx(whole_step, rel=2e-6)
+        assert max(gradient_errors(found, moments[0]).values()) < 2 * TOLERANCES["float32", "gradients"]
 
 
 def test_nothing_to_predict_changes_nothing_but_decay(backend, make_checkpoint):
@@ -113,11 +114,11 @@ def test_dropout_comes_from_the_step_alone(backend, make_checkpoint):
     """The same step draws the same dropout whatever was run before; another step or seed another one."""
     checkpoint = make_checkpoint(config(**DROPOUT), Head.LM)
     batch = lm_batches()[0]
-    trainer, other = (backend.trainer(checkpoint, Head.LM, STILL.replace(seed=seed), 2000) for seed in (3, 4))
-    first = trainer.step(0, batch)["loss"]
-    assert trainer.step(7, batch)["loss"] != first
-    assert trainer.evaluate(batch)["lm_loss"] == trainer.evaluate(batch)["lm_loss"]
-    assert trainer.step(0, batch)["loss"] == first
+    fresh, used, other = (backend.trainer(checkpoint, Head.LM, STILL.replace(seed=seed), 2000) for seed in (3, 3, 4))
+    first = fresh.step(0, batch)["loss"]
+    assert used.step(7, batch)["loss"] != first
+    assert used.evaluate(batch)["lm_loss"] == used.evaluate(batch)["lm_loss"]
+    assert used.step(0, batch)["loss"] == used.step(0, batch)["loss"] == first
     assert other.step(0, batch)["loss"] != first
 
 

@@ -11,6 +11,7 @@ from typing import BinaryIO
 
 from gptcore.errors import CheckpointError
 
+MAX_OCCURRENCES = 100_000
 DAMAGE: tuple[type[Exception], ...] = (
     ValueError,
     LookupError,
@@ -42,15 +43,22 @@ def check_inside(name: str, offset: int, size: int, file_size: int) -> None:
 
 
 def occurrences(file: BinaryIO, pattern: re.Pattern[bytes], length: int) -> Iterator[int]:
-    """Where a pattern of ``length`` bytes lies in a file, which is read in parts: mapped, it would count as memory."""
-    begin, tail = 0, b""
+    """Where a pattern of ``length`` bytes lies in a file, which is read in parts: mapped, it would count as memory.
+
+    More than ``MAX_OCCURRENCES`` are a ``CheckpointError``: no file of weights has them, and each may cost time.
+    """
+    begin, tail, count = 0, b"", 0
     while True:
         file.seek(begin + len(tail))
         part = file.read(1 << 20)
         if not part:
             return
         data = tail + part
-        yield from (begin + found.start() for found in pattern.finditer(data))
+        for found in pattern.finditer(data):
+            count += 1
+            if count > MAX_OCCURRENCES:
+                raise CheckpointError(f"more than {MAX_OCCURRENCES} places begin like {found[0]!r}")
+            yield begin + found.start()
         tail = data[-(length - 1) :]
         begin += len(data) - len(tail)
 
