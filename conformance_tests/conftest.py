@@ -23,6 +23,7 @@ with contextlib.suppress(ImportError):
 BACKENDS = ("torch", "tf", "flax")
 CACHE = "JAX_COMPILATION_CACHE_DIR"
 MAPS, MANY_MAPS = Path("/proc/self/maps"), 20_000
+kept_maps = 0  # when JAX was last cleared; TensorFlow frees none of its own
 
 
 def pytest_configure(config):
@@ -67,10 +68,17 @@ def backends(request):
 @pytest.fixture(autouse=True)
 def _forget_compiled_programs():
     """Each program that JAX compiled holds memory maps, and a process may have only so many (65,530 on Linux)."""
+    global kept_maps
     yield
-    if "jax" in sys.modules and MAPS.exists() and MAPS.read_bytes().count(b"\n") > MANY_MAPS:
+    if "jax" in sys.modules and maps() > kept_maps + MANY_MAPS:
         sys.modules["jax"].clear_caches()
         gc.collect()
+        kept_maps = maps()
+
+
+def maps():
+    """How many memory maps this process has; 0 where the system does not say."""
+    return MAPS.read_bytes().count(b"\n") if MAPS.exists() else 0
 
 
 @pytest.fixture

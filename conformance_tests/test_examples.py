@@ -58,7 +58,7 @@ def test_from_text_to_tasks(backend, tmp_path):
     assert numbers("accuracy", printed)[-1] > 0.9
 
     choices = []
-    for number in range(240):
+    for number in range(96):
         words = (draw.choice(GOOD), draw.choice(BAD))[:: 1 if number % 2 else -1]
         texts = {f"choice{i}": word for i, word in enumerate(words, 1)}
         choices.append({"context": f"a {draw.choice(SUBJECTS)} to see", **texts, "label": 1 - number % 2})
