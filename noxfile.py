@@ -109,7 +109,7 @@ def kills(session):
 
 @nox.session(python=PYTHON, default=False)
 def fuzz(session):
-    """100,000 mutated files against the reader of each format. Opt-in: half an hour."""
+    """100,000 mutated files against the reader of each format. Opt-in: an hour of one core."""
     install(session, "-e", ".[convert]")
     session.run("python", "conformance_tests/fuzz.py", *session.posargs)
 
