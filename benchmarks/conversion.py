@@ -57,7 +57,7 @@ def converted(source, target, form):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--out", type=Path, help="a file for the figures")
     arguments = parser.parse_args()
     figures = {}
