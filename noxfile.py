@@ -45,7 +45,7 @@ def demo(session):
 
 @nox.session(python=PYTHON)
 def tests(session):
-    """What needs all three frameworks; also the scripts, notebooks and commands of the documentation."""
+    """With all three frameworks, what runs in no other session; also all scripts and commands of the documentation."""
     install_torch(session)
     install(session, "-e", ".[all]", *TEST_TOOLS, *EXAMPLE_TOOLS)
     elsewhere = {*NO_FRAMEWORK, *(path.format(backend) for path in ONE_FRAMEWORK for backend in BACKENDS)}
@@ -63,7 +63,7 @@ def core(session):
 @nox.session(python=PYTHON)
 @nox.parametrize("backend", BACKENDS)
 def isolation(session, backend):
-    """One framework alone: what its package imports, and all that needs no other."""
+    """One framework alone: what its package imports, and the tests that are about one backend."""
     if backend == "torch":
         install_torch(session)
     install(session, "-e", f".[{backend},cli]", *TEST_TOOLS)
