@@ -82,4 +82,4 @@ def test_notebook(backend, tmp_path, monkeypatch):
     shown = " ".join(output["data"].get("text/plain", "") for output in outputs if "data" in output)
     right, written = map(int, re.search(r"(\d+) of (\d+) sentences", shown).groups())
     assert right > written / 2
-    assert float(re.search(r"'accuracy': ([\d.]+)", shown)[1]) > 0.7
+    assert float(re.search(r"'accuracy': ([\d.]+)", shown)[1]) > 0.9

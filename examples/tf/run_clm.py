@@ -26,6 +26,7 @@ def main():
     parser.add_argument("--steps", type=int, default=500)
     parser.add_argument("--length", type=int, default=128, help="tokens of a block")
     arguments = parser.parse_args()
+    keras.utils.set_random_seed(0)  # dropout: its layers draw their seeds when they are made
 
     tokenizer = OpenAIGPTTokenizerFast.from_pretrained(arguments.tokenizer)
     corpus = tokenize_corpus(arguments.files, tokenizer, arguments.output / "corpus")

@@ -7,6 +7,7 @@ Rows have ``context``, ``choice1``, ``choice2`` and ``label``, the index of the 
 
 import argparse
 
+import keras
 import numpy as np
 import tensorflow as tf
 
@@ -26,6 +27,7 @@ def main():
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--learning_rate", type=float, default=FINE_TUNING.learning_rate)
     arguments = parser.parse_args()
+    keras.utils.set_random_seed(0)  # dropout: its layers draw their seeds when they are made
 
     tokenizer = OpenAIGPTTokenizerFast.from_pretrained(arguments.model)
     vocab_size = add_task_tokens(tokenizer)

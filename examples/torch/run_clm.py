@@ -11,6 +11,7 @@ from pathlib import Path
 
 import torch
 from accelerate import Accelerator
+from accelerate.utils import set_seed
 from torch.utils.data import DataLoader
 
 from gpt_torch import OpenAIGPTConfig, OpenAIGPTLMHeadModel
@@ -30,6 +31,7 @@ def main():
     arguments = parser.parse_args()
 
     accelerator = Accelerator()
+    set_seed(0, device_specific=True)  # dropout, and the order of the rows
     tokenizer = OpenAIGPTTokenizerFast.from_pretrained(arguments.tokenizer)
     with accelerator.main_process_first():  # the others find what the first has written
         corpus = tokenize_corpus(arguments.files, tokenizer, arguments.output / "corpus")

@@ -26,6 +26,7 @@ def main():
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--learning_rate", type=float, default=FINE_TUNING.learning_rate)
     arguments = parser.parse_args()
+    torch.manual_seed(0)  # dropout, and the order of the rows
 
     tokenizer = OpenAIGPTTokenizerFast.from_pretrained(arguments.model)
     vocab_size = add_task_tokens(tokenizer)

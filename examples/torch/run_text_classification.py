@@ -9,6 +9,7 @@ import argparse
 
 import torch
 from accelerate import Accelerator
+from accelerate.utils import set_seed
 from torch.utils.data import DataLoader
 
 from gpt_torch import OpenAIGPTForSequenceClassification
@@ -30,6 +31,7 @@ def main():
     arguments = parser.parse_args()
 
     accelerator = Accelerator()
+    set_seed(0, device_specific=True)  # dropout, and the order of the rows
     tokenizer = OpenAIGPTTokenizerFast.from_pretrained(arguments.model)
     vocab_size = add_task_tokens(tokenizer)
     rows = [row for path in files.find(arguments.rows, files.TABLES) for _, row in files.rows(path, ("text", "label"))]
