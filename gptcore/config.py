@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from gptcore.errors import ConfigError, bullet_list
-from gptcore.settings import choice, integer, is_integer, real, unknown
+from gptcore.settings import boolean, choice, integer, is_integer, real, unknown
 
 CONFIG_NAME = "config.json"
 MAX_CONFIG_BYTES = 1 << 20
@@ -275,8 +275,7 @@ def _problems(config: OpenAIGPTConfig) -> Any:
         "output_hidden_states",
         "return_dict",
     ):
-        if not isinstance(getattr(config, name), bool):
-            yield f"{name}={getattr(config, name)!r} must be true or false"
+        yield from boolean(name, getattr(config, name))
     for name in ("pad_token_id", "bos_token_id", "eos_token_id"):
         value = getattr(config, name)
         if value is not None and isinstance(config.vocab_size, int):

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from gptcore.checkpoint.atomic import atomic_write
 from gptcore.errors import ConfigError, bullet_list
-from gptcore.settings import choice, integer, is_integer, real, unknown
+from gptcore.settings import boolean, choice, integer, is_integer, real, unknown
 
 MAX_RECIPE_BYTES = 1 << 20
 PRECISIONS = ("float32", "bfloat16")
@@ -64,6 +64,8 @@ class Recipe:
         epochs: passes over the data; above 0, may be a fraction.
         max_steps: updates, over ``epochs``; ``None`` for as many as ``epochs`` takes.
         batch_size: examples in an update, over all processes.
+        group_by_length: whether examples of a task share a batch with others of about their length: they meet fewer of
+            the others, and half of the padding is not computed. Blocks of text all have one length.
         micro_batch_size: examples at a time in one process; gradients are added up over the update. ``None`` for all.
         weight_decay: decoupled, on all but biases and gains.
         adam_beta1, adam_beta2, adam_epsilon: of Adam; in [0, 1), in [0, 1), above 0. The epsilon is added to the root
@@ -89,6 +91,7 @@ class Recipe:
     epochs: float = 100
     max_steps: int | None = None
     batch_size: int = 64
+    group_by_length: bool = False
     micro_batch_size: int | None = None
     weight_decay: float = 0.01
     adam_beta1: float = 0.9
@@ -198,6 +201,7 @@ def _problems(recipe: Recipe) -> Iterator[str]:
         yield from real("max_grad_norm", recipe.max_grad_norm, "above 0", lambda value: 0 < value < math.inf)
     yield from choice("schedule", recipe.schedule, tuple(SCHEDULES))
     yield from choice("precision", recipe.precision, PRECISIONS)
+    yield from boolean("group_by_length", recipe.group_by_length)
     sizes = (recipe.batch_size, recipe.micro_batch_size)
     if all(is_integer(size) and size > 0 for size in sizes) and sizes[0] % sizes[1]:  # type: ignore[operator]
         yield f"batch_size={sizes[0]} must be a multiple of micro_batch_size={sizes[1]}"

@@ -37,6 +37,12 @@ def real(name: str, value: Any, allowed: str, holds: Callable[[float], bool]) ->
         yield f"{name}={value!r} must be a number {allowed}"
 
 
+def boolean(name: str, value: Any) -> Iterator[str]:
+    """A sentence unless the value is ``True`` or ``False``."""
+    if not isinstance(value, bool):
+        yield f"{name}={value!r} must be true or false"
+
+
 def choice(name: str, value: Any, allowed: Collection[Any]) -> Iterator[str]:
     """A sentence unless the value is one of the allowed ones."""
     if value not in allowed:

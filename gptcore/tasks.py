@@ -103,7 +103,7 @@ class TaskExamples:
         texts = [self.texts(number, row) for number, row in enumerate(rows, 1)]
         flat = [text for row in texts for text in row]
         ids = iter(tokenizer(flat, verbose=False).input_ids)
-        self.examples = [
+        self.examples: list[dict[str, Any]] = [
             {
                 "sequences": [self.sequence(parts) for parts in self.task.sequences([next(ids) for _ in row])],
                 "target": target_of(f"row {number}", label, self.task, config, len(self.columns) - 1),
@@ -113,6 +113,11 @@ class TaskExamples:
 
     def __len__(self) -> int:
         return len(self.examples)
+
+    @property
+    def lengths(self) -> list[int]:
+        """The tokens of the longest sequence of each example."""
+        return [max(map(len, example["sequences"])) for example in self.examples]
 
     def __getitem__(self, index: int) -> Mapping[str, Any]:
         return self.examples[index]

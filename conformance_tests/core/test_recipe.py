@@ -45,7 +45,7 @@ def test_rates_stay_in_range(schedule, warmup, total):
 
 @pytest.mark.parametrize("name", ["recipe.yaml", "recipe.json", "recipe.yml"])
 def test_files(name, tmp_path):
-    recipe = FINE_TUNING.replace(max_grad_norm=None, micro_batch_size=8, precision="bfloat16")
+    recipe = FINE_TUNING.replace(max_grad_norm=None, micro_batch_size=8, precision="bfloat16", group_by_length=True)
     recipe.write(tmp_path / name)
     assert Recipe.read(tmp_path / name) == recipe
 
@@ -59,6 +59,7 @@ BAD = {
     "unknown setting 'learning_rat'; did you mean 'learning_rate'": {"learning_rat": 1},
     r"adam_beta2=1 must be a number in \[0, 1\)": {"adam_beta2": 1},
     "precision='float16' must be one of": {"precision": "float16"},
+    "group_by_length='yes' must be true or false": {"group_by_length": "yes"},
     "max_grad_norm=0 must be a number above 0": {"max_grad_norm": 0},
     r"seed=-1 must be an integer in \[0, 4294967295\]": {"seed": -1},
 }

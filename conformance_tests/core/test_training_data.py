@@ -82,6 +82,7 @@ BAD = {
     "a block of 1 tokens": lambda d, t: Blocks(np.arange(9), 1),
     "stride is 9; a block of 8 tokens allows 1 to 8": lambda d, t: Blocks(np.arange(9), 8, stride=9),
     "there are no examples": lambda d, t: Batches([], 2, seed=0),
+    "2 lengths for 3 examples": lambda d, t: Batches([{}] * 3, 2, seed=0, lengths=[4, 5]),
 }
 
 
@@ -106,9 +107,10 @@ def test_a_damaged_corpus(tokenizer, tmp_path):
         TokenFile(tmp_path / "out")
 
 
-@given(st.integers(1, 60), st.integers(1, 9), st.integers(0, 2**32 - 1), st.integers(0, 3))
-def test_each_epoch_has_each_example_once(count, size, seed, epoch):
-    batches = Batches([{"x": np.array(i)} for i in range(count)], size, seed=seed)
+@given(st.integers(1, 60), st.integers(1, 9), st.integers(0, 2**32 - 1), st.integers(0, 3), st.booleans())
+def test_each_epoch_has_each_example_once(count, size, seed, epoch, by_length):
+    lengths = [i % 7 for i in range(count)] if by_length else None
+    batches = Batches([{"x": np.array(i)} for i in range(count)], size, seed=seed, lengths=lengths)
     steps = -(-count * (epoch + 1) // size)
     drawn = np.concatenate([batches[step]["x"] for step in range(steps)])
     assert sorted(drawn[count * epoch : count * (epoch + 1)]) == list(range(count))
@@ -119,6 +121,29 @@ def test_orders_differ():
     orders = {tuple(permutation(seed, epoch, 30)) for seed in range(3) for epoch in range(3)}
     assert len(orders) == 9
     assert np.mean([permutation(0, epoch, 30)[0] for epoch in range(400)]) == pytest.approx(14.5, abs=2)
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(0, 3))
+def test_batches_by_length(seed, epoch):
+    """Sizes at which no epoch but the first begins with a batch; more than one window."""
+    lengths = np.random.default_rng(seed).integers(1, 60, 410)
+    batches = Batches([{"x": length} for length in lengths], 4, seed=seed, lengths=lengths)
+    whole = [batches[step]["x"] for step in range(-(-410 * epoch // 4), 410 * (epoch + 1) // 4)]
+    spread = [np.ptp(batch) for batch in whole]
+    assert np.mean(spread) < 3  # 35 at random
+    assert sorted(spread)[-3] < 6
+    means = np.array([batch.mean() for batch in whole])
+    assert abs(np.corrcoef(means, np.arange(len(means)))[0, 1]) < 0.5  # long and short ones in turns
+    assert {len(set(batch.tolist())) for batch in whole} != {1}
+
+
+def test_examples_by_length(tokenizer):
+    """What a batch pads is what ``lengths`` sees: the longest sequence of an example."""
+    rows = [{"context": "the", "choice1": "cat", "choice2": "dog " * (i % 5), "label": i % 2} for i in range(20)]
+    found = examples("choice", rows, tokenizer)
+    padded = [found.collate([example])["extract_positions"].max() + 1 for example in found]
+    assert found.lengths == padded
+    assert len(set(found.lengths)) == 4  # the first choice is one token
 
 
 def test_blocks_lose_no_token():

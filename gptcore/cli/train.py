@@ -142,7 +142,8 @@ def train_task(
         found = TaskExamples(task, read_rows(validation, names, label, header), words, config, names)
         held_out = once(found, EVALUATION_BATCH, found.collate)
     total = chosen.total_steps(len(examples))
-    batches = Batches(examples, chosen.batch_size, seed=chosen.seed, collate=examples.collate)
+    lengths = examples.lengths if chosen.group_by_length else None
+    batches = Batches(examples, chosen.batch_size, seed=chosen.seed, collate=examples.collate, lengths=lengths)
     trainer = load_backend(backend).trainer(model, TASKS[task].head, chosen, total, vocab_size=vocab_size, **labels)
     start(
         trainer, batches, total, output, chosen, words,

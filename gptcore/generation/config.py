@@ -13,7 +13,7 @@ from typing import Any, Self
 from gptcore.checkpoint.atomic import atomic_write
 from gptcore.config import read_json_object
 from gptcore.errors import ConfigError, bullet_list
-from gptcore.settings import choice, integer, is_integer, real, unknown
+from gptcore.settings import boolean, choice, integer, is_integer, real, unknown
 
 GENERATION_CONFIG_NAME = "generation_config.json"
 CONTEXTS = ("error", "sliding")
@@ -185,8 +185,7 @@ def _problems(config: GenerationConfig) -> Iterator[str]:
     if config.penalty_alpha is not None:
         yield from real("penalty_alpha", config.penalty_alpha, "in [0, 1]", lambda value: 0 <= value <= 1)
     for name in ("do_sample", "output_scores", "return_dict_in_generate", "use_cache"):
-        if not isinstance(getattr(config, name), bool):
-            yield f"{name}={getattr(config, name)!r} must be true or false"
+        yield from boolean(name, getattr(config, name))
     if config.early_stopping not in (True, False, "never"):
         yield f"early_stopping={config.early_stopping!r} must be True, False or 'never'"
     yield from choice("context", config.context, CONTEXTS)

@@ -12,6 +12,8 @@ from gptcore.errors import DataError
 from gptcore.generation.random import threefry
 from gptcore.inputs import IGNORED_LABEL
 
+WINDOW = 50  # batches among which examples of one length are looked for; transformers has as many
+
 Example = Mapping[str, NDArray[Any]]
 Batch = dict[str, NDArray[Any]]
 
@@ -36,6 +38,29 @@ def permutation(seed: int, epoch: int, count: int) -> NDArray[np.int64]:
     return np.argsort(high.astype(np.uint64) << np.uint64(32) | low.astype(np.uint64), kind="stable")
 
 
+def by_length(
+    order: NDArray[np.int64], lengths: NDArray[np.int64], batch_size: int, turn: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """An order with examples of about one length in each batch.
+
+    Args:
+        order: indices of examples, at random.
+        lengths: of all examples.
+        batch_size: examples in a batch.
+        turn: the order of the batches, for as many as ``order`` fills.
+
+    Returns:
+        The same indices; those over, the shortest of the last window, come last.
+
+    >>> by_length(np.arange(7), np.array([4, 9, 3, 9, 5, 3, 2]), 2, np.array([2, 0, 1])).tolist()
+    [2, 5, 1, 3, 4, 0, 6]
+    """
+    windows = np.split(order, range(WINDOW * batch_size, len(order), WINDOW * batch_size))
+    ordered = np.concatenate([window[np.argsort(-lengths[window], kind="stable")] for window in windows])
+    filled = len(turn) * batch_size
+    return np.concatenate([ordered[:filled].reshape(-1, batch_size)[turn].ravel(), ordered[filled:]])
+
+
 def stack(examples: Sequence[Example]) -> Batch:
     """Examples of one shape as a batch."""
     return {name: np.stack([example[name] for example in examples]) for name in examples[0]}
@@ -50,8 +75,10 @@ class Batches:
     Args:
         source: examples.
         batch_size: of each batch.
-        seed: of the order, in [0, 2**32); ``None`` for the order of the source.
+        seed: of the order, in [0, 2**32).
         collate: examples to a batch.
+        lengths: of the examples, to put those of about one length in a batch, so that little of it is padding; ``None``
+            to draw them without a look at their length.
 
     Raises:
         DataError: there are no examples.
@@ -67,12 +94,16 @@ class Batches:
         source: Source,
         batch_size: int,
         *,
-        seed: int | None,
+        seed: int,
         collate: Callable[[Sequence[Any]], Batch] = stack,
+        lengths: Sequence[int] | None = None,
     ) -> None:
         if not len(source):
             raise DataError("there are no examples")
+        if lengths is not None and len(lengths) != len(source):
+            raise DataError(f"{len(lengths)} lengths for {len(source)} examples; each has one")
         self.source, self.batch_size, self.seed, self.collate = source, batch_size, seed, collate
+        self.lengths = None if lengths is None else np.asarray(lengths, np.int64)
         self._order: tuple[int, NDArray[np.int64]] | None = None
 
     def __getitem__(self, step: int) -> Batch:
@@ -81,11 +112,17 @@ class Batches:
 
     def _index(self, place: int) -> int:
         epoch, index = divmod(place, len(self.source))
-        if self.seed is None:
-            return index
         if self._order is None or self._order[0] != epoch:
-            self._order = (epoch, permutation(self.seed, epoch, len(self.source)))
+            self._order = (epoch, self._order_of(epoch))
         return int(self._order[1][index])
+
+    def _order_of(self, epoch: int) -> NDArray[np.int64]:
+        order = permutation(self.seed, epoch, len(self.source))
+        if self.lengths is None:
+            return order
+        begun = -epoch * len(order) % self.batch_size  # these complete the last batch of the epoch before
+        turn = permutation(self.seed, epoch, len(order[begun:]) // self.batch_size)
+        return np.concatenate([order[:begun], by_length(order[begun:], self.lengths, self.batch_size, turn)])
 
 
 def once(source: Source, batch_size: int, collate: Callable[[Sequence[Any]], Batch] = stack) -> list[Batch]:
