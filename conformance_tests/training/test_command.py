@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 from training_data import ROWS, TEXT, tokenizer
 
@@ -60,6 +61,18 @@ def test_the_two_stages(backend, run, vocabulary, tmp_path):
         last = read_log(tmp_path / task / "log.jsonl")[-1]
         for name in ("task_loss", "lm_loss", "accuracy", "f1", "matthews"):
             assert json.loads(out)[name] == pytest.approx(last[f"eval_{name}"], rel=1e-6)
+
+
+@pytest.mark.parametrize("value", ["true", "false"])
+def test_examples_of_a_task_by_length(value, run, tmp_path, monkeypatch):
+    started = []
+    monkeypatch.setattr("gptcore.cli.train.start", lambda trainer, batches, *_, **__: started.append(batches))
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text("".join(json.dumps({"text": "the cat " * i, "label": i % 2}) + "\n" for i in (1, 9, 2, 8)))
+    settings = ["--output", tmp_path / "out", "--set", "batch_size=2", "--set", f"group_by_length={value}"]
+    assert run("train", "classify", rows, *settings)[0] == 0
+    spread = [np.ptp((started[0][step]["labels"] != -100).sum(1)) for step in range(20)]
+    assert (max(spread) == 2) == (value == "true")
 
 
 def test_killed_at_any_moment(backend, vocabulary, tmp_path):
