@@ -307,6 +307,7 @@ def add_task_commands(task: str, help_text: str) -> None:
         header: Header = None,
         choices: Annotated[int, typer.Option(min=2, help="How many choices there are, for choice.")] = 2,
     ) -> None:
+        keep_freed_memory()
         words = OpenAIGPTTokenizerFast.from_pretrained(model)
         names = text_columns(task, columns, choices)
         examples = TaskExamples(task, read_rows(files, names, label, header), words, config_of(model, {}), names)
@@ -328,6 +329,7 @@ def eval_lm(
     ] = None,
 ) -> None:
     """Loss per token, perplexity and bits per byte of a corpus."""
+    keep_freed_memory()
     words = OpenAIGPTTokenizerFast.from_pretrained(model)
     with tempfile.TemporaryDirectory() as folder:
         corpus = tokenize_corpus(files, words, folder, column=column)
