@@ -64,8 +64,8 @@ class Recipe:
         epochs: passes over the data; above 0, may be a fraction.
         max_steps: updates, over ``epochs``; ``None`` for as many as ``epochs`` takes.
         batch_size: examples in an update, over all processes.
-        group_by_length: whether examples of a task share a batch with others of about their length: they meet fewer of
-            the others, and half of the padding is not computed. Blocks of text all have one length.
+        group_by_length: whether examples of a task share a batch with others of about their length: most of the padding
+            is saved, and long examples meet no short ones. Blocks of text all have one length.
         micro_batch_size: examples at a time in one process; gradients are added up over the update. ``None`` for all.
         weight_decay: decoupled, on all but biases and gains.
         adam_beta1, adam_beta2, adam_epsilon: of Adam; in [0, 1), in [0, 1), above 0. The epsilon is added to the root
