@@ -116,7 +116,7 @@ class TaskExamples:
 
     @property
     def lengths(self) -> list[int]:
-        """The tokens of the longest sequence of each example."""
+        """The tokens of each example's longest sequence: what decides how far its batch is padded."""
         return [max(map(len, example["sequences"])) for example in self.examples]
 
     def __getitem__(self, index: int) -> Mapping[str, Any]:

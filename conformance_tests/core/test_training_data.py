@@ -126,15 +126,20 @@ def test_orders_differ():
 @given(st.integers(0, 2**32 - 1), st.integers(0, 3))
 def test_batches_by_length(seed, epoch):
     """Sizes at which no epoch but the first begins with a batch; more than one window."""
-    lengths = np.random.default_rng(seed).integers(1, 60, 410)
-    batches = Batches([{"x": length} for length in lengths], 4, seed=seed, lengths=lengths)
-    whole = [batches[step]["x"] for step in range(-(-410 * epoch // 4), 410 * (epoch + 1) // 4)]
+    lengths = np.random.default_rng(seed).integers(1, 60, 411)
+    batches = Batches([{"index": np.array(i)} for i in range(411)], 4, seed=seed, lengths=lengths)
+
+    def of(epoch):
+        return [batches[step]["index"] for step in range(-(-411 * epoch // 4), 411 * (epoch + 1) // 4)]
+
+    whole = [lengths[indices] for indices in of(epoch)]
     spread = [np.ptp(batch) for batch in whole]
     assert np.mean(spread) < 3  # 35 at random
     assert sorted(spread)[-3] < 6
     means = np.array([batch.mean() for batch in whole])
     assert abs(np.corrcoef(means, np.arange(len(means)))[0, 1]) < 0.5  # long and short ones in turns
-    assert {len(set(batch.tolist())) for batch in whole} != {1}
+    groups, others = ({frozenset(indices.tolist()) for indices in of(e)} for e in (epoch, epoch + 1))
+    assert len(groups & others) < 10  # of 102: the next epoch brings others together
 
 
 def test_examples_by_length(tokenizer):

@@ -81,7 +81,7 @@ class Batches:
             to draw them without a look at their length.
 
     Raises:
-        DataError: there are no examples.
+        DataError: there are no examples, or more or fewer ``lengths`` than examples.
 
     >>> examples = [{"input_ids": np.array([i])} for i in range(5)]
     >>> batches = Batches(examples, 2, seed=0)
