@@ -1,6 +1,7 @@
 """Who takes part. A requested backend that is missing is an error, never a skip."""
 
 import contextlib
+import functools
 import gc
 import os
 import shutil
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from checkpoint_data import values
+from defects import planted
 
 from gptcore.backends import load_backend
 from gptcore.checkpoint import save_pretrained
@@ -91,6 +93,26 @@ def make_checkpoint(tmp_path):
         return folder
 
     return make
+
+
+@pytest.fixture
+def plant(backend, tmp_path):
+    """A function (defect) -> a copy of the backend with that mistake; without one, a faithful copy."""
+    return lambda defect=None: planted(backend.name, defect and defect.changes[backend.name], tmp_path)
+
+
+@pytest.fixture
+def unoptimised(backend):
+    """The framework optimises nothing: where each test has a program of its own, compiling takes most of the time."""
+    if backend.name == "tf":
+        switch = sys.modules["tensorflow"].config.run_functions_eagerly
+    elif backend.name == "flax":
+        switch = functools.partial(sys.modules["jax"].config.update, "jax_disable_most_optimizations")
+    else:
+        switch = bool  # nothing is compiled
+    switch(True)
+    yield
+    switch(False)
 
 
 @pytest.fixture

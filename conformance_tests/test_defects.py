@@ -3,19 +3,18 @@
 from pathlib import Path
 
 import pytest
-from defects import planted, read_defects
+from defects import read_defects
 from ladder import CASES, Case, failures
 
 DEFECTS = read_defects(Path(__file__).parent)
 
 
 @pytest.mark.parametrize("name", DEFECTS)
-def test_a_planted_defect_is_found(backend, name, tmp_path):
+def test_a_planted_defect_is_found(plant, name):
     defect = DEFECTS[name]
-    wrong = planted(backend.name, defect.changes[backend.name], tmp_path)
-    assert any(failures(wrong, Case(CASES / defect.case), defect.dtype, defect.attn_implementation))
+    assert any(failures(plant(defect), Case(CASES / defect.case), defect.dtype, defect.attn_implementation))
 
 
 @pytest.mark.parametrize("case", sorted({defect.case for defect in DEFECTS.values()}))
-def test_a_faithful_copy_passes(backend, case, tmp_path):
-    assert list(failures(planted(backend.name, None, tmp_path), Case(CASES / case))) == []
+def test_a_faithful_copy_passes(plant, case):
+    assert list(failures(plant(), Case(CASES / case))) == []

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from defects import planted, read_defects
+from defects import read_defects
 from generation_data import COMMON, CONFIG, EOS, IDS, MASKS, weights
 
 from gptcore.checkpoint import save_pretrained
@@ -57,13 +57,13 @@ def folder(tmp_path):
 
 
 @pytest.mark.parametrize("name", DEFECTS)
-def test_a_planted_defect_is_found(backend, name, folder, tmp_path):
+def test_a_planted_defect_is_found(plant, unoptimised, name, folder):
     defect = DEFECTS[name]
-    assert not is_right(planted(backend.name, defect.changes[backend.name], tmp_path), folder, defect.case)
+    assert not is_right(plant(defect), folder, defect.case)
 
 
-def test_a_faithful_copy_passes(backend, folder, tmp_path):
-    copy = planted(backend.name, None, tmp_path)
+def test_a_faithful_copy_passes(plant, unoptimised, folder):
+    copy = plant()
     assert [case for case in CASES if not is_right(copy, folder, case)] == []
 
 

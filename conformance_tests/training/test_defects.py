@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from defects import planted, read_defects
+from defects import read_defects
 from training_data import DROPOUT, HEADS, RECIPE, STILL, config, lm_batches, ragged, reference_run, task_batches
 
 from gptcore.parameters import Head
@@ -99,12 +99,11 @@ CASES = {
 
 
 @pytest.mark.parametrize("name", DEFECTS)
-def test_a_planted_defect_is_found(backend, name, make_checkpoint, tmp_path):
+def test_a_planted_defect_is_found(plant, unoptimised, name, make_checkpoint):
     defect = DEFECTS[name]
-    wrong = planted(backend.name, defect.changes[backend.name], tmp_path)
-    assert not CASES[defect.case](wrong, make_checkpoint)
+    assert not CASES[defect.case](plant(defect), make_checkpoint)
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_a_faithful_copy_passes(backend, case, make_checkpoint, tmp_path):
-    assert CASES[case](planted(backend.name, None, tmp_path), make_checkpoint)
+def test_a_faithful_copy_passes(plant, unoptimised, case, make_checkpoint):
+    assert CASES[case](plant(), make_checkpoint)
