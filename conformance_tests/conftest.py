@@ -113,6 +113,8 @@ def unoptimised(backend):
     switch(True)
     yield
     switch(False)
+    if backend.name == "flax":
+        sys.modules["jax"].clear_caches()  # so that no later test runs what was compiled in this one
 
 
 @pytest.fixture
