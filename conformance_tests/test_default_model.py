@@ -97,3 +97,12 @@ def test_commands_take_it_where_no_model_is_named(run, tokenizer):
     ids = " ".join(map(str, tokenizer("the cat").input_ids))
     assert run("tokenize", "--text", "the cat", "--format", "ids")[1].strip() == ids
     assert run("generate", "the cat", "--max-new-tokens", 2)[1].startswith("the cat")
+
+
+def test_the_fine_tuning_of_the_card():
+    """Its rows are those of the page that says how they were measured."""
+    page = (Path(__file__).parents[1] / "docs" / "fine-tuning.md").read_text(encoding="utf-8")
+    measured = {tuple(row.split(" | ")[2:]) for row in page.splitlines()}
+    rows = [row.split(" | ") for row in CARD.split("## Fine-tuned\n")[1].split("\n## ")[0].splitlines() if " ± " in row]
+    assert len(rows) == 3
+    assert {tuple(row[1:]) for row in rows} <= measured

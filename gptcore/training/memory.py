@@ -14,9 +14,9 @@ def keep_freed_memory() -> bool:
     """Let the next step have the memory of the last one, which the system would clear page by page each time.
 
     For the whole process, from now on: blocks below 2 GiB are no longer returned to the system when they are freed, as
-    with large ``MALLOC_TRIM_THRESHOLD_`` and ``MALLOC_MMAP_THRESHOLD_`` in the environment. It is PyTorch
-    that gains: TensorFlow keeps its memory by itself, and JAX computes in threads of its own, whose blocks over 64 MiB
-    still come from the system each time.
+    with large ``MALLOC_TRIM_THRESHOLD_`` and ``MALLOC_MMAP_THRESHOLD_`` in the environment. PyTorch gains
+    most: TensorFlow keeps its memory by itself, and JAX computes in threads of its own, whose blocks over 64 MiB still
+    come from the system each time.
 
     Returns:
         Whether the C library did so: the one of GNU does, others have no such settings.
