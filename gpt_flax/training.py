@@ -147,7 +147,9 @@ class Trainer:
         nnx.update(model, self.params)
         self.optimizer = adamw(model, recipe, total_steps)
         self.optimizer_state = jax.tree.map(self.replicated, self.optimizer.init(self.params))
-        self.update = jax.jit(self.updated, donate_argnums=(0, 1))
+        # An output of each step, so that the next one has their memory: what is temporary, the system clears anew.
+        self.gradients = jax.tree.map(jnp.zeros_like, self.params)
+        self.update = jax.jit(self.updated, donate_argnums=(0, 1, 2), keep_unused=True)
         self.losses = jax.jit(self.found)
 
     def step(self, step, batch):
@@ -166,12 +168,14 @@ class Trainer:
         }
         stacked["batch"] = self.placed(stacked["batch"], PartitionSpec(None, DATA))
         with jax.default_matmul_precision(self.precision):
-            self.params, self.optimizer_state, found = self.update(self.params, self.optimizer_state, stacked)
+            self.params, self.optimizer_state, self.gradients, found = self.update(
+                self.params, self.optimizer_state, self.gradients, stacked
+            )
         nnx.update(self.model, self.params)  # the old arrays are gone
         return {**{name: float(value) for name, value in found.items()}, "learning_rate": float(self.rates[step])}
 
-    def updated(self, params, optimizer_state, parts):
-        """Add up the gradients of all parts, update the weights."""
+    def updated(self, params, optimizer_state, old_gradients, parts):
+        """Add up the gradients of all parts, update the weights; of the old gradients, only the memory is used."""
 
         def gradients(part):
             (loss, found), gradient = jax.value_and_grad(self.loss, has_aux=True)(params, part)
@@ -191,6 +195,7 @@ class Trainer:
         return (
             optax.apply_updates(params, changes),
             optimizer_state,
+            gradient,
             {**found, "grad_norm": optax.tree.norm(gradient)},
         )
 
