@@ -163,6 +163,22 @@ def test_one_program_for_all_steps_of_training():
     assert trainer.update._cache_size() == 1
 
 
+@pytest.mark.parametrize("micro_batch_size", [None, 1])
+def test_weights_moments_and_gradients_stay_where_they_are(micro_batch_size):
+    """A step takes no new memory for them, which the system would have to clear."""
+    recipe = Recipe(micro_batch_size=micro_batch_size)
+    trainer = Trainer(build(gpt_flax.FlaxOpenAIGPTLMHeadModel), recipe, 3)
+
+    def addresses():
+        kept = trainer.params, trainer.optimizer_state, trainer.gradients
+        return [array.unsafe_buffer_pointer() for array in jax.tree.leaves(kept)]
+
+    before = addresses()
+    for step in range(3):
+        trainer.step(step, {"input_ids": IDS, "labels": IDS})
+        assert addresses() == before
+
+
 def test_the_optimizer_in_a_loop_of_your_own():
     model = build(gpt_flax.FlaxOpenAIGPTLMHeadModel, CONFIG.replace(resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0))
     recipe = Recipe(warmup_steps=0, learning_rate=0.01)
