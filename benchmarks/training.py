@@ -27,7 +27,7 @@ OURS = {
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--peer-python", help="a Python with transformers 4.57.6")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=12)
     parser.add_argument("--out", type=Path, help="a file for the figures")
     arguments = parser.parse_args()
     table = {}
