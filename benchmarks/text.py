@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import itertools
 import json
 import lzma
 import os
@@ -21,7 +22,7 @@ import sys
 import time
 from pathlib import Path
 
-DATA = Path(os.environ.get("GPTCORE_TEST_DATA", Path(__file__).parents[2] / "shared" / "data"))
+DATA = Path(__file__).parents[1] / "tests" / "data"
 
 # Name -> whose Python runs it, and its text path.
 CONTESTANTS = {
@@ -62,22 +63,16 @@ def load(name):
     return tokenizer
 
 
-def paragraphs(megabytes):
-    """Paragraphs of the training books, one book after the other, until there is enough text."""
-    left = megabytes * 1_000_000
-    for path in sorted((DATA / "books" / "train").glob("*.xz")):
+def paragraphs():
+    """The paragraphs of all books of the repository, one book after the other."""
+    for path in sorted((DATA / "books").glob("*/*.xz")):
         with lzma.open(path, "rt", encoding="utf-8") as file:
-            for line in file:
-                if left <= 0:
-                    return
-                if line.strip():
-                    left -= len(line.encode())
-                    yield line.rstrip("\n")
+            yield from (line.rstrip("\n") for line in file if line.strip())
 
 
-def contest(name, megabytes):
+def contest(name):
     """One contestant's time for one call; printed as JSON."""
-    texts = list(paragraphs(megabytes))
+    texts = list(paragraphs())
     tokenizer = load(name)
     tokenizer(["One short text."])
     start = time.perf_counter()
@@ -93,28 +88,22 @@ def memory(megabytes=100):
     for mode in ("basic", "original"):
         tokenizer = load(f"gptcore fast, {mode}")
         done, batch = 0, []
-        for lap in range(3):
-            for text in paragraphs(megabytes):
+        for lap in itertools.count():
+            for text in paragraphs():
                 batch.append(f"{text} x{lap}{len(text)}")  # words that no lap before had
                 done += len(text.encode())
                 if len(batch) == 1000:
                     tokenizer(batch)
                     batch.clear()
-                if done > megabytes * 1_000_000:
-                    break
+            if done > megabytes * 1_000_000:
+                break
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
         print(f"{mode}: {done / 1e6:.0f} MB encoded, {len(tokenizer._chunks):,} chunks remembered, peak {peak} MB")
 
 
-def run(name, pythons, megabytes):
+def run(name, pythons):
     command = [pythons[CONTESTANTS[name][0]], "-W", "ignore", __file__, "--contestant", name]
-    done = subprocess.run(
-        [*command, "--megabytes", str(megabytes)],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=Path(__file__).parent,
-    )
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=Path(__file__).parent)
     if done.returncode:
         sys.exit(f"{name}: {done.stderr.strip()[-2000:]}")
     return json.loads(done.stdout.splitlines()[-1])
@@ -123,7 +112,6 @@ def run(name, pythons, megabytes):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--rival-python", default=sys.executable, help="a Python with transformers, spaCy and ftfy")
-    parser.add_argument("--megabytes", type=float, default=4, help="of English books; at least 2")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--only", nargs="*", choices=CONTESTANTS, help="default: all")
     parser.add_argument("--memory", action="store_true", help="show memory instead of speed")
@@ -133,14 +121,14 @@ def main():
         memory()
         return
     if options.contestant:
-        contest(options.contestant, options.megabytes)
+        contest(options.contestant)
         return
     pythons = {"ours": sys.executable, "rival": options.rival_python}
     names = options.only or list(CONTESTANTS)
     results = {name: [] for name in names}
     for _ in range(options.repeats):
         for name in names:
-            results[name].append(run(name, pythons, options.megabytes))
+            results[name].append(run(name, pythons))
     digests = {}
     for name, rows in results.items():
         for row in rows:

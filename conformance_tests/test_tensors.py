@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from text_data import vocabulary_folder
+from text_data import VOCABULARY
 
 from tokenization import OpenAIGPTTokenizerFast
 
@@ -16,7 +16,7 @@ def frameworks(pytestconfig):
 
 
 def test_tensors(frameworks):
-    tokenizer = OpenAIGPTTokenizerFast.from_pretrained(vocabulary_folder(), pre_tokenizer="basic", pad_token="<unk>")
+    tokenizer = OpenAIGPTTokenizerFast.from_pretrained(VOCABULARY, pre_tokenizer="basic", pad_token="<unk>")
     for kind, dtype in [("np", "int64"), *frameworks]:
         batch = tokenizer(["the", "the dog"], padding=True, return_tensors=kind)
         for name, expected in (("input_ids", [[481, 0], [481, 2585]]), ("attention_mask", [[1, 0], [1, 1]])):
@@ -28,7 +28,7 @@ def test_tensors(frameworks):
 
 
 def test_an_encoding_moves_to_a_device(frameworks):
-    tokenizer = OpenAIGPTTokenizerFast.from_pretrained(vocabulary_folder(), pre_tokenizer="basic")
+    tokenizer = OpenAIGPTTokenizerFast.from_pretrained(VOCABULARY, pre_tokenizer="basic")
     for kind, _ in frameworks:
         encoded = tokenizer("the dog", return_tensors=kind)
         moved = encoded.to("cpu") if kind == "pt" else encoded

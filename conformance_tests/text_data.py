@@ -1,52 +1,30 @@
-"""Texts for the tokenizer tests: the shared data, and texts made here."""
+"""Texts for the tokenizer tests: the files of ``tests/data``, and texts made here."""
 
 import json
 import lzma
-import os
 import random
 from pathlib import Path
 
-import pytest
-
-ROOT = Path(os.environ.get("GPTCORE_TEST_DATA", Path(__file__).parents[2] / "shared" / "data"))
-
-
-def shared(name):
-    """A folder of the shared data. In CI it must be there; elsewhere its absence skips the test."""
-    folder = ROOT / name
-    if not folder.is_dir():
-        reason = f"{folder} is not there; GPTCORE_TEST_DATA names the folder with {name}"
-        if os.environ.get("CI"):
-            pytest.fail(reason)
-        pytest.skip(reason)
-    return folder
-
-
-def vocabulary_folder():
-    """The published vocabulary."""
-    return shared("openai-gpt")
+DATA = Path(__file__).parents[1] / "tests" / "data"
+VOCABULARY = DATA / "openai-gpt"  # of the released model
 
 
 def edge_cases():
-    """The texts of edge_cases.jsonl, with their category."""
-    lines = (shared("text") / "edge_cases.jsonl").read_text(encoding="utf-8").split("\n")
-    return [(case["category"], case["text"]) for case in map(json.loads, filter(None, lines))]
+    """The texts of edge_cases.jsonl."""
+    lines = (DATA / "text" / "edge_cases.jsonl").read_text(encoding="utf-8").split("\n")
+    return [case["text"] for case in map(json.loads, filter(None, lines))]
 
 
-def book(path):
-    """The text of one book."""
-    with lzma.open(path, "rt", encoding="utf-8") as file:
-        return file.read()
-
-
-def books(part, count=None):
-    """The texts of the first books of a part, "train" or "heldout"."""
-    return [book(path) for path in sorted((shared("books") / part).glob("*.xz"))[:count]]
+def books(part):
+    """The texts of the books of a part, "train" or "heldout"."""
+    paths = sorted((DATA / "books" / part).glob("*.xz"))
+    assert paths
+    return [lzma.decompress(path.read_bytes()).decode() for path in paths]
 
 
 def paragraphs(part, count):
     """That many paragraphs, spread over the books of a part."""
-    lines = [line for text in books(part, 8) for line in text.split("\n") if line]
+    lines = [line for text in books(part) for line in text.split("\n") if line]
     return lines[:: max(1, len(lines) // count)][:count]
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import transformers
-from text_data import edge_cases, paragraphs, random_texts, vocabulary_folder
+from text_data import VOCABULARY, edge_cases, paragraphs, random_texts
 
 from tokenization import AddedToken, OpenAIGPTTokenizer, OpenAIGPTTokenizerFast
 
@@ -16,8 +16,7 @@ KINDS = (OpenAIGPTTokenizer, OpenAIGPTTokenizerFast)
 
 
 def files():
-    folder = vocabulary_folder()
-    return str(folder / "vocab.json"), str(folder / "merges.txt")
+    return str(VOCABULARY / "vocab.json"), str(VOCABULARY / "merges.txt")
 
 
 def published(mode):
@@ -60,7 +59,7 @@ def texts():
         :1500
     ]
     parts = {
-        "edge cases": [text for _, text in edge_cases()],
+        "edge cases": edge_cases(),
         "books": paragraphs("train", 2500) + paragraphs("heldout", 500),
         "code": code,
         "licences": licences,

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from text_data import books, vocabulary_folder
+from text_data import VOCABULARY, books
 
 from gptcore import files
 from gptcore.config import OpenAIGPTConfig
@@ -57,8 +57,8 @@ def test_a_corpus_is_kept_until_something_changes(tokenizer, tmp_path):
 
 def test_original_text_in_parts_has_the_ids_of_the_whole(tmp_path, monkeypatch):
     """Line breaks between the parts are tokens of the original text path."""
-    words = OpenAIGPTTokenizerFast.from_pretrained(vocabulary_folder(), pre_tokenizer="original")
-    text = books("heldout", 1)[0][:30_000].rsplit("\n", 1)[0] + "\n"
+    words = OpenAIGPTTokenizerFast.from_pretrained(VOCABULARY, pre_tokenizer="original")
+    text = books("heldout")[0][:30_000].rsplit("\n", 1)[0] + "\n"
     (tmp_path / "a.txt").write_text(text, encoding="utf-8")
     monkeypatch.setattr(files, "READ_LENGTH", 5000)
     ids = tokenize_corpus(tmp_path / "a.txt", words, tmp_path / "out").ids

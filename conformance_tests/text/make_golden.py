@@ -10,7 +10,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from text_data import edge_cases, paragraphs, random_texts, vocabulary_folder
+from text_data import VOCABULARY, edge_cases, paragraphs, random_texts
 
 GOLDEN = Path(__file__).with_name("golden.json")
 MODES = ("basic", "original")
@@ -52,10 +52,10 @@ def texts():
     return WRITTEN + list(random_texts(300, seed=42))
 
 
-def shared_texts():
-    """Name -> texts of the shared data, of which only a digest is kept."""
+def large_texts():
+    """Name -> texts of the data, of which only a digest is kept."""
     return {
-        "edge cases": [text for _, text in edge_cases()],
+        "edge cases": edge_cases(),
         "held-out books": paragraphs("heldout", 1500),
         "training books": paragraphs("train", 1500),
     }
@@ -78,8 +78,7 @@ def main():
 
     assert transformers.__version__ == "4.57.6"
     transformers.logging.set_verbosity_error()
-    folder = vocabulary_folder()
-    files = str(folder / "vocab.json"), str(folder / "merges.txt")
+    files = str(VOCABULARY / "vocab.json"), str(VOCABULARY / "merges.txt")
     with pytest.MonkeyPatch.context() as hidden:
         hidden.setitem(sys.modules, "ftfy", None)
         basic = transformers.OpenAIGPTTokenizer(*files)
@@ -89,7 +88,7 @@ def main():
         "texts": [{"text": text, **{mode: row(tokenizers[mode], text) for mode in MODES}} for text in texts()],
         "digests": {
             name: {mode: digest([row(tokenizers[mode], text) for text in rows]) for mode in MODES}
-            for name, rows in shared_texts().items()
+            for name, rows in large_texts().items()
         },
     }
     lines = ",\n".join(json.dumps(item) for item in golden["texts"])

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from text_data import vocabulary_folder
+from text_data import VOCABULARY
 from typer.testing import CliRunner
 
 from gptcore.cli.app import application
@@ -24,7 +24,7 @@ def run():
 def test_json_from_an_option_a_file_and_standard_input(run, tmp_path):
     file = tmp_path / "text.txt"
     file.write_bytes("Don't.\r\n\u00e9 [x]".encode())
-    settings = ("--tokenizer", vocabulary_folder(), "--pre-tokenizer", "original", "--format", "json")
+    settings = ("--tokenizer", VOCABULARY, "--pre-tokenizer", "original", "--format", "json")
     results = [
         run("tokenize", *settings, "--text", "Don't.\r\n\u00e9 [x]"),
         run("tokenize", *settings, file),
@@ -40,7 +40,7 @@ def test_json_from_an_option_a_file_and_standard_input(run, tmp_path):
 
 
 def test_ids_table_and_colour(run):
-    settings = ("--tokenizer", vocabulary_folder(), "--pre-tokenizer", "basic", "--text", "The [red] dog\x1b[0m\n")
+    settings = ("--tokenizer", VOCABULARY, "--pre-tokenizer", "basic", "--text", "The [red] dog\x1b[0m\n")
     assert run("tokenize", *settings, "--format", "ids").stdout.split()[0] == "481"
     table = run("tokenize", *settings).stdout
     assert "the</w>" in table
@@ -54,7 +54,7 @@ def test_ids_table_and_colour(run):
 
 
 def test_bad_input(run, tmp_path):
-    settings = ("--tokenizer", vocabulary_folder(), "--pre-tokenizer", "basic")
+    settings = ("--tokenizer", VOCABULARY, "--pre-tokenizer", "basic")
     for arguments, options, message in (
         ((tmp_path / "none",), {}, "cannot read"),
         ((), {"input": b"a\n\xff"}, "standard input, line 2: byte 0xff is not UTF-8"),

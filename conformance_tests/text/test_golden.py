@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 
 import pytest
-from text_data import vocabulary_folder
+from text_data import VOCABULARY
 
 from tokenization import OpenAIGPTTokenizer, OpenAIGPTTokenizerFast
 
@@ -31,12 +31,12 @@ def mode(request):
 
 @pytest.fixture(scope="module")
 def plain(mode):
-    return OpenAIGPTTokenizer.from_pretrained(vocabulary_folder(), pre_tokenizer=mode)
+    return OpenAIGPTTokenizer.from_pretrained(VOCABULARY, pre_tokenizer=mode)
 
 
 @pytest.fixture(scope="module")
 def fast(mode):
-    return OpenAIGPTTokenizerFast.from_pretrained(vocabulary_folder(), pre_tokenizer=mode)
+    return OpenAIGPTTokenizerFast.from_pretrained(VOCABULARY, pre_tokenizer=mode)
 
 
 def test_the_golden_file_holds_the_texts_of_its_maker():
@@ -54,8 +54,8 @@ def test_texts(mode, plain, fast):
 
 
 @pytest.mark.parametrize("name", GOLDEN["digests"])
-def test_shared_texts(name, mode, plain, fast):
-    texts = MAKER.shared_texts()[name]
+def test_digests(name, mode, plain, fast):
+    texts = MAKER.large_texts()[name]
     assert MAKER.digest([MAKER.row(plain, text) for text in texts]) == GOLDEN["digests"][name][mode]
     assert [fast(text).input_ids for text in texts] == [plain(text).input_ids for text in texts]
     assert fast(texts).input_ids == plain(texts).input_ids

@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from text_data import vocabulary_folder
+from text_data import VOCABULARY
 
 from tokenization import OpenAIGPTTokenizer, OpenAIGPTTokenizerFast, english
 from tokenization.english import EnglishRules
@@ -50,9 +50,8 @@ HOSTILE = {
 
 @pytest.fixture(scope="module")
 def tokenizers():
-    folder = vocabulary_folder()
     return {
-        (kind, mode): kind.from_pretrained(folder, pre_tokenizer=mode, pad_token="<unk>")
+        (kind, mode): kind.from_pretrained(VOCABULARY, pre_tokenizer=mode, pad_token="<unk>")
         for kind in KINDS
         for mode in MODES
     }
@@ -131,10 +130,9 @@ def test_a_word_longer_than_the_limit_is_read_as_several(unit, monkeypatch, toke
     monkeypatch.setattr("tokenization.fast.MAX_WORD_LENGTH", 30)
     word = unit * 40
     parts = re.findall(".{1,30}", word)
-    folder = vocabulary_folder()
     for kind in KINDS:
         for mode in MODES:
-            tokenizer = kind.from_pretrained(folder, pre_tokenizer=mode)
+            tokenizer = kind.from_pretrained(VOCABULARY, pre_tokenizer=mode)
             assert tokenizer(word).input_ids == tokenizer(" ".join(parts)).input_ids
             assert tokenizer.convert_tokens_to_ids(tokenizer.tokenize(word)) == tokenizer(word).input_ids
             assert tokenizer(word, return_offsets_mapping=True).offset_mapping[-1][1] == len(word)

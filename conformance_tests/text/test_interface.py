@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from text_data import ODD, TRICKY, edge_cases, paragraphs, vocabulary_folder
+from text_data import ODD, TRICKY, VOCABULARY, edge_cases, paragraphs
 
 import tokenization
 from gptcore.errors import CheckpointError, GPTError, InputError
@@ -40,7 +40,7 @@ def kind(request):
 
 
 def load(kind, mode="basic", **options):
-    return kind.from_pretrained(vocabulary_folder(), pre_tokenizer=mode, **options)
+    return kind.from_pretrained(VOCABULARY, pre_tokenizer=mode, **options)
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -65,7 +65,7 @@ def test_offsets_are_the_tokens(loaded):
     """The text of a token's offsets, normalised, is the token; of characters that fall apart, it holds the token."""
     for kind in KINDS:
         tokenizer = loaded[kind, "basic"]
-        for _, text in edge_cases():
+        for text in edge_cases():
             encoded = tokenizer(text, return_offsets_mapping=True)
             for piece, (start, end) in zip(
                 loaded[OpenAIGPTTokenizer, "basic"].tokenize(text), encoded.offset_mapping, strict=True
@@ -432,7 +432,7 @@ def test_a_repository_on_the_hub(kind, monkeypatch):
     def resolve(repo, choose, **options):
         names = ["vocab.json", "merges.txt", "tokenizer.json", "model.safetensors", "config.json"]
         asked.update(options, repo=repo, chosen=choose(names))
-        return vocabulary_folder()
+        return VOCABULARY
 
     monkeypatch.setattr("gptcore.hub.resolve", resolve)
     tokenizer = kind.from_pretrained("owner/name", revision="main", pre_tokenizer="basic", pad_token="<unk>")

@@ -9,8 +9,9 @@ import unicodedata
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from text_data import ODD, TRICKY, books, edge_cases, paragraphs, random_texts, vocabulary_folder
+from text_data import ODD, TRICKY, VOCABULARY, books, edge_cases, paragraphs, random_texts
 
+from gptcore.installation import install_command
 from tokenization import OpenAIGPTTokenizer, OpenAIGPTTokenizerFast, TokenizerError, modes
 from tokenization.alignment import Aligned
 from tokenization.basic import BasicPreTokenizer
@@ -60,7 +61,7 @@ def without_surrogates(text):
 
 
 def test_english_rules_are_spacys(rules, spacy_tokenizer):
-    texts = [text for _, text in edge_cases()] + list(random_texts(6000, seed=7)) + paragraphs("heldout", 300)
+    texts = edge_cases() + list(random_texts(6000, seed=7)) + paragraphs("heldout", 300)
     for text in filter(None, map(without_surrogates, texts)):
         assert rules.split_line(text.split(" ")) == spacy_words(spacy_tokenizer, text), ascii(text)
 
@@ -84,7 +85,7 @@ def test_english_rules_are_spacys_in_odd_company(rules, spacy_tokenizer, parts):
 
 def test_letters_alone_are_one_word(rules):
     """The short cut for words of small letters, against the rules themselves, on every word of the vocabulary."""
-    vocabulary = OpenAIGPTTokenizer.from_pretrained(vocabulary_folder(), pre_tokenizer="basic").get_vocab()
+    vocabulary = OpenAIGPTTokenizer.from_pretrained(VOCABULARY, pre_tokenizer="basic").get_vocab()
     words = {piece.removesuffix("</w>") for piece in vocabulary}
     letters = "abcdefghijklmnopqrstuvwxyz"
     words |= {"".join(few) for length in (1, 2, 3) for few in itertools.product(letters, repeat=length)}
@@ -109,7 +110,7 @@ def test_repair_is_ftfys():
     import ftfy
 
     repair = Repair()
-    texts = [text for _, text in edge_cases()] + list(random_texts(6000, seed=9)) + paragraphs("heldout", 200)
+    texts = edge_cases() + list(random_texts(6000, seed=9)) + paragraphs("heldout", 200)
     for text in [*texts, "\n".join(texts[:700]), "<b>\n&amp;\n" * 3, "&amp;\n<b>\n&amp;"]:
         assert repair(text) == ftfy.fix_text(text), ascii(text)
 
@@ -199,7 +200,7 @@ def undecided(monkeypatch):
 
 def test_auto_is_original_where_it_can_be_and_says_so_once(undecided, caplog):
     for _ in range(2):
-        assert OpenAIGPTTokenizerFast.from_pretrained(vocabulary_folder()).pre_tokenizer == "original"
+        assert OpenAIGPTTokenizerFast.from_pretrained(VOCABULARY).pre_tokenizer == "original"
     said = [record.getMessage() for record in caplog.records]
     assert len(said) == 1
     assert "'auto' is 'original'" in said[0]
@@ -211,25 +212,27 @@ def test_auto_is_basic_elsewhere_and_says_so_once(missing, undecided, caplog):
     for loaded in [name for name in sys.modules if name.startswith(f"{missing}.")]:
         undecided.setitem(sys.modules, loaded, None)
     for _ in range(2):
-        assert OpenAIGPTTokenizer.from_pretrained(vocabulary_folder()).pre_tokenizer == "basic"
+        assert OpenAIGPTTokenizer.from_pretrained(VOCABULARY).pre_tokenizer == "basic"
     said = [record.getMessage() for record in caplog.records]
     assert len(said) == 1
-    for part in ("'auto' is 'basic'", missing, "ids differ", "pip install 'gptcore[original]'"):
+    for part in ("'auto' is 'basic'", missing, "ids differ", install_command("original")):
         assert part in said[0]
-    with pytest.raises(TokenizerError, match=r"needs spaCy and ftfy.*is missing: pip install 'gptcore\[original\]'"):
-        OpenAIGPTTokenizer.from_pretrained(vocabulary_folder(), pre_tokenizer="original")
+    with pytest.raises(
+        TokenizerError, match=rf"needs spaCy and ftfy.*is missing: {re.escape(install_command('original'))}"
+    ):
+        OpenAIGPTTokenizer.from_pretrained(VOCABULARY, pre_tokenizer="original")
 
 
 def test_other_rules_are_an_error_not_other_ids(undecided):
     undecided.setattr(modes, "ORIGINAL_FINGERPRINTS", ("0123456789abcdef",))
     with pytest.raises(TokenizerError, match=r"wanted are 0123456789abcdef: ids would differ.*spacy.*ftfy"):
-        OpenAIGPTTokenizer.from_pretrained(vocabulary_folder(), pre_tokenizer="original")
-    assert OpenAIGPTTokenizer.from_pretrained(vocabulary_folder()).pre_tokenizer == "basic"
+        OpenAIGPTTokenizer.from_pretrained(VOCABULARY, pre_tokenizer="original")
+    assert OpenAIGPTTokenizer.from_pretrained(VOCABULARY).pre_tokenizer == "basic"
 
 
 def test_an_unknown_mode():
     with pytest.raises(TokenizerError, match="'bert'; it is one of 'auto', 'original', 'basic'"):
-        OpenAIGPTTokenizer.from_pretrained(vocabulary_folder(), pre_tokenizer="bert")
+        OpenAIGPTTokenizer.from_pretrained(VOCABULARY, pre_tokenizer="bert")
 
 
 def test_importing_and_the_basic_mode_load_neither_spacy_nor_ftfy():
@@ -238,13 +241,13 @@ def test_importing_and_the_basic_mode_load_neither_spacy_nor_ftfy():
         "tokenization.OpenAIGPTTokenizerFast.from_pretrained(sys.argv[1], pre_tokenizer='basic')('a text')\n"
         "print(sorted({'spacy', 'ftfy', 'torch', 'tensorflow', 'jax', 'transformers'} & set(sys.modules)))"
     )
-    command = [sys.executable, "-W", "error", "-c", script, str(vocabulary_folder())]
+    command = [sys.executable, "-W", "error", "-c", script, str(VOCABULARY)]
     assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "[]\n"
 
 
 def test_whole_books(paths):
     """A text of many blocks is the texts of its lines."""
-    text = lower("\n".join(books("heldout", 1)[0].split("\n")[:400]))
+    text = lower("\n".join(books("heldout")[0].split("\n")[:400]))
     for path in paths.values():
         by_line = [list(path.words(line)) for line in text.split("\n")]
         words = [word for word in path.words(text) if word != "\n"]

@@ -3,7 +3,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from text_data import paragraphs, vocabulary_folder
+from text_data import VOCABULARY, paragraphs
 
 from tokenization import OpenAIGPTTokenizer, OpenAIGPTTokenizerFast
 from tokenization.readable import readable_text
@@ -31,7 +31,7 @@ OTHERWISE = {
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("kind", KINDS)
 def test_spacing_is_undone(kind, mode):
-    tokenizer = kind.from_pretrained(vocabulary_folder(), pre_tokenizer=mode)
+    tokenizer = kind.from_pretrained(VOCABULARY, pre_tokenizer=mode)
     for text in SAME:
         assert tokenizer.decode(tokenizer.encode(text), readable=True) == text
     if mode == "original":
@@ -44,7 +44,7 @@ def test_spacing_is_undone(kind, mode):
 @pytest.mark.parametrize("mode", MODES)
 def test_most_paragraphs_of_a_book_come_back(mode):
     """All but dashes, whose spaces nobody knows, and single quotes that could be either."""
-    tokenizer = OpenAIGPTTokenizerFast.from_pretrained(vocabulary_folder(), pre_tokenizer=mode)
+    tokenizer = OpenAIGPTTokenizerFast.from_pretrained(VOCABULARY, pre_tokenizer=mode)
     texts = [" ".join(text.lower().split()) for text in paragraphs("heldout", 1000)]
     texts = [text for text in texts if text.isascii() and " - " not in text]
     same = [tokenizer.decode(tokenizer.encode(text), readable=True) == text for text in texts]

@@ -5,7 +5,7 @@ import random
 
 import pytest
 from hostile_json import mutated
-from text_data import vocabulary_folder
+from text_data import VOCABULARY
 
 from tokenization import OpenAIGPTTokenizer, OpenAIGPTTokenizerFast, TokenizerError
 from tokenization.vocabulary import merges_bytes, read_vocabulary, vocabulary_bytes
@@ -99,13 +99,12 @@ def test_headers_and_line_ends_may_vary(merges, tmp_path):
 
 
 def test_the_published_vocabulary_and_its_bytes():
-    folder = vocabulary_folder()
-    vocabulary = read_vocabulary(folder / "vocab.json", folder / "merges.txt")
+    vocabulary = read_vocabulary(VOCABULARY / "vocab.json", VOCABULARY / "merges.txt")
     assert len(vocabulary.encoder) == 40_478
     assert len(vocabulary.merges) == 40_000
     assert vocabulary.decoder[0] == "<unk>"
     assert vocabulary.decoder[40_477] == "\n</w>"
-    assert merges_bytes(vocabulary.merges) == (folder / "merges.txt").read_bytes()
+    assert merges_bytes(vocabulary.merges) == (VOCABULARY / "merges.txt").read_bytes()
     assert json.loads(vocabulary_bytes(vocabulary.encoder)) == vocabulary.encoder
 
 
