@@ -4,7 +4,9 @@ try:
     import flax  # noqa: F401
     import jax  # noqa: F401
 except ImportError as cause:
-    raise ImportError("gpt_flax needs JAX and Flax: pip install 'gptcore[flax]'") from cause
+    from gptcore.installation import install_command
+
+    raise ImportError(f"gpt_flax needs JAX and Flax: {install_command('flax')}") from cause
 
 from gpt_flax.heads import (
     FlaxOpenAIGPTDoubleHeadsModel,

@@ -6,9 +6,11 @@ try:
     import keras
     import tensorflow  # noqa: F401
 except ImportError as cause:
+    from gptcore.installation import install_command
+
     _chosen = os.environ.get("KERAS_BACKEND", "not set")
     raise ImportError(
-        f"gpt_tf needs Keras 3 and TensorFlow: pip install 'gptcore[tf]' (KERAS_BACKEND is {_chosen})"
+        f"gpt_tf needs Keras 3 and TensorFlow: {install_command('tf')} (KERAS_BACKEND is {_chosen})"
     ) from cause
 
 if keras.config.backend() != "tensorflow":

@@ -3,7 +3,9 @@
 try:
     import torch  # noqa: F401
 except ImportError as cause:
-    raise ImportError("gpt_torch needs PyTorch: pip install 'gptcore[torch]'") from cause
+    from gptcore.installation import install_command
+
+    raise ImportError(f"gpt_torch needs PyTorch: {install_command('torch')}") from cause
 
 from gpt_torch.heads import (
     OpenAIGPTDoubleHeadsModel,

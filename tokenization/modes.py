@@ -8,6 +8,7 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 
 from gptcore.errors import TokenizerError
+from gptcore.installation import install_command
 from tokenization.basic import BasicPreTokenizer
 from tokenization.original import OriginalPreTokenizer
 from tokenization.pretokenizer import PreTokenizer
@@ -15,8 +16,6 @@ from tokenization.pretokenizer import PreTokenizer
 MODES = ("auto", "original", "basic")
 ORIGINAL_FINGERPRINTS = ("d56fd93cd6ab112b",)
 """The rules that give the published ids: spaCy 3.8 with ftfy 6.3."""
-
-INSTALL = "pip install 'gptcore[original]'"
 
 logger = logging.getLogger("tokenization")
 
@@ -58,7 +57,8 @@ def _original() -> OriginalPreTokenizer:
         return path
     except ImportError as cause:
         raise TokenizerError(
-            f"pre_tokenizer='original' needs spaCy and ftfy, and {cause.name or cause} is missing: {INSTALL}"
+            f"pre_tokenizer='original' needs spaCy and ftfy, and {cause.name or cause} is missing: "
+            f"{install_command('original')}"
         ) from cause
 
 
@@ -80,7 +80,7 @@ def _automatic() -> str:
         "pre_tokenizer='auto' is 'basic' here (%s). It strips accents, splits don't at the apostrophe and drops line "
         "breaks, so ids differ from those that the published model was trained on. For those: %s",
         reason,
-        INSTALL,
+        install_command("original"),
     )
     return "basic"
 

@@ -1,5 +1,7 @@
 """The ``gptcore`` command."""
 
+from gptcore.installation import install_command
+
 
 def main() -> None:
     """Run the command line; says what to install where its libraries are missing."""
@@ -8,5 +10,5 @@ def main() -> None:
     except ModuleNotFoundError as cause:
         if cause.name not in ("typer", "rich"):
             raise
-        raise SystemExit("the gptcore command needs typer and rich: pip install 'gptcore[cli]'") from cause
+        raise SystemExit(f"the gptcore command needs typer and rich: {install_command('cli')}") from cause
     app()

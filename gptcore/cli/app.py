@@ -7,6 +7,7 @@ import sys
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from gptcore.cli.convert import convert_command, inspect_command
 from gptcore.cli.demo import demo_command
@@ -44,5 +45,5 @@ def app() -> None:
     try:
         application()
     except GPTError as error:
-        Console(stderr=True).print(f"[red]error:[/] {error}", highlight=False, soft_wrap=True)
+        Console(stderr=True).print(f"[red]error:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
         sys.exit(2)

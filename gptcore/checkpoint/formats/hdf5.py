@@ -20,6 +20,7 @@ from gptcore.checkpoint.dtypes import STORAGE
 from gptcore.checkpoint.formats.reading import bytes_at, check_inside, damage_reported, occurrences
 from gptcore.checkpoint.tensors import OutgoingTensor, StoredTensor
 from gptcore.errors import CheckpointError, GPTError
+from gptcore.installation import install_command
 
 MAX_DEPTH = 16
 MAX_ENTRIES = 100_000
@@ -76,7 +77,7 @@ def library() -> Any:
     try:
         import h5py
     except ImportError as cause:
-        raise GPTError("HDF5 files need h5py: pip install 'gptcore[convert]'") from cause
+        raise GPTError(f"HDF5 files need h5py: {install_command('convert')}") from cause
     return h5py
 
 

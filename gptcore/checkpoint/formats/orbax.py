@@ -31,6 +31,7 @@ from gptcore.checkpoint.formats.ocdbt import MAX_TREE_BYTES, check_nodes
 from gptcore.checkpoint.formats.reading import damage_reported
 from gptcore.checkpoint.tensors import OutgoingTensor, Packed, Region, StoredTensor
 from gptcore.errors import CheckpointError, GPTError
+from gptcore.installation import install_command
 from gptcore.layouts.nnx import parameter_names
 
 TREE_NAME = "_METADATA"
@@ -96,7 +97,7 @@ def library(name: str) -> Any:
     try:
         return import_module(name)
     except ImportError as cause:
-        raise GPTError(f"packed Orbax checkpoints need {name}: pip install 'gptcore[convert]'") from cause
+        raise GPTError(f"packed Orbax checkpoints need {name}: {install_command('convert')}") from cause
 
 
 @dataclass(frozen=True)
