@@ -15,11 +15,14 @@ from numpy.typing import NDArray
 
 from gptcore.config import OpenAIGPTConfig
 from gptcore.errors import GPTError
+from gptcore.installation import install_command
 from gptcore.parameters import Head
 from gptcore.recipe import Recipe
 from gptcore.training import Trainer
 
 ENTRY_POINT_GROUP = "gptcore.backends"
+OWN = ("torch", "tf", "flax")
+"""The backends of this distribution, in the order of the README; lists and tables keep it."""
 
 Arrays = Mapping[str, NDArray[Any]]
 
@@ -108,8 +111,9 @@ class Backend(Protocol):
 
 
 def available() -> dict[str, EntryPoint]:
-    """The entry points of all backends by name; nothing is imported."""
-    return {point.name: point for point in sorted(entry_points(group=ENTRY_POINT_GROUP))}
+    """The entry points of all backends by name, our own first; nothing is imported."""
+    points = {point.name: point for point in sorted(entry_points(group=ENTRY_POINT_GROUP))}
+    return {name: points[name] for name in dict.fromkeys((*OWN, *points)) if name in points}
 
 
 def load_backend(name: str) -> Backend:
@@ -120,7 +124,7 @@ def load_backend(name: str) -> Backend:
     """
     points = available()
     if name not in points:
-        raise GPTError(f"unknown backend {name!r}; known are {', '.join(points) or 'none: install gptcore[torch]'}")
+        raise GPTError(f"unknown backend {name!r}; known are {', '.join(points) or 'none'}")
     try:
         backend: Backend = points[name].load()
     except ImportError as cause:
@@ -144,5 +148,5 @@ def installed() -> list[str]:
         else:
             names.append(name)
     if not names:
-        raise GPTError("no backend is installed; pip install 'gptcore[torch]', 'gptcore[tf]' or 'gptcore[flax]'")
+        raise GPTError(f"no backend is installed. Install one: {install_command('torch')} (or tf, flax)")
     return names

@@ -2,44 +2,73 @@
 
 from __future__ import annotations
 
+import os
+import sys
+from pathlib import Path
 from typing import Annotated
 
 import numpy as np
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from gptcore import DEFAULT_MODEL
-from gptcore.backends import installed, load_backend
+from gptcore.cli.loading import load_backends
 from gptcore.cli.verify import print_report
 from gptcore.parameters import Head
 from gptcore.verify import verify
 from tokenization import OpenAIGPTTokenizerFast
 
+NEXT = (
+    ('generate "The dog" --sample --seed 1', "continue a text of your own"),
+    ('tokenize --text "The dog sat."', "show the tokens of a text"),
+    ("--help", "all commands; each of them has --help, too"),
+)
+
 
 def demo_command(
-    text: Annotated[str, typer.Argument(help="How the story begins.")] = "Once upon a time there was a king who",
-    max_new_tokens: Annotated[int, typer.Option(min=1, help="Length of the story.")] = 120,
-    temperature: Annotated[float, typer.Option(help="Divides the logits.")] = 0.8,
-    top_p: Annotated[float, typer.Option(help="Keep the likeliest tokens of this probability.")] = 0.95,
-    seed: Annotated[int, typer.Option(help="Of the draws, in every framework.")] = 0,
+    text: Annotated[str, typer.Argument(help="Beginning of the story.")] = "Once upon a time there was a king who",
+    max_new_tokens: Annotated[int, typer.Option(min=1, help="Number of new tokens.")] = 120,
+    temperature: Annotated[float, typer.Option(help="Sampling temperature. Lower is more predictable.")] = 0.8,
+    top_p: Annotated[
+        float, typer.Option(help="Sample from the smallest set of tokens whose probabilities add up to P.")
+    ] = 0.95,
+    seed: Annotated[int, typer.Option(help="Random seed, the same for every framework.")] = 0,
 ) -> None:
-    """Sample one story in every framework from the model that ships inside, and print the parity table.
+    """Sample one story in every framework from the bundled model, and print the parity table.
 
     Exit status 1 if the stories differ, or a tolerance is broken.
     """
     console = Console(highlight=False)
-    backends = [load_backend(name) for name in installed()]
+    console.print("Loading the frameworks. Each will write the same story with the bundled model, in about 30 seconds.")
+    backends = load_backends()
     tokenizer = OpenAIGPTTokenizerFast.from_pretrained(DEFAULT_MODEL)
     ids = np.array([tokenizer(text).input_ids], np.int64)
     settings = {"max_new_tokens": max_new_tokens, "temperature": temperature, "top_p": top_p, "seed": seed}
-    models = (backend.load(DEFAULT_MODEL, Head.LM) for backend in backends)
-    drawn = [model.generate(ids, do_sample=True, **settings)[0].tolist() for model in models]
+    drawn = []
+    for backend in backends:
+        with console.status(f"{backend.name} is writing"):
+            drawn.append(backend.load(DEFAULT_MODEL, Head.LM).generate(ids, do_sample=True, **settings)[0].tolist())
     stories = Table(*(backend.name for backend in backends))
-    stories.add_row(*(tokenizer.decode(story, readable=True) for story in drawn))
+    stories.add_row(*(escape(tokenizer.decode(story, readable=True)) for story in drawn))
     console.print(stories)
     same = all(story == drawn[0] for story in drawn)
     console.print(f"[green]the same {len(drawn[0])} tokens[/]" if same else "[red]the stories differ[/]")
-    report = verify(DEFAULT_MODEL, backends)
+    console.print()
+    with console.status("comparing logits, loss and gradients with the float64 reference"):
+        report = verify(DEFAULT_MODEL, backends)
     print_report(report)
+    console.print("\nNext:")
+    width = max(len(arguments) for arguments, _ in NEXT)
+    for arguments, purpose in NEXT:
+        console.print(f"  {escape(_program())} {escape(arguments):{width}}  {purpose}", soft_wrap=True)
     raise typer.Exit(0 if same and report.passed else 1)
+
+
+def _program() -> str:
+    """This command as the user can type it, where it is not on the search path of their shell."""
+    path = Path(sys.argv[0])
+    if path.name == "__main__.py":
+        return "python -m gptcore"
+    return os.path.relpath(path) if path.is_absolute() and path.is_relative_to(Path.cwd()) else path.name

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import track
 
 from gptcore import DEFAULT_MODEL
-from gptcore.backends import load_backend
+from gptcore.cli.loading import load_backends
 from gptcore.cli.settings import SHIPPED, parse_settings
 from gptcore.errors import InputError
 from gptcore.generation import GenerationConfig, TextStreamer
@@ -64,7 +64,7 @@ def generate_command(
     prompts = [text] if text is not None else _lines(file)
     options = {} if pre_tokenizer is None else {"pre_tokenizer": pre_tokenizer}
     tokenizer = OpenAIGPTTokenizerFast.from_pretrained(model, **options)
-    loaded = load_backend(backend).load(model, Head.LM, dtype=dtype, quantization=quantization)
+    loaded = load_backends([backend])[0].load(model, Head.LM, dtype=dtype, quantization=quantization)
     if text is not None:
         _one(loaded, tokenizer, text, settings)
     else:

@@ -15,10 +15,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from gptcore import DEFAULT_MODEL
 from gptcore import files as files_module
-from gptcore.backends import load_backend
+from gptcore.cli.loading import load_backends
 from gptcore.cli.settings import SHIPPED, parse_settings
 from gptcore.config import OpenAIGPTConfig
 from gptcore.errors import ConfigError, DataError, GPTError
+from gptcore.installation import install_command
 from gptcore.parameters import Head
 from gptcore.recipe import FINE_TUNING, PRETRAINING, Recipe
 from gptcore.tasks import LABEL, TASKS, TaskExamples, add_task_tokens, choice_columns, label_settings
@@ -99,7 +100,8 @@ def train_lm(
     blocks = {name: Blocks(tokens.ids, length) for name, tokens in corpus.items()}
     batches = Batches(blocks["train"], chosen.batch_size, seed=chosen.seed)
     total = chosen.total_steps(len(blocks["train"]))
-    trainer = load_backend(backend).trainer(source, Head.LM, chosen, total, **(sizes if model is not None else {}))
+    changes = sizes if model is not None else {}
+    trainer = load_backends([backend])[0].trainer(source, Head.LM, chosen, total, **changes)
     evaluate = None
     if "validation" in corpus:
         held_out, bytes_per_token = once(blocks["validation"], EVALUATION_BATCH), corpus["validation"].bytes_per_token
@@ -144,7 +146,8 @@ def train_task(
     total = chosen.total_steps(len(examples))
     lengths = examples.lengths if chosen.group_by_length else None
     batches = Batches(examples, chosen.batch_size, seed=chosen.seed, collate=examples.collate, lengths=lengths)
-    trainer = load_backend(backend).trainer(model, TASKS[task].head, chosen, total, vocab_size=vocab_size, **labels)
+    changes = {"vocab_size": vocab_size, **labels}
+    trainer = load_backends([backend])[0].trainer(model, TASKS[task].head, chosen, total, **changes)
     start(
         trainer, batches, total, output, chosen, words,
         what={"task": task, "model": model, "corpus": [str(path) for path in files]},
@@ -157,7 +160,7 @@ def require_libraries() -> None:
     """Raise a ``GPTError`` now rather than an ``ImportError`` at the end of a run."""
     missing = [name for name in ("sklearn", "matplotlib", "plotext") if importlib.util.find_spec(name) is None]
     if missing:
-        raise GPTError(f"training needs {', '.join(missing)}: pip install 'gptcore[train]'")
+        raise GPTError(f"training needs {', '.join(missing)}: {install_command('train')}")
 
 
 def start(
@@ -311,7 +314,7 @@ def add_task_commands(task: str, help_text: str) -> None:
         words = OpenAIGPTTokenizerFast.from_pretrained(model)
         names = text_columns(task, columns, choices)
         examples = TaskExamples(task, read_rows(files, names, label, header), words, config_of(model, {}), names)
-        trainer = load_backend(backend).trainer(model, TASKS[task].head, FINE_TUNING, 1)
+        trainer = load_backends([backend])[0].trainer(model, TASKS[task].head, FINE_TUNING, 1)
         report(evaluate_task(trainer, once(examples, EVALUATION_BATCH, examples.collate)))
 
 
@@ -334,7 +337,7 @@ def eval_lm(
     with tempfile.TemporaryDirectory() as folder:
         corpus = tokenize_corpus(files, words, folder, column=column)
         blocks = Blocks(corpus.ids, config_of(model, {}).n_positions, stride)
-        trainer = load_backend(backend).trainer(model, Head.LM, PRETRAINING, 1)
+        trainer = load_backends([backend])[0].trainer(model, Head.LM, PRETRAINING, 1)
         report(evaluate_lm(trainer, once(blocks, EVALUATION_BATCH), corpus.bytes_per_token))
 
 

@@ -7,13 +7,14 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from gptcore import DEFAULT_MODEL
-from gptcore.backends import installed, load_backend
 from gptcore.checkpoint.conversion import differences
 from gptcore.checkpoint.opening import open_checkpoint
 from gptcore.cli.convert import AllowPickle
+from gptcore.cli.loading import load_backends
 from gptcore.cli.settings import SHIPPED
 from gptcore.verify import Error, Report, verify
 
@@ -40,10 +41,9 @@ def verify_command(
     if against is not None:
         _compare(checkpoint, against, allow_pickle)
         return
-    names = backend or installed()
     report = verify(
         checkpoint,
-        [load_backend(name) for name in names],
+        load_backends(backend),
         dtype=dtype,
         batch=batch,
         length=length,
@@ -67,18 +67,26 @@ def _compare(checkpoint: str, other: str, allow_pickle: bool) -> None:
     raise typer.Exit(1 if differing else 0)
 
 
+LEGEND = """\
+largest    largest difference from the float64 reference; of gradients, relative to the largest entry of each tensor
+eps32      the same as a multiple of float32's rounding step, 1.2e-07
+typical    root mean square of all differences
+of limit   share of the tolerance that is used; above 100% the comparison fails
+a - b      largest difference between the logits of two frameworks"""
+
+
 def print_report(report: Report) -> None:
     """The parity table, and whether every tolerance holds."""
     console = Console(highlight=False)
     where = "the default model" if report.checkpoint == DEFAULT_MODEL else report.checkpoint
     console.print(
-        f"{where}: {report.parameters:,} parameters, {report.shape[0]} x {report.shape[1]} tokens, "
+        f"{escape(where)}: {report.parameters:,} parameters, {report.shape[0]} x {report.shape[1]} tokens, "
         f"{report.dtype}, against float64"
     )
     table = Table()
     table.add_column("backend", no_wrap=True)
     table.add_column("quantity")
-    for heading in ("largest", "eps32", "typical", "of limit", "seconds"):
+    for heading in ("largest", "eps32", "typical", "of limit", "seconds"):  # LEGEND explains them
         table.add_column(heading, justify="right")
     for item in report.backends:
         for i, error in enumerate(item.errors):
@@ -93,6 +101,7 @@ def print_report(report: Report) -> None:
     for (a, b), error in report.pairwise.items():
         table.add_row(f"{a} - {b}", error.quantity, *_figures(error), "")
     console.print(table)
+    console.print(LEGEND)
     versions = [f"{name} {number}" for item in report.backends for name, number in item.versions.items()]
     console.print(", ".join(versions))
     verdict = "[green]every tolerance holds[/]" if report.passed else "[red]a tolerance is broken[/]"
