@@ -83,51 +83,58 @@ def flatten(outputs):
     return flat
 
 
+@dataclass(frozen=True)
+class Quantity:
+    """One quantity of a case as a backend computes it: how far it is off, and how far it may be."""
+
+    name: str
+    kind: str  # "outputs" or "gradients"
+    error: float
+    tolerance: float
+
+    @property
+    def passed(self):
+        """An error that is not a number does not pass."""
+        return self.error <= self.tolerance
+
+
 def failures(backend, case, dtype="float32", attn_implementation="sdpa"):
     """Yield one sentence for each quantity of a case that a backend gets wrong; nothing is a pass.
 
     What comes after the first mistake is only computed for who asks for it.
     """
+    for quantity in quantities(backend, case, dtype, attn_implementation):
+        if not quantity.passed:
+            yield f"{case.name}: {quantity.name}: error {quantity.error:.3g}, tolerance {quantity.tolerance:.3g}"
+
+
+def quantities(backend, case, dtype="float32", attn_implementation="sdpa"):
+    """Yield every ``Quantity`` of a case: outputs, then losses and gradients."""
     expected = case.expected(dtype)
     model = backend.load(case.folder, case.head, dtype=dtype, attn_implementation=attn_implementation)
-    yield from check_outputs(model, case, expected, dtype, with_attentions=False)
-    yield from check_outputs(model, case, expected, dtype, with_attentions=True)
-    if any(name.startswith("gradient/") for name in expected):
-        yield from check_gradients(model, case, expected, dtype)
-
-
-def check_outputs(model, case, expected, dtype, *, with_attentions):
-    """Without attentions the fused kernel runs, with them the written-out form: both are held to the same numbers."""
-    actual = flatten(model.forward(case.inputs, output_attentions=with_attentions, output_hidden_states=True))
-    wanted = {k.removeprefix("output/"): v for k, v in expected.items() if k.startswith("output/")}
-    wanted = {k: v for k, v in wanted.items() if with_attentions or not k.startswith("attentions")}
-    if actual.keys() != wanted.keys():
-        return [f"{case.name}: fields {sorted(actual)}, expected {sorted(wanted)}"]
-    return over(TOLERANCES[dtype, "outputs"], output_errors(actual, wanted), case.name)
-
-
-def check_gradients(model, case, expected, dtype):
-    """Every loss and the gradient of every parameter."""
-    losses, actual = model.loss_and_gradients(case.inputs)
+    # Without attentions the fused kernel runs, with them the written-out form: both are held to the same numbers.
+    for with_attentions in (False, True):
+        actual = flatten(model.forward(case.inputs, output_attentions=with_attentions, output_hidden_states=True))
+        wanted = {k.removeprefix("output/"): v for k, v in expected.items() if k.startswith("output/")}
+        wanted = {k: v for k, v in wanted.items() if with_attentions or not k.startswith("attentions")}
+        yield from compared("outputs", "", dtype, actual, wanted, output_errors)
     wanted = {k.removeprefix("gradient/"): v for k, v in expected.items() if k.startswith("gradient/")}
-    if actual.keys() != wanted.keys():
-        return [f"{case.name}: gradients of {sorted(actual)}, expected {sorted(wanted)}"]
-    losses = {name: np.asarray(value) for name, value in losses.items()}
-    wanted_losses = {name: expected[f"output/{name}"] for name in losses}
-    return [
-        *over(TOLERANCES[dtype, "outputs"], output_errors(losses, wanted_losses), case.name),
-        *over(TOLERANCES[dtype, "gradients"], gradient_errors(actual, wanted), f"{case.name}: gradient of"),
-    ]
+    if wanted:
+        losses, actual = model.loss_and_gradients(case.inputs)
+        losses = {name: np.asarray(value) for name, value in losses.items()}
+        wanted_losses = {name: expected[f"output/{name}"] for name in losses}
+        yield from compared("outputs", "", dtype, losses, wanted_losses, output_errors)
+        yield from compared("gradients", "gradient of ", dtype, actual, wanted, gradient_errors)
+
+
+def compared(kind, prefix, dtype, actual, wanted, errors):
+    """A quantity for each array; one that is missing, or that nobody asked for, is infinitely far off."""
+    for name in sorted(actual.keys() ^ wanted.keys()):
+        yield Quantity(f"{prefix}{name} on one side only", kind, float("inf"), TOLERANCES[dtype, kind])
+    both = {name: array for name, array in wanted.items() if name in actual}
+    for name, error in errors(actual, both).items():
+        yield Quantity(f"{prefix}{name}", kind, error, TOLERANCES[dtype, kind])
 
 
 def output_errors(actual, expected):
     return {name: output_error(actual[name], array) for name, array in expected.items()}
-
-
-def over(tolerance, errors, where):
-    """What is further off than the tolerance; an error that is not a number is."""
-    return [
-        f"{where} {name}: error {error:.3g}, tolerance {tolerance:.3g}"
-        for name, error in errors.items()
-        if not error <= tolerance
-    ]

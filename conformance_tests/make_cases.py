@@ -157,12 +157,19 @@ def cases(stream):
     )
 
 
+def weights(config, head, number):
+    """At trained scale; but scores that pass through tanh stay on its curve, see ``gptcore.tolerances``."""
+    for name, array in trained_scale(config, head, number):
+        saturates = config.summary_activation == "tanh" and name.startswith("multiple_choice_head")
+        yield name, array / np.float32(4) if saturates else array
+
+
 def main():
     shutil.rmtree(CASES, ignore_errors=True)
     for number, (name, head, settings, inputs) in enumerate(cases(np.random.default_rng(7))):
         config = OpenAIGPTConfig(**{**SIZES, **settings})
         folder = CASES / name
-        save_pretrained(folder, config, head, "float32", trained_scale(config, head, number))
+        save_pretrained(folder, config, head, "float32", weights(config, head, number))
         np.savez_compressed(folder / "inputs.npz", **inputs)
         expected = expectation(Case(folder).reference("float32"), head, inputs)
         np.savez_compressed(folder / "expected.npz", **expected)
