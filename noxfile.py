@@ -1,123 +1,183 @@
-"""Every developer task. ``nox`` runs what CI runs; ``nox -s demo`` shows the library at work."""
+"""Every developer task. ``nox -s demo`` shows the library at work; ``nox`` runs all tests, as CI does."""
 
 import os
+import shutil
+import sys
+import sysconfig
 from pathlib import Path
 
 import nox
 
 nox.needs_version = ">=2025.2.9"
 nox.options.default_venv_backend = "venv"
-nox.options.sessions = ["lint", "types", "core", "isolation", "tests"]
+# A session runs on the Python that runs nox. CI also tests the core on the others, and misses none of them.
+nox.options.sessions = ["core", "tests"] if "CI" in os.environ else ["tests"]
 nox.options.error_on_missing_interpreters = "CI" in os.environ
 
-PYTHON = "3.11"
 PYTHONS = ("3.11", "3.12", "3.13")
+THIS_PYTHON = "{}.{}".format(*sys.version_info)
+if THIS_PYTHON not in PYTHONS:
+    sys.exit(f"gptcore needs Python {', '.join(PYTHONS[:-1])} or {PYTHONS[-1]}; .venv was made with {THIS_PYTHON}.")
+
 BACKENDS = ("torch", "tf", "flax")
 PEERS = ("transformers==4.57.6", "keras-hub==0.32.0", "ctranslate2==4.8.5", "tensorflow==2.21.0", "keras==3.15.1")
-TEST_TOOLS = ("pytest", "pytest-xdist", "hypothesis")
+TEST_TOOLS = ("pytest", "pytest-xdist", "hypothesis", "packaging")
 EXAMPLE_TOOLS = ("nbclient", "ipykernel", "grain")
+STYLE_AND_TYPES = ("ruff", "mypy", "types-PyYAML")
 NO_FRAMEWORK = ("conformance_tests/core", "conformance_tests/text")
-ONE_FRAMEWORK = ("conformance_tests/test_padding.py", "conformance_tests/backends/test_{}.py")
-TWO_PROCESSES = ("python", "-m", "pytest", "-n", "2")
+ONE_FRAMEWORK = ("conformance_tests/test_isolation.py", "conformance_tests/test_padding.py")  # also backends/
+AS_USERS = ("conformance_tests/test_default_model.py", "conformance_tests/test_verify.py")  # also cases in float32
+TWO_PROCESSES = ("-m", "pytest", "-n", "2", "--dist", "worksteal")
 SUITE = {
     "OMP_NUM_THREADS": "1",  # in each process: compiling, most of the time, has no more
-    "JAX_COMPILATION_CACHE_DIR": str(Path(".nox", "jax").resolve()),  # what one session compiled, the next finds
+    "JAX_COMPILATION_CACHE_DIR": str(Path(".nox", "jax").resolve()),  # what one run compiled, the next finds
+    "PYTHONDONTWRITEBYTECODE": "",  # pip compiles nothing, so the first import of a module has to
+    "XLA_FLAGS": "--xla_cpu_parallel_codegen_split_count=1",  # the other core has a process of its own
 }
+# XLA compiles small programs three times as fast, and they sum naively. What users see, and all cases in float32, run
+# as XLA compiles by default.
+FAST_XLA = "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
+FAST_SUITE = {**SUITE, "XLA_FLAGS": f"{SUITE['XLA_FLAGS']} {FAST_XLA}"}
 
 
 def install(session, *requirements):
-    """Install with the versions of ``constraints.txt``."""
-    session.install("-c", "constraints.txt", *requirements)
+    """Install with the versions of ``constraints.txt``, in sight; modules are compiled when they are imported."""
+    settings = {"PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_NO_COMPILE": "1"}
+    session.install("-c", "constraints.txt", *requirements, silent=False, env=settings)
 
 
-def install_torch(session):
-    """PyTorch first and pinned: an open range would take a build with gigabytes of CUDA libraries."""
-    session.install("torch==2.13.0")
+def announce(session, what, minutes, gigabytes):
+    """Say first what will happen and how long it takes; an error if the disk is too small for it."""
+    free = shutil.disk_usage(".").free / 1e9
+    if free < gigabytes:
+        session.error(f"this needs {gigabytes} GB of free disk space in {Path.cwd()}, which has {free:.1f} GB")
+    session.log(f"{what} About {minutes} minutes and {gigabytes} GB of disk, more with a CUDA build of PyTorch.")
 
 
-@nox.session(python=PYTHON)
+@nox.session
 def demo(session):
-    """One story from all three frameworks, and the parity table, from the model that ships inside."""
-    install_torch(session)
+    """One story from all three frameworks, and the parity table, from the bundled model."""
+    announce(session, "Installs PyTorch, TensorFlow and JAX, then writes one story with each of them.", 3, 4)
     install(session, ".[torch,tf,flax,cli]")
-    session.run("gptcore", "demo", *session.posargs)
+    session.run("gptcore", "demo", *session.posargs, env={"PYTHONDONTWRITEBYTECODE": ""})
 
 
-@nox.session(python=PYTHON)
+@nox.session
 def tests(session):
-    """With all three frameworks, what runs in no other session; also all scripts and commands of the documentation."""
-    install_torch(session)
-    install(session, "-e", ".[all]", *TEST_TOOLS, *EXAMPLE_TOOLS)
-    elsewhere = {*NO_FRAMEWORK, *(path.format(backend) for path in ONE_FRAMEWORK for backend in BACKENDS)}
-    session.run(*TWO_PROCESSES, *(f"--ignore={path}" for path in sorted(elsewhere)), *session.posargs, env=SUITE)
+    """Style, types, each framework alone, then all together; with arguments, pytest with those and no more."""
+    if not any(map(shutil.which, ("c++", "g++", "clang++"))):
+        session.error("the tests need a C++ compiler, which torch.compile calls; install one, such as the package g++")
+    if not Path(sysconfig.get_path("include"), "Python.h").is_file():
+        session.error("the tests need the header files of Python, which torch.compile includes; install python3-dev")
+    announce(session, "Installs PyTorch, TensorFlow, JAX and the test tools, then runs all tests.", 12, 5)
+    install(session, "-e", ".[all]", *TEST_TOOLS, *EXAMPLE_TOOLS, *STYLE_AND_TYPES)
+    if session.posargs:
+        session.run("python", *TWO_PROCESSES, *session.posargs, env=SUITE)
+        return
+    check_style(session)
+    session.run("mypy")
+    for backend in BACKENDS:
+        test_alone(session, backend)
+    cases = "conformance_tests/test_cases.py"
+    session.run("python", *TWO_PROCESSES, *AS_USERS, cases, "-k", "float32 or not test_cases", env=SUITE)
+    done = [f"--ignore={path}" for path in (*ONE_FRAMEWORK, *AS_USERS, "conformance_tests/backends")]
+    done += [f"--deselect={cases}::test_outputs_and_gradients[{name}-float32" for name in BACKENDS]  # what begins so
+    session.run("python", *TWO_PROCESSES, *done, env=FAST_SUITE)
 
 
-@nox.session(python=PYTHONS)
+def check_style(session):
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+
+
+def test_alone(session, backend):
+    """One framework in an environment that links only to what its extra requires."""
+    folder = Path(session.create_tmp(), backend)
+    shutil.rmtree(folder, ignore_errors=True)
+    requirements = (f"gptcore-models[{backend},cli]", *TEST_TOOLS)
+    session.run("python", "conformance_tests/linked.py", str(folder), *requirements)
+    python = str(folder / "bin" / "python")
+    session.run(python, *TWO_PROCESSES, *about_one(backend), env=FAST_SUITE, external=True)
+
+
+def about_one(backend):
+    """Arguments of pytest: the tests of one framework."""
+    own = sorted(map(str, Path("conformance_tests", "backends").glob(f"test_{backend}*.py")))
+    return ("--backend", backend, *ONE_FRAMEWORK, *own)
+
+
+@nox.session(python=[version for version in PYTHONS if version != THIS_PYTHON])
 def core(session):
-    """The core and the tokenizers without any framework, on every supported Python."""
+    """The core and the tokenizers without any framework, on the other supported Pythons."""
     install(session, "-e", ".[original,train,convert]", *TEST_TOOLS)
     suite = ("conformance_tests/test_isolation.py", *NO_FRAMEWORK)
-    session.run(*TWO_PROCESSES, "--backend", "core", *suite, *session.posargs)
+    session.run("python", *TWO_PROCESSES, "--backend", "core", *suite, *session.posargs)
 
 
-@nox.session(python=PYTHON)
+@nox.session(default=False)
 @nox.parametrize("backend", BACKENDS)
 def isolation(session, backend):
-    """One framework alone: what its package imports, and the tests that are about one backend."""
-    if backend == "torch":
-        install_torch(session)
+    """Each framework in an environment in which pip installed nothing else. Opt-in; ``tests`` links the same."""
     install(session, "-e", f".[{backend},cli]", *TEST_TOOLS)
-    suite = ("conformance_tests/test_isolation.py", *(path.format(backend) for path in ONE_FRAMEWORK))
-    session.run(*TWO_PROCESSES, "--backend", backend, *suite, *session.posargs, env=SUITE)
+    session.run("python", *TWO_PROCESSES, *about_one(backend), *session.posargs, env=SUITE)
 
 
-@nox.session(python=PYTHON, default=False)
+@nox.session(default=False)
 def conformance(session):
     """Only what holds the backends to the reference and to each other; ``-- --backend torch`` for one. Opt-in."""
-    install_torch(session)
     install(session, "-e", ".[torch,tf,flax,train]", *TEST_TOOLS)
     names = ("cases", "weights", "padding", "inputs", "cache", "defects")
     suite = [f"conformance_tests/test_{name}.py" for name in names]
     folders = ("conformance_tests/generation", "conformance_tests/training")
-    session.run(*TWO_PROCESSES, *suite, *folders, *session.posargs, env=SUITE)
+    session.run("python", *TWO_PROCESSES, *suite, *folders, *session.posargs, env=SUITE)
 
 
-@nox.session(python=PYTHON, default=False)
+@nox.session(default=False)
 def full_size(session):
     """116,534,784 parameters: accuracy, loading time and memory, into the README. Opt-in: ten minutes and 8 GB."""
-    install_torch(session)
     install(session, "-e", ".[torch,tf,flax,cli]")
     session.run("python", "conformance_tests/full_size.py", *session.posargs)
 
 
-@nox.session(python=PYTHON, default=False)
+@nox.session(default=False)
 def sampling(session):
     """1,000 sampled sequences at full size are the same in all three frameworks. Opt-in: an hour and 6 GB."""
-    install_torch(session)
     install(session, "-e", ".[torch,tf,flax]")
     session.run("python", "conformance_tests/full_size_sampling.py", session.create_tmp(), *session.posargs)
 
 
-@nox.session(python=PYTHON, default=False)
+@nox.session(default=False)
+def instruction_sets(session):
+    """All cases as on CPUs with AVX2 and SSE4.2 only: how much of each tolerance is used. Opt-in: half an hour."""
+    install(session, "-e", ".[torch,tf,flax]")
+    session.run("python", "conformance_tests/instruction_sets.py", env=SUITE)
+
+
+@nox.session(default=False)
+def notebooks(session):
+    """The notebooks of ``examples/`` whole, each in a kernel. Opt-in: three minutes."""
+    install(session, ".[all]", *EXAMPLE_TOOLS)
+    session.run("python", "conformance_tests/notebooks.py", env=SUITE)
+
+
+@nox.session(default=False)
 def kills(session):
     """Training killed at 20 random moments in each framework, saves at 200 in each format. Opt-in: half an hour."""
-    install_torch(session)
     install(session, "-e", ".[all]", *TEST_TOOLS)
     suite = ("conformance_tests/training/test_command.py", "conformance_tests/core/test_formats.py", "-k", "killed")
-    session.run(*TWO_PROCESSES, *suite, env={**SUITE, "GPTCORE_KILLS": "20", "GPTCORE_SAVE_KILLS": "200"})
+    session.run("python", *TWO_PROCESSES, *suite, env={**SUITE, "GPTCORE_KILLS": "20", "GPTCORE_SAVE_KILLS": "200"})
 
 
-@nox.session(python=PYTHON, default=False)
+@nox.session(default=False)
 def fuzz(session):
     """100,000 mutated files against the reader of each format. Opt-in: an hour of one core."""
     install(session, "-e", ".[convert]")
     session.run("python", "conformance_tests/fuzz.py", *session.posargs)
 
 
-@nox.session(python=PYTHON, default=False)
+@nox.session(default=False)
 def bench(session):
     """Speed of generation beside that of others, who have an environment of their own. Opt-in: an idle half hour."""
-    install_torch(session)
     install(session, "-e", ".[torch,tf,flax]", "matplotlib")
     peers = Path(session.create_tmp(), "peers")
     session.run("python", "-m", "venv", str(peers))
@@ -127,7 +187,7 @@ def bench(session):
     session.run("python", "benchmarks/generation.py", "--peer-python", python, "--out", "build/bench", *session.posargs)
 
 
-@nox.session(python=PYTHON, default=False)
+@nox.session(default=False)
 def transformers(session):
     """Against transformers 4.57.6: all of it. ``-- golden`` writes the golden files. Opt-in."""
     session.install("torch==2.13.0")
@@ -140,32 +200,33 @@ def transformers(session):
         session.run("python", "-m", "pytest", "conformance_tests/against_transformers", *session.posargs)
 
 
-@nox.session(python=PYTHON, default=False)
+@nox.session(default=False)
 def oldest(session):
     """The lower bounds of the dependencies, but for PyTorch's. Opt-in."""
     bounds = ("numpy==2.0.*", "safetensors==0.5.*", "tokenizers==0.21.*", "huggingface_hub==0.30.*", "typer==0.15.*")
     frameworks = ("tensorflow==2.20.0", "keras==3.15.0", "h5py==3.11.0", "jax==0.9.0", "flax==0.12.3")
     session.install("-e", ".[tf,flax,cli]", *bounds, *frameworks, "rich==13.*", "pytest==8.*", "hypothesis")
     session.install("pytest-xdist")
-    session.run(*TWO_PROCESSES, "conformance_tests/test_cases.py", "--backend=tf", "--backend=flax", env=SUITE)
+    session.run(
+        "python", *TWO_PROCESSES, "conformance_tests/test_cases.py", "--backend=tf", "--backend=flax", env=SUITE
+    )
 
 
-@nox.session(python=PYTHON)
+@nox.session(default=False)
 def lint(session):
     """Style and format."""
     install(session, "ruff")
-    session.run("ruff", "check", ".")
-    session.run("ruff", "format", "--check", ".")
+    check_style(session)
 
 
-@nox.session(python=PYTHON)
+@nox.session(default=False)
 def types(session):
     """Strict types on the core and the tokenization."""
     install(session, "mypy", "types-PyYAML", ".[original,train]")
     session.run("mypy")
 
 
-@nox.session(python=PYTHON, default=False)
+@nox.session(default=False)
 def cases(session):
     """Make the case folders again."""
     session.install("-e", ".")

@@ -4,9 +4,11 @@ import contextlib
 import functools
 import gc
 import os
+import runpy
 import shutil
 import sys
 import tempfile
+import warnings
 from pathlib import Path
 
 import pytest
@@ -129,3 +131,17 @@ def run(monkeypatch, capsys):
         return caught.value.code, *capsys.readouterr()
 
     return run
+
+
+@pytest.fixture
+def script(monkeypatch, capsys):
+    """A function (path, arguments) -> what the script prints, in this process: it has imported the frameworks."""
+
+    def script(*command):
+        monkeypatch.setattr(sys, "argv", list(map(str, command)))
+        capsys.readouterr()
+        with warnings.catch_warnings(action="ignore"):
+            runpy.run_path(sys.argv[0], run_name="__main__")
+        return capsys.readouterr().out
+
+    return script

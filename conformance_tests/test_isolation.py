@@ -10,6 +10,8 @@ import sys
 
 import pytest
 
+from gptcore.installation import install_command
+
 FRAMEWORKS = {"torch": "torch", "tf": "tensorflow", "flax": "flax"}
 ROOTS = ("torch", "tensorflow", "keras", "jax", "flax")
 
@@ -50,7 +52,7 @@ def test_a_missing_framework_is_one_line_with_the_install_command(pytestconfig):
         assert out.returncode == 1
         last = out.stderr.strip().splitlines()[-1]
         assert last.startswith("ImportError: ")
-        assert f"pip install 'gptcore[{name}]'" in last
+        assert install_command(name) in last
 
 
 def test_only_the_requested_frameworks_are_here(pytestconfig):

@@ -20,10 +20,11 @@ def test_the_golden_file_holds_all_models_and_settings():
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_ids_are_those_of_transformers(backend, tmp_path, seed):
+    """PyTorch takes every setting with every model, the others each with one: the loop on the host is shared."""
     save_pretrained(tmp_path, CONFIG, Head.LM, "float32", weights(seed))
     model = backend.load(tmp_path, Head.LM)
-    for item in GOLDEN:
-        if item["seed"] == seed:
-            mask = None if item["side"] is None else MASKS[item["side"]].astype(np.int64)
-            ids = model.generate(IDS, mask, **COMMON, **item["settings"])
-            np.testing.assert_array_equal(ids, item["ids"], err_msg=str(item["settings"]))
+    items = [item for item in GOLDEN if item["seed"] == seed]
+    for item in items if backend.name == "torch" else items[seed :: len(SEEDS)]:
+        mask = None if item["side"] is None else MASKS[item["side"]].astype(np.int64)
+        ids = model.generate(IDS, mask, **COMMON, **item["settings"])
+        np.testing.assert_array_equal(ids, item["ids"], err_msg=str(item["settings"]))

@@ -52,12 +52,14 @@ def reference():
     return ReferenceStepper(dict(weights()))
 
 
-@pytest.fixture
-def model(backend, tmp_path):
+@pytest.fixture(scope="module")
+def model(backend, tmp_path_factory):
+    """One for all tests, so that each program is traced once."""
     from gptcore.checkpoint import save_pretrained
 
-    save_pretrained(tmp_path, CONFIG, Head.LM, "float32", weights())
-    return backend.load(tmp_path, Head.LM)
+    folder = tmp_path_factory.mktemp("model")
+    save_pretrained(folder, CONFIG, Head.LM, "float32", weights())
+    return backend.load(folder, Head.LM)
 
 
 def expected(reference, ids, mask=None, **settings):

@@ -75,30 +75,28 @@ def test_examples_of_a_task_by_length(value, run, tmp_path, monkeypatch):
     assert (max(spread) == 2) == (value == "true")
 
 
-def test_killed_at_any_moment(backend, vocabulary, tmp_path):
+def test_killed_at_any_moment(backend, run, vocabulary, tmp_path):
     """The losses of a run that was killed and resumed are those of one that was not, bit for bit."""
     code = "from gptcore.cli import main; main()"
     command = [sys.executable, "-W", "ignore", "-c", code]
 
-    def arguments(name, *more):
-        return [*command, *map(str, lm(vocabulary, tmp_path / name, backend, "--save-every", 1, *more))]
+    def arguments(name):
+        return lm(vocabulary, tmp_path / name, backend, "--save-every", 1)
 
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    subprocess.run(arguments("whole"), check=True, env=environment, capture_output=True)
+    assert run(*arguments("whole"))[0] == 0
     moments = random.Random(backend.name)
     for number in map(str, range(KILLS)):
         folder = tmp_path / str(number)
         wanted = moments.randrange(12)
-        process = subprocess.Popen(
-            arguments(number), env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
+        killed = [*command, *map(str, arguments(number))]
+        process = subprocess.Popen(killed, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         log = folder / "log.jsonl"
         while process.poll() is None and not (log.exists() and log.read_bytes().count(b"\n") > wanted):
             time.sleep(0.001)
         time.sleep(moments.random() * 0.03)
         process.send_signal(signal.SIGKILL)
         process.wait()
-        subprocess.run(arguments(number, "--resume"), check=True, env=environment, capture_output=True)
+        assert run(*arguments(number), "--resume")[0] == 0
         assert losses(folder) == losses(tmp_path / "whole"), f"killed after step {wanted}"
         assert not list(folder.glob("*.partial"))
 

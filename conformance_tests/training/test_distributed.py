@@ -62,20 +62,34 @@ WAYS = {
 
 
 @pytest.mark.parametrize("number", [0, 1])
-@pytest.mark.parametrize("micro_batch_size", [None, 1])
-def test_as_one_process(backend, number, micro_batch_size, make_checkpoint, tmp_path):
+def test_as_one_process(backend, number, make_checkpoint, tmp_path):
+    """A run with whole batches and one with batches of one row, in the same processes."""
     way = list(WAYS[backend.name])[number]
-    recipe = RECIPE.replace(batch_size=8, micro_batch_size=micro_batch_size)
     checkpoint = make_checkpoint(config(vocab_size=420), Head.LM)  # a vocabulary that can be halved
-    alone = backend.trainer(checkpoint, Head.LM, recipe, STEPS)
-    batches = lm_batches(recipe)
-    expected = [alone.step(step, batches[step]) for step in range(STEPS)]
-    recipe.write(tmp_path / "recipe.yaml")
-    command = [sys.executable, "-W", "ignore", str(WORKER), backend.name, str(checkpoint), str(tmp_path)]
+    recipes = {tmp_path / str(size): RECIPE.replace(batch_size=8, micro_batch_size=size) for size in (None, 1)}
+    for folder, recipe in recipes.items():
+        folder.mkdir()
+        recipe.write(folder / "recipe.yaml")
+    spread(backend.name, way, checkpoint, recipes)
+    for folder, recipe in recipes.items():
+        found = json.loads((folder / "losses.json").read_text())
+        assert found["ways"] == (8 if way == "mesh" else 2)
+        alone = backend.trainer(checkpoint, Head.LM, recipe, STEPS)
+        batches = lm_batches(recipe)
+        expected = [alone.step(step, batches[step]) for step in range(STEPS)]
+        for name in ("loss", "grad_norm"):
+            np.testing.assert_allclose([r[name] for r in found["results"]], [r[name] for r in expected], rtol=TOLERANCE)
+        assert (folder / "run" / "step-00000006" / "optimizer.safetensors").is_file()
+        np.testing.assert_allclose(found["resumed"], found["evaluated"], rtol=1e-6)
+
+
+def spread(name, way, checkpoint, folders):
+    """Run ``worker.py`` in as many processes as a way has."""
+    command = [sys.executable, "-W", "ignore", *map(str, (WORKER, name, checkpoint, *folders))]
     paths = [str(Path(__file__).parents[1]), str(Path(__file__).parents[2])]
     processes = []
-    for settings in WAYS[backend.name][way](way):
-        environment = {**os.environ, **{name: str(value) for name, value in settings.items()}}
+    for settings in WAYS[name][way](way):
+        environment = {**os.environ, **{key: str(value) for key, value in settings.items()}}
         environment |= {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(paths)}
         processes.append(
             subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
@@ -84,9 +98,3 @@ def test_as_one_process(backend, number, micro_batch_size, make_checkpoint, tmp_
     assert [process.returncode for process in processes] == [0] * len(processes), "\n".join(
         text[-3000:] for text in outputs
     )
-    found = json.loads((tmp_path / "losses.json").read_text())
-    assert found["ways"] == (8 if way == "mesh" else 2)
-    for name in ("loss", "grad_norm"):
-        np.testing.assert_allclose([r[name] for r in found["results"]], [r[name] for r in expected], rtol=TOLERANCE)
-    assert (tmp_path / "run" / "step-00000006" / "optimizer.safetensors").is_file()
-    np.testing.assert_allclose(found["resumed"], found["evaluated"], rtol=1e-6)

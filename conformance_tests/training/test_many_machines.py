@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -49,14 +50,16 @@ def test_there_is_a_command_for_each_engine():
     assert all(name in names for name in ("torchrun", "accelerate launch", "fsdp", "JAX_COORDINATOR", "TF_CONFIG"))
 
 
-def test_commands_of_the_page(backend, folder):
-    alone = f"gptcore train lm $SETTINGS --backend {backend.name} --output runs/{backend.name}-alone"
-    assert shell(folder, alone).returncode == 0
+def test_commands_of_the_page(backend, run, folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    settings = re.search('"(.*)"', SETTINGS, re.DOTALL)[1] + NO_DROPOUT
+    alone = f"train lm {settings} --backend {backend.name} --output runs/{backend.name}-alone"
+    assert run(*shlex.split(alone))[0] == 0
     for command in COMMANDS:
         if f"--backend {backend.name} " in command:
             done = shell(folder, command)
             assert done.returncode == 0, done.stdout[-1000:] + done.stderr[-3000:]
-            run = folder / re.search(r"--output (\S+)", command)[1]
-            np.testing.assert_allclose(losses(run), losses(folder / f"runs/{backend.name}-alone"), rtol=TOLERANCE)
-            assert (run / "last" / "model.safetensors").is_file()
-            assert (run / "curve.png").is_file()
+            output = folder / re.search(r"--output (\S+)", command)[1]
+            np.testing.assert_allclose(losses(output), losses(folder / f"runs/{backend.name}-alone"), rtol=TOLERANCE)
+            assert (output / "last" / "model.safetensors").is_file()
+            assert (output / "curve.png").is_file()

@@ -89,7 +89,7 @@ def test_parts_of_a_batch_add_up_to_it(backend, task, make_checkpoint):
         batch = ragged(batch)
     checkpoint = make_checkpoint(settings, HEADS[task])
     results, moments = [], []
-    for size in (None, 3, 1):
+    for size in (None, 3, 1) if task == "lm" else (None, 2):
         trainer = backend.trainer(checkpoint, HEADS[task], RECIPE.replace(micro_batch_size=size), 2)
         results.append([trainer.step(step, batch) for step in range(2)])
         moments.append(dict(trainer.moments()))

@@ -1,4 +1,7 @@
-"""One process of a distributed run: ``python worker.py BACKEND CHECKPOINT FOLDER``; the environment says the rest."""
+"""One process of a distributed run: ``python worker.py BACKEND CHECKPOINT FOLDER...``; the environment says the rest.
+
+Each folder has a recipe, and gets the results of a run with it.
+"""
 
 import json
 import os
@@ -61,7 +64,7 @@ def ways_of(trainer):
     return trainer.strategy.num_replicas_in_sync if hasattr(trainer, "strategy") else trainer.mesh.devices.size
 
 
-def main(name, checkpoint, folder):
+def train(name, checkpoint, folder):
     recipe = Recipe.read(Path(folder) / "recipe.yaml")
     trainer = trainer_of(name, checkpoint, recipe)
     batches = lm_batches(recipe)
@@ -78,6 +81,11 @@ def main(name, checkpoint, folder):
     if trainer.is_main:
         found = {"results": results, "ways": ways_of(trainer), "evaluated": evaluated, "resumed": resumed}
         (Path(folder) / "losses.json").write_text(json.dumps(found))
+
+
+def main(name, checkpoint, *folders):
+    for folder in folders:
+        train(name, checkpoint, folder)
 
 
 if __name__ == "__main__":
