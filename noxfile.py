@@ -69,7 +69,7 @@ def tests(session):
         session.error("the tests need a C++ compiler, which torch.compile calls; install one, such as the package g++")
     if not Path(sysconfig.get_path("include"), "Python.h").is_file():
         session.error("the tests need the header files of Python, which torch.compile includes; install python3-dev")
-    announce(session, "Installs PyTorch, TensorFlow, JAX and the test tools, then runs all tests.", 12, 5)
+    announce(session, "Installs PyTorch, TensorFlow, JAX and the test tools, then runs all tests.", 12, 6)
     install(session, "-e", ".[all]", *TEST_TOOLS, *EXAMPLE_TOOLS, *STYLE_AND_TYPES)
     if session.posargs:
         session.run("python", *TWO_PROCESSES, *session.posargs, env=SUITE)
