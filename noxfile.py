@@ -31,7 +31,6 @@ TWO_PROCESSES = ("-m", "pytest", "-n", "2", "--dist", "worksteal")
 SUITE = {
     "OMP_NUM_THREADS": "1",  # in each process: compiling, most of the time, has no more
     "JAX_COMPILATION_CACHE_DIR": str(Path(".nox", "jax").resolve()),  # what one run compiled, the next finds
-    "PYTHONDONTWRITEBYTECODE": "",  # pip compiles nothing, so the first import of a module has to
     "XLA_FLAGS": "--xla_cpu_parallel_codegen_split_count=1",  # the other core has a process of its own
 }
 # XLA compiles small programs three times as fast, and they sum naively. What users see, and all cases in float32, run
@@ -44,6 +43,7 @@ def install(session, *requirements):
     """Install with the versions of ``constraints.txt``, in sight; modules are compiled when they are imported."""
     settings = {"PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_NO_COMPILE": "1"}
     session.install("-c", "constraints.txt", *requirements, silent=False, env=settings)
+    session.env["PYTHONDONTWRITEBYTECODE"] = ""  # or every process would compile them again
 
 
 def announce(session, what, minutes, gigabytes):
@@ -59,7 +59,7 @@ def demo(session):
     """One story from all three frameworks, and the parity table, from the bundled model."""
     announce(session, "Installs PyTorch, TensorFlow and JAX, then writes one story with each of them.", 3, 4)
     install(session, ".[torch,tf,flax,cli]")
-    session.run("gptcore", "demo", *session.posargs, env={"PYTHONDONTWRITEBYTECODE": ""})
+    session.run("gptcore", "demo", *session.posargs)
 
 
 @nox.session
@@ -111,7 +111,7 @@ def core(session):
     """The core and the tokenizers without any framework, on the other supported Pythons."""
     install(session, "-e", ".[original,train,convert]", *TEST_TOOLS)
     suite = ("conformance_tests/test_isolation.py", *NO_FRAMEWORK)
-    session.run("python", *TWO_PROCESSES, "--backend", "core", *suite, *session.posargs)
+    session.run("python", *TWO_PROCESSES, "--backend", "core", *suite, *session.posargs, env=SUITE)
 
 
 @nox.session(default=False)
