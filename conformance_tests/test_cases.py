@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
+from kinks import smallest_relu_input
 from ladder import all_cases, expectation, failures, flatten
 
 from gptcore.parameters import Head
-from gptcore.tolerances import TOLERANCES, output_error
+from gptcore.tolerances import EPSILON, TOLERANCES, output_error
 
 CASES = all_cases()
 
@@ -41,6 +42,15 @@ def test_scores_behind_a_tanh_are_not_saturated():
         scores = case.expected("float64")["output/mc_logits"]
         assert (1 - scores**2 > 0.5).all()
         assert np.abs(scores).max() > 0.2  # on the curve, where tanh is not the identity
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
+def test_inputs_of_relu_are_off_the_kink(dtype):
+    """Where the derivative of ReLU jumps, the tolerance of gradients does not hold: see its derivation."""
+    smallest = {case.name: smallest_relu_input(case.reference(dtype), case.inputs) for case in CASES}
+    with_relu = {name: size for name, size in smallest.items() if np.isfinite(size)}
+    assert with_relu.keys() == {"lm_relu_ragged", "double_heads_default_no_projection"}
+    assert min(with_relu.values()) > 3 * EPSILON["bfloat16"], with_relu
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
