@@ -17,7 +17,8 @@ nox.options.error_on_missing_interpreters = "CI" in os.environ
 PYTHONS = ("3.11", "3.12", "3.13")
 THIS_PYTHON = "{}.{}".format(*sys.version_info)
 if THIS_PYTHON not in PYTHONS:
-    sys.exit(f"gptcore needs Python {', '.join(PYTHONS[:-1])} or {PYTHONS[-1]}; .venv was made with {THIS_PYTHON}.")
+    allowed = f"{', '.join(PYTHONS[:-1])} or {PYTHONS[-1]}"
+    sys.exit(f"Python must be {allowed}; got {THIS_PYTHON}. Delete .venv and create it with a supported Python.")
 
 BACKENDS = ("torch", "tf", "flax")
 PEERS = ("transformers==4.57.6", "keras-hub==0.32.0", "ctranslate2==4.8.5", "tensorflow==2.21.0", "keras==3.15.1")
@@ -50,7 +51,8 @@ def announce(session, what, minutes, gigabytes):
     """Say first what will happen and how long it takes; an error if the disk is too small for it."""
     free = shutil.disk_usage(".").free / 1e9
     if free < gigabytes:
-        session.error(f"this needs {gigabytes} GB of free disk space in {Path.cwd()}, which has {free:.1f} GB")
+        reason = f"{Path.cwd()} has {free:.1f} GB of free disk space, and {gigabytes} GB are needed"
+        session.error(f"cannot install: {reason}. Free some disk space and run nox again.")
     session.log(f"{what} About {minutes} minutes and {gigabytes} GB of disk, more with a CUDA build of PyTorch.")
 
 
@@ -64,11 +66,11 @@ def demo(session):
 
 @nox.session
 def tests(session):
-    """Style, types, each framework alone, then all together; with arguments, pytest with those and no more."""
+    """Check style and types, test each framework alone, then all together; with arguments, run only pytest."""
     if not any(map(shutil.which, ("c++", "g++", "clang++"))):
-        session.error("the tests need a C++ compiler, which torch.compile calls; install one, such as the package g++")
+        session.error("cannot run the tests: torch.compile needs a C++ compiler. Install one, such as the package g++.")
     if not Path(sysconfig.get_path("include"), "Python.h").is_file():
-        session.error("the tests need the header files of Python, which torch.compile includes; install python3-dev")
+        session.error("cannot run the tests: torch.compile needs Python.h. Install the package python3-dev.")
     announce(session, "Installs PyTorch, TensorFlow, JAX and the test tools, then runs all tests.", 12, 6)
     install(session, "-e", ".[all]", *TEST_TOOLS, *EXAMPLE_TOOLS, *STYLE_AND_TYPES)
     if session.posargs:
@@ -117,14 +119,14 @@ def core(session):
 @nox.session(default=False)
 @nox.parametrize("backend", BACKENDS)
 def isolation(session, backend):
-    """Each framework in an environment in which pip installed nothing else. Opt-in; ``tests`` links the same."""
+    """Test each framework where pip installed no other. Opt-in; ``tests`` does this with symbolic links."""
     install(session, "-e", f".[{backend},cli]", *TEST_TOOLS)
     session.run("python", *TWO_PROCESSES, *about_one(backend), *session.posargs, env=SUITE)
 
 
 @nox.session(default=False)
 def conformance(session):
-    """Only what holds the backends to the reference and to each other; ``-- --backend torch`` for one. Opt-in."""
+    """Compare the backends with the reference and each other; ``-- --backend torch`` selects one. Opt-in."""
     install(session, "-e", ".[torch,tf,flax,train]", *TEST_TOOLS)
     names = ("cases", "weights", "padding", "inputs", "cache", "defects")
     suite = [f"conformance_tests/test_{name}.py" for name in names]
@@ -148,21 +150,21 @@ def sampling(session):
 
 @nox.session(default=False)
 def instruction_sets(session):
-    """All cases as on CPUs with AVX2 and SSE4.2 only: how much of each tolerance is used. Opt-in: half an hour."""
+    """Measure how much of each tolerance is used with AVX2 or SSE4.2 only. Opt-in: half an hour."""
     install(session, "-e", ".[torch,tf,flax]")
     session.run("python", "conformance_tests/instruction_sets.py", env=SUITE)
 
 
 @nox.session(default=False)
 def notebooks(session):
-    """The notebooks of ``examples/`` whole, each in a kernel. Opt-in: three minutes."""
+    """Run every notebook of ``examples/`` from start to end, each in its own kernel. Opt-in: three minutes."""
     install(session, ".[all]", *EXAMPLE_TOOLS)
     session.run("python", "conformance_tests/notebooks.py", env=SUITE)
 
 
 @nox.session(default=False)
 def kills(session):
-    """Training killed at 20 random moments in each framework, saves at 200 in each format. Opt-in: half an hour."""
+    """Kill training at 20 random moments per framework, saves at 200 per format. Opt-in: half an hour."""
     install(session, "-e", ".[all]", *TEST_TOOLS)
     suite = ("conformance_tests/training/test_command.py", "conformance_tests/core/test_formats.py", "-k", "killed")
     session.run("python", *TWO_PROCESSES, *suite, env={**SUITE, "GPTCORE_KILLS": "20", "GPTCORE_SAVE_KILLS": "200"})
@@ -177,7 +179,7 @@ def fuzz(session):
 
 @nox.session(default=False)
 def bench(session):
-    """Speed of generation beside that of others, who have an environment of their own. Opt-in: an idle half hour."""
+    """Compare generation speed with other libraries, in their own environment. Opt-in: half an hour, idle machine."""
     install(session, "-e", ".[torch,tf,flax]", "matplotlib")
     peers = Path(session.create_tmp(), "peers")
     session.run("python", "-m", "venv", str(peers))
@@ -189,7 +191,7 @@ def bench(session):
 
 @nox.session(default=False)
 def transformers(session):
-    """Against transformers 4.57.6: all of it. ``-- golden`` writes the golden files. Opt-in."""
+    """Run all comparisons with transformers 4.57.6. ``-- golden`` writes the golden files. Opt-in."""
     session.install("torch==2.13.0")
     session.install("transformers==4.57.6", "tensorflow==2.21.0", "tf_keras==2.21.0", "pytest")
     session.install("-e", ".[torch,original,convert]")
@@ -202,7 +204,7 @@ def transformers(session):
 
 @nox.session(default=False)
 def oldest(session):
-    """The lower bounds of the dependencies, but for PyTorch's. Opt-in."""
+    """Test with the lowest supported version of each dependency except PyTorch. Opt-in."""
     bounds = ("numpy==2.0.*", "safetensors==0.5.*", "tokenizers==0.21.*", "huggingface_hub==0.30.*", "typer==0.15.*")
     frameworks = ("tensorflow==2.20.0", "keras==3.15.0", "h5py==3.11.0", "jax==0.9.0", "flax==0.12.3")
     session.install("-e", ".[tf,flax,cli]", *bounds, *frameworks, "rich==13.*", "pytest==8.*", "hypothesis")

@@ -1,4 +1,4 @@
-"""The figures and the samples of the model that ships inside, as Markdown for gptcore/data/default/README.md.
+"""The figures and the samples of the bundled model, as Markdown for gptcore/data/default/README.md.
 
     python benchmarks/default_model.py HELDOUT
 

@@ -2,7 +2,7 @@
 
     python benchmarks/quantization.py BOOKS
 
-``BOOKS`` is a folder of texts that the model that ships inside never saw; they are read in blocks of its context.
+``BOOKS`` is a folder of texts that the bundled model never saw; they are read in blocks of its context.
 """
 
 import argparse

@@ -103,7 +103,7 @@ def figure(error):
 def loading_table(loads, size):
     """Markdown: time and memory."""
     lines = [
-        f"| loading {size / 1e6:.0f} MB, warm | seconds | times `safetensors.torch` | peak memory / file |",
+        f"| loading {size / 1e6:.0f} MB, warm | seconds | time / `safetensors.torch` | peak memory / file |",
         "|---|---:|---:|---:|",
     ]
     lines += [
@@ -128,7 +128,8 @@ def main():
     lines = [
         *accuracy_table(reports),
         "",
-        "In brackets: in units of the tolerance. Gradients are in units of each tensor's largest entry.",
+        "In parentheses: the error divided by its tolerance; above 1 fails. "
+        "Gradient errors are relative to each tensor's largest entry.",
         "",
         *loading_table(loads, size),
         "",

@@ -23,8 +23,8 @@ INSTRUCTION_SETS = {
     "SSE4.2": ("--xla_cpu_max_isa=SSE4_2", "SSE41", "default"),
 }
 DTYPES = ("float32", "float64", "bfloat16", "float16")
-# TensorFlow decides by the CPU whether oneDNN multiplies bfloat16, and crashes where oneDNN may not use what it counts on.
-# Without oneDNN it multiplies as on a CPU without those instructions.
+# TensorFlow asks the CPU, not this limit, whether oneDNN can multiply bfloat16, and then crashes. Without oneDNN it
+# multiplies as on a CPU without those instructions.
 WITHOUT_ONEDNN = {"TF_ENABLE_ONEDNN_OPTS": "0"}
 
 

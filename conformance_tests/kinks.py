@@ -1,7 +1,7 @@
-"""What a case feeds to its ReLUs, and how to keep it away from the kink at zero.
+"""Record the ReLU inputs of a case, and move them away from the kink at zero.
 
-Rounding decides on which side of zero a small input falls, and with the side a whole term of the gradient comes or
-goes: see ``gptcore.tolerances``.
+Rounding decides on which side of zero a small input falls. If it changes sides, a whole term of the gradient appears
+or disappears: see ``gptcore.tolerances``.
 """
 
 import numpy as np
@@ -11,7 +11,7 @@ from gptcore.reference import Reference
 
 
 def relu_inputs(reference, inputs):
-    """Name of the nearest bias in front -> input of a ReLU, float64, (..., units); in order of computation."""
+    """Map the name of the last bias before each ReLU to its input: float64, (..., units), in order of computation."""
     config, weights = reference.config, {name: weight.value for name, weight in reference.weights.items()}
     before = {}
 
@@ -30,7 +30,7 @@ def relu_inputs(reference, inputs):
 
 
 def smallest_relu_input(reference, inputs):
-    """The least distance from zero of any input of a ReLU; infinite without ReLU."""
+    """Return the smallest distance of any ReLU input from zero; infinity if there is no ReLU."""
     return min((np.abs(x).min() for x in relu_inputs(reference, inputs).values()), default=np.inf)
 
 
@@ -40,7 +40,7 @@ def keep_off_kinks(config, head, weights, inputs):
     Only gaps between the quartiles count, so every unit stays on for some positions and off for others.
     """
     for name in relu_inputs(Reference(config, weights, head), inputs):
-        # Computed anew for each layer, which sees what the layers before it have become.
+        # Recompute for each layer: moving a bias changes the inputs of the layers after it.
         x = relu_inputs(Reference(config, weights, head), inputs)[name]
         x = np.sort(x.reshape(-1, x.shape[-1]), axis=0)
         x = x[len(x) // 4 : len(x) - len(x) // 4]

@@ -1,4 +1,4 @@
-"""The model that ships inside: what its card says, in every framework."""
+"""The bundled model: what its card says, in every framework."""
 
 import functools
 import re
@@ -77,7 +77,7 @@ def short_verification(monkeypatch):
 def test_the_demo(run, short_verification):
     status, out, _ = run("demo", "--max-new-tokens", 8)
     assert status == 0
-    for words in ("torch", "tf", "flax", "the same", "the default model", "every tolerance holds"):
+    for words in ("torch", "tf", "flax", "the same", "bundled model", "all differences are within tolerance"):
         assert words in out
 
 

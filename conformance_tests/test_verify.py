@@ -62,12 +62,12 @@ def test_the_table(run):
     status, out, _ = run("verify", "--backend", "torch", "--length", 5)
     assert status == 0
     for words in (
-        "the default model: 6,901,248 parameters",
+        "bundled model: 6,901,248 parameters",
         "2 x 5 tokens",
         "torch",
         "logits",
         "gradients",
-        "every tolerance holds",
+        "all differences are within tolerance",
     ):
         assert words in out
 
@@ -78,7 +78,7 @@ def test_a_broken_tolerance_is_exit_status_1(run, monkeypatch, quantity):
     monkeypatch.setattr("gptcore.cli.verify.load_backends", lambda names: [broken])
     status, out, _ = run("verify", "--length", 5)
     assert status == 1
-    assert "a tolerance is broken" in out
+    assert "a tolerance is exceeded" in out
     status, out, _ = run("verify", "--length", 5, "--json")
     assert status == 1
     assert json.loads(out)["passed"] is False

@@ -14,10 +14,10 @@ DISTRIBUTION = "gptcore-models"
 
 
 def install_command(extra: str) -> str:
-    """The command that adds an extra to this installation: from the clone it came from, else from PyPI.
+    """Return the command that installs an extra: from the clone in use, or from PyPI if there is none.
 
     Args:
-        extra: one of ``[project.optional-dependencies]`` in ``pyproject.toml``.
+        extra: The name of an extra; must be in ``[project.optional-dependencies]`` of ``pyproject.toml``.
 
     >>> install_command("torch").endswith("[torch]'")
     True

@@ -4,26 +4,26 @@ Errors are measured as ``max|backend - reference|``, outputs in units of ``max(1
 of the largest entry of the tensor.
 
 * float32: epsilon is 1.2e-7. A logit of the released model is a dot product of 768 terms behind 24 residual additions;
-  rounding errors add up like a random walk, to about 30 epsilon, with a tail of some 100 over 10^7 logits. 2e-5 (168
-  epsilon) leaves no room for another formula: the erf GELU alone is 4.7e-4 off per activation. A gradient is summed
-  over positions with both signs, but the largest entry of a tensor is a large sum: 1e-5.
-  Two operations need a condition. The first is a tanh of the summary head. Every framework computes its derivative as
-  1 - tanh(x)^2 from the rounded tanh(x), which has an absolute error of about one epsilon and so a relative error of
-  epsilon / (1 - tanh(x)^2). If all scores are saturated, that is the relative error of every gradient behind them: at
-  |tanh(x)| = 0.998 it is 260 epsilon, 3e-5. No order of summation avoids it, and exact arithmetic on rounded values
-  has it, too. So the bound holds where 1 - tanh(x)^2 is at least 0.5 (2 epsilon), and a test checks that the
-  scores of the cases are there. (The tanh inside GELU needs no condition: its error is small beside GELU's own
-  derivative at the other units of the layer.)
-  The second is ReLU, whose derivative jumps at zero. Where rounding moves an input across, a whole term of the gradient
-  comes or goes, whatever the arithmetic: 9 of 3,300 inputs in bfloat16 took 66 % of its bound, and the same run with
-  the reference's signs 10 %. An input is off by about one epsilon, so the bounds hold where none is within 3 epsilon
-  of zero, and a test checks that, too.
+  rounding errors add up like a random walk, to about 30 epsilon, and up to about 100 among 10^7 logits. 2e-5 (168
+  epsilon) is too tight for a wrong formula to pass: the erf GELU alone is 4.7e-4 off per activation. A gradient is
+  summed over positions with both signs, but the largest entry of a tensor is a large sum: 1e-5.
+  Two operations need a condition. The first is the tanh of the summary head. Every framework computes its derivative as
+  1 - tanh(x)^2 from the rounded tanh(x). The derivative then has an absolute error of about one epsilon, and a relative
+  error of epsilon / (1 - tanh(x)^2). If all scores are saturated, every gradient that passes through them has this
+  relative error: at |tanh(x)| = 0.998 it is 260 epsilon, 3e-5. No order of summation avoids it, and neither does exact
+  arithmetic on rounded values. The bound therefore holds only where 1 - tanh(x)^2 is at least 0.5 (2 epsilon); a test
+  checks that the scores of all cases are in that range. (The tanh inside GELU needs no condition: its error is small
+  compared with GELU's own derivative at the other units of the layer.)
+  The second is ReLU, whose derivative jumps at zero. If rounding moves an input across zero, a whole term of the
+  gradient appears or disappears, however exact the arithmetic. In a bfloat16 run, 9 of 3,300 inputs crossed zero and
+  the error reached 66 % of the bound; with the reference's signs it was 10 %. An input is off by about one epsilon, so
+  the bounds hold if no input is within 3 epsilon of zero; a test checks that, too.
 * float64: the same walk with an epsilon of 2.2e-16 stays below 1e-13; 1e-11 admits any order of summation and no
   single-precision step (1e-7).
 * bfloat16, float16: every operation rounds its result to 8 or 11 bits (epsilon 7.8e-3, 9.8e-4), and post-LayerNorm
-  keeps the relative size. The same walk of 12 roundings per layer gives some 10 epsilon; the reference takes the
-  rounded weights, so that this bounds arithmetic alone. A float16 gradient also loses digits below 6e-5, where its
-  steps stay 6e-8, and the gradient of a mean over some 50 targets is that small.
+  keeps the relative size. The same walk of 12 roundings per layer gives some 10 epsilon; the reference uses the same
+  rounded weights, so this bounds only the error of the arithmetic. A float16 gradient also loses digits below 6e-5,
+  where the spacing stays 6e-8, and the gradient of a mean over some 50 targets is that small.
 """
 
 from __future__ import annotations
@@ -61,8 +61,8 @@ def gradient_errors(
 ) -> dict[str, float]:
     """Largest difference of each tensor, in units of the tensor's largest entry.
 
-    Some gradients are zero but for rounding (a bias that shifts all choices alike): a tensor below a millionth of the
-    largest entry of all is measured in hundredths of that.
+    Some gradients are zero except for rounding (such as a bias that shifts all choices alike). If a tensor's largest
+    entry is at most a millionth of the largest entry of all tensors, its unit is a hundredth of the latter.
 
     >>> gradient_errors({"a": np.array([1.0, 4.0])}, {"a": np.array([1.0, 5.0])})
     {'a': 0.2}

@@ -23,7 +23,7 @@ from tokenization import OpenAIGPTTokenizerFast
 NEXT = (
     ('generate "The dog" --sample --seed 1', "continue a text of your own"),
     ('tokenize --text "The dog sat."', "show the tokens of a text"),
-    ("--help", "all commands; each of them has --help, too"),
+    ("--help", "list all commands; each has its own --help"),
 )
 
 
@@ -38,10 +38,10 @@ def demo_command(
 ) -> None:
     """Sample one story in every framework from the bundled model, and print the parity table.
 
-    Exit status 1 if the stories differ, or a tolerance is broken.
+    Exit status 1 if the stories differ or a tolerance is exceeded.
     """
     console = Console(highlight=False)
-    console.print("Loading the frameworks. Each will write the same story with the bundled model, in about 30 seconds.")
+    console.print("Loading the frameworks. Each then generates the same story (about 30 seconds in all).")
     backends = load_backends()
     tokenizer = OpenAIGPTTokenizerFast.from_pretrained(DEFAULT_MODEL)
     ids = np.array([tokenizer(text).input_ids], np.int64)
@@ -54,7 +54,8 @@ def demo_command(
     stories.add_row(*(escape(tokenizer.decode(story, readable=True)) for story in drawn))
     console.print(stories)
     same = all(story == drawn[0] for story in drawn)
-    console.print(f"[green]the same {len(drawn[0])} tokens[/]" if same else "[red]the stories differ[/]")
+    verdict = f"[green]all stories have the same {len(drawn[0])} tokens[/]" if same else "[red]the stories differ[/]"
+    console.print(verdict)
     console.print()
     with console.status("comparing logits, loss and gradients with the float64 reference"):
         report = verify(DEFAULT_MODEL, backends)

@@ -15,7 +15,7 @@ def load_backends(names: Sequence[str] | None = None) -> list[Backend]:
     """Import backends by name.
 
     Args:
-        names: default: every backend whose framework is installed.
+        names: The backends to import. Default: every backend whose framework is installed.
 
     Raises:
         GPTError: a backend is unknown or cannot be imported, or none is installed.
@@ -26,9 +26,9 @@ def load_backends(names: Sequence[str] | None = None) -> list[Backend]:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Hold back what is written to standard error, by C++ code too; show it only if there is an exception.
+    """Capture standard error, including output of C++ code, and show it only if an exception is raised.
 
-    TensorFlow writes some lines before it reads the settings of its log.
+    TensorFlow prints some lines before it reads its log settings.
     """
     sys.stderr.flush()
     try:

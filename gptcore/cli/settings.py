@@ -8,7 +8,7 @@ from typing import Any
 
 from gptcore.errors import InputError
 
-SHIPPED = "the model that ships inside"
+SHIPPED = "the bundled model"
 """What help says of the default, ``DEFAULT_MODEL``."""
 
 

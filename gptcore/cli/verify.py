@@ -24,20 +24,20 @@ def verify_command(
         str, typer.Argument(help="A folder, or owner/name on the hub.", show_default=SHIPPED)
     ] = DEFAULT_MODEL,
     backend: Annotated[
-        list[str] | None, typer.Option(help="Who takes part; may be given several times. Default: every one installed.")
+        list[str] | None, typer.Option(help="Backend to compare (repeatable). Default: all installed.")
     ] = None,
     dtype: Annotated[str, typer.Option(help="float32, float64, bfloat16 or float16.")] = "float32",
     batch: Annotated[int, typer.Option(min=1, help="Rows of random ids.")] = 2,
     length: Annotated[int | None, typer.Option(min=1, help="Tokens in a row; default: as many as fit.")] = None,
     gradients: Annotated[bool, typer.Option(help="Also compare the gradient of every parameter.")] = True,
-    seed: Annotated[int, typer.Option(help="Of the random ids.")] = 0,
+    seed: Annotated[int, typer.Option(help="Random seed for the test input.")] = 0,
     against: Annotated[
         str | None, typer.Option(help="Another checkpoint: compare the weights bit for bit, without any framework.")
     ] = None,
     allow_pickle: AllowPickle = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
-    """Run a checkpoint through every backend and the float64 reference; exit status 1 if a tolerance is broken."""
+    """Run a checkpoint through every backend and the float64 reference; exit status 1 if a tolerance is exceeded."""
     if against is not None:
         _compare(checkpoint, against, allow_pickle)
         return
@@ -68,20 +68,23 @@ def _compare(checkpoint: str, other: str, allow_pickle: bool) -> None:
 
 
 LEGEND = """\
-largest    largest difference from the float64 reference; of gradients, relative to the largest entry of each tensor
-eps32      the same as a multiple of float32's rounding step, 1.2e-07
-typical    root mean square of all differences
-of limit   share of the tolerance that is used; above 100% the comparison fails
-a - b      largest difference between the logits of two frameworks"""
+largest    largest difference from the float64 reference; for gradients,
+           relative to the largest entry of each tensor
+eps32      largest, in multiples of the float32 epsilon (1.2e-07)
+typical    root mean square of the differences; for gradients, of the
+           largest difference in each tensor
+of limit   share of the tolerance used; above 100% the check fails
+seconds    time to load the model and compute all quantities
+a - b      the same, between the logits of frameworks a and b"""
 
 
 def print_report(report: Report) -> None:
-    """The parity table, and whether every tolerance holds."""
+    """The parity table, and whether all differences are within tolerance."""
     console = Console(highlight=False)
-    where = "the default model" if report.checkpoint == DEFAULT_MODEL else report.checkpoint
+    where = "bundled model" if report.checkpoint == DEFAULT_MODEL else report.checkpoint
     console.print(
         f"{escape(where)}: {report.parameters:,} parameters, {report.shape[0]} x {report.shape[1]} tokens, "
-        f"{report.dtype}, against float64"
+        f"{report.dtype} vs. float64"
     )
     table = Table()
     table.add_column("backend", no_wrap=True)
@@ -104,7 +107,7 @@ def print_report(report: Report) -> None:
     console.print(LEGEND)
     versions = [f"{name} {number}" for item in report.backends for name, number in item.versions.items()]
     console.print(", ".join(versions))
-    verdict = "[green]every tolerance holds[/]" if report.passed else "[red]a tolerance is broken[/]"
+    verdict = "[green]all differences are within tolerance[/]" if report.passed else "[red]a tolerance is exceeded[/]"
     console.print(verdict)
 
 
