@@ -1,5 +1,7 @@
 """Generation: the trunk with a KV cache behind ``gptcore.generation``."""
 
+import contextlib
+
 import numpy as np
 import torch
 
@@ -99,12 +101,26 @@ def as_numpy(tensor):
     return tensor.float().cpu().numpy()
 
 
+@contextlib.contextmanager
+def without_dropout(model):
+    """Evaluation mode; afterwards every module is in its own mode again."""
+    training = [module for module in model.modules() if module.training]
+    for module in training:
+        module.training = False
+    try:
+        yield
+    finally:
+        for module in training:
+            module.training = True
+
+
 def generate(model, input_ids, attention_mask, generation_config, streamer, tokenizer, settings):
     """``OpenAIGPTLMHeadModel.generate``."""
     ids, mask = (x.cpu().numpy() if isinstance(x, torch.Tensor) else x for x in (input_ids, attention_mask))
-    config, output = generation.generate(
-        Stepper(model), model.config, ids, mask, generation_config, streamer, tokenizer, settings
-    )
+    with without_dropout(model):
+        config, output = generation.generate(
+            Stepper(model), model.config, ids, mask, generation_config, streamer, tokenizer, settings
+        )
     sequences = torch.from_numpy(output.sequences).to(model.device)
     if not config.return_dict_in_generate:
         return sequences

@@ -15,15 +15,19 @@ class Projection(nn.Module):
 
     def __init__(self, width_in, width_out):
         super().__init__()
+        self.in_features, self.out_features = width_in, width_out
         self.weight = nn.Parameter(torch.empty(width_in, width_out))
         self.bias = nn.Parameter(torch.empty(width_out))
 
     def forward(self, x):
         return linear(x, self.weight.t(), self.bias)
 
+    def extra_repr(self):
+        return f"in_features={self.in_features}, out_features={self.out_features}"
+
 
 class Product(torch.autograd.Function):
-    """``x @ weight.T + bias`` and its gradients, which are products again; (..., in), (out, in), (out,) or ``None``."""
+    """``x @ weight.T + bias`` and its gradients, which are products again; (N, in), (out, in), (out,) or ``None``."""
 
     @staticmethod
     def forward(x, weight, bias):
@@ -37,11 +41,10 @@ class Product(torch.autograd.Function):
     def backward(ctx, gradient):
         x, weight = ctx.saved_tensors
         of_x, of_weight, of_bias = ctx.needs_input_grad
-        rows, gradients = (tensor.reshape(-1, tensor.size(-1)) for tensor in (x, gradient))
         return (
             linear(gradient, weight.t()) if of_x else None,
-            gradient_of_weight(rows, gradients, weight) if of_weight else None,
-            gradients.sum(0) if of_bias else None,
+            gradient_of_weight(x, gradient, weight) if of_weight else None,
+            gradient.sum(0) if of_bias else None,
         )
 
 
@@ -56,14 +59,19 @@ def linear(x, weight, bias=None):
     """``x @ weight.T + bias`` for (..., in), (out, in) and (out,), by oneDNN where it is faster and autograd allows."""
     if not by_onednn(x, weight):
         return functional.linear(x, weight, bias)
-    if torch.is_grad_enabled():
-        return Product.apply(x, weight, bias)
-    return Product.forward(x, weight, bias)
+    if not torch.is_grad_enabled():
+        return Product.forward(x, weight, bias)
+    # A view made inside of a Function could not be edited in place, as hooks and masks of logits do.
+    product = Product.apply(x.reshape(-1, x.size(-1)), weight, bias)
+    return product.view(*x.shape[:-1], weight.size(0))
 
 
 def by_onednn(x, weight):
-    """Whether a product is one for oneDNN: of plain tensors on a CPU, outside of compilers, transforms and autocast."""
-    if torch.compiler.is_compiling():
+    """Whether a product is one for oneDNN: of plain tensors on a CPU, where nobody but the CPU looks at the operator.
+
+    Compilers, tracers, transforms, autocast, and modes such as ``FlopCounterMode`` know ``linear`` instead.
+    """
+    if torch.compiler.is_compiling() or torch.jit.is_tracing() or torch._C._len_torch_dispatch_stack():
         return False
     plain = type(x) in PLAIN and type(weight) in PLAIN and x.device.type == "cpu" and x.dtype in onednn()
     return plain and not (

@@ -7,6 +7,7 @@ import torch
 from generation_data import CONFIG, IDS, weights
 from torch.autograd import forward_ad
 from torch.nn import functional
+from torch.utils.flop_counter import FlopCounterMode
 
 import gpt_torch
 from gpt_torch import projection
@@ -93,6 +94,63 @@ def test_transforms_and_forward_mode_take_the_product_that_knows_them():
         dual = forward_ad.make_dual(x, torch.ones_like(x))
         tangent = forward_ad.unpack_dual(projection.linear(dual, weight)).tangent
     torch.testing.assert_close(tangent, weight.sum(1).expand(4, 5))
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 7), (5, 7), (7,)])
+def test_a_product_may_be_edited_in_place(shape):
+    """Hooks set parts of an output to zero, masks of logits to minus infinity; the gradient follows."""
+    gradients = []
+    for product in (projection.linear, functional.linear):
+        x = torch.linspace(-1, 1, torch.Size(shape).numel()).view(shape).requires_grad_()
+        y = product(x, torch.linspace(0, 1, 35).view(5, 7), torch.ones(5))
+        y[..., 0] = 0
+        y.pow(2).sum().backward()
+        gradients.append(x.grad)
+    torch.testing.assert_close(*gradients)
+
+
+def test_logits_may_be_masked_in_place(model):
+    logits = model(PROMPT).logits
+    logits[..., 0] = -torch.inf
+    logits.softmax(-1)[..., 1].sum().backward()
+    assert model.transformer.h[0].mlp.c_fc.weight.grad.abs().sum() > 0
+
+
+def test_flops_are_counted(model, monkeypatch):
+    def count():
+        with FlopCounterMode(display=False) as counter:
+            model(PROMPT, labels=PROMPT).loss.backward()
+        return counter.get_total_flops()
+
+    ours = count()
+    monkeypatch.setattr(projection, "by_onednn", lambda x, weight: False)
+    assert ours == count() > 0
+
+
+def test_a_traced_projection_serves_any_length():
+    module = projection.Projection(7, 5).requires_grad_(False)
+    for tensor in module.parameters():
+        torch.nn.init.normal_(tensor)
+    traced = torch.jit.trace(module, torch.randn(2, 3, 7))
+    x = torch.randn(4, 6, 7)
+    torch.testing.assert_close(traced(x), module(x))
+
+
+def test_a_projection_shows_its_sizes(model):
+    assert "c_fc): Projection(in_features=24, out_features=96)" in repr(model)
+
+
+def test_generation_draws_no_dropout_and_keeps_each_mode(folder):
+    model = gpt_torch.OpenAIGPTLMHeadModel.from_pretrained(folder, resid_pdrop=0.5, embd_pdrop=0.5, attn_pdrop=0.5)
+    expected = model.generate(PROMPT, max_new_tokens=4, num_beams=2)
+    model.train()
+    model.transformer.h[0].eval()
+    modes = [module.training for module in model.modules()]
+    assert torch.equal(model.generate(PROMPT, max_new_tokens=4, num_beams=2), expected)
+    assert [module.training for module in model.modules()] == modes
+    with pytest.raises(InputError):
+        model.generate(PROMPT, max_new_tokens=10**6)
+    assert [module.training for module in model.modules()] == modes
 
 
 def counted(function, calls):
