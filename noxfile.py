@@ -4,6 +4,7 @@ import os
 import shutil
 import sys
 import sysconfig
+import tempfile
 from pathlib import Path
 
 import nox
@@ -29,6 +30,7 @@ NO_FRAMEWORK = ("conformance_tests/core", "conformance_tests/text")
 ONE_FRAMEWORK = ("conformance_tests/test_isolation.py", "conformance_tests/test_padding.py")  # also backends/
 AS_USERS = ("conformance_tests/test_default_model.py", "conformance_tests/test_verify.py")  # also cases in float32
 TWO_PROCESSES = ("-m", "pytest", "-n", "2", "--dist", "worksteal")
+UNPACKED = 1  # GB that pip needs in the folder of temporary files
 SUITE = {
     "OMP_NUM_THREADS": "1",  # in each process: compiling, most of the time, has no more
     "JAX_COMPILATION_CACHE_DIR": str(Path(".nox", "jax").resolve()),  # what one run compiled, the next finds
@@ -42,36 +44,39 @@ FAST_SUITE = {**SUITE, "XLA_FLAGS": f"{SUITE['XLA_FLAGS']} {FAST_XLA}"}
 
 def install(session, *requirements):
     """Install with the versions of ``constraints.txt``, in sight; modules are compiled when they are imported."""
-    settings = {"PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_NO_COMPILE": "1"}
+    settings = {"PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_NO_COMPILE": "1", "PIP_USER": "0"}
     session.install("-c", "constraints.txt", *requirements, silent=False, env=settings)
     session.env["PYTHONDONTWRITEBYTECODE"] = ""  # or every process would compile them again
+    session.env["KERAS_BACKEND"] = "tensorflow"  # whatever the user's own programs run on
 
 
 def announce(session, what, minutes, gigabytes):
     """Say first what will happen and how long it takes; an error if the disk is too small for it."""
-    free = shutil.disk_usage(".").free / 1e9
-    if free < gigabytes:
-        reason = f"{Path.cwd()} has {free:.1f} GB of free disk space, and {gigabytes} GB are needed"
-        session.error(f"cannot install: {reason}. Free some disk space and run nox again.")
+    for folder, needed in ((Path.cwd(), gigabytes), (tempfile.gettempdir(), UNPACKED)):
+        free = shutil.disk_usage(folder).free / 1e9
+        if free < needed:
+            reason = f"{folder} has {free:.1f} GB of free disk space, and {needed} GB are needed"
+            session.error(f"cannot install: {reason}. Free some disk space and run nox again.")
     session.log(f"{what} About {minutes} minutes and {gigabytes} GB of disk, more with a CUDA build of PyTorch.")
 
 
 @nox.session
 def demo(session):
     """One story from all three frameworks, and the parity table, from the bundled model."""
-    announce(session, "Installs PyTorch, TensorFlow and JAX, then writes one story with each of them.", 3, 4)
-    install(session, ".[torch,tf,flax,cli]")
+    announce(session, "Installs PyTorch, TensorFlow and JAX, then generates one story with each of them.", 3, 6)
+    install(session, ".[torch,tf,flax,train]")
     session.run("gptcore", "demo", *session.posargs)
 
 
 @nox.session
 def tests(session):
     """Check style and types, test each framework alone, then all together; with arguments, run only pytest."""
-    if not any(map(shutil.which, ("c++", "g++", "clang++"))):
-        session.error("cannot run the tests: torch.compile needs a C++ compiler. Install one, such as the package g++.")
+    compiler = os.environ.get("CXX", "clang++" if sys.platform == "darwin" else "g++")  # as torch.compile chooses it
+    if not shutil.which(compiler):
+        session.error(f"cannot run the tests: torch.compile needs a C++ compiler. Install {compiler}, or set CXX.")
     if not Path(sysconfig.get_path("include"), "Python.h").is_file():
         session.error("cannot run the tests: torch.compile needs Python.h. Install the package python3-dev.")
-    announce(session, "Installs PyTorch, TensorFlow, JAX and the test tools, then runs all tests.", 12, 6)
+    announce(session, "Installs PyTorch, TensorFlow, JAX and the test tools, then runs all tests.", 12, 8)
     install(session, "-e", ".[all]", *TEST_TOOLS, *EXAMPLE_TOOLS, *STYLE_AND_TYPES)
     if session.posargs:
         session.run("python", *TWO_PROCESSES, *session.posargs, env=SUITE)

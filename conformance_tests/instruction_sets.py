@@ -46,6 +46,10 @@ def largest_shares(name, dtypes):
         print(dtype, kind, f"{share:.3f}", where, sep="\t")
 
 
+def without(dtype):
+    return [other for other in DTYPES if other != dtype]
+
+
 def main():
     print("| instructions | framework | dtype | kind | largest share | where |\n|---|---|---|---|---:|---|")
     passed = True
@@ -54,9 +58,10 @@ def main():
         limits = {name: value for name, value in limits.items() if value}
         for name in BACKENDS:
             runs = [(DTYPES, limits)]
+            if (name, instructions) == ("flax", "SSE4.2"):  # XLA calls a conversion from float16 that it does not have
+                runs = [(without("float16"), limits)]
             if name == "tf" and onednn:
-                others = [dtype for dtype in DTYPES if dtype != "bfloat16"]
-                runs = [(others, limits), (["bfloat16"], limits | WITHOUT_ONEDNN)]
+                runs = [(without("bfloat16"), limits), (["bfloat16"], limits | WITHOUT_ONEDNN)]
             for dtypes, variables in runs:
                 command = [sys.executable, "-W", "ignore", __file__, name, *dtypes]
                 environment = {**os.environ, **variables}

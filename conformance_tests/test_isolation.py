@@ -51,7 +51,7 @@ def test_a_missing_framework_is_one_line_with_the_install_command(pytestconfig):
         out = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
         assert out.returncode == 1
         last = out.stderr.strip().splitlines()[-1]
-        assert last.startswith("ImportError: ")
+        assert last.startswith("ModuleNotFoundError: ")
         assert install_command(name) in last
 
 

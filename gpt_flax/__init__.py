@@ -1,12 +1,10 @@
 """OpenAI GPT in Flax NNX on JAX. This is the whole public surface."""
 
-try:
+from gptcore.installation import required
+
+with required("flax", "gpt_flax needs JAX and Flax", "jax", "flax"):
     import flax  # noqa: F401
     import jax  # noqa: F401
-except ImportError as cause:
-    from gptcore.installation import install_command
-
-    raise ImportError(f"gpt_flax needs JAX and Flax: {install_command('flax')}") from cause
 
 from gpt_flax.heads import (
     FlaxOpenAIGPTDoubleHeadsModel,

@@ -2,16 +2,15 @@
 
 import os
 
-try:
-    import keras
-    import tensorflow  # noqa: F401
-except ImportError as cause:
-    from gptcore.installation import install_command
+from gptcore.installation import required
 
-    _chosen = os.environ.get("KERAS_BACKEND", "not set")
-    raise ImportError(
-        f"gpt_tf needs Keras 3 and TensorFlow: {install_command('tf')} (KERAS_BACKEND is {_chosen})"
-    ) from cause
+with required(
+    "tf",
+    f"gpt_tf needs Keras 3 and TensorFlow (KERAS_BACKEND is {os.environ.get('KERAS_BACKEND', 'not set')})",
+    *("tensorflow", "keras", "jax", "torch", "openvino"),  # Keras imports what it runs on
+):
+    import tensorflow  # noqa: F401, I001 - first: without it Keras fails inside of itself
+    import keras
 
 if keras.config.backend() != "tensorflow":
     raise ImportError(

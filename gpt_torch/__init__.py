@@ -1,11 +1,9 @@
 """OpenAI GPT in PyTorch. This is the whole public surface."""
 
-try:
-    import torch  # noqa: F401
-except ImportError as cause:
-    from gptcore.installation import install_command
+from gptcore.installation import required
 
-    raise ImportError(f"gpt_torch needs PyTorch: {install_command('torch')}") from cause
+with required("torch", "gpt_torch needs PyTorch", "torch"):
+    import torch  # noqa: F401
 
 from gpt_torch.heads import (
     OpenAIGPTDoubleHeadsModel,

@@ -5,7 +5,6 @@ import math
 
 import numpy as np
 import torch
-from accelerate import Accelerator
 from torch import nn
 from torch.distributed.tensor import DTensor, distribute_tensor
 
@@ -14,10 +13,14 @@ from gpt_torch.modeling import take_position
 from gpt_torch.pretrained import describe
 from gpt_torch.weights import parameters_of, to_numpy_bits
 from gptcore.inputs import problem_type
+from gptcore.installation import required
 from gptcore.parameters import Head, parameters
 from gptcore.recipe import Recipe
 from gptcore.training import dropout_seed, micro_batches, objective, rows_of_process, shares
 from gptcore.training.trainer import MOMENTS, check_weights
+
+with required("torch", "training in PyTorch needs accelerate", "accelerate"):
+    from accelerate import Accelerator
 
 
 class Objective(nn.Module):

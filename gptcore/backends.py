@@ -21,8 +21,8 @@ from gptcore.recipe import Recipe
 from gptcore.training import Trainer
 
 ENTRY_POINT_GROUP = "gptcore.backends"
-OWN = ("torch", "tf", "flax")
-"""The backends of this distribution, in the order of the README; lists and tables keep it."""
+OWN = {"torch": ("torch",), "tf": ("tensorflow", "keras"), "flax": ("jax", "flax")}
+"""The backends of this distribution, in the order of the README, which lists and tables keep, and what they need."""
 
 Arrays = Mapping[str, NDArray[Any]]
 
@@ -120,15 +120,17 @@ def load_backend(name: str) -> Backend:
     """Import one backend.
 
     Raises:
-        GPTError: no such backend, or its framework is not installed; says how to install it.
+        GPTError: no such backend, its framework is not installed (says how to install it), or its import fails.
     """
     points = available()
     if name not in points:
         raise GPTError(f"unknown backend {name!r}; known are {', '.join(points) or 'none'}")
     try:
         backend: Backend = points[name].load()
-    except ImportError as cause:
-        raise GPTError(f"backend {name!r} cannot be imported: {cause}") from cause
+    except ModuleNotFoundError as cause:
+        raise GPTError(f"cannot import backend {name!r}: {cause}") from cause
+    except Exception as cause:  # whatever a broken framework raises
+        raise GPTError(f"cannot import backend {name!r}: {type(cause).__name__}: {cause}") from cause
     return backend
 
 
@@ -136,14 +138,15 @@ def installed() -> list[str]:
     """The names of the backends whose framework is there.
 
     Raises:
-        GPTError: there is none, or one is there and broken, which is not an absence.
+        GPTError: there is none, or one is there and its import fails, which is not an absence.
     """
     names = []
     for name in available():
         try:
             load_backend(name)
         except GPTError as error:
-            if not isinstance(error.__cause__, ImportError) or "pip install" not in str(error):
+            cause = error.__cause__
+            if not isinstance(cause, ModuleNotFoundError) or cause.name not in OWN.get(name, ()):
                 raise
         else:
             names.append(name)

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shlex
+import shutil
+import sys
+from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -22,19 +26,57 @@ def install_command(extra: str) -> str:
     >>> install_command("torch").endswith("[torch]'")
     True
     """
-    return f"pip install {shlex.quote(f'{_source()}[{extra}]')}"
+    return f"{_pip()} install {shlex.quote(_requirement(extra))}"
 
 
-def _source() -> str:
-    """The folder of the clone, if there is one, else the name on PyPI."""
+@contextlib.contextmanager
+def required(extra: str, reason: str, *modules: str) -> Iterator[None]:
+    """Around imports: if one of ``modules`` is not installed, say which command installs it.
+
+    Args:
+        extra: The name of the extra that brings the modules.
+        reason: What needs them; the beginning of the message.
+        modules: Names of top-level modules. Any other failure is not an absence, and is raised as it is.
+
+    Raises:
+        ModuleNotFoundError: with the name of the module.
+
+    >>> with required("train", "the plot needs matplotlib", "matplotlib_of_tomorrow"):
+    ...     import matplotlib_of_tomorrow
+    Traceback (most recent call last):
+        ...
+    ModuleNotFoundError: the plot needs matplotlib: ...
+    """
+    try:
+        yield
+    except ModuleNotFoundError as cause:
+        if cause.name not in modules:
+            raise
+        raise ModuleNotFoundError(f"{reason}: {install_command(extra)}", name=cause.name) from cause
+
+
+def _pip() -> str:
+    """``pip`` where that is this environment's own, else the whole command."""
+    found = shutil.which("pip")
+    own = found is not None and Path(found).parent == Path(sys.executable).parent
+    return "pip" if own else f"{shlex.quote(sys.executable)} -m pip"
+
+
+def _requirement(extra: str) -> str:
+    """What pip installs: the clone in use, the place that this copy came from, or the name on PyPI."""
     clone = Path(__file__).parents[1]
     if (clone / "pyproject.toml").is_file():  # not installed at all, or with --editable
-        return str(clone)
+        return f"{clone}[{extra}]"
     try:
-        record = distribution(DISTRIBUTION).read_text("direct_url.json")
+        record = json.loads(distribution(DISTRIBUTION).read_text("direct_url.json") or "{}")
     except PackageNotFoundError:
-        return DISTRIBUTION
-    address = urlsplit(json.loads(record)["url"] if record else "")
+        record = {}
+    name, url = f"{DISTRIBUTION}[{extra}]", record.get("url", "")
+    if "vcs_info" in record:
+        return f"{name} @ {record['vcs_info']['vcs']}+{url}@{record['vcs_info']['commit_id']}"
+    if "archive_info" in record:
+        return f"{name} @ {url}"
+    address = urlsplit(url)
     folder = Path(url2pathname(address.path))
     is_clone = address.scheme == "file" and (folder / "pyproject.toml").is_file()
-    return str(folder) if is_clone else DISTRIBUTION
+    return f"{folder}[{extra}]" if is_clone else name

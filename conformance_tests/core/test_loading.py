@@ -4,6 +4,7 @@ import os
 
 import pytest
 
+from gptcore import backends
 from gptcore.cli.loading import load_backends, quiet
 from gptcore.errors import GPTError
 
@@ -36,6 +37,36 @@ def test_a_closed_standard_error_is_no_obstacle(monkeypatch):
     monkeypatch.setattr(os, "dup", closed)
     with quiet():
         pass
+
+
+@pytest.fixture
+def importing(monkeypatch):
+    """A function that makes the import of torch fail so, and lists what is installed."""
+
+    class Point:
+        def __init__(self, error=None):
+            self.error = error
+
+        def load(self):
+            if self.error:
+                raise self.error
+            return object()
+
+    def list_installed(error):
+        monkeypatch.setattr(backends, "available", lambda: {"torch": Point(error), "flax": Point()})
+        return backends.installed()
+
+    return list_installed
+
+
+def test_only_a_missing_framework_counts_as_absent(importing):
+    assert importing(ModuleNotFoundError("No module named 'torch'", name="torch")) == ["flax"]
+    with pytest.raises(GPTError, match=r"cannot import backend 'torch': ImportError: libcudart\.so\.12"):
+        importing(ImportError("libcudart.so.12"))
+    with pytest.raises(GPTError, match="cannot import backend 'torch': RuntimeError: broken"):
+        importing(RuntimeError("broken"))
+    with pytest.raises(GPTError, match="cannot import backend 'torch': training needs accelerate"):
+        importing(ModuleNotFoundError("training needs accelerate", name="accelerate"))
 
 
 def test_an_unknown_backend():

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shlex
+import shutil
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -41,7 +43,7 @@ def demo_command(
     Exit status 1 if the stories differ or a tolerance is exceeded.
     """
     console = Console(highlight=False)
-    console.print("Loading the frameworks. Each then generates the same story (about 30 seconds in all).")
+    console.print("Loading the frameworks. Each then generates the same story; about a minute in all.")
     backends = load_backends()
     tokenizer = OpenAIGPTTokenizerFast.from_pretrained(DEFAULT_MODEL)
     ids = np.array([tokenizer(text).input_ids], np.int64)
@@ -63,7 +65,7 @@ def demo_command(
     console.print("\nNext:")
     width = max(len(arguments) for arguments, _ in NEXT)
     for arguments, purpose in NEXT:
-        console.print(f"  {escape(_program())} {escape(arguments):{width}}  {purpose}", soft_wrap=True)
+        console.print(f"  {escape(_program())} {escape(arguments):{width}}  # {purpose}", soft_wrap=True)
     raise typer.Exit(0 if same and report.passed else 1)
 
 
@@ -72,4 +74,8 @@ def _program() -> str:
     path = Path(sys.argv[0])
     if path.name == "__main__.py":
         return "python -m gptcore"
-    return os.path.relpath(path) if path.is_absolute() and path.is_relative_to(Path.cwd()) else path.name
+    found = shutil.which(path.name)
+    if found and Path(found).absolute() == path.absolute():
+        return path.name
+    inside = path.absolute().is_relative_to(Path.cwd())
+    return shlex.quote(os.path.relpath(path) if inside else str(path.absolute()))

@@ -78,9 +78,12 @@ seconds    time to load the model and compute all quantities
 a - b      the same, between the logits of frameworks a and b"""
 
 
+WIDTH = 80  # of the table; a figure that is cut short would be another figure
+
+
 def print_report(report: Report) -> None:
     """The parity table, and whether all differences are within tolerance."""
-    console = Console(highlight=False)
+    console = Console(highlight=False, width=max(WIDTH, Console().width))
     where = "bundled model" if report.checkpoint == DEFAULT_MODEL else report.checkpoint
     console.print(
         f"{escape(where)}: {report.parameters:,} parameters, {report.shape[0]} x {report.shape[1]} tokens, "
@@ -107,8 +110,11 @@ def print_report(report: Report) -> None:
     console.print(LEGEND)
     versions = [f"{name} {number}" for item in report.backends for name, number in item.versions.items()]
     console.print(", ".join(versions))
-    verdict = "[green]all differences are within tolerance[/]" if report.passed else "[red]a tolerance is exceeded[/]"
-    console.print(verdict)
+    if report.passed:
+        largest = max(error.scaled / error.tolerance for item in report.backends for error in item.errors)
+        console.print(f"[green]all differences are within tolerance; the largest uses {largest:.0%} of it[/]")
+    else:
+        console.print("[red]a tolerance is exceeded[/]")
 
 
 def _figures(error: Error) -> tuple[str, str, str, str]:
@@ -118,5 +124,5 @@ def _figures(error: Error) -> tuple[str, str, str, str]:
         f"{error.largest:.2e}",
         f"{error.epsilons:.1f}",
         f"{error.typical:.2e}",
-        f"[{colour}]{share:.0%}[/]",
+        f"[{colour}]{'<1%' if 0 < share < 0.01 else f'{share:.0%}'}[/]",
     )
