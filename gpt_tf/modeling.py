@@ -268,7 +268,7 @@ class TFOpenAIGPTModel(TFOpenAIGPTPreTrainedModel):
         Raises:
             InputError: an argument does not fit; checked before work starts (while tracing, not the values).
         """
-        self.check(
+        input_ids, attention_mask, token_type_ids, position_ids, head_mask, inputs_embeds = self.check(
             input_ids=input_ids,
             attention_mask=attention_mask,
             token_type_ids=token_type_ids,

@@ -203,7 +203,7 @@ class OpenAIGPTModel(OpenAIGPTPreTrainedModel):
         Raises:
             InputError: an argument does not fit; checked before work starts (under ``torch.compile``, not at all).
         """
-        self.check(
+        input_ids, attention_mask, token_type_ids, position_ids, head_mask, inputs_embeds = self.check(
             input_ids=input_ids,
             attention_mask=attention_mask,
             token_type_ids=token_type_ids,
