@@ -57,7 +57,8 @@ class FlaxOpenAIGPTPreTrainedModel(Pushable, nnx.Module):
             quantization: ``None``; PyTorch has more.
             output_loading_info: also return ``missing_keys`` (made fresh) and ``unexpected_keys`` (left aside).
             options: ``revision``, ``cache_dir``, ``local_files_only``, ``token``; ``allow_pickle=True`` to read
-                files of ``torch.save``; all others override the config.
+                files of ``torch.save``; ``ignore_mismatched_sizes=True`` for a fresh head where the stored one has
+                another shape, such as for another ``num_labels``; all others override the config.
 
         Raises:
             CheckpointError, ConfigError: with every problem, before anything of the model's size is allocated.

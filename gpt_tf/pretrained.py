@@ -76,7 +76,8 @@ class TFOpenAIGPTPreTrainedModel(Pushable, keras.Model):
             output_loading_info: also return ``missing_keys`` (freshly initialised) and ``unexpected_keys``
                 (left aside).
             options: ``revision``, ``cache_dir``, ``local_files_only``, ``token``; ``allow_pickle=True`` to read
-                files of ``torch.save``; all others override the config.
+                files of ``torch.save``; ``ignore_mismatched_sizes=True`` for a fresh head where the stored one has
+                another shape, such as for another ``num_labels``; all others override the config.
 
         Raises:
             CheckpointError, ConfigError: with every problem, before anything of that size is allocated.
