@@ -1,5 +1,6 @@
 """Every format in, every format out, without any framework; and no file does harm."""
 
+import errno
 import io
 import itertools
 import json
@@ -821,6 +822,39 @@ def test_a_full_disk_leaves_the_old_checkpoint(tmp_path, form):
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert str(tmp_path) in str(caught.value)
+    assert content(tmp_path) == before
+
+
+def refuse(monkeypatch, call, number):
+    """The file system answers a function of ``os`` with this error."""
+
+    def refused(*_, **__):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, call, refused)
+
+
+@pytest.mark.parametrize("form", ["safetensors", "orbax"])
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOTSUP, errno.ENOSYS, errno.EPERM, errno.EACCES])
+@pytest.mark.parametrize("call", ["fsync", "chmod"])
+def test_file_systems_without_a_call(tmp_path, monkeypatch, form, number, call):
+    """Google Drive, Windows shares and FUSE."""
+    save(tmp_path, Head.NONE, form=form)
+    refuse(monkeypatch, call, number)
+    save(tmp_path, Head.NONE, form=form, config=CONFIG.replace(n_layer=1))
+    CONFIG.save_pretrained(tmp_path / "config")
+    assert is_the_new_one(tmp_path)
+
+
+@pytest.mark.parametrize("form", ["safetensors", "orbax"])
+@pytest.mark.parametrize("number", [errno.EIO, errno.ENOSPC, errno.EDQUOT])
+def test_a_failing_disk_stops_a_save(tmp_path, monkeypatch, form, number):
+    save(tmp_path, Head.NONE, form=form)
+    before = content(tmp_path)
+    refuse(monkeypatch, "fsync", number)
+    with pytest.raises(CheckpointError, match=r"cannot write .*; what was there before is untouched"):
+        save(tmp_path, Head.NONE, form=form, config=CONFIG.replace(n_layer=1))
+    monkeypatch.undo()
     assert content(tmp_path) == before
 
 
