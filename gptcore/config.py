@@ -291,10 +291,15 @@ def _problems(config: OpenAIGPTConfig) -> Any:
 
 
 def read_json_object(path: Path) -> dict[str, Any]:
+    """The JSON object of a file in UTF-8 or, as editors and shells of Windows write it, with a byte order mark.
+
+    Raises:
+        ConfigError: it cannot be read, is too large, or is anything else.
+    """
     try:
         if path.stat().st_size > MAX_CONFIG_BYTES:
             raise ConfigError(f"{path} has {path.stat().st_size} bytes; a config file has at most {MAX_CONFIG_BYTES}")
-        settings = json.loads(path.read_text(encoding="utf-8"))
+        settings = json.loads(path.read_bytes())  # finds out the encoding
     except OSError as cause:
         raise ConfigError(f"cannot read {path}: {cause.strerror}; a checkpoint folder needs a {CONFIG_NAME}") from cause
     except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as cause:

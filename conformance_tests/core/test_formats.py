@@ -36,6 +36,7 @@ from gptcore.checkpoint.formats.reading import occurrences
 from gptcore.checkpoint.opening import open_checkpoint
 from gptcore.checkpoint.transaction import JOURNAL_NAME, PREFIX, Transaction, recover
 from gptcore.errors import GPTError
+from gptcore.generation import GenerationConfig
 from gptcore.installation import install_command
 from gptcore.parameters import Head, parameters
 
@@ -162,6 +163,19 @@ def test_heads_are_never_guessed(tmp_path, form, width):
         with pytest.raises(CheckpointError, match=r"config.json is missing, and no shape determines n_head\. Save"):
             open_checkpoint(path, allow_pickle=True)
         assert open_checkpoint(path, allow_pickle=True, n_head=1, num_labels=3).config == saved
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_files_with_a_byte_order_mark(tmp_path, encoding):
+    """As Notepad, PowerShell and some editors write JSON."""
+    openai = save(tmp_path / "openai", Head.NONE, form="openai")
+    sharded = save(tmp_path / "sharded", Head.NONE, max_shard_size="1KB")
+    GenerationConfig(top_k=7).save_pretrained(sharded)
+    before = [open_checkpoint(openai), open_checkpoint(sharded)]
+    for path in [*openai.glob("*.json"), *sharded.glob("*.json")]:
+        path.write_text(path.read_text(encoding="utf-8"), encoding=encoding)
+    assert [open_checkpoint(openai), open_checkpoint(sharded)] == before
+    assert GenerationConfig.from_pretrained(sharded).top_k == 7
 
 
 def test_names_of_wrappers_are_taken_off(tmp_path):
