@@ -210,7 +210,7 @@ class FlaxOpenAIGPTModel(FlaxOpenAIGPTPreTrainedModel):
         past_key_values=None,
         use_cache=None,
     ):
-        """Run the trunk.
+        """Run the trunk. Arrays and lists become tensors; ids, masks and labels may be of any integer type.
 
         Args:
             input_ids: (..., T) integer token ids in [0, V); extra leading dimensions are kept. Or ``inputs_embeds``.

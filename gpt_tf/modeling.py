@@ -244,7 +244,7 @@ class TFOpenAIGPTModel(TFOpenAIGPTPreTrainedModel):
         use_cache=None,
         training=None,
     ):
-        """Run the trunk.
+        """Run the trunk. Arrays and lists become tensors; ids, masks and labels may be of any integer type.
 
         Args:
             input_ids: (..., T) integer token ids in [0, V); extra leading dimensions are kept. Or

@@ -173,9 +173,8 @@ class TFOpenAIGPTPreTrainedModel(Pushable, keras.Model):
         """As ``call``; a dict in first place holds all the inputs."""
         if args and isinstance(args[0], Mapping):
             return super().__call__(**args[0], **kwargs)
-        if any(isinstance(value, (list, str)) for value in args):  # Keras takes lists for several inputs
-            names = inspect.signature(self.call).parameters
-            args = [as_tensor(name, value) for name, value in zip(names, args, strict=False)]
+        if any(isinstance(value, (list, str)) for value in args):  # which Keras allows by keyword alone
+            args, kwargs = (), inspect.signature(self.call).bind(*args, **kwargs).arguments
         return super().__call__(*args, **kwargs)
 
     def train_step(self, data: Any) -> Any:

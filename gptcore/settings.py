@@ -35,11 +35,18 @@ def plain(value: Any) -> Any:
     >>> plain([np.int64(3), {"rate": np.array(0.5)}])
     [3, {'rate': 0.5}]
     """
+    try:
+        return _plain(value)
+    except RecursionError as cause:
+        raise ConfigError("a setting must be lists and mappings of a few levels; got too many levels.") from cause
+
+
+def _plain(value: Any) -> Any:
     if hasattr(value, "tolist"):
         return value.tolist()
     if isinstance(value, Mapping):
-        return {plain(key): plain(item) for key, item in value.items()}
-    return type(value)(map(plain, value)) if type(value) in (list, tuple) else value
+        return {_plain(key): _plain(item) for key, item in value.items()}
+    return type(value)(map(_plain, value)) if type(value) in (list, tuple) else value
 
 
 def unknown(names: Iterable[str], valid: Collection[str]) -> Iterator[str]:

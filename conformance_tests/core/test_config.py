@@ -180,6 +180,16 @@ def test_damaged_files_are_one_error(tmp_path, content):
         OpenAIGPTConfig.from_pretrained(tmp_path)
 
 
+@pytest.mark.parametrize("levels", [300, 600, 900, 2000])
+def test_deep_files_are_a_config_or_one_error(tmp_path, levels):
+    (tmp_path / "config.json").write_bytes(b'{"x": ' + b"[" * levels + b"]" * levels + b"}")
+    try:
+        config = OpenAIGPTConfig.from_pretrained(tmp_path)
+    except ConfigError:
+        return
+    assert config.extra["x"]
+
+
 def test_strange_values_are_one_error_or_harmless(tmp_path):
     stream = random.Random(0)
     whole = OpenAIGPTConfig().to_dict()
