@@ -5,6 +5,7 @@ import pytest
 
 from gptcore.config import OpenAIGPTConfig
 from gptcore.errors import InputError
+from gptcore.inputs import NARROW_INTEGERS
 from gptcore.parameters import Head
 
 CONFIG = OpenAIGPTConfig(vocab_size=41, n_positions=13, n_embd=14, n_head=2, n_layer=3, num_labels=4)
@@ -13,6 +14,29 @@ EMBEDS = np.zeros((2, 5, 14), np.float32)
 CHOICES = np.arange(12).reshape(1, 3, 4)
 LM, DOUBLE, CLASSIFY = Head.LM, Head.DOUBLE_HEADS, Head.SEQUENCE_CLASSIFICATION
 
+WIDE = CONFIG.replace(vocab_size=160)
+CALLS = {
+    LM: {
+        "input_ids": IDS,
+        "attention_mask": np.ones_like(IDS),
+        "token_type_ids": IDS + 7,
+        "position_ids": IDS[:1] + 2,
+        "labels": np.array([[0, 3, 100, 100, 5], [6, 100, 8, 1, 2]]),
+    },
+    DOUBLE: {"input_ids": CHOICES, "mc_token_ids": np.array([[3, 0, 2]]), "mc_labels": np.array([2])},
+    CLASSIFY: {"input_ids": IDS, "attention_mask": np.array([[1] * 5, [1] * 3 + [0] * 2]), "labels": np.array([3, 0])},
+}
+TEXT = "input_ids must be numbers; got text. Use the tokenizer: model(**tokenizer(text, return_tensors=...))."
+NO_ARRAYS = {
+    "text": ("the cat", TEXT),
+    "texts": (["the cat", "sat"], TEXT),
+    "rows of different lengths": (
+        [[1, 2], [3]],
+        "input_ids has rows of different lengths; pad them to one length and pass attention_mask",
+    ),
+    "a hole": ([[1, None]], "input_ids must be an array of numbers; got list of dtype object."),
+    "no tokens": ([[]], "the sequence has 0 tokens; allowed are 1 to n_positions=13"),
+}
 MISTAKES = {
     "neither": (LM, {}, "pass either input_ids or inputs_embeds; received neither"),
     "both": (LM, {"input_ids": IDS, "inputs_embeds": EMBEDS}, "pass either input_ids or inputs_embeds; received both"),
@@ -98,6 +122,23 @@ MISTAKES = {
         {"input_ids": IDS, "labels": np.array([4, 0])},
         "labels[0] is 4; allowed are 0 to 3 or -100 (ignored) (num_labels=4)",
     ),
+    "classes as floats": (
+        CLASSIFY,
+        {"input_ids": IDS, "labels": np.array([3.0, 0.0])},
+        "labels must be integers, or floats of shape (2, 4) for several labels at once; got dtype float64 and shape "
+        "(2,). Cast class indices to integers.",
+    ),
+    "classes as booleans": (
+        CLASSIFY,
+        {"input_ids": IDS, "labels": np.array([True, False])},
+        "labels must be integers, or floats of shape (2, 4) for several labels at once; got dtype bool and shape (2,).",
+    ),
+    "boolean ids": (LM, {"input_ids": IDS > 0}, "input_ids has dtype bool; expected an integer type"),
+    "id that int64 cannot hold": (
+        LM,
+        {"input_ids": np.full((1, 1), 2**64 - 1, np.uint64)},
+        "input_ids[0, 0] is 18446744073709551615; allowed are 0 to 40 (vocab_size=41)",
+    ),
     "class labels of another shape": (
         CLASSIFY,
         {"input_ids": IDS, "labels": np.zeros((2, 3), np.float32)},
@@ -115,12 +156,12 @@ def loaded(tmp_path_factory):
 
     models = {}
 
-    def load(backend, head):
-        if (backend.name, head) not in models:
+    def load(backend, head, config=CONFIG):
+        if (backend.name, head, config) not in models:
             folder = tmp_path_factory.mktemp(head.value)
-            save_pretrained(folder, CONFIG, head, "float32", trained_scale(CONFIG, head))
-            models[backend.name, head] = backend.load(folder, head)
-        return models[backend.name, head]
+            save_pretrained(folder, config, head, "float32", trained_scale(config, head))
+            models[backend.name, head, config] = backend.load(folder, head)
+        return models[backend.name, head, config]
 
     return load
 
@@ -150,3 +191,60 @@ def test_every_argument_has_a_mistake():
         "input_ids", "inputs_embeds", "attention_mask", "token_type_ids", "position_ids", "head_mask",
         "labels", "mc_token_ids", "mc_labels",
     }  # fmt: skip
+
+
+def numbers(output):
+    """The logits and losses of a model's output."""
+    return {name: np.asarray(value.detach() if hasattr(value, "detach") else value) for name, value in output.items()}
+
+
+@pytest.mark.parametrize("dtype", NARROW_INTEGERS)
+@pytest.mark.parametrize("head", CALLS, ids=lambda head: head.value)
+def test_integer_types_mean_the_same(backend, loaded, head, dtype):
+    """Also 156, which is -100 modulo 256 and no ignored label; where a type is signed, -100 itself."""
+    model = loaded(backend, head, WIDE).model
+    signed = np.dtype(dtype).kind == "i"
+    inputs = {name: np.where(array == 100, -100 if signed else 156, array) for name, array in CALLS[head].items()}
+    expected = numbers(model(**{name: backend.tensor(array) for name, array in inputs.items()}))
+    for convert in (np.asarray, backend.tensor):
+        found = numbers(model(**{name: convert(array.astype(dtype)) for name, array in inputs.items()}))
+        for name in expected:
+            np.testing.assert_array_equal(found[name], expected[name], err_msg=name)
+
+
+@pytest.mark.parametrize("head", CALLS, ids=lambda head: head.value)
+def test_lists_and_arrays_are_taken(backend, loaded, head):
+    """Of any byte order and memory order; the caller's array stays as it is."""
+    model = loaded(backend, head, WIDE).model
+    inputs = CALLS[head]
+    expected = numbers(model(**{name: backend.tensor(array) for name, array in inputs.items()}))
+    for convert in (np.ndarray.tolist, lambda a: a.astype(">i4"), lambda a: a[::-1].copy()[::-1], np.asfortranarray):
+        arguments = {name: convert(array) for name, array in inputs.items()}
+        first = arguments.pop("input_ids")
+        found = numbers(model(first, **arguments))
+        for name in expected:
+            np.testing.assert_array_equal(found[name], expected[name], err_msg=name)
+
+
+@pytest.mark.parametrize("mistake", NO_ARRAYS)
+@pytest.mark.parametrize("by_keyword", [False, True])
+def test_what_is_no_array(backend, loaded, mistake, by_keyword):
+    value, message = NO_ARRAYS[mistake]
+    model = loaded(backend, LM).model
+    with pytest.raises(InputError) as caught:
+        model(input_ids=value) if by_keyword else model(value)
+    assert str(caught.value).startswith(message)
+    if value != [[]]:
+        with pytest.raises(InputError) as caught:
+            model.generate(value)
+        assert str(caught.value).startswith(message.partition(";")[0])
+
+
+def test_a_mapping_is_unpacked(backend, loaded):
+    """Keras takes a dict in the place of the first input."""
+    model = loaded(backend, LM).model
+    if backend.name == "tf":
+        model({"input_ids": IDS})
+        return
+    with pytest.raises(InputError, match=r"input_ids must be an array; got dict\. Pass its entries: model\(\*\*inputs"):
+        model({"input_ids": IDS})

@@ -55,6 +55,15 @@ def test_fresh_weights_are_the_same_everywhere(backends, tmp_path, make_checkpoi
         np.testing.assert_array_equal(loaded[0], other)
 
 
+def test_a_head_for_another_number_of_labels_is_fresh(backends, make_checkpoint):
+    folder = make_checkpoint(CONFIG, Head.SEQUENCE_CLASSIFICATION)
+    settings = {"num_labels": 3, "ignore_mismatched_sizes": True}
+    models = [b.load(folder, Head.SEQUENCE_CLASSIFICATION, **settings) for b in backends]
+    for model in models:
+        assert model.config.id2label == {0: "LABEL_0", 1: "LABEL_1", 2: "LABEL_2"}
+        assert model.weights()["score.weight"].shape == (3, 15)
+
+
 def bits(array):
     array = np.ascontiguousarray(array)
     return array.reshape(-1).view(np.uint8)

@@ -11,7 +11,7 @@ from gpt_flax.outputs import (
     FlaxOpenAIGPTDoubleHeadsModelOutput,
     FlaxSequenceClassifierOutput,
 )
-from gpt_flax.pretrained import FlaxOpenAIGPTPreTrainedModel, as_array, describe
+from gpt_flax.pretrained import FlaxOpenAIGPTPreTrainedModel, describe
 from gptcore.config import OpenAIGPTConfig
 from gptcore.inputs import IGNORED_LABEL, problem_type
 from gptcore.parameters import Head, summary_width
@@ -134,8 +134,7 @@ class FlaxOpenAIGPTLMHeadModel(FlaxOpenAIGPTPreTrainedModel):
         Returns:
             FlaxCausalLMOutput.
         """
-        input_ids, inputs_embeds, labels = (as_array(x) for x in (input_ids, inputs_embeds, labels))
-        self.check(input_ids=input_ids, inputs_embeds=inputs_embeds, labels=labels)
+        input_ids, inputs_embeds, labels = self.check(input_ids=input_ids, inputs_embeds=inputs_embeds, labels=labels)
         output = self.transformer(
             input_ids,
             attention_mask,
@@ -238,10 +237,7 @@ class FlaxOpenAIGPTDoubleHeadsModel(FlaxOpenAIGPTPreTrainedModel):
         Returns:
             FlaxOpenAIGPTDoubleHeadsModelOutput.
         """
-        input_ids, inputs_embeds, mc_token_ids, labels, mc_labels = (
-            as_array(x) for x in (input_ids, inputs_embeds, mc_token_ids, labels, mc_labels)
-        )
-        self.check(
+        input_ids, inputs_embeds, mc_token_ids, labels, mc_labels = self.check(
             input_ids=input_ids,
             inputs_embeds=inputs_embeds,
             mc_token_ids=mc_token_ids,
@@ -318,8 +314,9 @@ class FlaxOpenAIGPTForSequenceClassification(FlaxOpenAIGPTPreTrainedModel):
         Returns:
             FlaxSequenceClassifierOutput.
         """
-        input_ids, inputs_embeds, labels = (as_array(x) for x in (input_ids, inputs_embeds, labels))
-        self.check(input_ids=input_ids, inputs_embeds=inputs_embeds, labels=labels)
+        input_ids, attention_mask, inputs_embeds, labels = self.check(
+            input_ids=input_ids, attention_mask=attention_mask, inputs_embeds=inputs_embeds, labels=labels
+        )
         output = self.transformer(
             input_ids,
             attention_mask,
@@ -331,7 +328,7 @@ class FlaxOpenAIGPTForSequenceClassification(FlaxOpenAIGPTPreTrainedModel):
             output_hidden_states,
             return_dict=True,
         )
-        last = self.last_position(input_ids, as_array(attention_mask))
+        last = self.last_position(input_ids, attention_mask)
         hidden_states = output.last_hidden_state
         pooled = hidden_states[..., -1, :] if last is None else take_position(hidden_states, last)
         logits = self.score(pooled)  # (B, K)

@@ -13,7 +13,7 @@ from flax import nnx
 
 from gpt_flax.cache import KVCache, write
 from gpt_flax.outputs import FlaxBaseModelOutput
-from gpt_flax.pretrained import FlaxOpenAIGPTPreTrainedModel, as_array
+from gpt_flax.pretrained import FlaxOpenAIGPTPreTrainedModel
 from gptcore.config import OpenAIGPTConfig
 from gptcore.parameters import Head, feed_forward_width
 
@@ -210,7 +210,7 @@ class FlaxOpenAIGPTModel(FlaxOpenAIGPTPreTrainedModel):
         past_key_values=None,
         use_cache=None,
     ):
-        """Run the trunk.
+        """Run the trunk. Arrays and lists become tensors; ids, masks and labels may be of any integer type.
 
         Args:
             input_ids: (..., T) integer token ids in [0, V); extra leading dimensions are kept. Or ``inputs_embeds``.
@@ -232,10 +232,7 @@ class FlaxOpenAIGPTModel(FlaxOpenAIGPTPreTrainedModel):
         Raises:
             InputError: an argument does not fit; checked before work starts (under ``jit``, shapes and dtypes only).
         """
-        input_ids, attention_mask, token_type_ids, position_ids, head_mask, inputs_embeds = (
-            as_array(x) for x in (input_ids, attention_mask, token_type_ids, position_ids, head_mask, inputs_embeds)
-        )
-        self.check(
+        input_ids, attention_mask, token_type_ids, position_ids, head_mask, inputs_embeds = self.check(
             input_ids=input_ids,
             attention_mask=attention_mask,
             token_type_ids=token_type_ids,

@@ -12,7 +12,14 @@ from gpt_flax.cache import KVCache
 from gpt_flax.weights import assign, dtype_name, export, framework_dtype, from_numpy, parameters_of, to_numpy_bits
 from gptcore.checkpoint import Pushable, fresh_values, open_pretrained, save_pretrained
 from gptcore.config import OpenAIGPTConfig
-from gptcore.inputs import ArrayInfo, check_attn_implementation, check_inputs, check_quantization
+from gptcore.inputs import (
+    NARROW_INTEGERS,
+    ArrayInfo,
+    as_array,
+    check_attn_implementation,
+    check_inputs,
+    check_quantization,
+)
 from gptcore.parameters import Head, resized_embedding
 
 
@@ -50,7 +57,8 @@ class FlaxOpenAIGPTPreTrainedModel(Pushable, nnx.Module):
             quantization: ``None``; PyTorch has more.
             output_loading_info: also return ``missing_keys`` (made fresh) and ``unexpected_keys`` (left aside).
             options: ``revision``, ``cache_dir``, ``local_files_only``, ``token``; ``allow_pickle=True`` to read
-                files of ``torch.save``; all others override the config.
+                files of ``torch.save``; ``ignore_mismatched_sizes=True`` for a fresh head where the stored one has
+                another shape, such as for another ``num_labels``; all others override the config.
 
         Raises:
             CheckpointError, ConfigError: with every problem, before anything of the model's size is allocated.
@@ -106,10 +114,22 @@ class FlaxOpenAIGPTPreTrainedModel(Pushable, nnx.Module):
         """An argument of the call, or the config's setting where it was not given."""
         return getattr(self.config, name) if argument is None else bool(argument)
 
-    def check(self, cache: KVCache | None = None, **inputs: Any) -> None:
-        """Check the arguments of a call against the config; under a transformation, only shapes and dtypes."""
-        described = {name: describe(array) for name, array in inputs.items()}
+    def check(self, cache: KVCache | None = None, **inputs: Any) -> tuple[Any, ...]:
+        """The arguments of a call as arrays, checked against the config; under a transformation, not their values."""
+        arrays = {name: as_tensor(name, value) for name, value in inputs.items()}
+        described = {name: describe(array) for name, array in arrays.items()}
         check_inputs(self.config, self.head, described, None if cache is None else cache.info())
+        return tuple(map(widened, arrays.values()))
+
+
+def as_tensor(name: str, value: Any) -> Any:
+    """JAX' arrays as they are, all others and lists as NumPy arrays: ids are checked before JAX narrows them."""
+    return value if value is None or isinstance(value, (jax.Array, nnx.Variable)) else as_array(name, value)
+
+
+def widened(array: Any) -> Any:
+    """Integers of a type that another framework does not index with as int32, which is JAX' own."""
+    return array.astype(jnp.int32) if array is not None and array.dtype.name in NARROW_INTEGERS else array
 
 
 def describe(array: Any) -> ArrayInfo | None:
@@ -119,8 +139,3 @@ def describe(array: Any) -> ArrayInfo | None:
     values = None if isinstance(array, jax.core.Tracer) else lambda: np.asarray(array, np.float32 if bf16 else None)
     bf16 = array.dtype == jnp.bfloat16
     return ArrayInfo(tuple(array.shape), array.dtype.name, values)
-
-
-def as_array(value: Any) -> Any:
-    """Lists as NumPy arrays; everything that has a shape as it is, so that ids are checked before JAX narrows them."""
-    return value if value is None or hasattr(value, "shape") else np.asarray(value)

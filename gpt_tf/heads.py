@@ -147,7 +147,7 @@ class TFOpenAIGPTLMHeadModel(TFOpenAIGPTPreTrainedModel):
         Returns:
             TFCausalLMOutput.
         """
-        self.check(input_ids=input_ids, inputs_embeds=inputs_embeds, labels=labels)
+        input_ids, inputs_embeds, labels = self.check(input_ids=input_ids, inputs_embeds=inputs_embeds, labels=labels)
         output = self.transformer(
             input_ids,
             attention_mask,
@@ -267,7 +267,7 @@ class TFOpenAIGPTDoubleHeadsModel(TFOpenAIGPTPreTrainedModel):
         Returns:
             TFOpenAIGPTDoubleHeadsModelOutput.
         """
-        self.check(
+        input_ids, inputs_embeds, mc_token_ids, labels, mc_labels = self.check(
             input_ids=input_ids,
             inputs_embeds=inputs_embeds,
             mc_token_ids=mc_token_ids,
@@ -358,7 +358,9 @@ class TFOpenAIGPTForSequenceClassification(TFOpenAIGPTPreTrainedModel):
         Returns:
             TFSequenceClassifierOutput.
         """
-        self.check(input_ids=input_ids, inputs_embeds=inputs_embeds, labels=labels)
+        input_ids, attention_mask, inputs_embeds, labels = self.check(
+            input_ids=input_ids, attention_mask=attention_mask, inputs_embeds=inputs_embeds, labels=labels
+        )
         output = self.transformer(
             input_ids,
             attention_mask,

@@ -244,7 +244,7 @@ class TFOpenAIGPTModel(TFOpenAIGPTPreTrainedModel):
         use_cache=None,
         training=None,
     ):
-        """Run the trunk.
+        """Run the trunk. Arrays and lists become tensors; ids, masks and labels may be of any integer type.
 
         Args:
             input_ids: (..., T) integer token ids in [0, V); extra leading dimensions are kept. Or
@@ -268,7 +268,7 @@ class TFOpenAIGPTModel(TFOpenAIGPTPreTrainedModel):
         Raises:
             InputError: an argument does not fit; checked before work starts (while tracing, not the values).
         """
-        self.check(
+        input_ids, attention_mask, token_type_ids, position_ids, head_mask, inputs_embeds = self.check(
             input_ids=input_ids,
             attention_mask=attention_mask,
             token_type_ids=token_type_ids,

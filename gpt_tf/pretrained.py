@@ -1,5 +1,6 @@
 """What all four models share: fresh weights, loading and saving, resizing, input checks, ``fit``."""
 
+import inspect
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -20,7 +21,14 @@ from gpt_tf.weights import (
 from gptcore.checkpoint import Pushable, fresh_values, open_pretrained, save_pretrained
 from gptcore.config import OpenAIGPTConfig
 from gptcore.errors import InputError
-from gptcore.inputs import ArrayInfo, check_attn_implementation, check_inputs, check_quantization
+from gptcore.inputs import (
+    NARROW_INTEGERS,
+    ArrayInfo,
+    as_array,
+    check_attn_implementation,
+    check_inputs,
+    check_quantization,
+)
 from gptcore.outputs import ModelOutput
 from gptcore.parameters import Head, resized_embedding
 
@@ -68,7 +76,8 @@ class TFOpenAIGPTPreTrainedModel(Pushable, keras.Model):
             output_loading_info: also return ``missing_keys`` (freshly initialised) and ``unexpected_keys``
                 (left aside).
             options: ``revision``, ``cache_dir``, ``local_files_only``, ``token``; ``allow_pickle=True`` to read
-                files of ``torch.save``; all others override the config.
+                files of ``torch.save``; ``ignore_mismatched_sizes=True`` for a fresh head where the stored one has
+                another shape, such as for another ``num_labels``; all others override the config.
 
         Raises:
             CheckpointError, ConfigError: with every problem, before anything of that size is allocated.
@@ -149,19 +158,23 @@ class TFOpenAIGPTPreTrainedModel(Pushable, keras.Model):
         """An argument of the call, or the config's setting where it was not given."""
         return getattr(self.config, name) if argument is None else bool(argument)
 
-    def check(self, cache: KVCache | None = None, **inputs: tf.Tensor | None) -> None:
-        """Check the arguments of a call against the config; while tracing, only shapes and dtypes."""
-        described = {name: describe(tensor) for name, tensor in inputs.items()}
+    def check(self, cache: KVCache | None = None, **inputs: Any) -> tuple[tf.Tensor | None, ...]:
+        """The arguments of a call as tensors, checked against the config; while tracing, only shapes and dtypes."""
         try:
+            tensors = {name: as_tensor(name, value) for name, value in inputs.items()}
+            described = {name: describe(tensor) for name, tensor in tensors.items()}
             check_inputs(self.config, self.head, described, None if cache is None else cache.info())
         except InputError as error:  # Keras and AutoGraph would rewrite it
             error._keras_call_info_injected = error.ag_pass_through = True
             raise
+        return tuple(map(widened, tensors.values()))
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """As ``call``; a dict in first place holds all the inputs."""
         if args and isinstance(args[0], Mapping):
             return super().__call__(**args[0], **kwargs)
+        if any(isinstance(value, (list, str)) for value in args):  # which Keras allows by keyword alone
+            args, kwargs = (), inspect.signature(self.call).bind(*args, **kwargs).arguments
         return super().__call__(*args, **kwargs)
 
     def train_step(self, data: Any) -> Any:
@@ -200,6 +213,18 @@ def with_fields(data: Any) -> tuple[Any, Any, Any]:
 def scores(output: ModelOutput) -> tf.Tensor:
     """What a Keras loss or metric compares with the targets."""
     return output["logits"] if "logits" in output else output["last_hidden_state"]
+
+
+def as_tensor(name: str, value: Any) -> tf.Tensor | None:
+    """Arrays and lists as tensors; tensors as they are."""
+    if value is None or hasattr(value, "dtype"):
+        return value
+    return tf.convert_to_tensor(as_array(name, value))
+
+
+def widened(tensor: tf.Tensor | None) -> tf.Tensor | None:
+    """Integers of a type that TensorFlow does not index with as int64."""
+    return tf.cast(tensor, tf.int64) if tensor is not None and tensor.dtype.name in NARROW_INTEGERS else tensor
 
 
 def describe(tensor: tf.Tensor | None) -> ArrayInfo | None:

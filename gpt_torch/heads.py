@@ -126,7 +126,7 @@ class OpenAIGPTLMHeadModel(OpenAIGPTPreTrainedModel):
         Returns:
             CausalLMOutput.
         """
-        self.check(input_ids=input_ids, inputs_embeds=inputs_embeds, labels=labels)
+        input_ids, inputs_embeds, labels = self.check(input_ids=input_ids, inputs_embeds=inputs_embeds, labels=labels)
         output = self.transformer(
             input_ids,
             attention_mask,
@@ -225,7 +225,7 @@ class OpenAIGPTDoubleHeadsModel(OpenAIGPTPreTrainedModel):
         Returns:
             OpenAIGPTDoubleHeadsModelOutput.
         """
-        self.check(
+        input_ids, inputs_embeds, mc_token_ids, labels, mc_labels = self.check(
             input_ids=input_ids,
             inputs_embeds=inputs_embeds,
             mc_token_ids=mc_token_ids,
@@ -297,7 +297,9 @@ class OpenAIGPTForSequenceClassification(OpenAIGPTPreTrainedModel):
         Returns:
             SequenceClassifierOutput.
         """
-        self.check(input_ids=input_ids, inputs_embeds=inputs_embeds, labels=labels)
+        input_ids, attention_mask, inputs_embeds, labels = self.check(
+            input_ids=input_ids, attention_mask=attention_mask, inputs_embeds=inputs_embeds, labels=labels
+        )
         output = self.transformer(
             input_ids,
             attention_mask,

@@ -181,7 +181,7 @@ class OpenAIGPTModel(OpenAIGPTPreTrainedModel):
         past_key_values=None,
         use_cache=None,
     ):
-        """Run the trunk.
+        """Run the trunk. Arrays and lists become tensors; ids, masks and labels may be of any integer type.
 
         Args:
             input_ids: (..., T) integer token ids in [0, V); extra leading dimensions are kept. Or ``inputs_embeds``.
@@ -203,7 +203,7 @@ class OpenAIGPTModel(OpenAIGPTPreTrainedModel):
         Raises:
             InputError: an argument does not fit; checked before work starts (under ``torch.compile``, not at all).
         """
-        self.check(
+        input_ids, attention_mask, token_type_ids, position_ids, head_mask, inputs_embeds = self.check(
             input_ids=input_ids,
             attention_mask=attention_mask,
             token_type_ids=token_type_ids,

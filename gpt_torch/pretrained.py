@@ -13,8 +13,17 @@ from gpt_torch.weights import assign, dtype_name, export, framework_dtype, from_
 from gptcore.checkpoint import Pushable, fresh_values, open_pretrained, save_pretrained
 from gptcore.config import OpenAIGPTConfig
 from gptcore.errors import InputError
-from gptcore.inputs import ArrayInfo, check_attn_implementation, check_inputs, check_quantization
+from gptcore.inputs import (
+    NARROW_INTEGERS,
+    ArrayInfo,
+    as_array,
+    check_attn_implementation,
+    check_inputs,
+    check_quantization,
+)
 from gptcore.parameters import Head, resized_embedding
+
+NARROW = tuple(getattr(torch, name) for name in NARROW_INTEGERS)
 
 
 class OpenAIGPTPreTrainedModel(Pushable, nn.Module):
@@ -56,7 +65,8 @@ class OpenAIGPTPreTrainedModel(Pushable, nn.Module):
                 inference alone; such a model is not saved.
             output_loading_info: also return ``missing_keys`` (made fresh) and ``unexpected_keys`` (left aside).
             options: ``revision``, ``cache_dir``, ``local_files_only``, ``token``; ``allow_pickle=True`` to read
-                files of ``torch.save``; all others override the config.
+                files of ``torch.save``; ``ignore_mismatched_sizes=True`` for a fresh head where the stored one has
+                another shape, such as for another ``num_labels``; all others override the config.
 
         Raises:
             CheckpointError, ConfigError: with every problem, before anything of the model's size is allocated.
@@ -149,11 +159,25 @@ class OpenAIGPTPreTrainedModel(Pushable, nn.Module):
         """An argument of the call, or the config's setting where it was not given."""
         return getattr(self.config, name) if argument is None else bool(argument)
 
-    def check(self, cache: KVCache | None = None, **inputs: torch.Tensor | None) -> None:
-        """Check the arguments of a call against the config; not under ``torch.compile``, which traces."""
+    def check(self, cache: KVCache | None = None, **inputs: Any) -> tuple[torch.Tensor | None, ...]:
+        """The arguments of a call as tensors, checked against the config; not under ``torch.compile``, which traces."""
+        tensors = {name: as_tensor(name, value, self.device) for name, value in inputs.items()}
         if not torch.compiler.is_compiling():
-            described = {name: describe(tensor) for name, tensor in inputs.items()}
+            described = {name: describe(tensor) for name, tensor in tensors.items()}
             check_inputs(self.config, self.head, described, None if cache is None else cache.info())
+        return tuple(map(widened, tensors.values()))
+
+
+def as_tensor(name: str, value: Any, device: torch.device) -> torch.Tensor | None:
+    """Arrays and lists as tensors on the device of the model; tensors as they are."""
+    if value is None or isinstance(value, torch.Tensor):
+        return value
+    return torch.from_numpy(as_array(name, value)).to(device)
+
+
+def widened(tensor: torch.Tensor | None) -> torch.Tensor | None:
+    """Integers of a type that PyTorch does not index with as int64."""
+    return tensor.long() if tensor is not None and tensor.dtype in NARROW else tensor
 
 
 def describe(tensor: torch.Tensor | None) -> ArrayInfo | None:

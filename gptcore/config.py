@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from gptcore.errors import ConfigError, bullet_list
-from gptcore.settings import boolean, choice, integer, is_integer, real, unknown
+from gptcore.settings import FrozenDict, boolean, choice, integer, is_integer, plain, real, unknown
 
 CONFIG_NAME = "config.json"
 MAX_CONFIG_BYTES = 1 << 20
@@ -112,7 +112,7 @@ class OpenAIGPTConfig:
         reject_unknown(settings)
         for spec in dataclasses.fields(self):
             default = spec.default if spec.default is not dataclasses.MISSING else {}
-            object.__setattr__(self, spec.name, settings.get(spec.name, default))
+            object.__setattr__(self, spec.name, plain(settings.get(spec.name, default)))
         self._fill_labels("num_labels" in settings)
         problems = list(_problems(self))
         if problems:
@@ -130,13 +130,13 @@ class OpenAIGPTConfig:
                 raise ConfigError(f"id2label={self.id2label!r} must map label numbers to names") from cause
             if not num_labels_given:
                 object.__setattr__(self, "num_labels", len(names))
-        object.__setattr__(self, "id2label", names)
+        object.__setattr__(self, "id2label", FrozenDict(names))
         given = self.label2id
         if given is not None and not isinstance(given, Mapping):
             raise ConfigError(f"label2id={given!r} must map names to label numbers")
         reverse = {name: i for i, name in names.items()} if given is None else {str(k): v for k, v in given.items()}
-        object.__setattr__(self, "label2id", reverse)
-        object.__setattr__(self, "extra", dict(self.extra))
+        object.__setattr__(self, "label2id", FrozenDict(reverse))
+        object.__setattr__(self, "extra", FrozenDict(self.extra))
 
     def __hash__(self) -> int:
         return hash(json.dumps(self.to_dict(), sort_keys=True, default=repr))
@@ -291,10 +291,15 @@ def _problems(config: OpenAIGPTConfig) -> Any:
 
 
 def read_json_object(path: Path) -> dict[str, Any]:
+    """The JSON object of a file in UTF-8 or, as editors and shells of Windows write it, with a byte order mark.
+
+    Raises:
+        ConfigError: it cannot be read, is too large, or is anything else.
+    """
     try:
         if path.stat().st_size > MAX_CONFIG_BYTES:
             raise ConfigError(f"{path} has {path.stat().st_size} bytes; a config file has at most {MAX_CONFIG_BYTES}")
-        settings = json.loads(path.read_text(encoding="utf-8"))
+        settings = json.loads(path.read_bytes())  # finds out the encoding
     except OSError as cause:
         raise ConfigError(f"cannot read {path}: {cause.strerror}; a checkpoint folder needs a {CONFIG_NAME}") from cause
     except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as cause:

@@ -19,6 +19,8 @@ from gptcore.errors import ConfigError, InputError
 from gptcore.parameters import Head
 
 IGNORED_LABEL = -100
+NARROW_INTEGERS = ("uint8", "int8", "uint16", "int16", "uint32", "uint64")
+"""Types of ids and labels on disk that not every framework computes with; a call widens them."""
 ATTN_IMPLEMENTATIONS = ("sdpa", "eager")
 
 Shape = tuple[int | None, ...]
@@ -104,6 +106,33 @@ def check_inputs(
         _check_range("labels", given["labels"], 0, config.vocab_size, "vocab_size", ignored=True)
     if "mc_labels" in given:
         _check_mc_labels(config, given["mc_labels"], shape)
+
+
+def as_array(name: str, value: Any) -> NDArray[Any]:
+    """A copy, as NumPy's numbers, of an argument that is no tensor of the framework: an array, or a list of rows.
+
+    Raises:
+        InputError: it is text, a mapping, has rows of different lengths, or anything else but numbers.
+    """
+    if isinstance(value, Mapping):
+        raise InputError(f"{name} must be an array; got {type(value).__name__}. Pass its entries: model(**inputs).")
+    try:
+        array = np.array(value, order="C")
+    except ValueError as cause:
+        raise InputError(
+            f"{name} has rows of different lengths; pad them to one length and pass attention_mask"
+        ) from cause
+    if array.dtype.kind in "US":
+        raise InputError(
+            f"{name} must be numbers; got text. Use the tokenizer: model(**tokenizer(text, return_tensors=...))."
+        )
+    if array.dtype.name == "bfloat16":  # of JAX and TensorFlow, which NumPy itself does not know
+        return array.astype(np.float32)
+    if array.dtype.kind not in "biuf":
+        raise InputError(f"{name} must be an array of numbers; got {type(value).__name__} of dtype {array.dtype}.")
+    if isinstance(value, (list, tuple)) and not array.size:
+        return array.astype(np.int64)  # NumPy takes an empty list for one of floats
+    return array.astype(array.dtype.newbyteorder("="), copy=False)
 
 
 def check_capacity(config: OpenAIGPTConfig, capacity: int | None) -> int:
@@ -230,6 +259,11 @@ def _check_mask(info: ArrayInfo) -> None:
 
 def _check_class_labels(config: OpenAIGPTConfig, labels: ArrayInfo, rows: Shape) -> None:
     kind = problem_type(config, labels)
+    if kind == "multi_label_classification" and config.problem_type is None and _fits(labels.shape, rows):
+        raise InputError(
+            f"labels must be integers, or floats of shape {(*rows, config.num_labels)} for several labels at once; "
+            f"got dtype {labels.dtype} and shape {labels.shape}. Cast class indices to integers."
+        )
     if kind == "single_label_classification":
         _check_shape("labels", labels, rows)
         _check_range("labels", labels, 0, config.num_labels, "num_labels", ignored=True)

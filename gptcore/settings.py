@@ -3,8 +3,50 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Collection, Iterable, Iterator
-from typing import Any
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from typing import Any, NoReturn, TypeVar
+
+from gptcore.errors import ConfigError
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+class FrozenDict(dict[K, V]):
+    """A dict inside a config, which must not change behind the checks of the config.
+
+    >>> FrozenDict({0: "no"}) | {0: "yes"}
+    {0: 'yes'}
+    """
+
+    def _refuse(self, *_: object, **__: object) -> NoReturn:
+        raise ConfigError("cannot change a setting in place: a config is frozen. Make a copy with config.replace(...).")
+
+    __setitem__ = __delitem__ = __ior__ = clear = pop = popitem = setdefault = update = _refuse
+
+    def __reduce__(self) -> tuple[type[FrozenDict[K, V]], tuple[dict[K, V]]]:
+        return type(self), (dict(self),)
+
+
+def plain(value: Any) -> Any:
+    """Scalars and arrays of NumPy, PyTorch and JAX as Python's own numbers and lists, also inside of containers.
+
+    >>> import numpy as np
+    >>> plain([np.int64(3), {"rate": np.array(0.5)}])
+    [3, {'rate': 0.5}]
+    """
+    try:
+        return _plain(value)
+    except RecursionError as cause:
+        raise ConfigError("a setting must be lists and mappings of a few levels; got too many levels.") from cause
+
+
+def _plain(value: Any) -> Any:
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    if isinstance(value, Mapping):
+        return {_plain(key): _plain(item) for key, item in value.items()}
+    return type(value)(map(_plain, value)) if type(value) in (list, tuple) else value
 
 
 def unknown(names: Iterable[str], valid: Collection[str]) -> Iterator[str]:

@@ -78,6 +78,52 @@ def test_any_head_loads_into_any_other(tmp_path, stored, wanted):
     assert {name for name, _ in source.values()} == own
 
 
+def test_another_number_of_labels(tmp_path):
+    """The error says both ways out, and both work."""
+    save(tmp_path, Head.SEQUENCE_CLASSIFICATION)
+    with pytest.raises(CheckpointError) as caught:
+        open_pretrained(tmp_path, Head.SEQUENCE_CLASSIFICATION, num_labels=4)
+    assert str(caught.value).endswith(
+        "score.weight has shape (2, 10), expected (4, 10). Pass the num_labels of the checkpoint, or "
+        "ignore_mismatched_sizes=True for a fresh head."
+    )
+    assert open_pretrained(tmp_path, Head.SEQUENCE_CLASSIFICATION, num_labels=2).report()["missing_keys"] == []
+    source = open_pretrained(tmp_path, Head.SEQUENCE_CLASSIFICATION, num_labels=4, ignore_mismatched_sizes=True)
+    assert source.report() == {"missing_keys": ["score.weight"], "unexpected_keys": ["score.weight"]}
+    assert dict(source.values())["score.weight"].shape == (4, 10)
+
+
+def test_only_a_head_may_be_of_another_size(folder):
+    for head, changes in ((Head.LM, {"vocab_size": 30}), (Head.DOUBLE_HEADS, {"n_embd": 15})):
+        with pytest.raises(CheckpointError, match=r"tokens_embed\.weight has shape \(31, 10\), expected"):
+            open_pretrained(folder, head, ignore_mismatched_sizes=True, **changes)
+    save(folder, Head.DOUBLE_HEADS)
+    with pytest.raises(CheckpointError, match=r"Pass the summary_proj_to_labels of the checkpoint, or"):
+        open_pretrained(folder, Head.DOUBLE_HEADS, summary_proj_to_labels=False)
+    source = open_pretrained(folder, Head.DOUBLE_HEADS, summary_proj_to_labels=False, ignore_mismatched_sizes=True)
+    assert len(source.report()["missing_keys"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("stored", "names", "message"),
+    [
+        (["no", "yes"], ["yes", "no"], "its labels are renamed: 'no' to 'yes', 'yes' to 'no'"),
+        (["no", "yes"], ["no", "maybe"], "its labels are renamed: 'yes' to 'maybe'"),
+        (["no", "yes"], ["no", "yes"], ""),
+        (["LABEL_0", "LABEL_1"], ["no", "yes"], ""),
+    ],
+)
+def test_renamed_labels_are_warned_of(tmp_path, caplog, stored, names, message):
+    """As in transformers, the head stays; but nobody should find out from the predictions."""
+    config = CONFIG.replace(id2label=dict(enumerate(stored)))
+    head = Head.SEQUENCE_CLASSIFICATION
+    save_pretrained(tmp_path, config, head, "float32", fresh_values(config, head, "float32", 0))
+    source = open_pretrained(tmp_path, head, id2label=dict(enumerate(names)))
+    assert source.config.id2label == dict(enumerate(names))
+    assert message in caplog.text
+    assert bool(caplog.text) == bool(message)
+
+
 def test_old_files_load(folder):
     """Mask buffers, no prefix, and the tied head stored twice or instead of the embedding."""
 

@@ -1,10 +1,13 @@
 """OpenAIGPTConfig: published keys, validation, lossless files."""
 
+import copy
 import json
+import pickle
 import random
 import sys
 import tracemalloc
 
+import numpy as np
 import pytest
 from checkpoint_data import save
 from hostile_json import mutated
@@ -95,6 +98,70 @@ def test_frozen_and_hashable():
         config.n_layer = 3
 
 
+CHANGES = {
+    "an item": lambda names: names.__setitem__(0, "neg"),
+    "a deletion": lambda names: names.__delitem__(0),
+    "update": lambda names: names.update({0: "neg"}),
+    "or": lambda names: names.__ior__({0: "neg"}),
+    "clear": lambda names: names.clear(),
+    "pop": lambda names: names.pop(0),
+    "popitem": lambda names: names.popitem(),
+    "setdefault": lambda names: names.setdefault(7, "neg"),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("setting", ["id2label", "label2id", "extra"])
+def test_mappings_inside_are_frozen_too(setting, change):
+    """A label renamed in place was found out by ``save_pretrained``, after the training."""
+    config = OpenAIGPTConfig(num_labels=2, extra={"key": "value"})
+    with pytest.raises(ConfigError, match=r"a config is frozen\. Make a copy with config\.replace"):
+        CHANGES[change](getattr(config, setting))
+    assert config == OpenAIGPTConfig(num_labels=2, extra={"key": "value"})
+
+
+@pytest.mark.parametrize("duplicate", [copy.copy, copy.deepcopy, lambda config: pickle.loads(pickle.dumps(config))])
+def test_configs_are_copied_whole(duplicate):
+    config = OpenAIGPTConfig(id2label={0: "no", 1: "yes"}, extra={"key": {"inner": 1}})
+    assert duplicate(config) == config
+    assert duplicate(config.id2label) == {0: "no", 1: "yes"}
+
+
+NUMPY = {
+    "vocab_size": np.int64(9),
+    "num_labels": np.uint8(2),
+    "n_layer": np.array(3),
+    "resid_pdrop": np.float32(0.25),
+    "layer_norm_epsilon": np.float64(1e-6),
+    "summary_use_proj": np.bool_(False),
+    "afn": np.str_("relu"),
+    "eos_token_id": np.int16(4),
+    "id2label": {np.int64(0): np.str_("no"), np.int64(1): "yes"},
+    "label2id": {"no": np.int64(0), "yes": np.array(1)},
+    "extra": {"seen": np.int64(5), "losses": [np.float64(0.5)], "counts": np.arange(2)},
+}
+
+
+def test_numbers_of_numpy_are_plain(tmp_path):
+    config = OpenAIGPTConfig(**NUMPY)
+    expected = OpenAIGPTConfig(
+        vocab_size=9, num_labels=2, n_layer=3, resid_pdrop=0.25, layer_norm_epsilon=1e-6, summary_use_proj=False,
+        afn="relu", eos_token_id=4, id2label={0: "no", 1: "yes"}, extra={"seen": 5, "losses": [0.5], "counts": [0, 1]},
+    )  # fmt: skip
+    assert config == expected
+    assert {name: type(value) for name, value in vars(config).items()} == {
+        name: type(value) for name, value in vars(expected).items()
+    }
+    config.save_pretrained(tmp_path)
+    assert OpenAIGPTConfig.from_pretrained(tmp_path, n_head=np.int64(4)) == expected.replace(n_head=4)
+
+
+@pytest.mark.parametrize("value", [np.float64(2), np.bool_(True), np.array([2]), np.int64(0)])
+def test_numbers_of_numpy_are_checked(value):
+    with pytest.raises(ConfigError, match=r"n_layer=.* must be an integer"):
+        OpenAIGPTConfig(n_layer=value)
+
+
 def test_another_model_is_refused(tmp_path):
     with pytest.raises(ConfigError, match="model_type='gpt2'"):
         OpenAIGPTConfig.from_dict({"model_type": "gpt2"})
@@ -111,6 +178,16 @@ def test_damaged_files_are_one_error(tmp_path, content):
     (tmp_path / "config.json").write_bytes(content)
     with pytest.raises(ConfigError):
         OpenAIGPTConfig.from_pretrained(tmp_path)
+
+
+@pytest.mark.parametrize("levels", [300, 600, 900, 2000])
+def test_deep_files_are_a_config_or_one_error(tmp_path, levels):
+    (tmp_path / "config.json").write_bytes(b'{"x": ' + b"[" * levels + b"]" * levels + b"}")
+    try:
+        config = OpenAIGPTConfig.from_pretrained(tmp_path)
+    except ConfigError:
+        return
+    assert config.extra["x"]
 
 
 def test_strange_values_are_one_error_or_harmless(tmp_path):

@@ -1,5 +1,6 @@
 """Every format in, every format out, without any framework; and no file does harm."""
 
+import errno
 import io
 import itertools
 import json
@@ -35,6 +36,7 @@ from gptcore.checkpoint.formats.reading import occurrences
 from gptcore.checkpoint.opening import open_checkpoint
 from gptcore.checkpoint.transaction import JOURNAL_NAME, PREFIX, Transaction, recover
 from gptcore.errors import GPTError
+from gptcore.generation import GenerationConfig
 from gptcore.installation import install_command
 from gptcore.parameters import Head, parameters
 
@@ -141,16 +143,39 @@ def test_content_decides_not_the_name(tmp_path, form):
         (alone / name).replace(tmp_path / "b" / FORMATS[form].file_name)
 
 
-def test_without_a_config_the_shapes_tell(tmp_path):
-    save(tmp_path / "a", Head.NONE, form="openai", config=CONFIG.replace(n_embd=128, n_head=2))
-    (tmp_path / "a" / "config.json").unlink()
-    config = open_checkpoint(tmp_path / "a").config
+def test_the_shapes_of_openai_determine_the_config(tmp_path):
+    save(tmp_path, Head.NONE, form="openai", config=CONFIG.replace(n_embd=128, n_head=2))
+    (tmp_path / "config.json").unlink()
+    config = open_checkpoint(tmp_path).config
     assert (config.n_layer, config.n_embd, config.n_head, config.vocab_size, config.n_positions) == (2, 128, 2, 31, 7)
-    save(tmp_path / "b", Head.NONE, form="flax")
-    (tmp_path / "b" / "config.json").unlink()
-    with pytest.raises(CheckpointError, match="pass n_head, which no shape tells"):
-        open_checkpoint(tmp_path / "b")
-    assert open_checkpoint(tmp_path / "b", n_head=5).config.n_layer == 2
+
+
+@pytest.mark.parametrize(
+    ("form", "width"), [("openai", 10), *((form, width) for form in FORMATS for width in (10, 128))]
+)
+def test_heads_are_never_guessed(tmp_path, form, width):
+    """No shape tells 2 heads of 64 values from 1 of 128; transformers' Trainer saves our models without a config."""
+    saved = CONFIG.replace(n_embd=width, n_head=1)
+    save(tmp_path, Head.NONE, form=form, config=saved)
+    (tmp_path / "config.json").unlink()
+    paths = [tmp_path] if form == "openai" else [tmp_path, tmp_path / FORMATS[form].file_name]
+    for path in paths:
+        with pytest.raises(CheckpointError, match=r"config.json is missing, and no shape determines n_head\. Save"):
+            open_checkpoint(path, allow_pickle=True)
+        assert open_checkpoint(path, allow_pickle=True, n_head=1, num_labels=3).config == saved
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_files_with_a_byte_order_mark(tmp_path, encoding):
+    """As Notepad, PowerShell and some editors write JSON."""
+    openai = save(tmp_path / "openai", Head.NONE, form="openai")
+    sharded = save(tmp_path / "sharded", Head.NONE, max_shard_size="1KB")
+    GenerationConfig(top_k=7).save_pretrained(sharded)
+    before = [open_checkpoint(openai), open_checkpoint(sharded)]
+    for path in [*openai.glob("*.json"), *sharded.glob("*.json")]:
+        path.write_text(path.read_text(encoding="utf-8"), encoding=encoding)
+    assert [open_checkpoint(openai), open_checkpoint(sharded)] == before
+    assert GenerationConfig.from_pretrained(sharded).top_k == 7
 
 
 def test_names_of_wrappers_are_taken_off(tmp_path):
@@ -228,7 +253,7 @@ def test_the_config_is_in_an_item_or_beside_it(tmp_path):
     (tmp_path / "ours" / "config.json").rename(item / "config.json")
     assert open_checkpoint(item).config.n_head == CONFIG.n_head
     (item / "config.json").unlink()
-    with pytest.raises(CheckpointError, match="pass n_head, which no shape tells"):
+    with pytest.raises(CheckpointError, match="no shape determines n_head"):
         open_checkpoint(item)
 
 
@@ -811,6 +836,39 @@ def test_a_full_disk_leaves_the_old_checkpoint(tmp_path, form):
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert str(tmp_path) in str(caught.value)
+    assert content(tmp_path) == before
+
+
+def refuse(monkeypatch, call, number):
+    """The file system answers a function of ``os`` with this error."""
+
+    def refused(*_, **__):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, call, refused)
+
+
+@pytest.mark.parametrize("form", ["safetensors", "orbax"])
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOTSUP, errno.ENOSYS, errno.EPERM, errno.EACCES])
+@pytest.mark.parametrize("call", ["fsync", "chmod"])
+def test_file_systems_without_a_call(tmp_path, monkeypatch, form, number, call):
+    """Google Drive, Windows shares and FUSE."""
+    save(tmp_path, Head.NONE, form=form)
+    refuse(monkeypatch, call, number)
+    save(tmp_path, Head.NONE, form=form, config=CONFIG.replace(n_layer=1))
+    CONFIG.save_pretrained(tmp_path / "config")
+    assert is_the_new_one(tmp_path)
+
+
+@pytest.mark.parametrize("form", ["safetensors", "orbax"])
+@pytest.mark.parametrize("number", [errno.EIO, errno.ENOSPC, errno.EDQUOT])
+def test_a_failing_disk_stops_a_save(tmp_path, monkeypatch, form, number):
+    save(tmp_path, Head.NONE, form=form)
+    before = content(tmp_path)
+    refuse(monkeypatch, "fsync", number)
+    with pytest.raises(CheckpointError, match=r"cannot write .*; what was there before is untouched"):
+        save(tmp_path, Head.NONE, form=form, config=CONFIG.replace(n_layer=1))
+    monkeypatch.undo()
     assert content(tmp_path) == before
 
 

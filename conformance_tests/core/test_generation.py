@@ -55,6 +55,21 @@ def test_files_keep_what_they_held(tmp_path):
     assert GenerationConfig.from_pretrained(tmp_path) == config
 
 
+def test_numbers_of_numpy_are_plain(tmp_path):
+    config = GenerationConfig(
+        max_new_tokens=np.int64(3), top_p=np.float64(0.5), do_sample=np.bool_(True), eos_token_id=np.array([1, 2]),
+        bad_words_ids=[np.array([3]), [np.int64(4)]], seed=np.uint32(7), extra={"bos_token_id": np.int64(3)},
+    )  # fmt: skip
+    expected = GenerationConfig(
+        max_new_tokens=3, top_p=0.5, do_sample=True, eos_token_id=[1, 2], bad_words_ids=[[3], [4]], seed=7,
+        extra={"bos_token_id": 3},
+    )  # fmt: skip
+    assert config == expected
+    assert type(config.seed) is int
+    config.save_pretrained(tmp_path)
+    assert GenerationConfig.from_pretrained(tmp_path) == expected
+
+
 @pytest.mark.parametrize(
     ("key", "counter", "words"),
     [  # the known answers of the authors' Random123 1.09

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
 from collections.abc import Iterator
@@ -10,6 +11,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 from gptcore.errors import CheckpointError
+
+UNSUPPORTED = {errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EPERM, errno.EACCES}
+"""How Windows shares, FUSE and Google Drive refuse calls that they do not have; a failing disk answers otherwise."""
 
 
 @contextmanager
@@ -25,8 +29,8 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
             temporary = Path(file.name)
             yield file  # type: ignore[misc]  # the wrapper has the file's methods
             file.flush()
-            os.fsync(file.fileno())
-        temporary.chmod(0o666 & ~umask())
+            sync(file.fileno())
+        open_to_others(temporary)
         temporary.replace(path)
         sync_folder(path.parent)
     except OSError as cause:
@@ -36,18 +40,35 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
             temporary.unlink(missing_ok=True)
 
 
+@contextmanager
+def where_supported() -> Iterator[None]:
+    """Go on without a call that the file system does not have."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in UNSUPPORTED:
+            raise
+
+
+def sync(descriptor: int) -> None:
+    """Make the content of an open file or folder durable, where the file system can."""
+    with where_supported():
+        os.fsync(descriptor)
+
+
 def sync_folder(folder: Path) -> None:
     """Make renames inside ``folder`` durable, where the system can."""
     if os.name == "posix":
         descriptor = os.open(folder, os.O_RDONLY)
         try:
-            os.fsync(descriptor)
+            sync(descriptor)
         finally:
             os.close(descriptor)
 
 
-def umask() -> int:
-    """The permissions that new files go without."""
+def open_to_others(file: Path) -> None:
+    """Give a temporary file the permissions of a new file, where the file system has permissions."""
     current = os.umask(0)
     os.umask(current)
-    return current
+    with where_supported():
+        file.chmod(0o666 & ~current)

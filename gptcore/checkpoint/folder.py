@@ -230,7 +230,7 @@ def _read_index(folder: Path, name: str) -> dict[str, str]:
         resolved = resolve_inside(folder, name)
         if resolved.stat().st_size > MAX_INDEX_BYTES:
             raise CheckpointError(f"{path} has more than {MAX_INDEX_BYTES} bytes")
-        weight_map = json.loads(resolved.read_text(encoding="utf-8"))["weight_map"]
+        weight_map = json.loads(resolved.read_bytes())["weight_map"]
     except OSError as cause:
         raise CheckpointError(f"cannot read {path}: {cause.strerror}") from cause
     except CheckpointError:

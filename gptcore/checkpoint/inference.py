@@ -1,4 +1,4 @@
-"""The config of a checkpoint: its ``config.json``, or what the shapes say where there is none."""
+"""The config of a checkpoint: its ``config.json``, or what the shapes determine where there is none."""
 
 from __future__ import annotations
 
@@ -8,24 +8,27 @@ from pathlib import Path
 from typing import Any
 
 from gptcore.checkpoint.folder import folder_of
+from gptcore.checkpoint.formats import openai_npy
 from gptcore.checkpoint.tensors import StoredTensor
 from gptcore.config import CONFIG_NAME, OpenAIGPTConfig
 from gptcore.errors import CheckpointError
 from gptcore.layouts.hf_torch import TIED_HEAD
 
-HEAD_SIZE = 64  # of every model that was published without a config
+OPENAI_HEAD_SIZE = 64  # of the model that OpenAI released, without a config
 
 
 def config_of(path: Path, tensors: Sequence[StoredTensor], **overrides: Any) -> OpenAIGPTConfig:
-    """The config beside the weights; OpenAI's own folder has none, and then the shapes give it.
+    """The config beside the weights, or the one that the shapes and ``overrides`` determine where there is none.
 
     Args:
         path: a folder, a file of weights, or a directory of Orbax.
         tensors: of the checkpoint.
-        overrides: settings to change. Without a ``config.json``, ``n_head`` is one where heads have not 64 values each.
+        overrides: settings to change. Without a ``config.json``, ``n_head`` must be one of them, except for OpenAI's
+            own layout, and so must be every setting that no shape determines and that is not the default, such as
+            ``afn`` or ``layer_norm_epsilon``.
 
     Raises:
-        CheckpointError: no ``config.json``, and the shapes are not those of this architecture.
+        CheckpointError: no ``config.json``, and the shapes are not those of this architecture or need ``n_head``.
         ConfigError: the config is wrong.
     """
     folder = folder_of(path)
@@ -38,10 +41,14 @@ def config_of(path: Path, tensors: Sequence[StoredTensor], **overrides: Any) -> 
     if not layers or len(tokens) != 2 or len(positions) != 2:
         raise CheckpointError(f"{folder} has no {CONFIG_NAME}, and the shapes in {path} are not those of an OpenAI GPT")
     sizes = {"vocab_size": tokens[0], "n_positions": positions[0], "n_embd": tokens[1], "n_layer": max(layers) + 1}
-    if tokens[1] % HEAD_SIZE == 0:
-        sizes["n_head"] = tokens[1] // HEAD_SIZE
+    if tensors[0].path.name == openai_npy.SHAPES_NAME and tokens[1] % OPENAI_HEAD_SIZE == 0:
+        sizes["n_head"] = tokens[1] // OPENAI_HEAD_SIZE
     elif "n_head" not in overrides:
-        raise CheckpointError(f"{folder} has no {CONFIG_NAME}; pass n_head, which no shape tells")
+        raise CheckpointError(
+            f"cannot load {path}: {CONFIG_NAME} is missing, and no shape determines n_head. Save the model's config by "
+            f"config.save_pretrained({str(folder)!r}), or pass n_head=... and all other settings that are not defaults "
+            "(afn, layer_norm_epsilon, ...)."
+        )
     if "score.weight" in shapes:
         sizes["num_labels"] = shapes["score.weight"][0]
     return OpenAIGPTConfig(**{**sizes, **overrides})

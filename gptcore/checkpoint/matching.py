@@ -29,12 +29,14 @@ class Matching:
     dropped: list[str]
 
 
-def match(tensors: Sequence[StoredTensor], config: OpenAIGPTConfig, head: Head) -> Matching:
+def match(
+    tensors: Sequence[StoredTensor], config: OpenAIGPTConfig, head: Head, *, ignore_mismatched_sizes: bool = False
+) -> Matching:
     """Match stored tensors to the parameters of a model, before anything is read or allocated.
 
     Trunk parameters must all be there; those of the head may be missing (a base checkpoint in a head model) and are
-    then fresh. Dropped are tensors of another head, old mask buffers, the state of dropout and of an optimizer, and the
-    second copy of the tied head.
+    then fresh. Dropped are tensors of another head, old mask buffers, the state of dropout and of an optimizer, the
+    second copy of the tied head and, with ``ignore_mismatched_sizes``, those of the head that have another shape.
 
     Raises:
         CheckpointError: a tensor is missing, unknown, given twice, of another shape or type; all are listed.
@@ -52,10 +54,11 @@ def match(tensors: Sequence[StoredTensor], config: OpenAIGPTConfig, head: Head) 
             by_name[name] = tensor
     problems += _untie(by_name, dropped)
     wanted = parameters(config, head)
-    for name in sorted(set(by_name) - set(wanted)):
-        if name in HEAD_NAMES:
+    for name in sorted(by_name):
+        fits = name in wanted and (by_name[name].shape == wanted[name].shape or not ignore_mismatched_sizes)
+        if name in HEAD_NAMES and not fits:
             dropped.append(by_name.pop(name).name)
-        else:
+        elif name not in wanted:
             problems.append(f"{by_name[name].name} {by_name[name].shape} is not a parameter of this model")
     missing = [parameter for name, parameter in wanted.items() if name not in by_name]
     problems += [f"{p.name} {p.shape} is missing" for p in missing if p.name not in HEAD_NAMES]
@@ -70,7 +73,11 @@ def match(tensors: Sequence[StoredTensor], config: OpenAIGPTConfig, head: Head) 
 def _misfit(tensor: StoredTensor, parameter: Parameter) -> list[str]:
     problems = []
     if tensor.shape != parameter.shape:
-        problems.append(f"{tensor.name} has shape {tensor.shape}, expected {parameter.shape}")
+        problem = f"{tensor.name} has shape {tensor.shape}, expected {parameter.shape}"
+        if parameter.name in HEAD_NAMES:
+            setting = "num_labels" if parameter.name == SCORE[0].name else "summary_proj_to_labels"
+            problem += f". Pass the {setting} of the checkpoint, or ignore_mismatched_sizes=True for a fresh head."
+        problems.append(problem)
     if tensor.dtype not in STORAGE:
         problems.append(f"{tensor.name} has dtype {tensor.dtype}, expected one of {', '.join(STORAGE)}")
     return problems

@@ -18,9 +18,11 @@ from gptcore.checkpoint.matching import Matching, match
 from gptcore.checkpoint.tensors import OutgoingTensor
 from gptcore.checkpoint.transaction import Transaction
 from gptcore.config import CONFIG_NAME, OpenAIGPTConfig
-from gptcore.parameters import Head, Parameter, initial_value, parameters
+from gptcore.parameters import SCORE, Head, Parameter, initial_value, parameters
 
 logger = logging.getLogger("gptcore")
+
+LABELS = ("num_labels", "id2label", "label2id")
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,13 @@ def wanted_files(allow_pickle: bool, *others: str) -> hub.Choose:
 
 
 def open_pretrained(
-    path_or_repo_id: str | Path, head: Head, dtype: str | None = None, *, allow_pickle: bool = False, **options: Any
+    path_or_repo_id: str | Path,
+    head: Head,
+    dtype: str | None = None,
+    *,
+    allow_pickle: bool = False,
+    ignore_mismatched_sizes: bool = False,
+    **options: Any,
 ) -> Pretrained:
     """Find a checkpoint and check that it fits a model, before anything of that size is allocated.
 
@@ -73,6 +81,8 @@ def open_pretrained(
         head: the model to fill.
         dtype: ``float32`` (if ``None``), ``float64``, ``float16``, ``bfloat16``, or ``auto`` for the stored one.
         allow_pickle: whether files of ``torch.save`` may be read. No code in them is ever run.
+        ignore_mismatched_sizes: whether a head of another shape, such as for another number of labels, is left aside
+            and a fresh one made; the trunk must fit all the same.
         options: ``revision``, ``cache_dir``, ``local_files_only``, ``token``; all others override the config.
 
     Raises:
@@ -84,17 +94,32 @@ def open_pretrained(
         path = hub.resolve(path_or_repo_id, wanted_files(allow_pickle), **location)
     tensors = read_tensors(path, allow_pickle=allow_pickle)
     config = config_of(path, tensors, **overrides)
-    matching = match(tensors, config, head)
+    matching = match(tensors, config, head, ignore_mismatched_sizes=ignore_mismatched_sizes)
     if matching.missing:
         logger.warning(
-            "%s: newly initialised, not in the checkpoint: %s",
+            "%s: newly initialised, not in the checkpoint%s: %s",
             head.architecture,
+            " in this shape" if ignore_mismatched_sizes else "",
             ", ".join(parameter.name for parameter in matching.missing),
         )
+    if SCORE[0].name in matching.sources and "id2label" in overrides:
+        others = {name: value for name, value in overrides.items() if name not in LABELS}
+        _warn_of_renamed_labels(config_of(path, tensors, **others), config)
     if dtype == "auto":
         stored = {tensor.dtype for tensor in matching.sources.values()}
         dtype = next(name for name in STORAGE if name in stored)  # the widest
     return Pretrained(config, head, check_dtype(dtype or "float32"), matching)
+
+
+def _warn_of_renamed_labels(stored: OpenAIGPTConfig, config: OpenAIGPTConfig) -> None:
+    """The rows of a trained head mean what they were trained for, whatever their labels are called."""
+    renamed = [
+        f"{name!r} to {config.id2label[i]!r}"
+        for i, name in stored.id2label.items()
+        if name != f"LABEL_{i}" and config.id2label.get(i, name) != name
+    ]
+    if renamed:
+        logger.warning("the head of the checkpoint is kept, but its labels are renamed: %s", ", ".join(renamed[:5]))
 
 
 def fresh_values(config: OpenAIGPTConfig, head: Head, dtype: str, seed: int) -> Iterator[tuple[str, NDArray[Any]]]:

@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, Self
 
-from gptcore.checkpoint.atomic import atomic_write, sync_folder, umask
+from gptcore.checkpoint.atomic import atomic_write, open_to_others, sync, sync_folder
 from gptcore.errors import CheckpointError
 
 PREFIX = ".gptcore-save-"
@@ -63,11 +63,12 @@ class Transaction:
     def file(self, name: str) -> Iterator[BinaryIO]:
         """Open a file that is to have ``name``."""
         temporary = self._temporary(name)
-        with self._reported(), temporary.open("xb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.chmod(0o666 & ~umask())
+        with self._reported():
+            with temporary.open("xb") as file:
+                yield file
+                file.flush()
+                sync(file.fileno())
+            open_to_others(temporary)
 
     @contextmanager
     def directory(self, name: str) -> Iterator[Path]:
@@ -192,7 +193,7 @@ def _sync_tree(folder: Path) -> None:
     for root, _, names in os.walk(folder):
         for name in names:
             with Path(root, name).open("r+b") as file:
-                os.fsync(file.fileno())
+                sync(file.fileno())
         sync_folder(Path(root))
 
 

@@ -13,7 +13,7 @@ from typing import Any, Self
 from gptcore.checkpoint.atomic import atomic_write
 from gptcore.config import read_json_object
 from gptcore.errors import ConfigError, bullet_list
-from gptcore.settings import boolean, choice, integer, is_integer, real, unknown
+from gptcore.settings import FrozenDict, boolean, choice, integer, is_integer, plain, real, unknown
 
 GENERATION_CONFIG_NAME = "generation_config.json"
 CONTEXTS = ("error", "sliding")
@@ -96,7 +96,8 @@ class GenerationConfig:
         reject_unknown(settings)
         for spec in dataclasses.fields(self):
             default = spec.default if spec.default is not dataclasses.MISSING else {}
-            object.__setattr__(self, spec.name, settings.get(spec.name, default))
+            object.__setattr__(self, spec.name, plain(settings.get(spec.name, default)))
+        object.__setattr__(self, "extra", FrozenDict(self.extra))
         problems = list(_problems(self))
         if problems:
             raise ConfigError("invalid GenerationConfig:\n" + bullet_list(problems))

@@ -12,6 +12,7 @@ from gptcore.config import OpenAIGPTConfig
 from gptcore.errors import InputError
 from gptcore.generation.config import GenerationConfig
 from gptcore.generation.stepper import Ids
+from gptcore.inputs import as_array
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ def check_prompt(
     Raises:
         InputError: says what was received, what is allowed and what to do.
     """
-    ids = _as_array("input_ids", input_ids)
+    ids = as_array("input_ids", input_ids)
     if ids.ndim != 2 or ids.dtype.kind not in "iu":
         raise InputError(
             f"input_ids has shape {ids.shape} and dtype {ids.dtype}; expected (batch, sequence) of integers"
@@ -83,15 +84,6 @@ def check_prompt(
     return Prompt(ids.astype(np.int64), mask, check_room(model, config, ids.shape[1]))
 
 
-def _as_array(name: str, value: Any) -> NDArray[Any]:
-    try:
-        return np.asarray(value)
-    except ValueError as cause:
-        raise InputError(
-            f"{name} has rows of different lengths; pad them to one length and pass attention_mask"
-        ) from cause
-
-
 def _mask(config: GenerationConfig, ids: NDArray[Any], attention_mask: Any) -> NDArray[np.bool_]:
     if attention_mask is None:
         pad = config.pad_token_id
@@ -99,7 +91,7 @@ def _mask(config: GenerationConfig, ids: NDArray[Any], attention_mask: Any) -> N
             return np.ones(ids.shape, bool)
         mask = np.asarray(ids != pad, bool)
     else:
-        given = _as_array("attention_mask", attention_mask)
+        given = as_array("attention_mask", attention_mask)
         if given.shape != ids.shape or not np.isin(given, (0, 1)).all():
             raise InputError(
                 f"attention_mask has shape {given.shape}; expected {ids.shape} of 1 (attend) and 0 (ignore)"

@@ -57,7 +57,7 @@ def read_shapes(path: Path) -> list[tuple[int, ...]]:
     with damage_reported(path, "JSON"):
         if path.stat().st_size > MAX_SHAPES_BYTES:
             raise CheckpointError(f"more than {MAX_SHAPES_BYTES} bytes")
-        shapes = json.loads(path.read_text(encoding="utf-8"))
+        shapes = json.loads(path.read_bytes())
         if not isinstance(shapes, list) or not 0 < len(shapes) < MAX_TENSORS:
             raise CheckpointError("this is no list of shapes")
         for shape in shapes:
