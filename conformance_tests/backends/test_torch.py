@@ -4,6 +4,9 @@ import copy
 
 import pytest
 import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
+from accelerate.utils import convert_to_fp32, send_to_device
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from trained_scale import trained_scale
 
@@ -168,3 +171,26 @@ def test_loading_reports_what_is_new(tmp_path, caplog):
     assert info == {"missing_keys": ["score.weight"], "unexpected_keys": []}
     assert "newly initialised, not in the checkpoint: score.weight" in caplog.text
     assert not model.training
+
+
+def test_other_libraries_hand_on_the_output():
+    """What they do to move or convert the tensors of an output keeps its class and fields."""
+    output = build(gpt_torch.OpenAIGPTLMHeadModel)(IDS, labels=IDS)
+    for again in (
+        send_to_device(output, "cpu"),
+        convert_to_fp32(output),
+        torch.distributed.utils._apply_to_tensors(torch.clone, output),  # FSDP1
+    ):
+        assert type(again) is type(output)
+        assert torch.equal(again.logits, again["logits"])
+        assert again.loss.item() == output.loss.item()
+
+
+def test_accelerate_mixed_precision():
+    accelerator = Accelerator(cpu=True, mixed_precision="bf16")
+    model = accelerator.prepare(build(gpt_torch.OpenAIGPTLMHeadModel).train())
+    output = model(input_ids=IDS, labels=IDS)
+    accelerator.backward(output.loss)
+    assert output.logits.dtype is torch.float32
+    assert model.transformer.tokens_embed.weight.grad.abs().sum() > 0
+    AcceleratorState._reset_state()  # one precision for the whole process
