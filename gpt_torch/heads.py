@@ -51,10 +51,16 @@ def wide(logits):
 
 
 class LMHead(nn.Module):
-    """Scores of all tokens by the token embedding itself: a tied weight is one parameter, used twice."""
+    """Scores of all tokens by the token embedding itself: a tied weight is one parameter, used twice.
+
+    Another module in the place of the embedding, such as an adapter of PEFT, is asked for the rows of all tokens.
+    """
 
     def forward(self, hidden_states, tokens_embed):  # (..., T, C), the embedding
-        return linear(hidden_states, tokens_embed.weight)  # (..., T, V)
+        weight = tokens_embed.weight
+        if not isinstance(tokens_embed, nn.Embedding):
+            weight = tokens_embed(torch.arange(len(weight), device=weight.device))
+        return linear(hidden_states, weight)  # (..., T, V)
 
 
 class SequenceSummary(nn.Module):

@@ -13,6 +13,7 @@ from trained_scale import trained_scale
 import gpt_torch
 from gpt_torch.weights import assign
 from gptcore import ConfigError, OpenAIGPTConfig
+from gptcore.errors import CheckpointError
 from gptcore.parameters import parameters
 
 SIZES = {"vocab_size": 41, "n_positions": 13, "n_embd": 14, "n_head": 2, "n_layer": 3, "num_labels": 3}
@@ -194,3 +195,70 @@ def test_accelerate_mixed_precision():
     assert output.logits.dtype is torch.float32
     assert model.transformer.tokens_embed.weight.grad.abs().sum() > 0
     AcceleratorState._reset_state()  # one precision for the whole process
+
+
+class Adapted(torch.nn.Module):
+    """As PEFT puts an adapter around a module: ``weight`` is that of the base."""
+
+    def __init__(self, base):
+        super().__init__()
+        self.base_layer = base
+        self.delta = torch.nn.Parameter(torch.randn_like(base.weight))
+
+    weight = property(lambda self: self.base_layer.weight)
+
+    def forward(self, ids):
+        return self.base_layer(ids) + self.delta[ids]
+
+
+def test_an_adapter_on_the_embedding_is_on_the_head_too():
+    """So merging it changes nothing; the head is the embedding."""
+    model, merged = build(gpt_torch.OpenAIGPTLMHeadModel), build(gpt_torch.OpenAIGPTLMHeadModel)
+    adapter = model.transformer.tokens_embed = Adapted(model.transformer.tokens_embed)
+    merged.transformer.tokens_embed.weight.data += adapter.delta.data
+    assert largest_difference(model(IDS, labels=IDS), merged(IDS, labels=IDS)) < 1e-4
+    assert torch.equal(model.generate(IDS, max_new_tokens=3), merged.generate(IDS, max_new_tokens=3))
+
+
+def linear(projection):
+    """The same product as PyTorch's own module, which tools for quantization look for."""
+    module = torch.nn.Linear(*projection.weight.shape)
+    module.load_state_dict({"weight": projection.weight.detach().t(), "bias": projection.bias.detach()})
+    return module
+
+
+def test_projections_in_linear_layers_are_saved_as_they_were(tmp_path):
+    model = build(gpt_torch.OpenAIGPTLMHeadModel)
+    for block in model.transformer.h:
+        for part, name in ((block.attn, "c_attn"), (block.attn, "c_proj"), (block.mlp, "c_fc"), (block.mlp, "c_proj")):
+            setattr(part, name, linear(getattr(part, name)))
+    model.save_pretrained(tmp_path)
+    again = gpt_torch.OpenAIGPTLMHeadModel.from_pretrained(tmp_path)
+    original = build(gpt_torch.OpenAIGPTLMHeadModel).state_dict()
+    assert all(torch.equal(tensor, original[name]) for name, tensor in again.state_dict().items())
+    assert largest_difference(model(IDS), again(IDS)) < 1e-4
+
+
+FOREIGN = {
+    "another shape": (
+        lambda model: setattr(model, "score", torch.nn.Linear(14, 5, bias=False)),
+        r"do not fit its config. .*\n  - score.weight has shape \(5, 14\), expected \(3, 14\)",
+    ),
+    "a kernel by columns": (
+        lambda model: setattr(model.transformer.h[0].attn.c_attn, "weight", torch.nn.Parameter(torch.ones(42, 14))),
+        r"h.0.attn.c_attn.weight has shape \(42, 14\), expected \(14, 42\)",
+    ),
+    "other parameters": (
+        lambda model: setattr(model.transformer, "tokens_embed", Adapted(model.transformer.tokens_embed)),
+        r"modules were replaced. .* merge and unload .*\n  - transformer.tokens_embed.weight",
+    ),
+}
+
+
+@pytest.mark.parametrize(("replace", "message"), FOREIGN.values(), ids=FOREIGN)
+def test_weights_that_do_not_fit_are_not_saved(tmp_path, replace, message):
+    model = build(gpt_torch.OpenAIGPTForSequenceClassification)
+    replace(model)
+    with pytest.raises(CheckpointError, match=message):
+        model.save_pretrained(tmp_path / "new")
+    assert not list(tmp_path.glob("new/*"))

@@ -18,6 +18,7 @@ from gptcore.checkpoint.matching import Matching, match
 from gptcore.checkpoint.tensors import OutgoingTensor
 from gptcore.checkpoint.transaction import Transaction
 from gptcore.config import CONFIG_NAME, OpenAIGPTConfig
+from gptcore.errors import CheckpointError, bullet_list
 from gptcore.parameters import Head, Parameter, initial_value, parameters
 
 logger = logging.getLogger("gptcore")
@@ -144,6 +145,16 @@ def write_checkpoint(
     provenance: Mapping[str, str] | None = None,
 ) -> None:
     """Write ``config.json`` and the weights; ``save_pretrained`` for tensors that may not be in memory."""
+    misfits = [
+        f"{parameter.name} has shape {tensor.shape}, expected {parameter.shape}"
+        for parameter, tensor in tensors
+        if tensor.shape != parameter.shape
+    ]
+    if misfits:
+        raise CheckpointError(
+            f"cannot save {head.architecture}: its weights do not fit its config. Put back the modules and the sizes "
+            f"that it was made with.\n" + bullet_list(misfits)
+        )
     write_tensors(changes, tensors, head, form, max_shard_size, provenance)
     kept = {key: value for key, value in config.extra.items() if key != "torch_dtype"}  # the old key for dtype
     written = config.replace(extra={**kept, "architectures": [head.architecture], "dtype": dtype})
