@@ -14,10 +14,11 @@ from gptcore.checkpoint import Pushable, fresh_values, open_pretrained, save_pre
 from gptcore.config import OpenAIGPTConfig
 from gptcore.errors import InputError
 from gptcore.inputs import ArrayInfo, check_attn_implementation, check_inputs, check_quantization
+from gptcore.models import Configured
 from gptcore.parameters import Head, resized_embedding
 
 
-class OpenAIGPTPreTrainedModel(Pushable, nn.Module):
+class OpenAIGPTPreTrainedModel(Configured, Pushable, nn.Module):
     """Base of the four models; ``config`` and ``head`` say which parameters it has."""
 
     head: ClassVar[Head]
@@ -122,7 +123,7 @@ class OpenAIGPTPreTrainedModel(Pushable, nn.Module):
         kept = min(len(rows), len(old))
         rows[:kept] = old.detach()[:kept]  # float64 rows keep every bit
         self.trunk.tokens_embed = nn.Embedding.from_pretrained(rows, freeze=not old.requires_grad)
-        self.config = self.trunk.config = config
+        self.adopt(config)
         return self.trunk.tokens_embed
 
     def gradient_checkpointing_enable(self) -> None:
