@@ -5,7 +5,7 @@ from torch import nn
 from torch.nn import functional
 
 from gpt_torch.generation import generate
-from gpt_torch.modeling import OpenAIGPTModel, take_position
+from gpt_torch.modeling import OpenAIGPTModel, gelu, take_position
 from gpt_torch.outputs import CausalLMOutput, OpenAIGPTDoubleHeadsModelOutput, SequenceClassifierOutput
 from gpt_torch.pretrained import OpenAIGPTPreTrainedModel, describe
 from gpt_torch.projection import linear
@@ -13,13 +13,19 @@ from gptcore.config import OpenAIGPTConfig
 from gptcore.inputs import IGNORED_LABEL, problem_type
 from gptcore.parameters import Head, summary_width
 
+
+def identity(x):
+    """No activation."""
+    return x
+
+
 SUMMARY_ACTIVATIONS = {
-    None: lambda x: x,
+    None: identity,
     "tanh": torch.tanh,
     "relu": functional.relu,
     "silu": functional.silu,
     "swish": functional.silu,
-    "gelu_new": lambda x: functional.gelu(x, approximate="tanh"),
+    "gelu_new": gelu,
 }
 
 

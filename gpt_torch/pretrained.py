@@ -30,7 +30,7 @@ class OpenAIGPTPreTrainedModel(Configured, Pushable, nn.Module):
 
     def materialize(self, dtype: str | torch.dtype | None, seed: int | None) -> None:
         """Give the meta parameters memory on the default device and, with a seed, their first values."""
-        self.to(framework_dtype(dtype))
+        self.to(framework_dtype(dtype or torch.get_default_dtype()))
         if torch.get_default_device().type != "meta":  # a head model materializes its trunk itself
             self.to_empty(device=torch.get_default_device())
             if seed is not None:
@@ -45,6 +45,7 @@ class OpenAIGPTPreTrainedModel(Configured, Pushable, nn.Module):
         attn_implementation: str = "sdpa",
         quantization: str | None = None,
         output_loading_info: bool = False,
+        seed: int = 0,
         **options: Any,
     ) -> Self:
         """Load a checkpoint folder or a repository of the hub, in evaluation mode.
@@ -56,6 +57,7 @@ class OpenAIGPTPreTrainedModel(Configured, Pushable, nn.Module):
             quantization: ``"int8"`` for weight-only int8: kernels and token embedding take a byte a weight, for
                 inference alone; such a model is not saved.
             output_loading_info: also return ``missing_keys`` (made fresh) and ``unexpected_keys`` (left aside).
+            seed: of the weights that the checkpoint lacks.
             options: ``revision``, ``cache_dir``, ``local_files_only``, ``token``; ``allow_pickle=True`` to read
                 files of ``torch.save``; all others override the config.
 
@@ -67,7 +69,7 @@ class OpenAIGPTPreTrainedModel(Configured, Pushable, nn.Module):
             path_or_repo_id, cls.head, str(dtype).removeprefix("torch.") if dtype else None, **options
         )
         model = cls(source.config, dtype=source.dtype, attn_implementation=attn_implementation, seed=None)
-        assign(model, source.values())
+        assign(model, source.values(seed))
         model.eval()
         if quantization:
             quantize(model)
@@ -123,7 +125,7 @@ class OpenAIGPTPreTrainedModel(Configured, Pushable, nn.Module):
         kept = min(len(rows), len(old))
         rows[:kept] = old.detach()[:kept]  # float64 rows keep every bit
         self.trunk.tokens_embed = nn.Embedding.from_pretrained(rows, freeze=not old.requires_grad)
-        self.adopt(config)
+        self._adopt(config)
         return self.trunk.tokens_embed
 
     def gradient_checkpointing_enable(self) -> None:

@@ -43,13 +43,13 @@ class Configured:
     def config(self, config: OpenAIGPTConfig) -> None:
         if hasattr(self, "_config"):
             check_change(self._config, config, self.head)
-        self.adopt(config)
+        self._adopt(config)
 
-    def adopt(self, config: OpenAIGPTConfig) -> None:
+    def _adopt(self, config: OpenAIGPTConfig) -> None:
         """Take a config that fits, in the trunk too."""
         self._config = config
         if hasattr(self, "transformer"):
-            self.transformer.adopt(config)
+            self.transformer._adopt(config)
 
 
 def check_change(old: OpenAIGPTConfig, new: OpenAIGPTConfig, head: Head) -> None:

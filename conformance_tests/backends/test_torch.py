@@ -1,6 +1,7 @@
 """What PyTorch users expect of a module, beyond the numbers."""
 
 import copy
+import pickle
 
 import pytest
 import torch
@@ -11,10 +12,13 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from trained_scale import trained_scale
 
 import gpt_torch
+from gpt_torch.training import adamw
 from gpt_torch.weights import assign
 from gptcore import ConfigError, OpenAIGPTConfig
+from gptcore.config import ACTIVATIONS, SUMMARY_ACTIVATIONS
 from gptcore.errors import CheckpointError
-from gptcore.parameters import parameters
+from gptcore.parameters import Head, parameters
+from gptcore.recipe import Recipe
 
 SIZES = {"vocab_size": 41, "n_positions": 13, "n_embd": 14, "n_head": 2, "n_layer": 3, "num_labels": 3}
 CONFIG = OpenAIGPTConfig(**SIZES)
@@ -303,3 +307,55 @@ def test_settings_of_another_head_may_change():
     model = build(gpt_torch.OpenAIGPTLMHeadModel)
     model.config = CONFIG.replace(num_labels=7, summary_type="mean")
     assert model.trunk.config.num_labels == 7
+
+
+def through_torch_save(model, tmp_path):
+    torch.save(model, tmp_path / "model.pt")
+    return torch.load(tmp_path / "model.pt", weights_only=False)
+
+
+@pytest.mark.parametrize("copied", [lambda model, _: pickle.loads(pickle.dumps(model)), through_torch_save])
+@pytest.mark.parametrize("afn", ACTIVATIONS)
+def test_models_can_be_pickled(model, tmp_path, copied, afn):
+    """As for a DataLoader or a pool that starts its processes anew."""
+    for summary_activation in (None, *SUMMARY_ACTIVATIONS) if model.head is Head.DOUBLE_HEADS else (None,):
+        config = CONFIG.replace(afn=afn, summary_activation=summary_activation)
+        model = build(type(model), config)
+        again = copied(model, tmp_path)
+        assert again.config == config
+        assert largest_difference(again(IDS), model(IDS)) == 0
+
+
+def test_a_quantized_model_and_what_trains_one_can_be_pickled(tmp_path):
+    model = build(gpt_torch.OpenAIGPTLMHeadModel)
+    _, schedule = pickle.loads(pickle.dumps(adamw(model, Recipe(), total_steps=3)))
+    assert schedule.get_last_lr() == adamw(model, Recipe(), total_steps=3)[1].get_last_lr()
+    model.save_pretrained(tmp_path)
+    quantized = gpt_torch.OpenAIGPTLMHeadModel.from_pretrained(tmp_path, quantization="int8")
+    assert largest_difference(pickle.loads(pickle.dumps(quantized))(IDS), quantized(IDS)) == 0
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_fresh_models_have_the_default_dtype(tmp_path, dtype):
+    torch.set_default_dtype(dtype)
+    try:
+        model = gpt_torch.OpenAIGPTLMHeadModel(CONFIG).eval()
+        assert {tensor.dtype for tensor in model.state_dict().values()} == {dtype}
+        assert gpt_torch.OpenAIGPTModel(CONFIG, dtype="float32").dtype is torch.float32
+        assert model(IDS).logits.dtype is dtype
+        ids = model.generate(IDS, max_new_tokens=2, do_sample=True, seed=1)
+        model.save_pretrained(tmp_path)
+        assert gpt_torch.OpenAIGPTLMHeadModel.from_pretrained(tmp_path).dtype is torch.float32
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert torch.equal(model.generate(IDS, max_new_tokens=2, do_sample=True, seed=1), ids)
+
+
+def test_a_seed_for_what_the_checkpoint_lacks(tmp_path):
+    build(gpt_torch.OpenAIGPTModel).save_pretrained(tmp_path)
+    load = gpt_torch.OpenAIGPTForSequenceClassification.from_pretrained
+    first, again, second = (load(tmp_path, seed=seed) for seed in (0, 0, 1))
+    assert torch.equal(first.score.weight, again.score.weight)
+    assert not torch.equal(first.score.weight, second.score.weight)
+    assert torch.equal(second.score.weight, gpt_torch.OpenAIGPTForSequenceClassification(CONFIG, seed=1).score.weight)
+    assert torch.equal(first.transformer.tokens_embed.weight, second.transformer.tokens_embed.weight)
