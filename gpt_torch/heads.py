@@ -59,13 +59,14 @@ def wide(logits):
 class LMHead(nn.Module):
     """Scores of all tokens by the token embedding itself: a tied weight is one parameter, used twice.
 
-    Another module in the place of the embedding, such as an adapter of PEFT, is asked for the rows of all tokens.
+    Another module in the place of the embedding, such as an adapter of PEFT, or one whose weight accelerate offloads,
+    is asked for the rows of all tokens.
     """
 
     def forward(self, hidden_states, tokens_embed):  # (..., T, C), the embedding
         weight = tokens_embed.weight
-        if not isinstance(tokens_embed, nn.Embedding):
-            weight = tokens_embed(torch.arange(len(weight), device=weight.device))
+        if not isinstance(tokens_embed, nn.Embedding) or weight.is_meta:
+            weight = tokens_embed(torch.arange(len(weight), device=hidden_states.device))
         return linear(hidden_states, weight)  # (..., T, V)
 
 

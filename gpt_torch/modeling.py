@@ -67,7 +67,7 @@ def sdpa_attention(query, key, value, allowed, dropout_p):
         key,
         value,
         attn_mask=allowed,
-        is_causal=allowed is None and query.size(-2) > 1,
+        is_causal=True if allowed is None and query.size(-2) > 1 else False,  # noqa: SIM210  # a bool where sizes are symbols
         dropout_p=dropout_p,
         scale=1 / math.sqrt(query.size(-1)),
     )

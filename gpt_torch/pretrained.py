@@ -4,7 +4,9 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import torch
+from numpy.typing import NDArray
 from torch import nn
+from torch.utils._python_dispatch import is_in_torch_dispatch_mode
 
 from gpt_torch.cache import KVCache
 from gpt_torch.projection import lay_out
@@ -101,8 +103,10 @@ class OpenAIGPTPreTrainedModel(Configured, Pushable, nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
-        return self.trunk.tokens_embed.weight.device
+        """Where the weights are or, for weights that accelerate offloads, where it loads them to compute."""
+        embedding = self.trunk.tokens_embed
+        offloaded = getattr(getattr(embedding, "_hf_hook", None), "execution_device", None)
+        return embedding.weight.device if offloaded is None else torch.device(offloaded)
 
     def get_input_embeddings(self) -> nn.Embedding:
         """The token embedding: callable on ids, and the weight of the language-modelling head."""
@@ -149,11 +153,16 @@ class OpenAIGPTPreTrainedModel(Configured, Pushable, nn.Module):
         return super().train(mode)
 
     def choose(self, argument: bool | None, name: str) -> bool:
-        """An argument of the call, or the config's setting where it was not given."""
+        """An argument of the call, or the config's setting where it was not given; TorchScript gets a tuple."""
+        if argument is None and name == "return_dict" and torch.jit.is_tracing():
+            return False
         return getattr(self.config, name) if argument is None else bool(argument)
 
     def check(self, cache: KVCache | None = None, **inputs: torch.Tensor | None) -> None:
-        """Check the arguments of a call against the config; not under ``torch.compile``, which traces."""
+        """Check the arguments of a call against the config: values where there are some, else shapes and dtypes.
+
+        Not under ``torch.compile``, which traces.
+        """
         if not torch.compiler.is_compiling():
             described = {name: describe(tensor) for name, tensor in inputs.items()}
             check_inputs(self.config, self.head, described, None if cache is None else cache.info())
@@ -163,7 +172,18 @@ def describe(tensor: torch.Tensor | None) -> ArrayInfo | None:
     """What the checks need to know of a tensor."""
     if tensor is None:
         return None
-    name = dtype_name(tensor.dtype)
     return ArrayInfo(
-        tuple(tensor.shape), name, lambda: (tensor.float() if name == "bfloat16" else tensor).detach().cpu().numpy()
+        tuple(tensor.shape), dtype_name(tensor.dtype), (lambda: to_numpy(tensor)) if readable(tensor) else None
     )
+
+
+def to_numpy(tensor: torch.Tensor) -> NDArray[Any]:
+    """The values of a tensor; bfloat16 as float32, which NumPy knows."""
+    return (tensor.float() if tensor.dtype is torch.bfloat16 else tensor).detach().cpu().numpy()
+
+
+def readable(tensor: torch.Tensor) -> bool:
+    """Whether a tensor has values now; not on the meta device, under tracing or under function transforms."""
+    traced = torch.jit.is_tracing() or is_in_torch_dispatch_mode() or torch._C._are_functorch_transforms_active()
+    captured = tensor.is_cuda and torch.cuda.is_current_stream_capturing()
+    return type(tensor) is torch.Tensor and not (tensor.is_meta or traced or captured)
