@@ -141,7 +141,7 @@ def generate(model, input_ids, attention_mask, generation_config, streamer, toke
         return sequences
     scores = None if output.scores is None else tuple(map(jnp.asarray, output.scores))
     totals = None if output.sequences_scores is None else jnp.asarray(output.sequences_scores)
-    return generation.GenerateOutput(sequences, scores, totals)
+    return generation.GenerateOutput(sequences=sequences, scores=scores, sequences_scores=totals)
 
 
 def traced(model, input_ids, attention_mask, generation_config, settings):

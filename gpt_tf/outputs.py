@@ -1,6 +1,5 @@
 """What the model calls return; fields and behaviour are those of ``gptcore.outputs.ModelOutput``."""
 
-from collections.abc import Iterable
 from typing import Any
 
 import optree
@@ -8,14 +7,7 @@ import optree
 from gptcore import outputs
 
 
-class TFModelOutput(outputs.ModelOutput):
-    """Also made from pairs, as ``tf.function`` does when it returns one."""
-
-    def __init__(self, pairs: Iterable[tuple[str, Any]] = (), **values: Any):
-        super().__init__(**dict(pairs), **values)
-
-
-class TFBaseModelOutput(TFModelOutput):
+class TFBaseModelOutput(outputs.ModelOutput):
     """``last_hidden_state`` (..., T, C); ``hidden_states``, L + 1 times (..., T, C);
     ``attentions``, L times (B, H, T, S).
     """
@@ -23,13 +15,13 @@ class TFBaseModelOutput(TFModelOutput):
     fields = outputs.BASE_FIELDS
 
 
-class TFCausalLMOutput(TFModelOutput):
+class TFCausalLMOutput(outputs.ModelOutput):
     """``loss`` (), ``logits`` (..., T, V); ``hidden_states``, ``attentions`` as in ``TFBaseModelOutput``."""
 
     fields = outputs.CAUSAL_LM_FIELDS
 
 
-class TFOpenAIGPTDoubleHeadsModelOutput(TFModelOutput):
+class TFOpenAIGPTDoubleHeadsModelOutput(outputs.ModelOutput):
     """``loss`` (), ``mc_loss`` (), ``logits`` (..., N, T, V), ``mc_logits`` (..., N);
     the rest as in ``TFBaseModelOutput``.
     """
@@ -37,7 +29,7 @@ class TFOpenAIGPTDoubleHeadsModelOutput(TFModelOutput):
     fields = outputs.DOUBLE_HEADS_FIELDS
 
 
-class TFSequenceClassifierOutput(TFModelOutput):
+class TFSequenceClassifierOutput(outputs.ModelOutput):
     """``loss`` (), ``logits`` (B, K); ``hidden_states``, ``attentions`` as in ``TFBaseModelOutput``."""
 
     fields = outputs.SEQUENCE_CLASSIFIER_FIELDS

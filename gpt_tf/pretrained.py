@@ -64,6 +64,7 @@ class TFOpenAIGPTPreTrainedModel(Pushable, keras.Model):
         attn_implementation: str = "sdpa",
         quantization: str | None = None,
         output_loading_info: bool = False,
+        seed: int = 0,
         **options: Any,
     ) -> Self:
         """Load a checkpoint folder or a repository of the hub.
@@ -75,6 +76,7 @@ class TFOpenAIGPTPreTrainedModel(Pushable, keras.Model):
             quantization: ``None``; PyTorch has more.
             output_loading_info: also return ``missing_keys`` (freshly initialised) and ``unexpected_keys``
                 (left aside).
+            seed: of the weights that the checkpoint lacks.
             options: ``revision``, ``cache_dir``, ``local_files_only``, ``token``; ``allow_pickle=True`` to read
                 files of ``torch.save``; ``ignore_mismatched_sizes=True`` for a fresh head where the stored one has
                 another shape, such as for another ``num_labels``; all others override the config.
@@ -88,7 +90,7 @@ class TFOpenAIGPTPreTrainedModel(Pushable, keras.Model):
         source = open_pretrained(path_or_repo_id, cls.head, stored_as, **options)
         settings = {"dtype": policy or source.dtype, "attn_implementation": attn_implementation}
         model = cls(source.config, seed=None, **settings)
-        assign(model, source.values())
+        assign(model, source.values(seed))
         return (model, source.report()) if output_loading_info else model
 
     def save_pretrained(self, folder: str | Path, *, max_shard_size: int | str | None = None) -> None:

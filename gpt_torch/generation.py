@@ -126,4 +126,4 @@ def generate(model, input_ids, attention_mask, generation_config, streamer, toke
         return sequences
     scores = None if output.scores is None else tuple(torch.from_numpy(np.asarray(s)) for s in output.scores)
     totals = None if output.sequences_scores is None else torch.from_numpy(output.sequences_scores)
-    return generation.GenerateOutput(sequences, scores, totals)
+    return generation.GenerateOutput(sequences=sequences, scores=scores, sequences_scores=totals)

@@ -5,7 +5,7 @@ from torch import nn
 from torch.nn import functional
 
 from gpt_torch.generation import generate
-from gpt_torch.modeling import OpenAIGPTModel, take_position
+from gpt_torch.modeling import OpenAIGPTModel, gelu, take_position
 from gpt_torch.outputs import CausalLMOutput, OpenAIGPTDoubleHeadsModelOutput, SequenceClassifierOutput
 from gpt_torch.pretrained import OpenAIGPTPreTrainedModel, describe
 from gpt_torch.projection import linear
@@ -13,13 +13,19 @@ from gptcore.config import OpenAIGPTConfig
 from gptcore.inputs import IGNORED_LABEL, problem_type
 from gptcore.parameters import Head, summary_width
 
+
+def identity(x):
+    """No activation."""
+    return x
+
+
 SUMMARY_ACTIVATIONS = {
-    None: lambda x: x,
+    None: identity,
     "tanh": torch.tanh,
     "relu": functional.relu,
     "silu": functional.silu,
     "swish": functional.silu,
-    "gelu_new": lambda x: functional.gelu(x, approximate="tanh"),
+    "gelu_new": gelu,
 }
 
 
@@ -51,10 +57,17 @@ def wide(logits):
 
 
 class LMHead(nn.Module):
-    """Scores of all tokens by the token embedding itself: a tied weight is one parameter, used twice."""
+    """Scores of all tokens by the token embedding itself: a tied weight is one parameter, used twice.
+
+    Another module in the place of the embedding, such as an adapter of PEFT, or one whose weight accelerate offloads,
+    is asked for the rows of all tokens.
+    """
 
     def forward(self, hidden_states, tokens_embed):  # (..., T, C), the embedding
-        return linear(hidden_states, tokens_embed.weight)  # (..., T, V)
+        weight = tokens_embed.weight
+        if not isinstance(tokens_embed, nn.Embedding) or weight.is_meta:
+            weight = tokens_embed(torch.arange(len(weight), device=hidden_states.device))
+        return linear(hidden_states, weight)  # (..., T, V)
 
 
 class SequenceSummary(nn.Module):

@@ -18,8 +18,14 @@ from gpt_torch.projection import Projection
 from gptcore.config import OpenAIGPTConfig
 from gptcore.parameters import Head, feed_forward_width
 
-ACTIVATIONS = {
-    "gelu": lambda x: functional.gelu(x, approximate="tanh"),
+
+def gelu(x):
+    """GELU in the tanh form of OpenAI's code."""
+    return functional.gelu(x, approximate="tanh")
+
+
+ACTIVATIONS = {  # functions with a name, so that a model can be pickled
+    "gelu": gelu,
     "relu": functional.relu,
     "silu": functional.silu,
     "swish": functional.silu,
@@ -61,7 +67,7 @@ def sdpa_attention(query, key, value, allowed, dropout_p):
         key,
         value,
         attn_mask=allowed,
-        is_causal=allowed is None and query.size(-2) > 1,
+        is_causal=True if allowed is None and query.size(-2) > 1 else False,  # noqa: SIM210  # a bool where sizes are symbols
         dropout_p=dropout_p,
         scale=1 / math.sqrt(query.size(-1)),
     )
@@ -145,9 +151,11 @@ class OpenAIGPTModel(OpenAIGPTPreTrainedModel):
 
     Args:
         config: sizes and settings; not changed.
-        dtype: of all weights: ``float32`` (default), ``float64``, ``bfloat16``, ``float16``.
+        dtype: of all weights: ``float32``, ``float64``, ``bfloat16``, ``float16``; default:
+            ``torch.get_default_dtype()``.
         attn_implementation: ``"sdpa"`` (fused kernels) or ``"eager"`` (written out); the same numbers.
-        seed: of the fresh weights; ``None`` leaves memory as it is, for a caller that fills it.
+        seed: of the fresh weights, whatever ``torch.manual_seed`` says; ``None`` leaves memory as it is, for a caller
+            that fills it.
 
     >>> import torch
     >>> model = OpenAIGPTModel(OpenAIGPTConfig(vocab_size=11, n_positions=8, n_embd=6, n_layer=1, n_head=2)).eval()

@@ -4,7 +4,9 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import torch
+from numpy.typing import NDArray
 from torch import nn
+from torch.utils._python_dispatch import is_in_torch_dispatch_mode
 
 from gpt_torch.cache import KVCache
 from gpt_torch.projection import lay_out
@@ -21,12 +23,13 @@ from gptcore.inputs import (
     check_inputs,
     check_quantization,
 )
+from gptcore.models import Configured
 from gptcore.parameters import Head, resized_embedding
 
 NARROW = tuple(getattr(torch, name) for name in NARROW_INTEGERS)
 
 
-class OpenAIGPTPreTrainedModel(Pushable, nn.Module):
+class OpenAIGPTPreTrainedModel(Configured, Pushable, nn.Module):
     """Base of the four models; ``config`` and ``head`` say which parameters it has."""
 
     head: ClassVar[Head]
@@ -38,7 +41,7 @@ class OpenAIGPTPreTrainedModel(Pushable, nn.Module):
 
     def materialize(self, dtype: str | torch.dtype | None, seed: int | None) -> None:
         """Give the meta parameters memory on the default device and, with a seed, their first values."""
-        self.to(framework_dtype(dtype))
+        self.to(framework_dtype(dtype or torch.get_default_dtype()))
         if torch.get_default_device().type != "meta":  # a head model materializes its trunk itself
             self.to_empty(device=torch.get_default_device())
             if seed is not None:
@@ -53,6 +56,7 @@ class OpenAIGPTPreTrainedModel(Pushable, nn.Module):
         attn_implementation: str = "sdpa",
         quantization: str | None = None,
         output_loading_info: bool = False,
+        seed: int = 0,
         **options: Any,
     ) -> Self:
         """Load a checkpoint folder or a repository of the hub, in evaluation mode.
@@ -64,6 +68,7 @@ class OpenAIGPTPreTrainedModel(Pushable, nn.Module):
             quantization: ``"int8"`` for weight-only int8: kernels and token embedding take a byte a weight, for
                 inference alone; such a model is not saved.
             output_loading_info: also return ``missing_keys`` (made fresh) and ``unexpected_keys`` (left aside).
+            seed: of the weights that the checkpoint lacks.
             options: ``revision``, ``cache_dir``, ``local_files_only``, ``token``; ``allow_pickle=True`` to read
                 files of ``torch.save``; ``ignore_mismatched_sizes=True`` for a fresh head where the stored one has
                 another shape, such as for another ``num_labels``; all others override the config.
@@ -76,7 +81,7 @@ class OpenAIGPTPreTrainedModel(Pushable, nn.Module):
             path_or_repo_id, cls.head, str(dtype).removeprefix("torch.") if dtype else None, **options
         )
         model = cls(source.config, dtype=source.dtype, attn_implementation=attn_implementation, seed=None)
-        assign(model, source.values())
+        assign(model, source.values(seed))
         model.eval()
         if quantization:
             quantize(model)
@@ -108,8 +113,10 @@ class OpenAIGPTPreTrainedModel(Pushable, nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
-        return self.trunk.tokens_embed.weight.device
+        """Where the weights are or, for weights that accelerate offloads, where it loads them to compute."""
+        embedding = self.trunk.tokens_embed
+        offloaded = getattr(getattr(embedding, "_hf_hook", None), "execution_device", None)
+        return embedding.weight.device if offloaded is None else torch.device(offloaded)
 
     def get_input_embeddings(self) -> nn.Embedding:
         """The token embedding: callable on ids, and the weight of the language-modelling head."""
@@ -132,7 +139,7 @@ class OpenAIGPTPreTrainedModel(Pushable, nn.Module):
         kept = min(len(rows), len(old))
         rows[:kept] = old.detach()[:kept]  # float64 rows keep every bit
         self.trunk.tokens_embed = nn.Embedding.from_pretrained(rows, freeze=not old.requires_grad)
-        self.config = self.trunk.config = config
+        self._adopt(config)
         return self.trunk.tokens_embed
 
     def gradient_checkpointing_enable(self) -> None:
@@ -156,11 +163,16 @@ class OpenAIGPTPreTrainedModel(Pushable, nn.Module):
         return super().train(mode)
 
     def choose(self, argument: bool | None, name: str) -> bool:
-        """An argument of the call, or the config's setting where it was not given."""
+        """An argument of the call, or the config's setting where it was not given; TorchScript gets a tuple."""
+        if argument is None and name == "return_dict" and torch.jit.is_tracing():
+            return False
         return getattr(self.config, name) if argument is None else bool(argument)
 
     def check(self, cache: KVCache | None = None, **inputs: Any) -> tuple[torch.Tensor | None, ...]:
-        """The arguments of a call as tensors, checked against the config; not under ``torch.compile``, which traces."""
+        """The arguments of a call as tensors, checked against the config: values where there are some, else shapes.
+
+        Under ``torch.compile``, which traces, nothing is checked.
+        """
         tensors = {name: as_tensor(name, value, self.device) for name, value in inputs.items()}
         if not torch.compiler.is_compiling():
             described = {name: describe(tensor) for name, tensor in tensors.items()}
@@ -184,7 +196,18 @@ def describe(tensor: torch.Tensor | None) -> ArrayInfo | None:
     """What the checks need to know of a tensor."""
     if tensor is None:
         return None
-    name = dtype_name(tensor.dtype)
     return ArrayInfo(
-        tuple(tensor.shape), name, lambda: (tensor.float() if name == "bfloat16" else tensor).detach().cpu().numpy()
+        tuple(tensor.shape), dtype_name(tensor.dtype), (lambda: to_numpy(tensor)) if readable(tensor) else None
     )
+
+
+def to_numpy(tensor: torch.Tensor) -> NDArray[Any]:
+    """The values of a tensor; bfloat16 as float32, which NumPy knows."""
+    return (tensor.float() if tensor.dtype is torch.bfloat16 else tensor).detach().cpu().numpy()
+
+
+def readable(tensor: torch.Tensor) -> bool:
+    """Whether a tensor has values now; not on the meta device, under tracing or under function transforms."""
+    traced = torch.jit.is_tracing() or is_in_torch_dispatch_mode() or torch._C._are_functorch_transforms_active()
+    captured = tensor.is_cuda and torch.cuda.is_current_stream_capturing()
+    return type(tensor) is torch.Tensor and not (tensor.is_meta or traced or captured)

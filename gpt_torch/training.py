@@ -1,6 +1,7 @@
 """Training (Radford et al. 2018, sections 3.1 and 3.2): the losses, AdamW, and a step on ``accelerate``."""
 
 import contextlib
+import functools
 import math
 
 import numpy as np
@@ -94,8 +95,13 @@ def adamw(model, recipe: Recipe, total_steps):
     betas = (recipe.adam_beta1, recipe.adam_beta2)
     optimizer = torch.optim.AdamW(groups, recipe.learning_rate, betas, recipe.adam_epsilon, fused=True)
     rates = (recipe.learning_rates(total_steps) / recipe.learning_rate).tolist()
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rates[min(step, total_steps - 1)])
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, functools.partial(factor, rates))
     return optimizer, schedule
+
+
+def factor(rates, step):
+    """Of the learning rate in a step; after the last one it stays."""
+    return rates[min(step, len(rates) - 1)]
 
 
 class Trainer:

@@ -10,7 +10,8 @@ from torch import nn
 
 from gptcore.checkpoint.dtypes import check_dtype
 from gptcore.checkpoint.formats import published_name
-from gptcore.parameters import parameters
+from gptcore.errors import CheckpointError, bullet_list
+from gptcore.parameters import Kind, parameters
 
 
 def framework_dtype(dtype: str | torch.dtype | None) -> torch.dtype:
@@ -24,9 +25,19 @@ def dtype_name(dtype: torch.dtype) -> str:
 
 
 def parameters_of(model: nn.Module) -> dict[str, nn.Parameter]:
-    """The model's parameters by canonical name, in the order of the table."""
+    """The model's parameters by canonical name, in the order of the table.
+
+    Raises:
+        CheckpointError: another module is in the place of one of the model's and has other parameters.
+    """
+    published = {name: published_name(name, model.head) for name in parameters(model.config, model.head)}
     by_name = dict(model.named_parameters())
-    return {name: by_name[published_name(name, model.head)] for name in parameters(model.config, model.head)}
+    if missing := [name for name in published.values() if name not in by_name]:
+        raise CheckpointError(
+            f"cannot read the weights of {model.head.architecture}: modules were replaced. Put back the original ones; "
+            f"for adapters, merge and unload them first. Missing:\n" + bullet_list(missing)
+        )
+    return {name: by_name[path] for name, path in published.items()}
 
 
 @torch.no_grad()
@@ -38,9 +49,16 @@ def assign(model: nn.Module, values: Iterable[tuple[str, NDArray[Any]]]) -> None
 
 
 def export(model: nn.Module) -> Iterator[tuple[str, NDArray[Any]]]:
-    """Yield canonical name and array of every parameter, without a copy where it is on the CPU; bfloat16 as bits."""
+    """Yield canonical name and array of every parameter, without a copy where it is on the CPU; bfloat16 as bits.
+
+    A kernel in an ``nn.Linear``, which takes the place of a ``Projection`` for other libraries, is stored (out, in);
+    it is given (in, out), as all kernels are.
+    """
+    table = parameters(model.config, model.head)
     for name, parameter in parameters_of(model).items():
-        yield name, to_numpy_bits(parameter)
+        module = model.get_submodule(published_name(name, model.head).rpartition(".")[0])
+        turned = table[name].kind is Kind.KERNEL and isinstance(module, nn.Linear)
+        yield name, to_numpy_bits(parameter.t() if turned else parameter)
 
 
 def from_numpy(array: NDArray[Any], dtype: torch.dtype) -> torch.Tensor:

@@ -1,16 +1,26 @@
 """What PyTorch users expect of a module, beyond the numbers."""
 
 import copy
+import pickle
 
 import pytest
 import torch
+from accelerate import Accelerator, cpu_offload
+from accelerate.state import AcceleratorState
+from accelerate.utils import convert_to_fp32, send_to_device
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.fx.experimental.proxy_tensor import make_fx
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from trained_scale import trained_scale
 
 import gpt_torch
+from gpt_torch.training import adamw
 from gpt_torch.weights import assign
 from gptcore import ConfigError, OpenAIGPTConfig
-from gptcore.parameters import parameters
+from gptcore.config import ACTIVATIONS, SUMMARY_ACTIVATIONS
+from gptcore.errors import CheckpointError, InputError
+from gptcore.parameters import Head, parameters
+from gptcore.recipe import Recipe
 
 SIZES = {"vocab_size": 41, "n_positions": 13, "n_embd": 14, "n_head": 2, "n_layer": 3, "num_labels": 3}
 CONFIG = OpenAIGPTConfig(**SIZES)
@@ -168,3 +178,277 @@ def test_loading_reports_what_is_new(tmp_path, caplog):
     assert info == {"missing_keys": ["score.weight"], "unexpected_keys": []}
     assert "newly initialised, not in the checkpoint: score.weight" in caplog.text
     assert not model.training
+
+
+def test_other_libraries_hand_on_the_output():
+    """What they do to move or convert the tensors of an output keeps its class and fields."""
+    output = build(gpt_torch.OpenAIGPTLMHeadModel)(IDS, labels=IDS)
+    for again in (
+        send_to_device(output, "cpu"),
+        convert_to_fp32(output),
+        torch.distributed.utils._apply_to_tensors(torch.clone, output),  # FSDP1
+    ):
+        assert type(again) is type(output)
+        assert torch.equal(again.logits, again["logits"])
+        assert again.loss.item() == output.loss.item()
+
+
+def test_accelerate_mixed_precision():
+    accelerator = Accelerator(cpu=True, mixed_precision="bf16")
+    model = accelerator.prepare(build(gpt_torch.OpenAIGPTLMHeadModel).train())
+    output = model(input_ids=IDS, labels=IDS)
+    accelerator.backward(output.loss)
+    assert output.logits.dtype is torch.float32
+    assert model.transformer.tokens_embed.weight.grad.abs().sum() > 0
+    AcceleratorState._reset_state()  # one precision for the whole process
+
+
+class Adapted(torch.nn.Module):
+    """As PEFT puts an adapter around a module: ``weight`` is that of the base."""
+
+    def __init__(self, base):
+        super().__init__()
+        self.base_layer = base
+        self.delta = torch.nn.Parameter(torch.randn_like(base.weight))
+
+    weight = property(lambda self: self.base_layer.weight)
+
+    def forward(self, ids):
+        return self.base_layer(ids) + self.delta[ids]
+
+
+def test_an_adapter_on_the_embedding_is_on_the_head_too():
+    """So merging it changes nothing; the head is the embedding."""
+    model, merged = build(gpt_torch.OpenAIGPTLMHeadModel), build(gpt_torch.OpenAIGPTLMHeadModel)
+    adapter = model.transformer.tokens_embed = Adapted(model.transformer.tokens_embed)
+    merged.transformer.tokens_embed.weight.data += adapter.delta.data
+    assert largest_difference(model(IDS, labels=IDS), merged(IDS, labels=IDS)) < 1e-4
+    assert torch.equal(model.generate(IDS, max_new_tokens=3), merged.generate(IDS, max_new_tokens=3))
+
+
+def linear(projection):
+    """The same product as PyTorch's own module, which tools for quantization look for."""
+    module = torch.nn.Linear(*projection.weight.shape)
+    module.load_state_dict({"weight": projection.weight.detach().t(), "bias": projection.bias.detach()})
+    return module
+
+
+def test_projections_in_linear_layers_are_saved_as_they_were(tmp_path):
+    model = build(gpt_torch.OpenAIGPTLMHeadModel)
+    for block in model.transformer.h:
+        for part, name in ((block.attn, "c_attn"), (block.attn, "c_proj"), (block.mlp, "c_fc"), (block.mlp, "c_proj")):
+            setattr(part, name, linear(getattr(part, name)))
+    model.save_pretrained(tmp_path)
+    again = gpt_torch.OpenAIGPTLMHeadModel.from_pretrained(tmp_path)
+    original = build(gpt_torch.OpenAIGPTLMHeadModel).state_dict()
+    assert all(torch.equal(tensor, original[name]) for name, tensor in again.state_dict().items())
+    assert largest_difference(model(IDS), again(IDS)) < 1e-4
+
+
+FOREIGN = {
+    "another shape": (
+        lambda model: setattr(model, "score", torch.nn.Linear(14, 5, bias=False)),
+        r"do not fit its config. .*\n  - score.weight has shape \(5, 14\), expected \(3, 14\)",
+    ),
+    "a kernel by columns": (
+        lambda model: setattr(model.transformer.h[0].attn.c_attn, "weight", torch.nn.Parameter(torch.ones(42, 14))),
+        r"h.0.attn.c_attn.weight has shape \(42, 14\), expected \(14, 42\)",
+    ),
+    "other parameters": (
+        lambda model: setattr(model.transformer, "tokens_embed", Adapted(model.transformer.tokens_embed)),
+        r"modules were replaced. .* merge and unload .*\n  - transformer.tokens_embed.weight",
+    ),
+}
+
+
+@pytest.mark.parametrize(("replace", "message"), FOREIGN.values(), ids=FOREIGN)
+def test_weights_that_do_not_fit_are_not_saved(tmp_path, replace, message):
+    model = build(gpt_torch.OpenAIGPTForSequenceClassification)
+    replace(model)
+    with pytest.raises(CheckpointError, match=message):
+        model.save_pretrained(tmp_path / "new")
+    assert not list(tmp_path.glob("new/*"))
+
+
+def test_a_model_has_one_config(model, tmp_path):
+    config = model.config.replace(output_hidden_states=True, pad_token_id=0, id2label=dict(enumerate("xyz")))
+    model.config = config
+    assert model.config is model.trunk.config is config
+    assert len(model(IDS).hidden_states) == 4
+    model.save_pretrained(tmp_path)
+    again = type(model).from_pretrained(tmp_path)
+    assert again.config is again.trunk.config
+    assert again.config.id2label == config.id2label
+    model.resize_token_embeddings(47)
+    assert model.config is model.trunk.config
+    assert model.config.pad_token_id == 0
+
+
+@pytest.mark.parametrize(
+    ("model_class", "changes", "message"),
+    [
+        (gpt_torch.OpenAIGPTModel, {"attn_pdrop": 0.0}, "attn_pdrop must stay 0.1; got 0.0"),
+        (gpt_torch.OpenAIGPTLMHeadModel, {"vocab_size": 47}, "resize_token_embeddings.*\n.*vocab_size must stay 41"),
+        (gpt_torch.OpenAIGPTDoubleHeadsModel, {"summary_type": "last"}, "summary_type must stay 'cls_index'"),
+        (
+            gpt_torch.OpenAIGPTForSequenceClassification,
+            {"num_labels": 2, "n_head": 7},
+            "ignore_mismatched_sizes=True.*\n.*n_head must stay 2; got 7\n.*num_labels must stay 3; got 2",
+        ),
+    ],
+)
+def test_settings_that_weights_and_layers_were_made_with(model_class, changes, message):
+    model = build(model_class)
+    with pytest.raises(ConfigError, match=message):
+        model.config = CONFIG.replace(**changes)
+    assert model.config is model.trunk.config
+    assert model.config == CONFIG
+
+
+def test_settings_of_another_head_may_change():
+    model = build(gpt_torch.OpenAIGPTLMHeadModel)
+    model.config = CONFIG.replace(num_labels=7, summary_type="mean")
+    assert model.trunk.config.num_labels == 7
+
+
+def through_torch_save(model, tmp_path):
+    torch.save(model, tmp_path / "model.pt")
+    return torch.load(tmp_path / "model.pt", weights_only=False)
+
+
+@pytest.mark.parametrize("copied", [lambda model, _: pickle.loads(pickle.dumps(model)), through_torch_save])
+@pytest.mark.parametrize("afn", ACTIVATIONS)
+def test_models_can_be_pickled(model, tmp_path, copied, afn):
+    """As for a DataLoader or a pool that starts its processes anew."""
+    for summary_activation in (None, *SUMMARY_ACTIVATIONS) if model.head is Head.DOUBLE_HEADS else (None,):
+        config = CONFIG.replace(afn=afn, summary_activation=summary_activation)
+        model = build(type(model), config)
+        again = copied(model, tmp_path)
+        assert again.config == config
+        assert largest_difference(again(IDS), model(IDS)) == 0
+
+
+def test_a_quantized_model_and_what_trains_one_can_be_pickled(tmp_path):
+    model = build(gpt_torch.OpenAIGPTLMHeadModel)
+    _, schedule = pickle.loads(pickle.dumps(adamw(model, Recipe(), total_steps=3)))
+    assert schedule.get_last_lr() == adamw(model, Recipe(), total_steps=3)[1].get_last_lr()
+    model.save_pretrained(tmp_path)
+    quantized = gpt_torch.OpenAIGPTLMHeadModel.from_pretrained(tmp_path, quantization="int8")
+    assert largest_difference(pickle.loads(pickle.dumps(quantized))(IDS), quantized(IDS)) == 0
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_fresh_models_have_the_default_dtype(tmp_path, dtype):
+    torch.set_default_dtype(dtype)
+    try:
+        model = gpt_torch.OpenAIGPTLMHeadModel(CONFIG).eval()
+        assert {tensor.dtype for tensor in model.state_dict().values()} == {dtype}
+        assert gpt_torch.OpenAIGPTModel(CONFIG, dtype="float32").dtype is torch.float32
+        assert model(IDS).logits.dtype is dtype
+        ids = model.generate(IDS, max_new_tokens=2, do_sample=True, seed=1)
+        model.save_pretrained(tmp_path)
+        assert gpt_torch.OpenAIGPTLMHeadModel.from_pretrained(tmp_path).dtype is torch.float32
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert torch.equal(model.generate(IDS, max_new_tokens=2, do_sample=True, seed=1), ids)
+
+
+def test_a_seed_for_what_the_checkpoint_lacks(tmp_path):
+    build(gpt_torch.OpenAIGPTModel).save_pretrained(tmp_path)
+    load = gpt_torch.OpenAIGPTForSequenceClassification.from_pretrained
+    first, again, second = (load(tmp_path, seed=seed) for seed in (0, 0, 1))
+    assert torch.equal(first.score.weight, again.score.weight)
+    assert not torch.equal(first.score.weight, second.score.weight)
+    assert torch.equal(second.score.weight, gpt_torch.OpenAIGPTForSequenceClassification(CONFIG, seed=1).score.weight)
+    assert torch.equal(first.transformer.tokens_embed.weight, second.transformer.tokens_embed.weight)
+
+
+def per_example_gradients(model):
+    """Of one weight, by function transforms over the ids, and one example after the other."""
+    weights = {name: tensor.detach() for name, tensor in model.named_parameters()}
+
+    def loss(weights, ids):
+        return torch.func.functional_call(model, weights, (ids[None],), {"labels": ids[None]}).loss
+
+    together = torch.func.vmap(torch.func.grad(loss), (None, 0))(weights, IDS)["transformer.positions_embed.weight"]
+    for row, gradient in zip(IDS, together, strict=True):
+        model.zero_grad()
+        model(row[None], labels=row[None]).loss.backward()
+        torch.testing.assert_close(gradient, model.transformer.positions_embed.weight.grad)
+
+
+def on_meta(model):
+    output = model.to("meta")(IDS.to("meta"), torch.ones_like(IDS, device="meta"), labels=IDS.to("meta"))
+    assert (output.logits.shape, output.loss.device.type) == ((2, 5, 41), "meta")
+
+
+def as_fake_tensors(model):
+    with FakeTensorMode(allow_non_fake_inputs=True) as mode:
+        output = model(mode.from_tensor(IDS), labels=IDS)  # a real tensor has no readable values here either
+    assert output.logits.shape == (2, 5, 41)
+
+
+def as_a_graph(model):
+    graph = make_fx(lambda ids: model(ids).logits, tracing_mode="symbolic", _allow_non_fake_inputs=True)(IDS)
+    torch.testing.assert_close(graph(IDS[:, :3]), model(IDS[:, :3]).logits)
+
+
+def offloaded(model):
+    expected, ids = model(IDS).logits, model.generate(IDS, max_new_tokens=2)
+    model = cpu_offload(model, execution_device="cpu")
+    assert model.transformer.tokens_embed.weight.is_meta
+    assert torch.equal(model(IDS).logits, expected)
+    assert torch.equal(model.generate(IDS, max_new_tokens=2), ids)
+
+
+def in_torchscript(model):
+    model = model.double()  # by PyTorch's own product
+    traced = torch.jit.trace(model, (IDS,))
+    torch.testing.assert_close(traced(IDS[:, :3])[0], model(IDS[:, :3]).logits)
+
+
+def exported(model):
+    length = torch.export.Dim("length", min=2, max=13)
+    program = torch.export.export(model, (IDS,), dynamic_shapes={"input_ids": {1: length}}).module()
+    for ids in (IDS, IDS[:, :2], IDS.repeat(1, 2)):
+        torch.testing.assert_close(program(ids).logits, model(ids).logits)
+
+
+def compiled_once_for_all_lengths(model):
+    graphs = []
+
+    def count(graph, example_inputs):
+        graphs.append(graph)
+        return graph.forward
+
+    compiled = torch.compile(model, fullgraph=True, backend=count)
+    for ids in (torch.ones(2, length, dtype=torch.long) for length in (5, 3, 4, 13)):
+        torch.testing.assert_close(compiled(ids).logits, model(ids).logits)
+    assert len(graphs) == 2
+
+
+@pytest.mark.filterwarnings(
+    "ignore::DeprecationWarning", "ignore::torch.jit.TracerWarning", "ignore:There is a performance drop:UserWarning"
+)
+@pytest.mark.parametrize(
+    "use",
+    [
+        per_example_gradients,
+        on_meta,
+        as_fake_tensors,
+        as_a_graph,
+        offloaded,
+        in_torchscript,
+        exported,
+        compiled_once_for_all_lengths,
+    ],
+)
+def test_where_ids_have_no_values_or_lengths_are_symbols(use):
+    use(build(gpt_torch.OpenAIGPTLMHeadModel).requires_grad_(use is per_example_gradients))
+
+
+def test_values_are_checked_where_there_are_some():
+    with pytest.raises(InputError, match=r"input_ids\[0, 0\] is 41"):
+        build(gpt_torch.OpenAIGPTLMHeadModel)(IDS + 41)
+    with pytest.raises(InputError, match="labels has shape"):  # shapes everywhere
+        build(gpt_torch.OpenAIGPTLMHeadModel).to("meta")(IDS.to("meta"), labels=IDS[:, :2].to("meta"))

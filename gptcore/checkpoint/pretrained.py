@@ -18,6 +18,7 @@ from gptcore.checkpoint.matching import Matching, match
 from gptcore.checkpoint.tensors import OutgoingTensor
 from gptcore.checkpoint.transaction import Transaction
 from gptcore.config import CONFIG_NAME, OpenAIGPTConfig
+from gptcore.errors import CheckpointError, bullet_list
 from gptcore.parameters import SCORE, Head, Parameter, initial_value, parameters
 
 logger = logging.getLogger("gptcore")
@@ -34,17 +35,17 @@ class Pretrained:
     dtype: str
     matching: Matching
 
-    def values(self) -> Iterator[tuple[str, NDArray[Any]]]:
+    def values(self, seed: int = 0) -> Iterator[tuple[str, NDArray[Any]]]:
         """Each parameter's canonical name and values in ``dtype`` (bfloat16 as bits), largest first.
 
         An array is read when it is reached and can go before the next, so that loading needs little more memory than
-        the model; largest first keeps the peak low. Parameters without a source get fresh values.
+        the model; largest first keeps the peak low. Parameters without a source get fresh values of ``seed``.
         """
         missing = {parameter.name for parameter in self.matching.missing}
         table = parameters(self.config, self.head).values()
         for parameter in sorted(table, key=lambda p: -p.size):
             if parameter.name in missing:
-                yield parameter.name, convert(initial_value(parameter, self.config, 0), "float32", self.dtype)
+                yield parameter.name, convert(initial_value(parameter, self.config, seed), "float32", self.dtype)
             else:
                 yield parameter.name, self.matching.sources[parameter.name].read(self.dtype)
 
@@ -169,6 +170,16 @@ def write_checkpoint(
     provenance: Mapping[str, str] | None = None,
 ) -> None:
     """Write ``config.json`` and the weights; ``save_pretrained`` for tensors that may not be in memory."""
+    misfits = [
+        f"{parameter.name} has shape {tensor.shape}, expected {parameter.shape}"
+        for parameter, tensor in tensors
+        if tensor.shape != parameter.shape
+    ]
+    if misfits:
+        raise CheckpointError(
+            f"cannot save {head.architecture}: its weights do not fit its config. Put back the modules and the sizes "
+            f"that it was made with.\n" + bullet_list(misfits)
+        )
     write_tensors(changes, tensors, head, form, max_shard_size, provenance)
     kept = {key: value for key, value in config.extra.items() if key != "torch_dtype"}  # the old key for dtype
     written = config.replace(extra={**kept, "architectures": [head.architecture], "dtype": dtype})

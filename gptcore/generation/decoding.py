@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,13 +16,13 @@ from gptcore.generation.processors import process
 from gptcore.generation.prompt import Prompt
 from gptcore.generation.search import Search
 from gptcore.generation.stepper import Ids, Logits, Stepper
+from gptcore.outputs import ModelOutput
 
 DecodeText = Callable[[Ids], str]
 
 
-@dataclass(frozen=True)
-class GenerateOutput:
-    """What ``generate`` returns with ``return_dict_in_generate``.
+class GenerateOutput(ModelOutput):
+    """What ``generate`` returns with ``return_dict_in_generate``; read like the output of a model call.
 
     Attributes:
         sequences: (B, T + N) ids, the prompt in front; rows that ended are filled.
@@ -31,9 +30,10 @@ class GenerateOutput:
         sequences_scores: (B,) of beam search.
     """
 
+    fields = ("sequences", "scores", "sequences_scores")
     sequences: Ids
-    scores: tuple[Logits, ...] | None = None
-    sequences_scores: NDArray[np.float32] | None = None
+    scores: tuple[Logits, ...] | None
+    sequences_scores: NDArray[np.float32] | None
 
 
 def decode(
@@ -57,12 +57,12 @@ def decode(
     """
     if config.num_beams > 1:
         sequences, sequences_scores = beam_search(stepper, config, prompt)
-        return GenerateOutput(sequences, sequences_scores=sequences_scores)
+        return GenerateOutput(sequences=sequences, sequences_scores=sequences_scores)
     prompt = prompt.repeated(config.num_return_sequences)
     steps = list(_steps(stepper, model, config, prompt, on_tokens, decode_text))
     sequences = np.concatenate([prompt.input_ids, *(tokens[:, None] for tokens, _ in steps)], axis=1)
     scores = tuple(scores for _, scores in steps) if config.output_scores else None
-    return GenerateOutput(sequences, scores)
+    return GenerateOutput(sequences=sequences, scores=scores)
 
 
 def _steps(

@@ -47,7 +47,7 @@ def generate(
     if streamer is None and not host_settings(config):
         prompt = prompt.repeated(config.num_return_sequences)
         new = stepper.continued(config, prompt)
-        return config, GenerateOutput(np.concatenate([prompt.input_ids, new], axis=1))
+        return config, GenerateOutput(sequences=np.concatenate([prompt.input_ids, new], axis=1))
     if streamer is not None:
         streamer.put(prompt.input_ids)
     output = decode(
