@@ -135,7 +135,7 @@ class FlaxOpenAIGPTLMHeadModel(FlaxOpenAIGPTPreTrainedModel):
             FlaxCausalLMOutput.
         """
         input_ids, inputs_embeds, labels = (as_array(x) for x in (input_ids, inputs_embeds, labels))
-        self.check(input_ids=input_ids, inputs_embeds=inputs_embeds, labels=labels)
+        self._check(input_ids=input_ids, inputs_embeds=inputs_embeds, labels=labels)
         output = self.transformer(
             input_ids,
             attention_mask,
@@ -149,7 +149,7 @@ class FlaxOpenAIGPTLMHeadModel(FlaxOpenAIGPTPreTrainedModel):
             past_key_values=past_key_values,
             use_cache=use_cache,
         )
-        logits = self.lm_head(output.last_hidden_state, self.transformer.tokens_embed)
+        logits = self.lm_head(output.last_hidden_state, tokens_embed=self.transformer.tokens_embed)
         output = FlaxCausalLMOutput(
             loss=None if labels is None else language_modeling_loss(logits, labels),
             logits=logits,
@@ -157,7 +157,7 @@ class FlaxOpenAIGPTLMHeadModel(FlaxOpenAIGPTPreTrainedModel):
             hidden_states=output.hidden_states,
             attentions=output.attentions,
         )
-        return output if self.choose(return_dict, "return_dict") else output.to_tuple()
+        return output if self._choose(return_dict, "return_dict") else output.to_tuple()
 
     def generate(
         self,
@@ -241,7 +241,7 @@ class FlaxOpenAIGPTDoubleHeadsModel(FlaxOpenAIGPTPreTrainedModel):
         input_ids, inputs_embeds, mc_token_ids, labels, mc_labels = (
             as_array(x) for x in (input_ids, inputs_embeds, mc_token_ids, labels, mc_labels)
         )
-        self.check(
+        self._check(
             input_ids=input_ids,
             inputs_embeds=inputs_embeds,
             mc_token_ids=mc_token_ids,
@@ -259,7 +259,7 @@ class FlaxOpenAIGPTDoubleHeadsModel(FlaxOpenAIGPTPreTrainedModel):
             output_hidden_states,
             return_dict=True,
         )
-        logits = self.lm_head(output.last_hidden_state, self.transformer.tokens_embed)
+        logits = self.lm_head(output.last_hidden_state, tokens_embed=self.transformer.tokens_embed)
         mc_logits = self.multiple_choice_head(output.last_hidden_state, mc_token_ids)  # (..., N, M)
         if mc_logits.shape[-1] == 1:
             mc_logits = mc_logits[..., 0]  # (..., N)
@@ -271,7 +271,7 @@ class FlaxOpenAIGPTDoubleHeadsModel(FlaxOpenAIGPTPreTrainedModel):
             hidden_states=output.hidden_states,
             attentions=output.attentions,
         )
-        return output if self.choose(return_dict, "return_dict") else output.to_tuple()
+        return output if self._choose(return_dict, "return_dict") else output.to_tuple()
 
 
 class FlaxOpenAIGPTForSequenceClassification(FlaxOpenAIGPTPreTrainedModel):
@@ -319,7 +319,7 @@ class FlaxOpenAIGPTForSequenceClassification(FlaxOpenAIGPTPreTrainedModel):
             FlaxSequenceClassifierOutput.
         """
         input_ids, inputs_embeds, labels = (as_array(x) for x in (input_ids, inputs_embeds, labels))
-        self.check(input_ids=input_ids, inputs_embeds=inputs_embeds, labels=labels)
+        self._check(input_ids=input_ids, inputs_embeds=inputs_embeds, labels=labels)
         output = self.transformer(
             input_ids,
             attention_mask,
@@ -342,7 +342,7 @@ class FlaxOpenAIGPTForSequenceClassification(FlaxOpenAIGPTPreTrainedModel):
             hidden_states=output.hidden_states,
             attentions=output.attentions,
         )
-        return output if self.choose(return_dict, "return_dict") else output.to_tuple()
+        return output if self._choose(return_dict, "return_dict") else output.to_tuple()
 
     def last_position(self, input_ids, attention_mask):
         """Index of each row's last token, (B,): attended, else not padding, else ``None`` for the last column."""

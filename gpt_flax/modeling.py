@@ -235,7 +235,7 @@ class FlaxOpenAIGPTModel(FlaxOpenAIGPTPreTrainedModel):
         input_ids, attention_mask, token_type_ids, position_ids, head_mask, inputs_embeds = (
             as_array(x) for x in (input_ids, attention_mask, token_type_ids, position_ids, head_mask, inputs_embeds)
         )
-        self.check(
+        self._check(
             input_ids=input_ids,
             attention_mask=attention_mask,
             token_type_ids=token_type_ids,
@@ -244,8 +244,8 @@ class FlaxOpenAIGPTModel(FlaxOpenAIGPTPreTrainedModel):
             inputs_embeds=inputs_embeds,
             cache=past_key_values,
         )
-        output_attentions = self.choose(output_attentions, "output_attentions")
-        output_hidden_states = self.choose(output_hidden_states, "output_hidden_states")
+        output_attentions = self._choose(output_attentions, "output_attentions")
+        output_hidden_states = self._choose(output_hidden_states, "output_hidden_states")
         ids_shape = inputs_embeds.shape[:-1] if input_ids is None else input_ids.shape
         *leading, length = ids_shape
         attention_mask = to_rows(attention_mask)
@@ -261,7 +261,7 @@ class FlaxOpenAIGPTModel(FlaxOpenAIGPTPreTrainedModel):
         embedded = self.embed(to_rows(input_ids), to_rows(token_type_ids), position_ids, inputs_embeds)
         hidden_states = self.drop(embedded)  # (B, T, C)
 
-        eager = output_attentions or self.needs_eager()
+        eager = output_attentions or self._needs_eager()
         allowed = None
         if eager or attention_mask is not None or cache is not None:
             allowed = attention_allowed(attention_mask, queries, keys)
@@ -289,9 +289,9 @@ class FlaxOpenAIGPTModel(FlaxOpenAIGPTPreTrainedModel):
             hidden_states=tuple(unflatten(x) for x in all_hidden_states) if output_hidden_states else None,
             attentions=tuple(all_attentions) if output_attentions else None,
         )
-        return output if self.choose(return_dict, "return_dict") else output.to_tuple()
+        return output if self._choose(return_dict, "return_dict") else output.to_tuple()
 
-    def needs_eager(self):
+    def _needs_eager(self):
         """Whether attention is written out: asked for, attention dropout, or a dtype that the operation lacks."""
         dropout = self.config.attn_pdrop > 0 and not self.h[0].attn.attn_dropout.deterministic
         rounds_to_float32 = self.dtype == jnp.float64

@@ -102,11 +102,13 @@ class FlaxOpenAIGPTPreTrainedModel(Pushable, nnx.Module):
         self.config = self.trunk.config = config
         return table
 
-    def choose(self, argument: bool | None, name: str) -> bool:
+    # Underscored, because nnx.tabulate runs each public method as a program, which returns arrays and no bool.
+
+    def _choose(self, argument: bool | None, name: str) -> bool:
         """An argument of the call, or the config's setting where it was not given."""
         return getattr(self.config, name) if argument is None else bool(argument)
 
-    def check(self, cache: KVCache | None = None, **inputs: Any) -> None:
+    def _check(self, cache: KVCache | None = None, **inputs: Any) -> None:
         """Check the arguments of a call against the config; under a transformation, only shapes and dtypes."""
         described = {name: describe(array) for name, array in inputs.items()}
         check_inputs(self.config, self.head, described, None if cache is None else cache.info())

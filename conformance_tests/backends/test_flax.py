@@ -57,6 +57,17 @@ def test_vmap(model):
     assert largest_difference(rows, model(IDS)[0]) < 1e-5
 
 
+@pytest.mark.parametrize("options", [{}, {"output_attentions": True, "return_dict": False}], ids=str)
+def test_tabulate(model, options):
+    """Flax replaces the methods of the classes meanwhile, and leaves them so if one raises."""
+    before = model(IDS)
+    options = {**MODELS[type(model)], **options}
+    table = nnx.tabulate(model, IDS, **options, console_kwargs={"width": 200, "force_terminal": False})
+    for row in ("h/1/attn/c_attn", "h/1/mlp/c_fc", "Total", "[2,5]", "embedding:"):
+        assert row in table
+    assert largest_difference(model(IDS), before) == 0
+
+
 def test_gradients_under_nnx_grad():
     model = build(gpt_flax.FlaxOpenAIGPTLMHeadModel)
     gradients = nnx.grad(lambda model: model(IDS, labels=IDS).loss)(model)
