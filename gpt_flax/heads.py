@@ -168,7 +168,7 @@ class FlaxOpenAIGPTLMHeadModel(FlaxOpenAIGPTPreTrainedModel):
         tokenizer=None,
         **settings,
     ):
-        """Continue prompts, with a KV cache; the same ids in every framework.
+        """Continue prompts, with a KV cache and without dropout in any mode; the same ids in every framework.
 
         Greedy search and sampling are one compiled program, and may be part of another: inside ``jax.jit`` the
         result always has ``max_new_tokens`` new columns, filled behind the end; what needs the host is an error.

@@ -164,6 +164,20 @@ def test_generation_inside_a_program_that_takes_the_model():
         jax.jit(lambda ids: model.generate(ids, max_new_tokens=3))(IDS[0])
 
 
+@pytest.mark.parametrize("settings", [{}, {"do_sample": True}, {"num_beams": 2}], ids=str)
+def test_generation_draws_no_dropout_and_keeps_the_mode(settings):
+    model = build(gpt_flax.FlaxOpenAIGPTLMHeadModel, CONFIG.replace(resid_pdrop=0.5, embd_pdrop=0.5, attn_pdrop=0.5))
+    expected = model.generate(IDS, max_new_tokens=4, **settings)
+    model.train()
+    counts = nnx.state(model, nnx.RngCount)
+    np.testing.assert_array_equal(model.generate(IDS, max_new_tokens=4, **settings), expected)
+    if "num_beams" not in settings:
+        inside = nnx.jit(lambda model: model.generate(IDS, max_new_tokens=4, **settings))(model)
+        np.testing.assert_array_equal(inside, expected)
+    assert not model.transformer.drop.deterministic
+    assert largest_difference(counts, nnx.state(model, nnx.RngCount)) == 0
+
+
 def test_one_program_for_all_steps_of_training():
     """Also after going on from a checkpoint: where arrays are committed differently, JAX compiles once more."""
     trainer = Trainer(build(gpt_flax.FlaxOpenAIGPTLMHeadModel), Recipe(), 6)
