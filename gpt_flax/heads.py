@@ -11,7 +11,7 @@ from gpt_flax.outputs import (
     FlaxOpenAIGPTDoubleHeadsModelOutput,
     FlaxSequenceClassifierOutput,
 )
-from gpt_flax.pretrained import FlaxOpenAIGPTPreTrainedModel, as_array, describe
+from gpt_flax.pretrained import UNSET_SEED, FlaxOpenAIGPTPreTrainedModel, as_array, describe, seeded
 from gptcore.config import OpenAIGPTConfig
 from gptcore.inputs import IGNORED_LABEL, problem_type
 from gptcore.parameters import Head, summary_width
@@ -102,9 +102,9 @@ class FlaxOpenAIGPTLMHeadModel(FlaxOpenAIGPTPreTrainedModel):
 
     head = Head.LM
 
-    def __init__(self, config: OpenAIGPTConfig, *, dtype=None, attn_implementation="sdpa", seed=0, rngs=None):
+    def __init__(self, config: OpenAIGPTConfig, *, dtype=None, attn_implementation="sdpa", seed=UNSET_SEED, rngs=None):
         super().__init__(config, dtype)
-        rngs = rngs or nnx.Rngs(seed or 0)
+        seed, rngs = seeded(seed, rngs)
         self.transformer = FlaxOpenAIGPTModel(
             config, dtype=dtype, attn_implementation=attn_implementation, seed=None, rngs=rngs
         )
@@ -203,9 +203,9 @@ class FlaxOpenAIGPTDoubleHeadsModel(FlaxOpenAIGPTPreTrainedModel):
 
     head = Head.DOUBLE_HEADS
 
-    def __init__(self, config: OpenAIGPTConfig, *, dtype=None, attn_implementation="sdpa", seed=0, rngs=None):
+    def __init__(self, config: OpenAIGPTConfig, *, dtype=None, attn_implementation="sdpa", seed=UNSET_SEED, rngs=None):
         super().__init__(config, dtype)
-        rngs = rngs or nnx.Rngs(seed or 0)
+        seed, rngs = seeded(seed, rngs)
         self.transformer = FlaxOpenAIGPTModel(
             config, dtype=dtype, attn_implementation=attn_implementation, seed=None, rngs=rngs
         )
@@ -287,9 +287,9 @@ class FlaxOpenAIGPTForSequenceClassification(FlaxOpenAIGPTPreTrainedModel):
 
     head = Head.SEQUENCE_CLASSIFICATION
 
-    def __init__(self, config: OpenAIGPTConfig, *, dtype=None, attn_implementation="sdpa", seed=0, rngs=None):
+    def __init__(self, config: OpenAIGPTConfig, *, dtype=None, attn_implementation="sdpa", seed=UNSET_SEED, rngs=None):
         super().__init__(config, dtype)
-        rngs = rngs or nnx.Rngs(seed or 0)
+        seed, rngs = seeded(seed, rngs)
         self.transformer = FlaxOpenAIGPTModel(
             config, dtype=dtype, attn_implementation=attn_implementation, seed=None, rngs=rngs
         )

@@ -13,7 +13,7 @@ from flax import nnx
 
 from gpt_flax.cache import KVCache, write
 from gpt_flax.outputs import FlaxBaseModelOutput
-from gpt_flax.pretrained import FlaxOpenAIGPTPreTrainedModel, as_array
+from gpt_flax.pretrained import UNSET_SEED, FlaxOpenAIGPTPreTrainedModel, as_array, seeded
 from gptcore.config import OpenAIGPTConfig
 from gptcore.parameters import Head, feed_forward_width
 
@@ -174,8 +174,9 @@ class FlaxOpenAIGPTModel(FlaxOpenAIGPTPreTrainedModel):
         config: sizes and settings; not changed.
         dtype: of all weights: ``float32`` (default), ``float64``, ``bfloat16``, ``float16``.
         attn_implementation: ``"sdpa"`` (fused kernels) or ``"eager"`` (written out); the same numbers.
-        seed: of the fresh weights; ``None`` leaves zeros that take no memory, for a caller that fills them.
-        rngs: of the dropout; from ``seed`` if ``None``.
+        seed: of the fresh weights, the same in every framework; ``None`` leaves zeros that take no memory, for a
+            caller that fills them. Default: drawn from the ``params`` stream of ``rngs``, or 0.
+        rngs: of the dropout, and of the weights if no ``seed`` is passed; from ``seed`` if ``None``.
 
     >>> import jax.numpy as jnp
     >>> model = FlaxOpenAIGPTModel(OpenAIGPTConfig(vocab_size=11, n_positions=8, n_embd=6, n_layer=1, n_head=2))
@@ -186,10 +187,10 @@ class FlaxOpenAIGPTModel(FlaxOpenAIGPTPreTrainedModel):
 
     head = Head.NONE
 
-    def __init__(self, config: OpenAIGPTConfig, *, dtype=None, attn_implementation="sdpa", seed=0, rngs=None):
+    def __init__(self, config: OpenAIGPTConfig, *, dtype=None, attn_implementation="sdpa", seed=UNSET_SEED, rngs=None):
         super().__init__(config, dtype)
         self.attn_implementation = attn_implementation
-        rngs = rngs or nnx.Rngs(seed or 0)
+        seed, rngs = seeded(seed, rngs)
         self.tokens_embed = embedding(config.vocab_size, config, self.dtype, "vocab")
         self.positions_embed = embedding(config.n_positions, config, self.dtype, "positions")
         self.drop = nnx.Dropout(config.embd_pdrop, rngs=rngs)

@@ -1,5 +1,6 @@
 """What all four models share: fresh weights, ``from_pretrained`` and ``save_pretrained``, resizing, input checks."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -13,7 +14,14 @@ from gpt_flax.weights import assign, dtype_name, export, framework_dtype, from_n
 from gptcore.checkpoint import Pushable, fresh_values, open_pretrained, save_pretrained
 from gptcore.config import OpenAIGPTConfig
 from gptcore.inputs import ArrayInfo, check_attn_implementation, check_inputs, check_quantization
-from gptcore.parameters import Head, resized_embedding
+from gptcore.parameters import Head, initial_value, parameters, resized_embedding
+
+
+class UnsetSeed(int):
+    """A seed that nobody passed: 0, unless ``rngs`` seed the weights."""
+
+
+UNSET_SEED = UnsetSeed()
 
 
 class FlaxOpenAIGPTPreTrainedModel(Pushable, nnx.Module):
@@ -25,10 +33,14 @@ class FlaxOpenAIGPTPreTrainedModel(Pushable, nnx.Module):
         self.config = config
         self.dtype = framework_dtype(dtype)
 
-    def materialize(self, seed: int | None) -> None:
+    def materialize(self, seed: int | jax.Array | None) -> None:
         """With a seed, give the parameters their first values."""
-        if seed is not None:
-            assign(self, fresh_values(self.config, self.head, dtype_name(self.dtype), seed))
+        if seed is None:
+            return
+        if any(isinstance(x, jax.core.Tracer) for x in (seed, jnp.zeros(()))):
+            assign(self, traced_fresh_values(self, seed))
+        else:
+            assign(self, fresh_values(self.config, self.head, dtype_name(self.dtype), int(seed)))
 
     @classmethod
     def from_pretrained(
@@ -39,6 +51,7 @@ class FlaxOpenAIGPTPreTrainedModel(Pushable, nnx.Module):
         attn_implementation: str = "sdpa",
         quantization: str | None = None,
         output_loading_info: bool = False,
+        seed: int = 0,
         **options: Any,
     ) -> Self:
         """Load a checkpoint folder or a repository of the hub, in evaluation mode.
@@ -49,6 +62,7 @@ class FlaxOpenAIGPTPreTrainedModel(Pushable, nnx.Module):
             attn_implementation: ``"sdpa"`` or ``"eager"``.
             quantization: ``None``; PyTorch has more.
             output_loading_info: also return ``missing_keys`` (made fresh) and ``unexpected_keys`` (left aside).
+            seed: of the weights that the checkpoint lacks, and of the dropout.
             options: ``revision``, ``cache_dir``, ``local_files_only``, ``token``; ``allow_pickle=True`` to read
                 files of ``torch.save``; all others override the config.
 
@@ -58,8 +72,9 @@ class FlaxOpenAIGPTPreTrainedModel(Pushable, nnx.Module):
         named = dtype if isinstance(dtype, str) or dtype is None else dtype_name(dtype)
         check_quantization(quantization)
         source = open_pretrained(path_or_repo_id, cls.head, named, **options)
-        model = cls(source.config, dtype=source.dtype, attn_implementation=attn_implementation, seed=None)
-        assign(model, source.values())
+        options = {"dtype": source.dtype, "attn_implementation": attn_implementation}
+        model = cls(source.config, **options, seed=None, rngs=nnx.Rngs(seed))
+        assign(model, source.values(seed))
         model.eval()
         return (model, source.report()) if output_loading_info else model
 
@@ -112,6 +127,27 @@ class FlaxOpenAIGPTPreTrainedModel(Pushable, nnx.Module):
         """Check the arguments of a call against the config; under a transformation, only shapes and dtypes."""
         described = {name: describe(array) for name, array in inputs.items()}
         check_inputs(self.config, self.head, described, None if cache is None else cache.info())
+
+
+def seeded(seed: int | None, rngs: nnx.Rngs | None) -> tuple[int | jax.Array | None, nnx.Rngs]:
+    """The seed of the weights and the random streams of the dropout, each from the other where it was not passed."""
+    if rngs is None:
+        return seed, nnx.Rngs(seed or 0)
+    if seed is UNSET_SEED and ("params" in rngs or "default" in rngs):
+        return jax.random.bits(rngs.params(), dtype=jnp.uint32), rngs
+    return seed, rngs
+
+
+def traced_fresh_values(model: FlaxOpenAIGPTPreTrainedModel, seed: int | jax.Array) -> Iterator[tuple[str, jax.Array]]:
+    """``fresh_values`` as part of a program: drawn on the host when it runs, so that tracing it costs nothing."""
+    arguments = (seed,) if isinstance(seed, jax.Array) else ()
+    for name, parameter in parameters(model.config, model.head).items():
+
+        def draw(number=seed, parameter=parameter):
+            return initial_value(parameter, model.config, int(number)).astype(model.dtype)
+
+        shape = jax.ShapeDtypeStruct(parameter.shape, model.dtype)
+        yield name, jax.pure_callback(draw, shape, *arguments, vmap_method="sequential")
 
 
 def describe(array: Any) -> ArrayInfo | None:

@@ -10,8 +10,9 @@ from trained_scale import trained_scale
 import gpt_flax
 from gpt_flax.generation import loop, run
 from gpt_flax.training import Trainer, adamw
-from gpt_flax.weights import assign
+from gpt_flax.weights import assign, parameters_of, transform_of
 from gptcore import ConfigError, InputError, OpenAIGPTConfig
+from gptcore.parameters import initial_value, parameters
 from gptcore.recipe import Recipe
 
 CONFIG = OpenAIGPTConfig(vocab_size=41, n_positions=13, n_embd=14, n_head=2, n_layer=2, num_labels=3)
@@ -34,6 +35,10 @@ def build(model_class, config=CONFIG):
 @pytest.fixture(params=MODELS, ids=lambda model_class: model_class.__name__)
 def model(request):
     return build(request.param)
+
+
+def weights(model):
+    return nnx.state(model, nnx.Param)
 
 
 def largest_difference(a, b):
@@ -73,6 +78,78 @@ def test_gradients_under_nnx_grad():
     gradients = nnx.grad(lambda model: model(IDS, labels=IDS).loss)(model)
     assert jax.tree.structure(gradients) == jax.tree.structure(nnx.state(model, nnx.Param))
     assert all(jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(gradients))
+
+
+@pytest.mark.parametrize(
+    ("options", "seed"),
+    [
+        ({}, 0),
+        ({"rngs": nnx.Rngs(7), "seed": 0}, 0),
+        ({"rngs": nnx.Rngs(7), "seed": 3}, 3),
+        ({"rngs": nnx.Rngs(dropout=7)}, 0),
+    ],
+    ids=str,
+)
+def test_a_seed_gives_the_weights_of_every_framework(options, seed):
+    model_class = gpt_flax.FlaxOpenAIGPTForSequenceClassification
+    found = parameters_of(model_class(CONFIG, **options))
+    for name, parameter in parameters(CONFIG, model_class.head).items():
+        expected = transform_of(parameter)(initial_value(parameter, CONFIG, seed))
+        np.testing.assert_array_equal(found[name].get_value(), expected)
+
+
+@pytest.mark.parametrize("stream", ["default", "params"])
+def test_rngs_seed_the_weights(stream):
+    def member(seed):
+        return weights(gpt_flax.FlaxOpenAIGPTModel(CONFIG, rngs=nnx.Rngs(dropout=0, **{stream: seed})))
+
+    assert largest_difference(member(0), member(0)) == 0
+    assert largest_difference(member(0), member(1)) > 0.01
+
+
+def test_an_ensemble_by_vmap():
+    @nnx.split_rngs(splits=3)
+    @nnx.vmap
+    def create(rngs):
+        return gpt_flax.FlaxOpenAIGPTModel(CONFIG, rngs=rngs)
+
+    kernels = np.asarray(create(nnx.Rngs(0)).h[0].mlp.c_fc.kernel.get_value())
+    assert kernels.shape == (3, 14, 56)
+    assert len(np.unique(kernels)) == kernels.size
+
+
+@pytest.mark.parametrize("seed", [0, 3])
+def test_the_seed_of_a_head_that_the_checkpoint_lacks(tmp_path, seed):
+    build(gpt_flax.FlaxOpenAIGPTLMHeadModel).save_pretrained(tmp_path)
+    model_class = gpt_flax.FlaxOpenAIGPTForSequenceClassification
+    model = model_class.from_pretrained(tmp_path, seed=seed)
+    fresh = model_class(CONFIG, seed=seed)
+    assert largest_difference(weights(model.score), weights(fresh.score)) == 0
+    keys, expected = (jax.random.key_data(m.transformer.drop.rngs.key.get_value()) for m in (model, fresh))
+    assert largest_difference(keys, expected) == 0
+    assert largest_difference(weights(model.transformer), weights(build(type(model.transformer)))) == 0
+
+
+@pytest.mark.parametrize("options", [{"seed": 3, "dtype": "bfloat16"}, {"rngs": True}, {"seed": None}], ids=str)
+def test_creation_inside_a_program(options):
+    def create():
+        rngs = {"rngs": nnx.Rngs(5)} if "rngs" in options else {}
+        return gpt_flax.FlaxOpenAIGPTForSequenceClassification(CONFIG, **{**options, **rngs})
+
+    expected = create()
+    assert largest_difference(weights(nnx.jit(create)()), weights(expected)) == 0
+    abstract = nnx.state(nnx.eval_shape(create))
+    assert jax.tree.map(lambda x: (x.shape, x.dtype), abstract) == jax.tree.map(
+        lambda x: (x.shape, x.dtype), nnx.state(expected)
+    )
+
+
+def test_loading_inside_a_program(tmp_path):
+    model_class = gpt_flax.FlaxOpenAIGPTForSequenceClassification
+    build(model_class).save_pretrained(tmp_path)
+    loaded = nnx.jit(lambda: model_class.from_pretrained(tmp_path))()
+    assert largest_difference(weights(loaded), weights(build(model_class))) == 0
+    assert nnx.eval_shape(lambda: model_class.from_pretrained(tmp_path)).score.kernel.get_value().shape == (14, 3)
 
 
 def test_lists_are_taken(model):

@@ -32,17 +32,17 @@ class Pretrained:
     dtype: str
     matching: Matching
 
-    def values(self) -> Iterator[tuple[str, NDArray[Any]]]:
+    def values(self, seed: int = 0) -> Iterator[tuple[str, NDArray[Any]]]:
         """Each parameter's canonical name and values in ``dtype`` (bfloat16 as bits), largest first.
 
         An array is read when it is reached and can go before the next, so that loading needs little more memory than
-        the model; largest first keeps the peak low. Parameters without a source get fresh values.
+        the model; largest first keeps the peak low. Parameters without a source get fresh values of ``seed``.
         """
         missing = {parameter.name for parameter in self.matching.missing}
         table = parameters(self.config, self.head).values()
         for parameter in sorted(table, key=lambda p: -p.size):
             if parameter.name in missing:
-                yield parameter.name, convert(initial_value(parameter, self.config, 0), "float32", self.dtype)
+                yield parameter.name, convert(initial_value(parameter, self.config, seed), "float32", self.dtype)
             else:
                 yield parameter.name, self.matching.sources[parameter.name].read(self.dtype)
 
