@@ -28,6 +28,7 @@ SUMMARY_ACTIVATIONS = {
 
 def cross_entropy(logits, labels):
     """Mean over the labels that are not ignored, 0 if all are; in float32 at least. (..., V), (...) -> ()."""
+    labels = signed(labels)
     kept = labels != IGNORED_LABEL
     log_probabilities = jax.nn.log_softmax(wide(logits), axis=-1)
     picked = jnp.take_along_axis(log_probabilities, jnp.where(kept, labels, 0)[..., None], axis=-1)[..., 0]
@@ -48,6 +49,11 @@ def classification_loss(logits, labels, kind):
     if kind == "regression":
         return ((logits - labels) ** 2).mean()
     return (jax.nn.softplus(logits) - labels * logits).mean()
+
+
+def signed(ids):
+    """As int32: in an unsigned type -100 is another number, which may be a label."""
+    return jnp.asarray(ids).astype(jnp.int32)
 
 
 def wide(logits):
@@ -349,7 +355,7 @@ class FlaxOpenAIGPTForSequenceClassification(FlaxOpenAIGPTPreTrainedModel):
         if attention_mask is not None:
             present = attention_mask.astype(bool)
         elif input_ids is not None and self.config.pad_token_id is not None:
-            present = input_ids != self.config.pad_token_id
+            present = signed(input_ids) != self.config.pad_token_id
         else:
             return None
         return (present * jnp.arange(present.shape[-1])).max(-1)

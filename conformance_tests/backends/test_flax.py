@@ -9,6 +9,7 @@ from trained_scale import trained_scale
 
 import gpt_flax
 from gpt_flax.generation import loop, run
+from gpt_flax.heads import cross_entropy
 from gpt_flax.training import Trainer, adamw
 from gpt_flax.weights import assign, parameters_of, transform_of
 from gptcore import ConfigError, InputError, OpenAIGPTConfig
@@ -150,6 +151,25 @@ def test_loading_inside_a_program(tmp_path):
     loaded = nnx.jit(lambda: model_class.from_pretrained(tmp_path))()
     assert largest_difference(weights(loaded), weights(build(model_class))) == 0
     assert nnx.eval_shape(lambda: model_class.from_pretrained(tmp_path)).score.kernel.get_value().shape == (14, 3)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "uint32", "int8", "int16", "int64"])
+def test_labels_of_every_integer_type(dtype):
+    """-100 read as an unsigned number may be a label."""
+    like_ignored = int(np.array(-100).astype(dtype))
+    label = like_ignored if 0 <= like_ignored < 2**16 else 3
+    logits = np.zeros((2, label + 2), np.float32)
+    logits[0, label], logits[1, 0] = 2, 5
+    labels = jnp.asarray(np.array([label, 1]).astype(dtype))
+    expected = cross_entropy(logits, np.array([label, 1]))
+    assert largest_difference(cross_entropy(logits, labels), expected) == 0
+    assert largest_difference(jax.jit(cross_entropy)(logits, labels), expected) < 1e-6
+
+
+def test_padding_that_an_unsigned_type_cannot_hold():
+    config = CONFIG.replace(vocab_size=400, pad_token_id=300)
+    model = gpt_flax.FlaxOpenAIGPTForSequenceClassification(config, seed=None)
+    assert model.last_position(jnp.array([[1, 2, 300 - 256]], jnp.uint8), None) == 2
 
 
 def test_lists_are_taken(model):
