@@ -76,13 +76,13 @@ class SequenceSummary(nnx.Module):
         self.use_proj = config.summary_use_proj
         if self.use_proj:
             self.summary = projection(config.n_embd, summary_width(config), dtype, ("embed", "choices"))
-        self.activation = SUMMARY_ACTIVATIONS[config.summary_activation]
+        self.activation = config.summary_activation  # by name: JAX's functions cannot be pickled
         self.last_dropout = nnx.Dropout(config.summary_last_dropout, rngs=rngs)
 
     def __call__(self, hidden_states, cls_index=None):  # (..., T, C), (...)
         pooled = self.first_dropout(self.pool(hidden_states, cls_index))  # (..., C)
         projected = self.summary(pooled) if self.use_proj else pooled
-        return self.last_dropout(self.activation(projected))
+        return self.last_dropout(SUMMARY_ACTIVATIONS[self.activation](projected))
 
     def pool(self, hidden_states, cls_index):
         if self.summary_type == "mean":

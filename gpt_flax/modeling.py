@@ -140,13 +140,13 @@ class MLP(nnx.Module):
     """The position-wise feed-forward network."""
 
     def __init__(self, config: OpenAIGPTConfig, dtype, rngs):
-        self.activation = ACTIVATIONS[config.afn]
+        self.activation = config.afn  # by name: JAX's functions cannot be pickled
         self.c_fc = projection(config.n_embd, feed_forward_width(config), dtype, ("embed", "mlp"))
         self.c_proj = projection(feed_forward_width(config), config.n_embd, dtype, ("mlp", "embed"))
         self.dropout = nnx.Dropout(config.resid_pdrop, rngs=rngs)
 
     def __call__(self, hidden_states):
-        return self.dropout(self.c_proj(self.activation(self.c_fc(hidden_states))))
+        return self.dropout(self.c_proj(ACTIVATIONS[self.activation](self.c_fc(hidden_states))))
 
 
 # Post-LayerNorm, as in GPT-1 (GPT-2 normalises before each sub-layer; we do not):

@@ -1,5 +1,8 @@
 """What JAX users expect of a module, beyond the numbers."""
 
+import copy
+import pickle
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -151,6 +154,16 @@ def test_loading_inside_a_program(tmp_path):
     loaded = nnx.jit(lambda: model_class.from_pretrained(tmp_path))()
     assert largest_difference(weights(loaded), weights(build(model_class))) == 0
     assert nnx.eval_shape(lambda: model_class.from_pretrained(tmp_path)).score.kernel.get_value().shape == (14, 3)
+
+
+@pytest.mark.parametrize(("afn", "summary"), [("gelu", None), ("relu", "relu"), ("silu", "tanh"), ("gelu", "gelu_new")])
+def test_pickling(afn, summary):
+    """A copy is equal, so that a program compiled for the model runs it too."""
+    model = build(gpt_flax.FlaxOpenAIGPTDoubleHeadsModel, CONFIG.replace(afn=afn, summary_activation=summary))
+    for copied in (pickle.loads(pickle.dumps(model)), nnx.merge(*pickle.loads(pickle.dumps(nnx.split(model))))):
+        assert nnx.graphdef(copied) == nnx.graphdef(model)
+        assert largest_difference(weights(copied), weights(model)) == 0
+    assert nnx.graphdef(copy.deepcopy(model)) == nnx.graphdef(model)
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "uint32", "int8", "int16", "int64"])
