@@ -90,7 +90,7 @@ class FlaxBackendModel:
             flags += (("use_cache", use_cache),)
             arrays["past_key_values"] = past_key_values
         with precision(self.dtype):
-            self.model.check(cache=past_key_values, **inputs)  # under jit, values are out of reach
+            self.model._check(cache=past_key_values, **inputs)  # under jit, values are out of reach
             output = run(self.model, arrays, flags)
             return {name: to_arrays(value) for name, value in output.items()}
 
@@ -104,7 +104,7 @@ class FlaxBackendModel:
 
     def loss_and_gradients(self, inputs: Arrays):
         with precision(self.dtype):
-            self.model.check(**inputs)
+            self.model._check(**inputs)
             state, losses = run_backward(self.model, dict(inputs))
             table = parameters(self.config, self.model.head)
             holder = nnx.merge(nnx.graphdef(self.model), state, nnx.state(self.model, nnx.Not(nnx.Param)))

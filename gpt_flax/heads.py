@@ -11,7 +11,7 @@ from gpt_flax.outputs import (
     FlaxOpenAIGPTDoubleHeadsModelOutput,
     FlaxSequenceClassifierOutput,
 )
-from gpt_flax.pretrained import FlaxOpenAIGPTPreTrainedModel, describe
+from gpt_flax.pretrained import UNSET_SEED, FlaxOpenAIGPTPreTrainedModel, describe, seeded
 from gptcore.config import OpenAIGPTConfig
 from gptcore.inputs import IGNORED_LABEL, problem_type
 from gptcore.parameters import Head, summary_width
@@ -28,6 +28,7 @@ SUMMARY_ACTIVATIONS = {
 
 def cross_entropy(logits, labels):
     """Mean over the labels that are not ignored, 0 if all are; in float32 at least. (..., V), (...) -> ()."""
+    labels = signed(labels)
     kept = labels != IGNORED_LABEL
     log_probabilities = jax.nn.log_softmax(wide(logits), axis=-1)
     picked = jnp.take_along_axis(log_probabilities, jnp.where(kept, labels, 0)[..., None], axis=-1)[..., 0]
@@ -50,6 +51,11 @@ def classification_loss(logits, labels, kind):
     return (jax.nn.softplus(logits) - labels * logits).mean()
 
 
+def signed(ids):
+    """As int32: in an unsigned type -100 is another number, which may be a label."""
+    return jnp.asarray(ids).astype(jnp.int32)
+
+
 def wide(logits):
     return logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
 
@@ -70,13 +76,13 @@ class SequenceSummary(nnx.Module):
         self.use_proj = config.summary_use_proj
         if self.use_proj:
             self.summary = projection(config.n_embd, summary_width(config), dtype, ("embed", "choices"))
-        self.activation = SUMMARY_ACTIVATIONS[config.summary_activation]
+        self.activation = config.summary_activation  # by name: JAX's functions cannot be pickled
         self.last_dropout = nnx.Dropout(config.summary_last_dropout, rngs=rngs)
 
     def __call__(self, hidden_states, cls_index=None):  # (..., T, C), (...)
         pooled = self.first_dropout(self.pool(hidden_states, cls_index))  # (..., C)
         projected = self.summary(pooled) if self.use_proj else pooled
-        return self.last_dropout(self.activation(projected))
+        return self.last_dropout(SUMMARY_ACTIVATIONS[self.activation](projected))
 
     def pool(self, hidden_states, cls_index):
         if self.summary_type == "mean":
@@ -102,9 +108,9 @@ class FlaxOpenAIGPTLMHeadModel(FlaxOpenAIGPTPreTrainedModel):
 
     head = Head.LM
 
-    def __init__(self, config: OpenAIGPTConfig, *, dtype=None, attn_implementation="sdpa", seed=0, rngs=None):
+    def __init__(self, config: OpenAIGPTConfig, *, dtype=None, attn_implementation="sdpa", seed=UNSET_SEED, rngs=None):
         super().__init__(config, dtype)
-        rngs = rngs or nnx.Rngs(seed or 0)
+        seed, rngs = seeded(seed, rngs)
         self.transformer = FlaxOpenAIGPTModel(
             config, dtype=dtype, attn_implementation=attn_implementation, seed=None, rngs=rngs
         )
@@ -134,7 +140,7 @@ class FlaxOpenAIGPTLMHeadModel(FlaxOpenAIGPTPreTrainedModel):
         Returns:
             FlaxCausalLMOutput.
         """
-        input_ids, inputs_embeds, labels = self.check(input_ids=input_ids, inputs_embeds=inputs_embeds, labels=labels)
+        input_ids, inputs_embeds, labels = self._check(input_ids=input_ids, inputs_embeds=inputs_embeds, labels=labels)
         output = self.transformer(
             input_ids,
             attention_mask,
@@ -148,7 +154,7 @@ class FlaxOpenAIGPTLMHeadModel(FlaxOpenAIGPTPreTrainedModel):
             past_key_values=past_key_values,
             use_cache=use_cache,
         )
-        logits = self.lm_head(output.last_hidden_state, self.transformer.tokens_embed)
+        logits = self.lm_head(output.last_hidden_state, tokens_embed=self.transformer.tokens_embed)
         output = FlaxCausalLMOutput(
             loss=None if labels is None else language_modeling_loss(logits, labels),
             logits=logits,
@@ -156,7 +162,7 @@ class FlaxOpenAIGPTLMHeadModel(FlaxOpenAIGPTPreTrainedModel):
             hidden_states=output.hidden_states,
             attentions=output.attentions,
         )
-        return output if self.choose(return_dict, "return_dict") else output.to_tuple()
+        return output if self._choose(return_dict, "return_dict") else output.to_tuple()
 
     def generate(
         self,
@@ -167,7 +173,7 @@ class FlaxOpenAIGPTLMHeadModel(FlaxOpenAIGPTPreTrainedModel):
         tokenizer=None,
         **settings,
     ):
-        """Continue prompts, with a KV cache; the same ids in every framework.
+        """Continue prompts, with a KV cache and without dropout in any mode; the same ids in every framework.
 
         Greedy search and sampling are one compiled program, and may be part of another: inside ``jax.jit`` the
         result always has ``max_new_tokens`` new columns, filled behind the end; what needs the host is an error.
@@ -202,9 +208,9 @@ class FlaxOpenAIGPTDoubleHeadsModel(FlaxOpenAIGPTPreTrainedModel):
 
     head = Head.DOUBLE_HEADS
 
-    def __init__(self, config: OpenAIGPTConfig, *, dtype=None, attn_implementation="sdpa", seed=0, rngs=None):
+    def __init__(self, config: OpenAIGPTConfig, *, dtype=None, attn_implementation="sdpa", seed=UNSET_SEED, rngs=None):
         super().__init__(config, dtype)
-        rngs = rngs or nnx.Rngs(seed or 0)
+        seed, rngs = seeded(seed, rngs)
         self.transformer = FlaxOpenAIGPTModel(
             config, dtype=dtype, attn_implementation=attn_implementation, seed=None, rngs=rngs
         )
@@ -237,7 +243,7 @@ class FlaxOpenAIGPTDoubleHeadsModel(FlaxOpenAIGPTPreTrainedModel):
         Returns:
             FlaxOpenAIGPTDoubleHeadsModelOutput.
         """
-        input_ids, inputs_embeds, mc_token_ids, labels, mc_labels = self.check(
+        input_ids, inputs_embeds, mc_token_ids, labels, mc_labels = self._check(
             input_ids=input_ids,
             inputs_embeds=inputs_embeds,
             mc_token_ids=mc_token_ids,
@@ -255,7 +261,7 @@ class FlaxOpenAIGPTDoubleHeadsModel(FlaxOpenAIGPTPreTrainedModel):
             output_hidden_states,
             return_dict=True,
         )
-        logits = self.lm_head(output.last_hidden_state, self.transformer.tokens_embed)
+        logits = self.lm_head(output.last_hidden_state, tokens_embed=self.transformer.tokens_embed)
         mc_logits = self.multiple_choice_head(output.last_hidden_state, mc_token_ids)  # (..., N, M)
         if mc_logits.shape[-1] == 1:
             mc_logits = mc_logits[..., 0]  # (..., N)
@@ -267,7 +273,7 @@ class FlaxOpenAIGPTDoubleHeadsModel(FlaxOpenAIGPTPreTrainedModel):
             hidden_states=output.hidden_states,
             attentions=output.attentions,
         )
-        return output if self.choose(return_dict, "return_dict") else output.to_tuple()
+        return output if self._choose(return_dict, "return_dict") else output.to_tuple()
 
 
 class FlaxOpenAIGPTForSequenceClassification(FlaxOpenAIGPTPreTrainedModel):
@@ -283,9 +289,9 @@ class FlaxOpenAIGPTForSequenceClassification(FlaxOpenAIGPTPreTrainedModel):
 
     head = Head.SEQUENCE_CLASSIFICATION
 
-    def __init__(self, config: OpenAIGPTConfig, *, dtype=None, attn_implementation="sdpa", seed=0, rngs=None):
+    def __init__(self, config: OpenAIGPTConfig, *, dtype=None, attn_implementation="sdpa", seed=UNSET_SEED, rngs=None):
         super().__init__(config, dtype)
-        rngs = rngs or nnx.Rngs(seed or 0)
+        seed, rngs = seeded(seed, rngs)
         self.transformer = FlaxOpenAIGPTModel(
             config, dtype=dtype, attn_implementation=attn_implementation, seed=None, rngs=rngs
         )
@@ -314,7 +320,7 @@ class FlaxOpenAIGPTForSequenceClassification(FlaxOpenAIGPTPreTrainedModel):
         Returns:
             FlaxSequenceClassifierOutput.
         """
-        input_ids, attention_mask, inputs_embeds, labels = self.check(
+        input_ids, attention_mask, inputs_embeds, labels = self._check(
             input_ids=input_ids, attention_mask=attention_mask, inputs_embeds=inputs_embeds, labels=labels
         )
         output = self.transformer(
@@ -339,14 +345,14 @@ class FlaxOpenAIGPTForSequenceClassification(FlaxOpenAIGPTPreTrainedModel):
             hidden_states=output.hidden_states,
             attentions=output.attentions,
         )
-        return output if self.choose(return_dict, "return_dict") else output.to_tuple()
+        return output if self._choose(return_dict, "return_dict") else output.to_tuple()
 
     def last_position(self, input_ids, attention_mask):
         """Index of each row's last token, (B,): attended, else not padding, else ``None`` for the last column."""
         if attention_mask is not None:
             present = attention_mask.astype(bool)
         elif input_ids is not None and self.config.pad_token_id is not None:
-            present = input_ids != self.config.pad_token_id
+            present = signed(input_ids) != self.config.pad_token_id
         else:
             return None
         return (present * jnp.arange(present.shape[-1])).max(-1)

@@ -13,7 +13,7 @@ from flax import nnx
 
 from gpt_flax.cache import KVCache, write
 from gpt_flax.outputs import FlaxBaseModelOutput
-from gpt_flax.pretrained import FlaxOpenAIGPTPreTrainedModel
+from gpt_flax.pretrained import UNSET_SEED, FlaxOpenAIGPTPreTrainedModel, seeded
 from gptcore.config import OpenAIGPTConfig
 from gptcore.parameters import Head, feed_forward_width
 
@@ -140,13 +140,13 @@ class MLP(nnx.Module):
     """The position-wise feed-forward network."""
 
     def __init__(self, config: OpenAIGPTConfig, dtype, rngs):
-        self.activation = ACTIVATIONS[config.afn]
+        self.activation = config.afn  # by name: JAX's functions cannot be pickled
         self.c_fc = projection(config.n_embd, feed_forward_width(config), dtype, ("embed", "mlp"))
         self.c_proj = projection(feed_forward_width(config), config.n_embd, dtype, ("mlp", "embed"))
         self.dropout = nnx.Dropout(config.resid_pdrop, rngs=rngs)
 
     def __call__(self, hidden_states):
-        return self.dropout(self.c_proj(self.activation(self.c_fc(hidden_states))))
+        return self.dropout(self.c_proj(ACTIVATIONS[self.activation](self.c_fc(hidden_states))))
 
 
 # Post-LayerNorm, as in GPT-1 (GPT-2 normalises before each sub-layer; we do not):
@@ -174,8 +174,9 @@ class FlaxOpenAIGPTModel(FlaxOpenAIGPTPreTrainedModel):
         config: sizes and settings; not changed.
         dtype: of all weights: ``float32`` (default), ``float64``, ``bfloat16``, ``float16``.
         attn_implementation: ``"sdpa"`` (fused kernels) or ``"eager"`` (written out); the same numbers.
-        seed: of the fresh weights; ``None`` leaves zeros that take no memory, for a caller that fills them.
-        rngs: of the dropout; from ``seed`` if ``None``.
+        seed: of the fresh weights, the same in every framework; ``None`` leaves zeros that take no memory, for a
+            caller that fills them. Default: drawn from the ``params`` stream of ``rngs``, or 0.
+        rngs: of the dropout, and of the weights if no ``seed`` is passed; from ``seed`` if ``None``.
 
     >>> import jax.numpy as jnp
     >>> model = FlaxOpenAIGPTModel(OpenAIGPTConfig(vocab_size=11, n_positions=8, n_embd=6, n_layer=1, n_head=2))
@@ -186,10 +187,10 @@ class FlaxOpenAIGPTModel(FlaxOpenAIGPTPreTrainedModel):
 
     head = Head.NONE
 
-    def __init__(self, config: OpenAIGPTConfig, *, dtype=None, attn_implementation="sdpa", seed=0, rngs=None):
+    def __init__(self, config: OpenAIGPTConfig, *, dtype=None, attn_implementation="sdpa", seed=UNSET_SEED, rngs=None):
         super().__init__(config, dtype)
         self.attn_implementation = attn_implementation
-        rngs = rngs or nnx.Rngs(seed or 0)
+        seed, rngs = seeded(seed, rngs)
         self.tokens_embed = embedding(config.vocab_size, config, self.dtype, "vocab")
         self.positions_embed = embedding(config.n_positions, config, self.dtype, "positions")
         self.drop = nnx.Dropout(config.embd_pdrop, rngs=rngs)
@@ -232,7 +233,7 @@ class FlaxOpenAIGPTModel(FlaxOpenAIGPTPreTrainedModel):
         Raises:
             InputError: an argument does not fit; checked before work starts (under ``jit``, shapes and dtypes only).
         """
-        input_ids, attention_mask, token_type_ids, position_ids, head_mask, inputs_embeds = self.check(
+        input_ids, attention_mask, token_type_ids, position_ids, head_mask, inputs_embeds = self._check(
             input_ids=input_ids,
             attention_mask=attention_mask,
             token_type_ids=token_type_ids,
@@ -241,8 +242,8 @@ class FlaxOpenAIGPTModel(FlaxOpenAIGPTPreTrainedModel):
             inputs_embeds=inputs_embeds,
             cache=past_key_values,
         )
-        output_attentions = self.choose(output_attentions, "output_attentions")
-        output_hidden_states = self.choose(output_hidden_states, "output_hidden_states")
+        output_attentions = self._choose(output_attentions, "output_attentions")
+        output_hidden_states = self._choose(output_hidden_states, "output_hidden_states")
         ids_shape = inputs_embeds.shape[:-1] if input_ids is None else input_ids.shape
         *leading, length = ids_shape
         attention_mask = to_rows(attention_mask)
@@ -258,7 +259,7 @@ class FlaxOpenAIGPTModel(FlaxOpenAIGPTPreTrainedModel):
         embedded = self.embed(to_rows(input_ids), to_rows(token_type_ids), position_ids, inputs_embeds)
         hidden_states = self.drop(embedded)  # (B, T, C)
 
-        eager = output_attentions or self.needs_eager()
+        eager = output_attentions or self._needs_eager()
         allowed = None
         if eager or attention_mask is not None or cache is not None:
             allowed = attention_allowed(attention_mask, queries, keys)
@@ -286,9 +287,9 @@ class FlaxOpenAIGPTModel(FlaxOpenAIGPTPreTrainedModel):
             hidden_states=tuple(unflatten(x) for x in all_hidden_states) if output_hidden_states else None,
             attentions=tuple(all_attentions) if output_attentions else None,
         )
-        return output if self.choose(return_dict, "return_dict") else output.to_tuple()
+        return output if self._choose(return_dict, "return_dict") else output.to_tuple()
 
-    def needs_eager(self):
+    def _needs_eager(self):
         """Whether attention is written out: asked for, attention dropout, or a dtype that the operation lacks."""
         dropout = self.config.attn_pdrop > 0 and not self.h[0].attn.attn_dropout.deterministic
         rounds_to_float32 = self.dtype == jnp.float64

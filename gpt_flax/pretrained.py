@@ -1,5 +1,6 @@
 """What all four models share: fresh weights, ``from_pretrained`` and ``save_pretrained``, resizing, input checks."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -20,7 +21,14 @@ from gptcore.inputs import (
     check_inputs,
     check_quantization,
 )
-from gptcore.parameters import Head, resized_embedding
+from gptcore.parameters import Head, initial_value, parameters, resized_embedding
+
+
+class UnsetSeed(int):
+    """A seed that nobody passed: 0, unless ``rngs`` seed the weights."""
+
+
+UNSET_SEED = UnsetSeed()
 
 
 class FlaxOpenAIGPTPreTrainedModel(Pushable, nnx.Module):
@@ -32,10 +40,14 @@ class FlaxOpenAIGPTPreTrainedModel(Pushable, nnx.Module):
         self.config = config
         self.dtype = framework_dtype(dtype)
 
-    def materialize(self, seed: int | None) -> None:
+    def materialize(self, seed: int | jax.Array | None) -> None:
         """With a seed, give the parameters their first values."""
-        if seed is not None:
-            assign(self, fresh_values(self.config, self.head, dtype_name(self.dtype), seed))
+        if seed is None:
+            return
+        if any(isinstance(x, jax.core.Tracer) for x in (seed, jnp.zeros(()))):
+            assign(self, traced_fresh_values(self, seed))
+        else:
+            assign(self, fresh_values(self.config, self.head, dtype_name(self.dtype), int(seed)))
 
     @classmethod
     def from_pretrained(
@@ -46,6 +58,7 @@ class FlaxOpenAIGPTPreTrainedModel(Pushable, nnx.Module):
         attn_implementation: str = "sdpa",
         quantization: str | None = None,
         output_loading_info: bool = False,
+        seed: int = 0,
         **options: Any,
     ) -> Self:
         """Load a checkpoint folder or a repository of the hub, in evaluation mode.
@@ -56,6 +69,7 @@ class FlaxOpenAIGPTPreTrainedModel(Pushable, nnx.Module):
             attn_implementation: ``"sdpa"`` or ``"eager"``.
             quantization: ``None``; PyTorch has more.
             output_loading_info: also return ``missing_keys`` (made fresh) and ``unexpected_keys`` (left aside).
+            seed: of the weights that the checkpoint lacks, and of the dropout.
             options: ``revision``, ``cache_dir``, ``local_files_only``, ``token``; ``allow_pickle=True`` to read
                 files of ``torch.save``; ``ignore_mismatched_sizes=True`` for a fresh head where the stored one has
                 another shape, such as for another ``num_labels``; all others override the config.
@@ -66,8 +80,9 @@ class FlaxOpenAIGPTPreTrainedModel(Pushable, nnx.Module):
         named = dtype if isinstance(dtype, str) or dtype is None else dtype_name(dtype)
         check_quantization(quantization)
         source = open_pretrained(path_or_repo_id, cls.head, named, **options)
-        model = cls(source.config, dtype=source.dtype, attn_implementation=attn_implementation, seed=None)
-        assign(model, source.values())
+        options = {"dtype": source.dtype, "attn_implementation": attn_implementation}
+        model = cls(source.config, **options, seed=None, rngs=nnx.Rngs(seed))
+        assign(model, source.values(seed))
         model.eval()
         return (model, source.report()) if output_loading_info else model
 
@@ -110,11 +125,13 @@ class FlaxOpenAIGPTPreTrainedModel(Pushable, nnx.Module):
         self.config = self.trunk.config = config
         return table
 
-    def choose(self, argument: bool | None, name: str) -> bool:
+    # Underscored, because nnx.tabulate runs each public method as a program, which returns arrays and no bool.
+
+    def _choose(self, argument: bool | None, name: str) -> bool:
         """An argument of the call, or the config's setting where it was not given."""
         return getattr(self.config, name) if argument is None else bool(argument)
 
-    def check(self, cache: KVCache | None = None, **inputs: Any) -> tuple[Any, ...]:
+    def _check(self, cache: KVCache | None = None, **inputs: Any) -> tuple[Any, ...]:
         """The arguments of a call as arrays, checked against the config; under a transformation, not their values."""
         arrays = {name: as_tensor(name, value) for name, value in inputs.items()}
         described = {name: describe(array) for name, array in arrays.items()}
@@ -130,6 +147,27 @@ def as_tensor(name: str, value: Any) -> Any:
 def widened(array: Any) -> Any:
     """Integers of a type that another framework does not index with as int32, which is JAX' own."""
     return array.astype(jnp.int32) if array is not None and array.dtype.name in NARROW_INTEGERS else array
+
+
+def seeded(seed: int | None, rngs: nnx.Rngs | None) -> tuple[int | jax.Array | None, nnx.Rngs]:
+    """The seed of the weights and the random streams of the dropout, each from the other where it was not passed."""
+    if rngs is None:
+        return seed, nnx.Rngs(seed or 0)
+    if seed is UNSET_SEED and ("params" in rngs or "default" in rngs):
+        return jax.random.bits(rngs.params(), dtype=jnp.uint32), rngs
+    return seed, rngs
+
+
+def traced_fresh_values(model: FlaxOpenAIGPTPreTrainedModel, seed: int | jax.Array) -> Iterator[tuple[str, jax.Array]]:
+    """``fresh_values`` as part of a program: drawn on the host when it runs, so that tracing it costs nothing."""
+    arguments = (seed,) if isinstance(seed, jax.Array) else ()
+    for name, parameter in parameters(model.config, model.head).items():
+
+        def draw(number=seed, parameter=parameter):
+            return initial_value(parameter, model.config, int(number)).astype(model.dtype)
+
+        shape = jax.ShapeDtypeStruct(parameter.shape, model.dtype)
+        yield name, jax.pure_callback(draw, shape, *arguments, vmap_method="sequential")
 
 
 def describe(array: Any) -> ArrayInfo | None:

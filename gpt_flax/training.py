@@ -12,7 +12,9 @@ from gpt_flax.heads import LMHead, classification_loss, language_modeling_loss
 from gpt_flax.modeling import take_position
 from gpt_flax.pretrained import describe
 from gpt_flax.weights import dtype_name, paths_of, to_numpy_bits, transform_of
+from gptcore.errors import ConfigError
 from gptcore.inputs import problem_type
+from gptcore.layouts.nnx import VALUE
 from gptcore.parameters import Head, parameters
 from gptcore.recipe import Recipe
 from gptcore.training import dropout_seed, micro_batches, objective, rows_of_process, shares
@@ -74,7 +76,7 @@ def adamw(model, recipe: Recipe, total_steps):
         total_steps: updates of the whole run.
 
     Returns:
-        An ``optax.GradientTransformation`` over ``nnx.state(model, nnx.Param)``.
+        An ``optax.GradientTransformation`` over ``nnx.state(model, nnx.Param)``, or over what another filter selects.
 
     >>> from gpt_flax import OpenAIGPTConfig, FlaxOpenAIGPTLMHeadModel
     >>> model = FlaxOpenAIGPTLMHeadModel(OpenAIGPTConfig(vocab_size=11, n_positions=8, n_embd=6, n_layer=1, n_head=2))
@@ -82,7 +84,17 @@ def adamw(model, recipe: Recipe, total_steps):
     """
     table = parameters(model.config, model.head)
     rates = recipe.learning_rates(total_steps).astype(np.float32)
-    decays = by_name(model, {name: parameter.kind.decays for name, parameter in table.items()})
+    kinds = {".".join(map(str, path)): table[name].kind for name, path in paths_of(model).items()}
+
+    def decays(values):
+        """Whether each value decays: by its kind in the table; what is not there, such as an adapter, if a matrix."""
+
+        def decides(path, value):
+            kind = kinds.get(jax.tree_util.keystr(path, simple=True, separator=".").removesuffix(VALUE))
+            return value.ndim > 1 if kind is None else kind.decays
+
+        return jax.tree.map_with_path(decides, values)
+
     return optax.chain(
         optax.identity() if recipe.max_grad_norm is None else optax.clip_by_global_norm(recipe.max_grad_norm),
         optax.adamw(
@@ -96,23 +108,28 @@ def adamw(model, recipe: Recipe, total_steps):
     )
 
 
-def by_name(model, values):
-    """A tree like ``nnx.state(model, nnx.Param)``, from values by canonical name."""
-    return nnx.from_flat_state({path: values[name] for name, path in paths_of(model).items()})
+def check_places(model):
+    """Raise a ``ConfigError`` if a parameter would be trained and never saved."""
+    own = set(paths_of(model).values())
+    other = [".".join(map(str, path)) for path, _ in nnx.to_flat_state(nnx.state(model, nnx.Param)) if path not in own]
+    if other:
+        raise ConfigError(
+            f"cannot train {other[0]}: a checkpoint has no place for it. Train it in a loop of your own, with adamw"
+        )
 
 
 class Trainer:
     """A model in training, as ``gptcore.training.Trainer``.
 
     Args:
-        model: with a head and float32 weights; changed in place.
+        model: with a head and float32 weights; changed in place. What is no ``nnx.Param`` stays as it is.
         recipe: hyperparameters.
         total_steps: updates of the whole run, for the schedule.
         distribution: a ``jax.sharding.Mesh`` over the devices of all processes, with the axis ``data`` and, for weights
             that are spread too, ``tensor``. Default: one device.
 
     Raises:
-        ConfigError: the model has no head, or half-precision weights.
+        ConfigError: the model has no head, half-precision weights, or parameters that no checkpoint has a place for.
 
     >>> from gpt_flax import OpenAIGPTConfig, FlaxOpenAIGPTLMHeadModel
     >>> model = FlaxOpenAIGPTLMHeadModel(OpenAIGPTConfig(vocab_size=11, n_positions=8, n_embd=6, n_layer=1, n_head=2))
@@ -131,20 +148,24 @@ class Trainer:
         self.mesh = distribution and Mesh(distribution.devices, distribution.axis_names)
         self.is_main = jax.process_index() == 0
         self.precision = "highest" if recipe.precision == "float32" else "default"
+        check_places(model)
         graph = model
         if recipe.precision != "float32":  # the same modules, computing in another dtype
-            options = {"attn_implementation": model.attn_implementation, "seed": None}
-            graph = type(model)(model.config, dtype=recipe.precision, **options)
+            graph = nnx.merge(*nnx.split(model))
+            graph.set_attributes(dtype=jnp.dtype(recipe.precision))
         objective_module = Objective(graph)
         objective_module.eval()
         self.eval_graph = nnx.graphdef(objective_module)
         objective_module.train()
-        self.train_graph, _, self.counts, self.rest = nnx.split(objective_module, nnx.Param, nnx.RngCount, ...)
-        self.params = jax.tree.map(jnp.copy, nnx.state(model, nnx.Param))  # a step gives its arrays away
+        self.train_graph, self.counts, self.keys, _ = nnx.split(objective_module, nnx.RngCount, nnx.RngKey, ...)
+        self.params, self.frozen, _ = nnx.state(model, nnx.Param, nnx.Not(nnx.RngState), ...)
+        self.params = jax.tree.map(jnp.copy, self.params)  # a step gives its arrays away
         if self.mesh is not None:
-            flat = nnx.to_flat_state(self.params)
-            self.params = nnx.from_flat_state([(path, self.spread(parameter)) for path, parameter in flat])
-        nnx.update(model, self.params)
+            self.params, self.frozen = (
+                nnx.from_flat_state([(path, self.spread(variable)) for path, variable in nnx.to_flat_state(tree)])
+                for tree in (self.params, self.frozen)
+            )
+        nnx.update(model, self.params, self.frozen)
         self.optimizer = adamw(model, recipe, total_steps)
         self.optimizer_state = jax.tree.map(self.replicated, self.optimizer.init(self.params))
         # An output of each step, so that the next one has their memory: what is temporary, the system clears anew.
@@ -169,16 +190,16 @@ class Trainer:
         stacked["batch"] = self.placed(stacked["batch"], PartitionSpec(None, DATA))
         with jax.default_matmul_precision(self.precision):
             self.params, self.optimizer_state, self.gradients, found = self.update(
-                self.params, self.optimizer_state, self.gradients, stacked
+                self.params, self.optimizer_state, self.gradients, self.frozen, stacked
             )
         nnx.update(self.model, self.params)  # the old arrays are gone
         return {**{name: float(value) for name, value in found.items()}, "learning_rate": float(self.rates[step])}
 
-    def updated(self, params, optimizer_state, old_gradients, parts):
+    def updated(self, params, optimizer_state, old_gradients, frozen, parts):
         """Add up the gradients of all parts, update the weights; of the old gradients, only the memory is used."""
 
         def gradients(part):
-            (loss, found), gradient = jax.value_and_grad(self.loss, has_aux=True)(params, part)
+            (loss, found), gradient = jax.value_and_grad(self.loss, has_aux=True)(params, frozen, part)
             return {"loss": loss, **found}, gradient
 
         def add(total, part):
@@ -199,33 +220,34 @@ class Trainer:
             {**found, "grad_norm": optax.tree.norm(gradient)},
         )
 
-    def loss(self, params, part):
+    def loss(self, params, frozen, part):
         """What is minimised, and the losses of one part, weighted by its share."""
         counts = jax.tree.map(lambda count: part["seeds"].astype(count.dtype), self.counts)
-        found = self.run(self.train_graph, params, counts, part["batch"])
+        found = self.run(self.train_graph, params, frozen, counts, part["batch"])
         found = {name: found[name] * share for name, share in part["shares"].items()}
         return objective(found, self.recipe.lm_coefficient), found
 
-    def found(self, params, batch):
-        return self.run(self.eval_graph, params, self.counts, batch)
+    def found(self, params, frozen, batch):
+        return self.run(self.eval_graph, params, frozen, self.counts, batch)
 
-    def run(self, graph, params, counts, batch):
+    def run(self, graph, params, frozen, counts, batch):
         if self.recipe.precision != "float32":
-            params = jax.tree.map(lambda value: value.astype(self.recipe.precision), params)
-        return nnx.merge(graph, nnx.State({"model": params}), counts, self.rest)(**batch)
+            params, frozen = jax.tree.map(lambda value: value.astype(self.recipe.precision), (params, frozen))
+        weights = [nnx.State({"model": tree}) for tree in (params, frozen)]
+        return nnx.merge(graph, *weights, counts, self.keys)(**batch)
 
     def evaluate(self, batch):
         """The losses of a batch without dropout, and the logits of its task."""
         with jax.default_matmul_precision(self.precision):
-            found = self.losses(self.params, self.placed(batch, PartitionSpec()))
+            found = self.losses(self.params, self.frozen, self.placed(batch, PartitionSpec()))
         return {name: gathered(value.astype(jnp.float32)) for name, value in found.items()}
 
     def weights(self):
         """Canonical name and value of every parameter."""
-        yield from self.named(self.params)
+        yield from self.named(nnx.state(self.model))
 
     def moments(self):
-        """Adam's two moments of every parameter."""
+        """Adam's two moments of every parameter; zeros for those that do not change."""
         for moment, field in MOMENT_OF.items():
             for name, array in self.named(optax.tree.get(self.optimizer_state, field)):
                 yield f"{moment}.{name}", array
@@ -234,24 +256,25 @@ class Trainer:
         """Canonical name and value of every entry of a tree of parameters."""
         table, flat = parameters(self.config, self.head), dict(nnx.to_flat_state(tree))
         for name, path in paths_of(self.model).items():
-            yield name, transform_of(table[name])(gathered(flat[path].get_value()))
+            zeros = np.zeros(table[name].shape, np.float32)
+            yield name, transform_of(table[name])(gathered(flat[path].get_value())) if path in flat else zeros
 
     def restore(self, step, weights, moments):
         """Go on as if ``step`` updates had led to these weights and moments."""
-        self.params = self.tree(dict(weights))
-        nnx.update(self.model, self.params)
-        found = dict(moments)
+        weights, found = dict(weights), dict(moments)
+        self.params, self.frozen = (self.tree(weights, old) for old in (self.params, self.frozen))
+        nnx.update(self.model, self.params, self.frozen)
         changes = {
-            field: self.tree({name: found[f"{moment}.{name}"] for name in paths_of(self.model)})
+            field: self.tree({name: found[f"{moment}.{name}"] for name in paths_of(self.model)}, self.params)
             for moment, field in MOMENT_OF.items()
         }
         changed = optax.tree.set(self.optimizer_state, count=jnp.asarray(step, jnp.int32), **changes)
         # Each count gets memory of its own: what is donated may not be the same twice.
         self.optimizer_state = jax.tree.map(lambda x: x if x.ndim else self.replicated(jnp.copy(x)), changed)
 
-    def tree(self, arrays):
-        """Arrays by canonical name as a tree of parameters on the devices."""
-        table, old = parameters(self.config, self.head), dict(nnx.to_flat_state(self.params))
+    def tree(self, arrays, old):
+        """Arrays by canonical name in place of those of a tree, on the devices."""
+        table, old = parameters(self.config, self.head), dict(nnx.to_flat_state(old))
 
         def placed(path, values):
             if self.mesh is None:
@@ -259,17 +282,20 @@ class Trainer:
             # Devices of other processes take plain arrays only, and what was read from a file is a subclass.
             return old[path].replace(jax.device_put(np.asarray(values), old[path].get_value().sharding))
 
-        return nnx.from_flat_state(
-            {path: placed(path, transform_of(table[name])(arrays[name])) for name, path in paths_of(self.model).items()}
-        )
+        new = {
+            path: placed(path, transform_of(table[name])(arrays[name]))
+            for name, path in paths_of(self.model).items()
+            if path in old
+        }
+        return nnx.from_flat_state({**old, **new})
 
     def spread(self, parameter):
         """A parameter over the mesh: the axes that its module names are spread over ``tensor``, if there is one."""
         ways = self.mesh.shape.get(TENSOR, 1)
-        value, names = parameter.get_value(), parameter.get_metadata("out_sharding")
+        value, names = parameter.get_value(), parameter.get_metadata().get("out_sharding")
         axes = [
             TENSOR if name in SHARDED_AXES and ways > 1 and size % ways == 0 else None
-            for name, size in zip(names, value.shape, strict=True)
+            for name, size in zip(names or (None,) * value.ndim, value.shape, strict=True)
         ]
         return parameter.replace(jax.device_put(value, NamedSharding(self.mesh, PartitionSpec(*axes))))
 

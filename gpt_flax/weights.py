@@ -56,13 +56,14 @@ def transform_of(parameter: Parameter) -> Callable[[Any], Any]:
     return TRANSFORMS[foreign_name(ROWS, parameter)[1]]
 
 
-def assign(model: nnx.Module, values: Iterable[tuple[str, NDArray[Any]]]) -> None:
-    """Copy values (canonical name, array in the model's dtype, bfloat16 as bits) into the model."""
+def assign(model: nnx.Module, values: Iterable[tuple[str, NDArray[Any] | jax.Array]]) -> None:
+    """Copy values (canonical name, array in the model's dtype, bfloat16 as bits or in JAX) into the model."""
     table = parameters(model.config, model.head)
     targets = parameters_of(model)
     for name, array in values:
         target = targets[name]
-        target.set_value(from_numpy(transform_of(table[name])(array), target.get_value().dtype))
+        value = transform_of(table[name])(array)
+        target.set_value(value if isinstance(value, jax.Array) else from_numpy(value, target.get_value().dtype))
 
 
 def export(model: nnx.Module) -> Iterator[tuple[str, NDArray[Any]]]:
@@ -76,7 +77,7 @@ def from_numpy(array: NDArray[Any], dtype: Any) -> jax.Array:
     """A JAX array of ``dtype`` with a copy of the values of ``array`` (bfloat16 given as bits)."""
     bits = np.array(array)  # JAX may go on to use this memory, never the caller's
     copy = jax.device_put(bits.view(jnp.bfloat16) if dtype == jnp.bfloat16 else bits)
-    return copy.block_until_ready()  # or the sources of several copies would be in memory at once
+    return jax.block_until_ready(copy)  # or the sources of several copies would be in memory at once
 
 
 def to_numpy_bits(array: jax.Array) -> NDArray[Any]:

@@ -1,5 +1,8 @@
 """What JAX users expect of a module, beyond the numbers."""
 
+import copy
+import pickle
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,9 +12,11 @@ from trained_scale import trained_scale
 
 import gpt_flax
 from gpt_flax.generation import loop, run
+from gpt_flax.heads import cross_entropy
 from gpt_flax.training import Trainer, adamw
-from gpt_flax.weights import assign
+from gpt_flax.weights import assign, parameters_of, transform_of
 from gptcore import ConfigError, InputError, OpenAIGPTConfig
+from gptcore.parameters import initial_value, parameters
 from gptcore.recipe import Recipe
 
 CONFIG = OpenAIGPTConfig(vocab_size=41, n_positions=13, n_embd=14, n_head=2, n_layer=2, num_labels=3)
@@ -36,6 +41,10 @@ def model(request):
     return build(request.param)
 
 
+def weights(model):
+    return nnx.state(model, nnx.Param)
+
+
 def largest_difference(a, b):
     return max(float(jnp.abs(x - y).max()) for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True))
 
@@ -57,11 +66,123 @@ def test_vmap(model):
     assert largest_difference(rows, model(IDS)[0]) < 1e-5
 
 
+@pytest.mark.parametrize("options", [{}, {"output_attentions": True, "return_dict": False}], ids=str)
+def test_tabulate(model, options):
+    """Flax replaces the methods of the classes meanwhile, and leaves them so if one raises."""
+    before = model(IDS)
+    options = {**MODELS[type(model)], **options}
+    table = nnx.tabulate(model, IDS, **options, console_kwargs={"width": 200, "force_terminal": False})
+    for row in ("h/1/attn/c_attn", "h/1/mlp/c_fc", "Total", "[2,5]", "embedding:"):
+        assert row in table
+    assert largest_difference(model(IDS), before) == 0
+
+
 def test_gradients_under_nnx_grad():
     model = build(gpt_flax.FlaxOpenAIGPTLMHeadModel)
     gradients = nnx.grad(lambda model: model(IDS, labels=IDS).loss)(model)
     assert jax.tree.structure(gradients) == jax.tree.structure(nnx.state(model, nnx.Param))
     assert all(jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(gradients))
+
+
+@pytest.mark.parametrize(
+    ("options", "seed"),
+    [
+        ({}, 0),
+        ({"rngs": nnx.Rngs(7), "seed": 0}, 0),
+        ({"rngs": nnx.Rngs(7), "seed": 3}, 3),
+        ({"rngs": nnx.Rngs(dropout=7)}, 0),
+    ],
+    ids=str,
+)
+def test_a_seed_gives_the_weights_of_every_framework(options, seed):
+    model_class = gpt_flax.FlaxOpenAIGPTForSequenceClassification
+    found = parameters_of(model_class(CONFIG, **options))
+    for name, parameter in parameters(CONFIG, model_class.head).items():
+        expected = transform_of(parameter)(initial_value(parameter, CONFIG, seed))
+        np.testing.assert_array_equal(found[name].get_value(), expected)
+
+
+@pytest.mark.parametrize("stream", ["default", "params"])
+def test_rngs_seed_the_weights(stream):
+    def member(seed):
+        return weights(gpt_flax.FlaxOpenAIGPTModel(CONFIG, rngs=nnx.Rngs(dropout=0, **{stream: seed})))
+
+    assert largest_difference(member(0), member(0)) == 0
+    assert largest_difference(member(0), member(1)) > 0.01
+
+
+def test_an_ensemble_by_vmap():
+    @nnx.split_rngs(splits=3)
+    @nnx.vmap
+    def create(rngs):
+        return gpt_flax.FlaxOpenAIGPTModel(CONFIG, rngs=rngs)
+
+    kernels = np.asarray(create(nnx.Rngs(0)).h[0].mlp.c_fc.kernel.get_value())
+    assert kernels.shape == (3, 14, 56)
+    assert len(np.unique(kernels)) == kernels.size
+
+
+@pytest.mark.parametrize("seed", [0, 3])
+def test_the_seed_of_a_head_that_the_checkpoint_lacks(tmp_path, seed):
+    build(gpt_flax.FlaxOpenAIGPTLMHeadModel).save_pretrained(tmp_path)
+    model_class = gpt_flax.FlaxOpenAIGPTForSequenceClassification
+    model = model_class.from_pretrained(tmp_path, seed=seed)
+    fresh = model_class(CONFIG, seed=seed)
+    assert largest_difference(weights(model.score), weights(fresh.score)) == 0
+    keys, expected = (jax.random.key_data(m.transformer.drop.rngs.key.get_value()) for m in (model, fresh))
+    assert largest_difference(keys, expected) == 0
+    assert largest_difference(weights(model.transformer), weights(build(type(model.transformer)))) == 0
+
+
+@pytest.mark.parametrize("options", [{"seed": 3, "dtype": "bfloat16"}, {"rngs": True}, {"seed": None}], ids=str)
+def test_creation_inside_a_program(options):
+    def create():
+        rngs = {"rngs": nnx.Rngs(5)} if "rngs" in options else {}
+        return gpt_flax.FlaxOpenAIGPTForSequenceClassification(CONFIG, **{**options, **rngs})
+
+    expected = create()
+    assert largest_difference(weights(nnx.jit(create)()), weights(expected)) == 0
+    abstract = nnx.state(nnx.eval_shape(create))
+    assert jax.tree.map(lambda x: (x.shape, x.dtype), abstract) == jax.tree.map(
+        lambda x: (x.shape, x.dtype), nnx.state(expected)
+    )
+
+
+def test_loading_inside_a_program(tmp_path):
+    model_class = gpt_flax.FlaxOpenAIGPTForSequenceClassification
+    build(model_class).save_pretrained(tmp_path)
+    loaded = nnx.jit(lambda: model_class.from_pretrained(tmp_path))()
+    assert largest_difference(weights(loaded), weights(build(model_class))) == 0
+    assert nnx.eval_shape(lambda: model_class.from_pretrained(tmp_path)).score.kernel.get_value().shape == (14, 3)
+
+
+@pytest.mark.parametrize(("afn", "summary"), [("gelu", None), ("relu", "relu"), ("silu", "tanh"), ("gelu", "gelu_new")])
+def test_pickling(afn, summary):
+    """A copy is equal, so that a program compiled for the model runs it too."""
+    model = build(gpt_flax.FlaxOpenAIGPTDoubleHeadsModel, CONFIG.replace(afn=afn, summary_activation=summary))
+    for copied in (pickle.loads(pickle.dumps(model)), nnx.merge(*pickle.loads(pickle.dumps(nnx.split(model))))):
+        assert nnx.graphdef(copied) == nnx.graphdef(model)
+        assert largest_difference(weights(copied), weights(model)) == 0
+    assert nnx.graphdef(copy.deepcopy(model)) == nnx.graphdef(model)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "uint32", "int8", "int16", "int64"])
+def test_labels_of_every_integer_type(dtype):
+    """-100 read as an unsigned number may be a label."""
+    like_ignored = int(np.array(-100).astype(dtype))
+    label = like_ignored if 0 <= like_ignored < 2**16 else 3
+    logits = np.zeros((2, label + 2), np.float32)
+    logits[0, label], logits[1, 0] = 2, 5
+    labels = jnp.asarray(np.array([label, 1]).astype(dtype))
+    expected = cross_entropy(logits, np.array([label, 1]))
+    assert largest_difference(cross_entropy(logits, labels), expected) == 0
+    assert largest_difference(jax.jit(cross_entropy)(logits, labels), expected) < 1e-6
+
+
+def test_padding_that_an_unsigned_type_cannot_hold():
+    config = CONFIG.replace(vocab_size=400, pad_token_id=300)
+    model = gpt_flax.FlaxOpenAIGPTForSequenceClassification(config, seed=None)
+    assert model.last_position(jnp.array([[1, 2, 300 - 256]], jnp.uint8), None) == 2
 
 
 def test_lists_are_taken(model):
@@ -153,6 +274,20 @@ def test_generation_inside_a_program_that_takes_the_model():
         jax.jit(lambda ids: model.generate(ids, max_new_tokens=3))(IDS[0])
 
 
+@pytest.mark.parametrize("settings", [{}, {"do_sample": True}, {"num_beams": 2}], ids=str)
+def test_generation_draws_no_dropout_and_keeps_the_mode(settings):
+    model = build(gpt_flax.FlaxOpenAIGPTLMHeadModel, CONFIG.replace(resid_pdrop=0.5, embd_pdrop=0.5, attn_pdrop=0.5))
+    expected = model.generate(IDS, max_new_tokens=4, **settings)
+    model.train()
+    counts = nnx.state(model, nnx.RngCount)
+    np.testing.assert_array_equal(model.generate(IDS, max_new_tokens=4, **settings), expected)
+    if "num_beams" not in settings:
+        inside = nnx.jit(lambda model: model.generate(IDS, max_new_tokens=4, **settings))(model)
+        np.testing.assert_array_equal(inside, expected)
+    assert not model.transformer.drop.deterministic
+    assert largest_difference(counts, nnx.state(model, nnx.RngCount)) == 0
+
+
 def test_one_program_for_all_steps_of_training():
     """Also after going on from a checkpoint: where arrays are committed differently, JAX compiles once more."""
     trainer = Trainer(build(gpt_flax.FlaxOpenAIGPTLMHeadModel), Recipe(), 6)
@@ -195,3 +330,64 @@ def test_the_optimizer_in_a_loop_of_your_own():
     losses = [float(step(model, optimizer)) for _ in range(3)]
     assert losses[0] == pytest.approx(expected[0], rel=1e-6)
     assert losses[2] < losses[1] < losses[0]
+
+
+class Frozen(nnx.Variable):
+    """Weights that a filter for ``nnx.Param`` leaves alone."""
+
+
+def with_adapter(model):
+    model.transformer.h[0].mlp.c_fc.lora_a = nnx.LoRAParam(jnp.ones((14, 2)))
+    return model
+
+
+def with_frozen_tokens(model):
+    table = model.get_input_embeddings()
+    table.embedding = Frozen(table.embedding.get_value())
+    return model
+
+
+@pytest.mark.parametrize(
+    ("prepare", "selected"),
+    [
+        (with_adapter, nnx.LoRAParam),
+        (with_adapter, nnx.Param),
+        (with_frozen_tokens, nnx.Param),
+        (nnx.clone, nnx.All(nnx.Param, nnx.PathContains("mlp"))),
+    ],
+)
+def test_the_optimizer_of_some_parameters(prepare, selected):
+    """Those change by gradient and decay as all would, and the others not at all; ``lora_a`` is used nowhere."""
+    model = prepare(build(gpt_flax.FlaxOpenAIGPTLMHeadModel, CONFIG.replace(n_layer=1)))
+    recipe = Recipe(warmup_steps=0, learning_rate=0.01, max_grad_norm=None)
+    kept = nnx.Not(nnx.RngState)
+    before = {path: value.get_value() for path, value in nnx.to_flat_state(nnx.state(model, kept))}
+    chosen = {path for path, _ in nnx.to_flat_state(nnx.state(model, selected))}
+    optimizer = nnx.Optimizer(model, adamw(model, recipe, 3), wrt=selected)
+    zeros = jax.tree.map(jnp.zeros_like, nnx.state(model, selected))
+    optimizer.update(model, zeros)
+    for path, value in nnx.to_flat_state(nnx.state(model, kept)):
+        decays = path in chosen and value.ndim > 1
+        expected = before[path] * (1 - recipe.weight_decay * recipe.learning_rates(3)[0] * decays)
+        assert largest_difference(value.get_value(), expected) < 1e-6, path
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_training_beside_frozen_weights(precision):
+    model = with_frozen_tokens(build(gpt_flax.FlaxOpenAIGPTLMHeadModel, CONFIG.replace(n_layer=1)))
+    trainer, batch = Trainer(model, Recipe(warmup_steps=0, precision=precision), 3), {"input_ids": IDS, "labels": IDS}
+    before = dict(trainer.weights())
+    loss = trainer.step(0, batch)["loss"]
+    changed = {name for name, value in trainer.weights() if (value != before[name]).any()}
+    assert changed == before.keys() - {"tokens_embed.weight"}
+    moments = dict(trainer.moments())
+    assert not moments["exp_avg.tokens_embed.weight"].any()
+    before["tokens_embed.weight"] = before["tokens_embed.weight"] * 2
+    trainer.restore(0, before.items(), moments.items())
+    assert (dict(trainer.weights())["tokens_embed.weight"] == before["tokens_embed.weight"]).all()
+    assert abs(trainer.step(0, batch)["loss"] - loss) > 0.01
+
+
+def test_a_parameter_that_no_checkpoint_holds_is_not_trained():
+    with pytest.raises(ConfigError, match=r"cannot train transformer.h.0.mlp.c_fc.lora_a: .*adamw"):
+        Trainer(with_adapter(build(gpt_flax.FlaxOpenAIGPTLMHeadModel)), Recipe(), 3)
