@@ -2,6 +2,7 @@
 
 import gzip
 import lzma
+import math
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from text_data import VOCABULARY, books
 from gptcore import files
 from gptcore.config import OpenAIGPTConfig
 from gptcore.errors import ConfigError, DataError
-from gptcore.tasks import TaskExamples, add_task_tokens, label_settings
+from gptcore.tasks import TaskExamples, add_task_tokens, label_settings, places
 from gptcore.training import Batches, Blocks, TokenFile, micro_batches, once, shares, tokenize_corpus
 from gptcore.training.batches import permutation
 from tokenization import OpenAIGPTTokenizerFast, train
@@ -237,7 +238,7 @@ def test_a_batch_of_choices(tokenizer):
 
 
 BAD_ROWS = {
-    "row 2 needs texts in text and a label": ("classify", [{"text": "a", "label": 0}, {"text": None, "label": 1}], {}),
+    "row 2: text must be a text; got None": ("classify", [{"text": "a", "label": 0}, {"text": None, "label": 1}], {}),
     "row 1: label 'c' is not one of 'a', 'b'": (
         "classify",
         [{"text": "a", "label": "c"}],
@@ -254,6 +255,14 @@ BAD_ROWS = {
         {},
     ),
     "the dataset has no rows": ("classify", [], {}),
+    "row 1: no column 'text'; it has 'txt', 'label'": ("classify", [{"txt": "a", "label": 0}], {}),
+    "row 1: hypothesis must be a text; got None": ("entail", [{"premise": "a", "hypothesis": None, "label": 0}], {}),
+    "row 1: label is missing": ("choice", [{"context": "", "choice1": "", "choice2": "", "label": " "}], {}),
+    r"row 1: label is missing \('nan'\)": (
+        "similarity",
+        [{"sentence1": "", "sentence2": "", "label": "nan"}],
+        {"regression": 1},
+    ),
 }
 
 
@@ -267,6 +276,75 @@ def test_bad_rows(message, tokenizer):
         config = CONFIG.replace(num_labels=1, problem_type="regression")
     with pytest.raises(DataError, match=message):
         TaskExamples(task, rows, tokenizer, config)
+
+
+ONE_CLASS = {
+    "numbers": [1, "1", 1.0, "1.0", np.int64(1), np.float32(1), " 1"],
+    "white space": ["pos", "pos ", "\tpos\n", "\u00a0pos"],
+}
+
+
+@pytest.mark.parametrize("case", ONE_CLASS)
+def test_spellings_of_one_class(case, tokenizer):
+    spellings = ONE_CLASS[case]
+    settings = label_settings("classify", [*spellings, "x"])
+    assert settings["num_labels"] == 2
+    rows = [{"text": "", "label": label} for label in spellings]
+    found = TaskExamples("classify", rows, tokenizer, CONFIG.replace(**settings))
+    assert {example["target"] for example in found.examples} == {0}
+
+
+ORDERS = {
+    "from 0: their own ids": ([str(i) for i in range(12)], [str(i) for i in range(12)]),
+    "numbers with gaps": ([10, 9, -1, 100], ["-1", "9", "10", "100"]),
+    "names": (["b", "10", "9", "a"], ["10", "9", "a", "b"]),
+    "not in their shortest form": (["010", "9"], ["010", "9"]),
+}
+
+
+@pytest.mark.parametrize("case", ORDERS)
+def test_the_order_of_classes(case):
+    labels, names = ORDERS[case]
+    assert label_settings("classify", labels[::-1])["id2label"] == dict(enumerate(names))
+
+
+@pytest.mark.parametrize("missing", [None, "", "  ", "-", "nan", "NaN", "None", "null", math.nan, np.float64("nan")])
+@pytest.mark.parametrize("task", ["classify", "similarity"])
+def test_a_missing_label_is_no_class(task, missing):
+    with pytest.raises(DataError, match="row 3: label is missing"):
+        label_settings(task, ["4.5", "3", missing, "1"])
+
+
+def test_scores_do_not_become_classes():
+    with pytest.raises(DataError, match="row 2: label 'high' is not a finite number"):
+        label_settings("similarity", ["4.5", "high", "1"])
+    assert label_settings("similarity", ["same", "other"])["num_labels"] == 2
+
+
+def test_a_label_that_is_no_text_or_number():
+    with pytest.raises(DataError, match=r"row 2: label must be a text or a number; got \[1\]"):
+        label_settings("classify", ["a", [1]])
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("r.jsonl", '{"text": "a", "label": 1}\n\n{"text": "b", "label": ""}\n', "r.jsonl, line 3: label is missing"),
+        ("r.jsonl", '{"text": "a", "label": null}\n', r"r.jsonl, line 1: label is missing \(null\)"),
+        ("r.jsonl", '{"text": null, "label": 1}\n', r"r.jsonl, line 1: text is missing \(null\)"),
+        ("r.csv", 'text,label\n"a\nb",1\nc,-\n', r"r.csv, line 4: label is missing \('-'\)"),
+    ],
+)
+def test_errors_name_the_line_of_a_file(name, content, message, tokenizer, tmp_path):
+    path = put(tmp_path, content, name)
+
+    def rows():
+        return [row for _, row in files.rows(path, ("text", "label"))]
+
+    with pytest.raises(DataError, match=message):
+        label_settings("classify", [row["label"] for row in rows()], places(rows()))
+    with pytest.raises(DataError, match=message):
+        TaskExamples("classify", rows(), tokenizer, CONFIG.replace(id2label={0: "1", 1: "2"}))
 
 
 def test_labels_that_teach_nothing():
