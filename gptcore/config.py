@@ -294,7 +294,7 @@ def read_json_object(path: Path) -> dict[str, Any]:
     try:
         if path.stat().st_size > MAX_CONFIG_BYTES:
             raise ConfigError(f"{path} has {path.stat().st_size} bytes; a config file has at most {MAX_CONFIG_BYTES}")
-        settings = json.loads(path.read_text(encoding="utf-8"))
+        settings = json.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as cause:
         raise ConfigError(f"cannot read {path}: {cause.strerror}; a checkpoint folder needs a {CONFIG_NAME}") from cause
     except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as cause:

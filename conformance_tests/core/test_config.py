@@ -95,6 +95,11 @@ def test_frozen_and_hashable():
         config.n_layer = 3
 
 
+def test_a_byte_order_mark_is_no_json(tmp_path):
+    (tmp_path / "config.json").write_text("\ufeff" + json.dumps(PUBLISHED), encoding="utf-8")
+    assert OpenAIGPTConfig.from_pretrained(tmp_path) == OpenAIGPTConfig.from_dict(PUBLISHED)
+
+
 def test_another_model_is_refused(tmp_path):
     with pytest.raises(ConfigError, match="model_type='gpt2'"):
         OpenAIGPTConfig.from_dict({"model_type": "gpt2"})

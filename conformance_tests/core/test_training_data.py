@@ -1,6 +1,7 @@
 """Files, corpora, batches and task formats."""
 
 import gzip
+import json
 import lzma
 import math
 
@@ -84,11 +85,43 @@ BAD = {
     "stride is 9; a block of 8 tokens allows 1 to 8": lambda d, t: Blocks(np.arange(9), 8, stride=9),
     "there are no examples": lambda d, t: Batches([], 2, seed=0),
     "2 lengths for 3 examples": lambda d, t: Batches([{}] * 3, 2, seed=0, lengths=[4, 5]),
+    ".jsonl, line 1: two columns are named 'text'": lambda d, t: tokenize_corpus(
+        put(d, '{"text": "a", "text": "b"}', "a.jsonl"), t, d / "out"
+    ),
+    ".csv, line 1: two columns are named 'text'": lambda d, t: tokenize_corpus(
+        put(d, "text,,,text\na,b,c,d\n", "a.csv"), t, d / "out"
+    ),
+    "two columns are named 'a'": lambda d, t: [*files.rows(put(d, "1,2\n", "a.csv"), "a", ["a", "a"])],
+    "line 1: the cells seem to be separated by ';'. Use": lambda d, t: tokenize_corpus(
+        put(d, "text;label\na, b;1\n", "a.csv"), t, d / "out"
+    ),
+    r"line 1: the cells seem to be separated by '\\t'": lambda d, t: tokenize_corpus(
+        put(d, "text\tlabel\na, b\t1\n", "a.csv"), t, d / "out"
+    ),
+    "line 1: the cells seem to be separated by ','": lambda d, t: tokenize_corpus(
+        put(d, "text,label\n", "a.tsv"), t, d / "out"
+    ),
+    "line 2: the cells seem to be separated by ';'": lambda d, t: [
+        *files.rows(put(d, "a,b\na;b\n", "a.csv"), "a", ["a", "b"])
+    ],
+    "is not a table; known are .jsonl, .csv, .tsv, .json,": lambda d, t: [*files.rows(put(d, ""), "a")],
+    "row 2: a int, not an object": lambda d, t: [*files.rows(put(d, '[{"a": 1}, 2]', "a.json"), "a")],
+    "row 1: no column 'b'; it has 'a'": lambda d, t: [*files.rows(put(d, '[{"a": 1}]', "a.json"), "b")],
+    "a.json: not JSON: Expecting ',' delimiter: line 2": lambda d, t: [*files.rows(put(d, "[1\n2]", "a.json"), "a")],
+    "a.json, line 1: not JSON": lambda d, t: [*files.rows(put(d, '{\n"a": 1}', "a.json"), "a")],
+    "a.txt is UTF-16, not UTF-8. Save the file as UTF-8": lambda d, t: tokenize_corpus(
+        put(d, "the cat", encoding="utf-16"), t, d / "out"
+    ),
+    "b.csv is UTF-16": lambda d, t: [*files.rows(put(d, "a,b", "b.csv", encoding="utf-16-le"), "a")],
+    "c.json is UTF-16": lambda d, t: [*files.rows(put(d, "[{}]", "c.json", encoding="utf-16-be"), "a")],
+    "after line 0: not UTF-8: .* Save the file as UTF-8": lambda d, t: tokenize_corpus(
+        put(d, "caf\u00e9", encoding="latin-1"), t, d / "out"
+    ),
 }
 
 
-def put(folder, content, name="a.txt"):
-    (folder / name).write_text(content)
+def put(folder, content, name="a.txt", encoding="utf-8"):
+    (folder / name).write_bytes(content.encode(encoding))
     return folder / name
 
 
@@ -97,6 +130,49 @@ def test_bad_data(message, tokenizer, tmp_path):
     with pytest.raises(DataError, match=message):
         BAD[message](tmp_path, tokenizer)
     assert not (tmp_path / "out" / "tokens.json").exists()
+
+
+CELL = "a\u2028b\x85c\x0cd\x1ce"  # str.splitlines would cut it at each of them
+TABLES = {
+    "rows.csv": f"text,label\n{CELL},1\n",
+    "rows.tsv": f"text\tlabel\n{CELL}\t1\n",
+    "rows.jsonl": json.dumps({"text": CELL, "label": "1"}, ensure_ascii=False),
+    "lines.json": json.dumps({"text": CELL, "label": "1"}, ensure_ascii=False),
+    "list.json": " \n" + json.dumps([{"text": CELL, "label": "1"}], ensure_ascii=False),
+    "blank.csv": f"\r\ntext,label\r\n\r\n{CELL},1\r\n",
+}
+
+
+@pytest.mark.parametrize("mark", ["", "\ufeff"], ids=["plain", "byte order mark"])
+@pytest.mark.parametrize("name", TABLES)
+@pytest.mark.parametrize("pack", ["", ".gz", ".xz"])
+def test_tables_as_people_have_them(name, pack, mark, tmp_path):
+    content = (mark + TABLES[name]).encode()
+    (tmp_path / (name + pack)).write_bytes({"": bytes, ".gz": gzip.compress, ".xz": lzma.compress}[pack](content))
+    ((_, row),) = files.rows(tmp_path / (name + pack), ("text", "label"))
+    assert row == {"text": CELL, "label": "1"}
+
+
+def test_texts_as_people_have_them(tokenizer, tmp_path):
+    """A byte order mark is no text, and only a named ``.json`` is a table."""
+    (tmp_path / "settings.json").write_text("{}")
+    ids = tokenize_corpus(put(tmp_path, f"\ufeffthe cat {CELL}").parent, tokenizer, tmp_path / "out").ids
+    assert np.array(ids).tolist() == tokenizer(f"the cat {CELL}").input_ids
+    assert "".join(files.parts(tmp_path / "a.txt")) == f"the cat {CELL}"
+    listed = tokenize_corpus(put(tmp_path, '[{"text": "the cat"}]', "b.json"), tokenizer, tmp_path / "out").ids
+    assert np.array(listed).tolist() == tokenizer("the cat").input_ids
+
+
+def test_a_long_cell(tmp_path):
+    long = "word " * 30_000  # csv's own limit is 131,072 characters
+    ((_, row),) = files.rows(put(tmp_path, f"text\n{long}\n", "a.csv"), ["text"])
+    assert row["text"] == long
+
+
+def test_a_lone_surrogate(tokenizer, tmp_path):
+    corpus = tokenize_corpus(put(tmp_path, '{"text": "the \\ud83d cat"}', "a.jsonl"), tokenizer, tmp_path / "out")
+    assert np.array(corpus.ids).tolist() == tokenizer("the \ud83d cat").input_ids
+    assert corpus.bytes_per_token * len(corpus) == len("the \ufffd cat".encode())
 
 
 def test_a_damaged_corpus(tokenizer, tmp_path):
