@@ -12,7 +12,7 @@ from tokenization.added import ADDITIONAL, NAMED, AnyToken, Segment
 from tokenization.alignment import Aligned, Span
 from tokenization.calls import CallMixin
 from tokenization.characters import lower
-from tokenization.encoding import SIDES, one_of, to_list
+from tokenization.encoding import SIDES, as_list, one_of, to_list
 from tokenization.modes import pre_tokenizer as make_pre_tokenizer
 from tokenization.pretrained import PretrainedMixin
 from tokenization.readable import readable_text
@@ -174,7 +174,7 @@ class TokenizerBase(CallMixin, PretrainedMixin):
 
     def _segments(self, text: str, split_special_tokens: bool | None = None) -> list[Segment]:
         if not isinstance(text, str):
-            raise InputError(f"a text is a str, not {type(text).__name__}: {text!r:.80}")
+            raise InputError(f"text must be a str; got {text!r:.80}")
         lowered = self._tokens.lower(text)
         if self.split_special_tokens if split_special_tokens is None else split_special_tokens:
             return [Segment(lowered, 0)] if lowered else []
@@ -294,7 +294,7 @@ class TokenizerBase(CallMixin, PretrainedMixin):
 
     def batch_decode(self, sequences: Any, skip_special_tokens: bool = False, **settings: Any) -> list[str]:
         """``decode`` for each row of a list, an array or a tensor."""
-        return [self.decode(row, skip_special_tokens, **settings) for row in to_list(sequences)]
+        return [self.decode(row, skip_special_tokens, **settings) for row in as_list(sequences)]
 
     @staticmethod
     def clean_up_tokenization(out_string: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from gptcore.errors import InputError, TokenizerError
@@ -81,12 +81,38 @@ def to_tensor(rows: Any, tensor_type: str, name: str = "input_ids") -> Any:
 
 
 def to_list(value: Any) -> Any:
-    """Ids as Python numbers: an int, or lists, from a tensor or array of any framework."""
+    """Ids or texts as Python objects: an int or a str, or lists of them.
+
+    From a tensor or array of any framework, a column of a table (pandas, datasets), any other sequence, or an iterator.
+    """
+    if isinstance(value, (str, bytes)):
+        return value
     if hasattr(value, "numpy") and not hasattr(value, "tolist"):  # TensorFlow
         value = value.numpy()
     if hasattr(value, "tolist"):
         return value.tolist()
-    return [to_list(item) for item in value] if isinstance(value, (list, tuple)) else value
+    return [to_list(item) for item in value] if isinstance(value, (Sequence, Iterator)) else value
+
+
+def as_list(value: Any) -> Any:
+    """``to_list``, but a list or tuple stays as it is."""
+    return value if isinstance(value, (str, list, tuple)) else to_list(value)
+
+
+def plain_text(text: Any, name: str) -> str | list[str] | list[int]:
+    """A text, or a list of words, tokens or ids.
+
+    Args:
+        text: what was passed.
+        name: of the argument, for errors, such as ``texts[3]``.
+
+    Raises:
+        InputError: it is neither.
+    """
+    items = text if isinstance(text, str) else to_list(text)
+    if isinstance(items, str) or (isinstance(items, list) and all(isinstance(item, (str, int)) for item in items)):
+        return items
+    raise InputError(f"{name} must be a str, or a list of words, tokens or ids; got {text!r:.80}")
 
 
 def truncate_pair(first: int, second: int | None, limit: int, strategy: str) -> tuple[int, int | None]:
