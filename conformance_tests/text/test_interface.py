@@ -458,10 +458,24 @@ def test_an_encoding_is_a_dict_with_attributes():
         _ = encoding.labels
 
     class Tensor:
-        def to(self, device):
-            return device
+        def to(self, device, non_blocking):
+            return device, non_blocking
 
-    assert BatchEncoding(input_ids=Tensor(), length=3).to("gpu") == {"input_ids": "gpu", "length": 3}
+    for non_blocking in (False, True):
+        moved = BatchEncoding(input_ids=Tensor(), length=3).to("gpu", non_blocking=non_blocking)
+        assert moved == {"input_ids": ("gpu", non_blocking), "length": 3}
+
+
+def test_a_row_of_an_encoding(kind):
+    tokenizer = load(kind)
+    for tensors in (None, "np"):
+        encoded = tokenizer(["the dog", "a cat"], return_tensors=tensors)
+        assert list(encoded[1].input_ids) == tokenizer("a cat").input_ids
+        assert list(encoded[-1].attention_mask) == [1, 1]
+    with pytest.raises(KeyError, match="one text, which is no batch"):
+        tokenizer("the dog")[0]
+    with pytest.raises(KeyError, match="labels"):
+        encoded["labels"]
 
 
 @pytest.mark.parametrize("mode", MODES)
