@@ -45,6 +45,7 @@ class TokenizerBase(CallMixin, PretrainedMixin):
     model_input_names: ClassVar[list[str]] = ["input_ids", "attention_mask"]
     vocab_files_names: ClassVar[dict[str, str]] = {"vocab_file": "vocab.json", "merges_file": "merges.txt"}
     do_lower_case: ClassVar[bool] = True
+    _unpickled: ClassVar[tuple[str, ...]] = ("_said_too_long",)  # what a call may change, or _tokens_changed makes
 
     def __init__(
         self,
@@ -103,6 +104,14 @@ class TokenizerBase(CallMixin, PretrainedMixin):
         self.init_kwargs = {
             name: value for name, value in options.items() if name not in (*NAMED, ADDITIONAL, "added_tokens_decoder")
         }
+
+    def __getstate__(self) -> dict[str, object]:
+        return {name: value for name, value in vars(self).items() if name not in self._unpickled}
+
+    def __setstate__(self, state: dict[str, object]) -> None:
+        vars(self).update(state)
+        self._said_too_long = False
+        self._tokens_changed()
 
     # Sizes and names.
 

@@ -118,7 +118,8 @@ _unregistered: dict[str, tuple[str, Callable[[Any], None]]] = {
 def register_trees() -> None:
     """Let the frameworks that are imported see inside ``BatchEncoding``: of dicts, they know the plain one alone."""
     for module, (framework, register) in list(_unregistered.items()):
-        if _is_imported(module) and _is_imported(framework) and _unregistered.pop(module, None):
+        if _is_imported(module) and _is_imported(framework) and module in _unregistered:
+            del _unregistered[module]
             register(sys.modules[module])
 
 

@@ -32,6 +32,10 @@ class Vocabulary:
     encoder: dict[str, int]
     merges: tuple[Merge, ...]
 
+    def __reduce__(self) -> tuple[object, ...]:
+        """A pickle depends on what the vocabulary is, not on what was asked of it."""
+        return Vocabulary, (self.encoder, self.merges)
+
     @cached_property
     def decoder(self) -> list[str]:
         """Id -> piece."""

@@ -48,9 +48,9 @@ def tokenize_command(
     options = {} if pre_tokenizer is None else {"pre_tokenizer": pre_tokenizer}
     loaded = OpenAIGPTTokenizerFast.from_pretrained(tokenizer, **options)
     if show is Format.IDS:
-        print(*loaded(content).input_ids)
+        print(*loaded(content, verbose=False).input_ids)
         return
-    encoded = loaded(content, return_offsets_mapping=True)
+    encoded = loaded(content, return_offsets_mapping=True, verbose=False)
     pieces = loaded.convert_ids_to_tokens(encoded.input_ids)
     if show is Format.JSON:
         result = {

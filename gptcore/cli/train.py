@@ -92,6 +92,7 @@ def train_lm(
     sizes = parse_settings(config or [], "--config")
     source = model if model is not None else OpenAIGPTConfig(**{"vocab_size": len(words), **sizes})
     length = (config_of(model, sizes) if model is not None else source).n_positions  # type: ignore[union-attr]
+    words.model_max_length = length
     corpus = {
         name: tokenize_corpus(list(paths), words, output / "corpus" / name, column=column)
         for name, paths in (("train", files), ("validation", validation or []))
@@ -138,6 +139,7 @@ def train_task(
     rows = read_rows(files, names, label, header)
     labels = label_settings(task, [row[LABEL] for row in rows], places(rows))
     config = config_of(model, labels)
+    words.model_max_length = config.n_positions
     examples = TaskExamples(task, rows, words, config, names)
     held_out = None
     if validation:
