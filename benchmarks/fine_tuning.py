@@ -31,7 +31,7 @@ def labelled(folder, of_label, read=lambda line: {"text": line}):
     """The lines of one file for each label; every fifth is for testing."""
     rows = []
     for label, name in of_label.items():
-        lines = (folder / name).read_text(encoding="utf-8").splitlines()
+        lines = (folder / name).read_text(encoding="utf-8").rstrip("\n").split("\n")
         rows += [{**read(line.strip()), "label": label} for line in lines]
     return split(rows)
 
@@ -65,7 +65,7 @@ def med(data):
 
 def images(data):
     def read(year):
-        lines = (data / "sts-images" / f"images-{year}.tsv").read_text(encoding="utf-8").splitlines()
+        lines = (data / "sts-images" / f"images-{year}.tsv").read_text(encoding="utf-8").rstrip("\n").split("\n")
         cells = [line.split("\t") for line in lines]
         return [{"sentence1": first, "sentence2": second, "label": float(score)} for score, first, second in cells]
 
@@ -74,7 +74,7 @@ def images(data):
 
 def copa(data):
     def read(part):
-        lines = (data / "copa" / f"copa-{part}.jsonl").read_text(encoding="utf-8").splitlines()
+        lines = (data / "copa" / f"copa-{part}.jsonl").read_text(encoding="utf-8").rstrip("\n").split("\n")
         for row in map(json.loads, lines):
             link = {"cause": "because", "effect": "so"}[row["question"]]
             choices = {name: row[name] for name in ("choice1", "choice2")}

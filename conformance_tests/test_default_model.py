@@ -36,6 +36,11 @@ def test_its_recipe_can_be_read():
     assert Recipe.read(Path(DEFAULT_MODEL) / "recipe.yaml").epochs > 1
 
 
+def test_its_tokenizer_knows_its_length(tokenizer):
+    assert tokenizer.model_max_length == OpenAIGPTConfig.from_pretrained(DEFAULT_MODEL).n_positions
+    assert len(tokenizer("the " * 999, truncation=True).input_ids) == tokenizer.model_max_length
+
+
 def test_it_can_be_fine_tuned():
     """It was trained without dropout, on much text; on little, the paper's is wanted."""
     config = OpenAIGPTConfig.from_pretrained(DEFAULT_MODEL)

@@ -1,26 +1,45 @@
-"""Text and tables on disk: what a corpus or a labelled dataset is read from, in parts, so that it may exceed memory."""
+"""Text and tables on disk: what a corpus or a labelled dataset is read from, in parts, so that it may exceed memory.
+
+All files are UTF-8, with or without a byte order mark. A line ends at a line feed or a carriage return, nowhere else.
+"""
 
 from __future__ import annotations
 
+import codecs
 import csv
 import gzip
+import io
 import json
 import lzma
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from gptcore.errors import DataError
+from gptcore.errors import DataError, GPTError
 
 READ_LENGTH = 1_000_000
 MAX_LINE = 1 << 24
-COMPRESSED: dict[str, Callable[..., IO[str]]] = {".xz": lzma.open, ".gz": gzip.open}
+COMPRESSED: dict[str, Callable[..., Any]] = {".xz": lzma.open, ".gz": gzip.open}
 TEXT = (".txt",)
 TABLES = (".jsonl", ".csv", ".tsv")
+"""The tables that are looked for in a folder."""
 
-Row = dict[str, Any]
+JSON = ".json"
+"""A table where it is named; a folder has many files of that suffix that are none."""
+
+
+class Row(dict[str, Any]):
+    """A row of a table: its cells by column.
+
+    Attributes:
+        place: the file and line it is from: ``rows.jsonl, line 3``.
+    """
+
+    def __init__(self, cells: Mapping[str, Any], place: str) -> None:
+        super().__init__(cells)
+        self.place = place
 
 
 def kind(path: Path) -> str:
@@ -31,6 +50,11 @@ def kind(path: Path) -> str:
     """
     inner = path.with_suffix("") if path.suffix in COMPRESSED else path
     return inner.suffix.lower() or (".txt" if inner != path else "")
+
+
+def is_table(path: Path) -> bool:
+    """Whether a file holds rows rather than text."""
+    return kind(path) in (*TABLES, JSON)
 
 
 def find(files: str | Path | Sequence[str | Path], kinds: Sequence[str]) -> list[Path]:
@@ -68,56 +92,119 @@ def parts(path: Path) -> Iterator[str]:
 
 
 def rows(path: Path, columns: Sequence[str], names: Sequence[str] | None = None) -> Iterator[tuple[int, Row]]:
-    """The rows of a JSON-lines, CSV or TSV file, with their line numbers.
+    """The rows of a JSON-lines, JSON, CSV or TSV file, with their line numbers.
 
     Args:
-        path: ``.jsonl``, ``.csv`` or ``.tsv``, plain or ``.xz`` or ``.gz``. In TSV a quote is a character as any other.
+        path: ``.jsonl``, ``.csv``, ``.tsv`` or ``.json``, plain or ``.xz`` or ``.gz``. In TSV a quote is a character as
+            any other. ``.json`` holds JSON lines, or a list of objects, which is read as a whole; the number of a row
+            is then its place in the list.
         columns: that each row must have.
         names: of the columns, for CSV or TSV without a header.
 
     Raises:
-        DataError: it cannot be read, a row is malformed or lacks a column; names the line.
+        DataError: it cannot be read, two columns have one name, or a row is malformed or lacks a column; names the
+            line.
     """
-    readers = {".jsonl": _json_rows, ".csv": _csv_rows, ".tsv": _csv_rows}
-    if kind(path) not in readers:
-        raise DataError(f"{path} is not a table; known are {', '.join(readers)}, plain or with .xz or .gz")
+    if not is_table(path):
+        raise DataError(f"{path} is not a table; known are {', '.join((*TABLES, JSON))}, plain or with .xz or .gz")
     line = 0
     with _open(path, lambda: f"line {line + 1}") as file:
-        for line, row in readers[kind(path)](path, file, names):  # the message above reads it
-            missing = [name for name in columns if row.get(name) is None]
+        if kind(path) in (".csv", ".tsv"):
+            unit, found = "line", _csv_rows(path, file, columns, names)
+        elif kind(path) == JSON and _starts_list(file):
+            unit, found = "row", _json_list(path, file)
+        else:
+            unit, found = "line", _json_rows(path, file)
+        for line, row in found:  # the message above reads it
+            missing = [name for name in columns if name not in row]
             if missing:
                 has = ", ".join(map(repr, row)) or "none"
-                raise DataError(f"{path}, line {line}: no column {', '.join(map(repr, missing))}; it has {has}")
-            yield line, row
+                raise DataError(f"{path}, {unit} {line}: no column {', '.join(map(repr, missing))}; it has {has}")
+            empty = [name for name in columns if row[name] is None]
+            if empty:
+                raise DataError(f"{path}, {unit} {line}: {', '.join(empty)} is missing (null)")
+            yield line, Row(row, f"{path}, {unit} {line}")
 
 
-def _json_rows(path: Path, file: IO[str], _: Any) -> Iterator[tuple[int, Row]]:
+def _json_rows(path: Path, file: IO[str]) -> Iterator[tuple[int, dict[str, Any]]]:
     for number, text in enumerate(_lines(path, file), 1):
         if text.strip():
             try:
-                row = json.loads(text)
-            except (ValueError, RecursionError) as cause:
+                row = json.loads(text, object_pairs_hook=_object)
+            except (json.JSONDecodeError, RecursionError) as cause:
                 raise DataError(f"{path}, line {number}: not JSON: {cause}") from cause
+            except ValueError as cause:
+                raise DataError(f"{path}, line {number}: {cause}") from cause
             if not isinstance(row, dict):
                 raise DataError(f"{path}, line {number}: a {type(row).__name__}, not an object with named columns")
             yield number, row
 
 
-def _csv_rows(path: Path, file: IO[str], names: Sequence[str] | None) -> Iterator[tuple[int, Row]]:
+def _starts_list(file: io.TextIOWrapper) -> bool:
+    start: bytes = file.buffer.peek(64)  # type: ignore[attr-defined]
+    return start.removeprefix(codecs.BOM_UTF8).lstrip().startswith(b"[")
+
+
+def _json_list(path: Path, file: IO[str]) -> Iterator[tuple[int, dict[str, Any]]]:
+    try:
+        found = json.load(file, object_pairs_hook=_object)
+    except (json.JSONDecodeError, RecursionError) as cause:
+        raise DataError(f"{path}: not JSON: {cause}") from cause
+    except UnicodeDecodeError:
+        raise
+    except ValueError as cause:
+        raise DataError(f"{path}: {cause}") from cause
+    for number, row in enumerate(found, 1):
+        if not isinstance(row, dict):
+            raise DataError(f"{path}, row {number}: a {type(row).__name__}, not an object with named columns")
+        yield number, row
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    _reject_twins([name for name, _ in pairs])
+    return dict(pairs)
+
+
+def _reject_twins(names: Sequence[str]) -> None:
+    """Of two columns with one name, the first would be lost. Columns without a name are no trouble."""
+    if len(set(names)) < len(names):
+        twin = next((name for name in names if name and names.count(name) > 1), None)
+        if twin is not None:
+            raise ValueError(f"two columns are named {twin!r}. Rename one of them")
+
+
+def _csv_rows(
+    path: Path, file: IO[str], columns: Sequence[str], names: Sequence[str] | None
+) -> Iterator[tuple[int, dict[str, Any]]]:
     style = {"delimiter": "\t", "quoting": csv.QUOTE_NONE} if kind(path) == ".tsv" else {"strict": True}
+    csv.field_size_limit(max(csv.field_size_limit(), MAX_LINE))  # one for the whole process; there is no other
     reader = csv.reader(_lines(path, file), **style)
     header = list(names) if names else None
     try:
-        for cells in reader:
+        if header:
+            _reject_twins(header)
+        for cells in filter(None, reader):
             if header is None:
                 header = cells
+                _reject_twins(header)
+                if header[0] not in columns:
+                    _reject_separator(header)
             elif len(cells) == len(header):
                 yield reader.line_num, dict(zip(header, cells, strict=True))
-            elif cells:
-                number = reader.line_num
-                raise DataError(f"{path}, line {number}: {len(cells)} cells, but {len(header)} columns: {header}")
-    except csv.Error as cause:
+            else:
+                _reject_separator(cells)
+                raise ValueError(f"{len(cells)} cells, but {len(header)} columns: {header}")
+    except UnicodeDecodeError:
+        raise
+    except (csv.Error, ValueError) as cause:
         raise DataError(f"{path}, line {reader.line_num}: {cause}") from cause
+
+
+def _reject_separator(cells: Sequence[str]) -> None:
+    """Where a whole line is one cell, say so if another separator is the reason."""
+    other = next((separator for separator in ";\t|," if separator in cells[0]), None)
+    if len(cells) == 1 and other:
+        raise ValueError(f"the cells seem to be separated by {other!r}. Use commas (.csv) or tabs (.tsv)")
 
 
 def _lines(path: Path, file: IO[str]) -> Iterator[str]:
@@ -128,12 +215,41 @@ def _lines(path: Path, file: IO[str]) -> Iterator[str]:
         yield line
 
 
-@contextmanager
-def _open(path: Path, where: Callable[[], str]) -> Iterator[IO[str]]:
+def decoded(content: bytes, name: object, error: type[GPTError] = DataError) -> str:
+    """UTF-8 as text, without a byte order mark.
+
+    Args:
+        content: all bytes of a file.
+        name: of the file, for errors.
+        error: what is raised where it is not UTF-8; names the line.
+
+    >>> decoded(codecs.BOM_UTF8 + b"a", "a.txt")
+    'a'
+    """
+    _reject_utf16(content[:4], name, error)
     try:
-        with COMPRESSED.get(path.suffix, open)(path, "rt", encoding="utf-8") as file:
-            yield file
+        return content.decode("utf-8-sig")
     except UnicodeDecodeError as cause:
-        raise DataError(f"{path}, {where()}: not UTF-8: {cause.reason}") from cause
+        content = cause.object
+        line = content.count(b"\n", 0, cause.start) + 1
+        raise error(
+            f"{name}, line {line}: byte 0x{content[cause.start]:02x} is not UTF-8. Save the file as UTF-8"
+        ) from cause
+
+
+def _reject_utf16(start: bytes, name: object, error: type[GPTError] = DataError) -> None:
+    """Four bytes tell: a byte order mark, or a null byte beside each of two ASCII characters."""
+    if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or b"\0\0" in (start[::2], start[1::2]):
+        raise error(f"{name} is UTF-16, not UTF-8. Save the file as UTF-8")
+
+
+@contextmanager
+def _open(path: Path, where: Callable[[], str]) -> Iterator[io.TextIOWrapper]:
+    try:
+        with COMPRESSED.get(path.suffix, open)(path, "rb") as binary:
+            _reject_utf16(binary.peek(4)[:4], path)
+            yield io.TextIOWrapper(binary, encoding="utf-8-sig")
+    except UnicodeDecodeError as cause:
+        raise DataError(f"{path}, {where()}: not UTF-8: {cause.reason}. Save the file as UTF-8") from cause
     except (OSError, EOFError, lzma.LZMAError, zlib.error) as cause:
         raise DataError(f"cannot read {path}: {cause}") from cause

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from gptcore.checkpoint.atomic import atomic_write
 from gptcore.errors import ConfigError, bullet_list
-from gptcore.settings import boolean, choice, integer, is_integer, real, unknown
+from gptcore.files import decoded
+from gptcore.settings import boolean, choice, integer, is_integer, literal, real, unknown
 
 MAX_RECIPE_BYTES = 1 << 20
 PRECISIONS = ("float32", "bfloat16")
@@ -136,11 +137,11 @@ class Recipe:
         try:
             if path.stat().st_size > MAX_RECIPE_BYTES:
                 raise ConfigError(f"{path} has more than {MAX_RECIPE_BYTES} bytes; that is no recipe")
-            text = path.read_text(encoding="utf-8")
-            settings = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
+            text = decoded(path.read_bytes(), path, ConfigError)
+            settings = json.loads(text) if path.suffix == ".json" else _numbers(yaml.safe_load(text))
         except OSError as cause:
             raise ConfigError(f"cannot read {path}: {cause.strerror}") from cause
-        except (json.JSONDecodeError, yaml.YAMLError, UnicodeDecodeError, RecursionError) as cause:
+        except (json.JSONDecodeError, yaml.YAMLError, RecursionError) as cause:
             raise ConfigError(f"{path} is no {'JSON' if path.suffix == '.json' else 'YAML'}: {cause}") from cause
         if not isinstance(settings, dict):
             raise ConfigError(f"{path} holds {type(settings).__name__}; a recipe is a mapping of settings")
@@ -181,6 +182,13 @@ class Recipe:
         warmup = self.warmup_steps / total_steps if self.warmup_steps else self.warmup_ratio
         progress = np.arange(total_steps) / total_steps
         return self.learning_rate * SCHEDULES[self.schedule](progress, warmup)
+
+
+def _numbers(settings: Any) -> Any:
+    """What YAML 1.1 takes for words, such as ``2e-5`` and ``None``, as the values that they are."""
+    if not isinstance(settings, dict):
+        return settings
+    return {name: literal(value) if isinstance(value, str) else value for name, value in settings.items()}
 
 
 def _problems(recipe: Recipe) -> Iterator[str]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import json
+import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any, NoReturn, TypeVar
 
@@ -49,6 +51,10 @@ def _plain(value: Any) -> Any:
     return type(value)(map(_plain, value)) if type(value) in (list, tuple) else value
 
 
+_WORDS = {"true": True, "false": False, "none": None}
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.IGNORECASE | re.ASCII)
+
+
 def unknown(names: Iterable[str], valid: Collection[str]) -> Iterator[str]:
     """Every name that is not valid, with the nearest one that is.
 
@@ -89,3 +95,16 @@ def choice(name: str, value: Any, allowed: Collection[Any]) -> Iterator[str]:
     """A sentence unless the value is one of the allowed ones."""
     if value not in allowed:
         yield f"{name}={value!r} must be one of {', '.join(map(repr, allowed))}"
+
+
+def literal(text: str) -> Any:
+    """The value that the text of a setting stands for: JSON, a number or word as Python spells it, or the text itself.
+
+    >>> [literal(text) for text in ("2e-5", ".001", "+3.", "True", "None", "[1, 2]", "linear")]
+    [2e-05, 0.001, 3.0, True, None, [1, 2], 'linear']
+    """
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        word = text.strip().lower()
+        return float(word) if _NUMBER.fullmatch(word) else _WORDS.get(word, text)

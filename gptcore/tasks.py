@@ -8,8 +8,10 @@ n_positions // 2 - 2 where there are two.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Number
 from typing import Any
 
 import numpy as np
@@ -22,10 +24,15 @@ from gptcore.parameters import Head
 
 START, DELIMITER, EXTRACT = "_start_", "_delimiter_", "_classify_"
 LABEL = "label"
+MISSING = ("", "-", "nan", "NaN", "None", "null", "<NA>", "NaT")
+"""How files and programs spell that there is no label."""
+
 LENGTH_STEP = 32  # few lengths of batches, so that compiled frameworks have few programs
 
 Parts = Sequence[Any]
 """The texts of a sequence, or their token ids."""
+
+_WHOLE = re.compile(r"(-?(?:0|[1-9][0-9]*))(?:\.0+)?")
 
 
 @dataclass(frozen=True)
@@ -75,13 +82,14 @@ class TaskExamples:
 
     Args:
         task: a name in ``TASKS``.
-        rows: mappings with the columns of the task and ``label``.
+        rows: mappings with the columns of the task and ``label``; those of ``gptcore.files`` know file and line.
         tokenizer: with the tokens of ``add_task_tokens``.
         config: its ``n_positions`` limits a sequence; its ``label2id`` names the labels.
         columns: other names for the columns, in the task's order.
 
     Raises:
-        DataError: no rows, a text that is none, or a label that the config does not know; names the row.
+        DataError: no rows, a text that is none, or a label that is missing or that the config does not know; names the
+            row.
     """
 
     def __init__(
@@ -100,15 +108,20 @@ class TaskExamples:
         if self.limit // len(self.task.sequences(self.columns)[0]) <= 2:
             raise ConfigError(f"n_positions={self.limit} leaves no room for the texts of {task} and their three tokens")
         self.truncated = 0
-        texts = [self.texts(number, row) for number, row in enumerate(rows, 1)]
+        where = places(rows)
+        texts = [self.texts(place, row) for place, row in zip(where, rows, strict=True)]
+        targets = [
+            target_of(place, row.get(LABEL), self.task, config, len(self.columns) - 1)
+            for place, row in zip(where, rows, strict=True)
+        ]
         flat = [text for row in texts for text in row]
         ids = iter(tokenizer(flat, verbose=False).input_ids)
         self.examples: list[dict[str, Any]] = [
             {
                 "sequences": [self.sequence(parts) for parts in self.task.sequences([next(ids) for _ in row])],
-                "target": target_of(f"row {number}", label, self.task, config, len(self.columns) - 1),
+                "target": target,
             }
-            for number, (row, label) in enumerate(zip(texts, (row[LABEL] for row in rows), strict=True), 1)
+            for row, target in zip(texts, targets, strict=True)
         ]
 
     def __len__(self) -> int:
@@ -122,12 +135,14 @@ class TaskExamples:
     def __getitem__(self, index: int) -> Mapping[str, Any]:
         return self.examples[index]
 
-    def texts(self, number: int, row: Mapping[str, Any]) -> list[str]:
+    def texts(self, place: str, row: Mapping[str, Any]) -> list[str]:
         """The texts of a row."""
-        found = [row.get(name) for name in (*self.columns, LABEL)]
-        if None in found or not all(isinstance(text, str) for text in found[:-1]):
-            raise DataError(f"row {number} needs texts in {', '.join(self.columns)} and a {LABEL}; it is {dict(row)!r}")
-        return found[:-1]  # type: ignore[return-value]
+        for name in self.columns:
+            if name not in row:
+                raise DataError(f"{place}: no column {name!r}; it has {', '.join(map(repr, row)) or 'none'}")
+            if not isinstance(row[name], str):
+                raise DataError(f"{place}: {name} must be a text; got {row[name]!r:.80}")
+        return [row[name] for name in self.columns]
 
     def sequence(self, parts: Sequence[Sequence[int]]) -> list[int]:
         """``start part [delimiter part] extract``, each part cut to its share of the context."""
@@ -161,40 +176,104 @@ class TaskExamples:
         }
 
 
-def target_of(row: str, label: Any, task: Task, config: OpenAIGPTConfig, choices: int) -> float | int:
+def places(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Where each row is from, for errors: the file and line of a row of ``gptcore.files``, else its number.
+
+    >>> places([{"text": "a"}, {"text": "b"}])
+    ['row 1', 'row 2']
+    """
+    return [getattr(row, "place", f"row {number}") for number, row in enumerate(rows, 1)]
+
+
+def class_name(label: Any, place: str) -> str:
+    """The class that a label names: its text without white space around it, and a whole number without ``.0``.
+
+    So ``1``, ``"1"``, ``1.0`` and ``"1 "`` are one class.
+
+    Args:
+        label: a text or a number.
+        place: where it is from, such as ``row 3``.
+
+    Raises:
+        DataError: the label is missing (white space or one of ``MISSING``, or ``None`` or not a number), or it is
+            neither a text nor a number; names the place.
+
+    >>> [class_name(label, "row 1") for label in ("pos ", 1, "1", 1.0, "2.0", 2.5, True)]
+    ['pos', '1', '1', '1', '2', '2.5', 'True']
+    """
+    name = str(label).strip()
+    if name in MISSING:
+        shown = "" if label is None or not name else f" ({label!r})"
+        raise DataError(f"{place}: label is missing{shown}. Delete the row, or give it a label")
+    if not isinstance(label, (str, Number, np.generic)):
+        raise DataError(f"{place}: label must be a text or a number; got {label!r:.80}")
+    whole = _WHOLE.fullmatch(name)
+    return str(int(whole[1])) if whole else name
+
+
+def score(label: Any, place: str) -> float:
+    """The number that a label is.
+
+    Raises:
+        DataError: it is missing, or no finite number; names the place.
+    """
+    name = class_name(label, place)
+    if not is_number(label):
+        raise DataError(f"{place}: label {name!r} is not a finite number")
+    return float(label)
+
+
+def target_of(place: str, label: Any, task: Task, config: OpenAIGPTConfig, choices: int) -> float | int:
     """The number that a label stands for: the index of a choice, a score, or the index of a class.
 
     Raises:
-        DataError: it is none; names the ``row``.
+        DataError: it is none; names the ``place``.
     """
+    if task.head is not Head.DOUBLE_HEADS and config.problem_type == "regression":
+        return score(label, place)
+    name = class_name(label, place)
     if task.head is Head.DOUBLE_HEADS:
-        if str(label) not in map(str, range(choices)):
-            raise DataError(f"{row}: label {label!r} is not the index of a choice, 0 to {choices - 1}")
-        return int(label)
-    if config.problem_type == "regression":
-        if not is_number(label):
-            raise DataError(f"{row}: label {label!r} is not a finite number")
-        return float(label)
-    if str(label) not in config.label2id:
-        raise DataError(f"{row}: label {label!r} is not one of {', '.join(map(repr, config.label2id))}")
-    return int(config.label2id[str(label)])
+        if name not in map(str, range(choices)):
+            raise DataError(f"{place}: label {label!r} is not the index of a choice, 0 to {choices - 1}")
+        return int(name)
+    known = next((spelled for spelled in (str(label), name) if spelled in config.label2id), None)
+    if known is None:
+        raise DataError(f"{place}: label {label!r} is not one of {', '.join(map(repr, config.label2id))}")
+    return int(config.label2id[known])
 
 
-def label_settings(task: str, labels: Sequence[Any]) -> dict[str, Any]:
+def label_settings(task: str, labels: Sequence[Any], where: Sequence[str] | None = None) -> dict[str, Any]:
     """What a config has to know of the labels of a training set: their names, or that they are scores.
 
-    A similarity with numbers is a score; all other tasks but multiple choice have classes, in the order of their names.
+    The labels of a similarity are scores as soon as one of them is a number; then all must be. All other tasks but
+    multiple choice have classes, named by ``class_name``: in the order of their numbers where all are whole numbers
+    (so 0 to K-1 are their own ids), else in the order of their names.
+
+    Args:
+        task: a name in ``TASKS``.
+        labels: of all rows.
+        where: the rows come from, for errors: the ``places`` of the rows. Default: their numbers.
+
+    Raises:
+        DataError: a label is missing, a score is no number, or there is a single class; names the row.
 
     >>> label_settings("classify", ["pos", "neg", "pos"])["label2id"]
     {'neg': 0, 'pos': 1}
+    >>> label_settings("classify", [10, "2", 1.0])["label2id"]
+    {'1': 0, '2': 1, '10': 2}
     >>> label_settings("similarity", ["4.5", 2])
     {'num_labels': 1, 'problem_type': 'regression'}
     """
     if task == "choice":
         return {}
-    if task == "similarity" and all(is_number(label) for label in labels):
+    placed = list(zip(labels, where or [f"row {number}" for number in range(1, len(labels) + 1)], strict=True))
+    found = {class_name(label, place) for label, place in placed}
+    if task == "similarity" and any(map(is_number, labels)):
+        for label, place in placed:
+            score(label, place)
         return {"num_labels": 1, "problem_type": "regression"}
-    names = sorted(set(map(str, labels)))
+    numbered = all(map(_WHOLE.fullmatch, found))
+    names = sorted(found, key=int) if numbered else sorted(found)
     if len(names) < 2:
         raise DataError(f"all {len(labels)} rows have the label {names[0]!r}; there is nothing to learn")
     return {

@@ -12,7 +12,7 @@ from tokenization.added import ADDITIONAL, NAMED, AnyToken, Segment
 from tokenization.alignment import Aligned, Span
 from tokenization.calls import CallMixin
 from tokenization.characters import lower
-from tokenization.encoding import SIDES, one_of, to_list
+from tokenization.encoding import SIDES, as_list, one_of, to_list
 from tokenization.modes import pre_tokenizer as make_pre_tokenizer
 from tokenization.pretrained import PretrainedMixin
 from tokenization.readable import readable_text
@@ -45,6 +45,7 @@ class TokenizerBase(CallMixin, PretrainedMixin):
     model_input_names: ClassVar[list[str]] = ["input_ids", "attention_mask"]
     vocab_files_names: ClassVar[dict[str, str]] = {"vocab_file": "vocab.json", "merges_file": "merges.txt"}
     do_lower_case: ClassVar[bool] = True
+    _unpickled: ClassVar[tuple[str, ...]] = ("_said_too_long",)  # what a call may change, or _tokens_changed makes
 
     def __init__(
         self,
@@ -103,6 +104,14 @@ class TokenizerBase(CallMixin, PretrainedMixin):
         self.init_kwargs = {
             name: value for name, value in options.items() if name not in (*NAMED, ADDITIONAL, "added_tokens_decoder")
         }
+
+    def __getstate__(self) -> dict[str, object]:
+        return {name: value for name, value in vars(self).items() if name not in self._unpickled}
+
+    def __setstate__(self, state: dict[str, object]) -> None:
+        vars(self).update(state)
+        self._said_too_long = False
+        self._tokens_changed()
 
     # Sizes and names.
 
@@ -174,7 +183,7 @@ class TokenizerBase(CallMixin, PretrainedMixin):
 
     def _segments(self, text: str, split_special_tokens: bool | None = None) -> list[Segment]:
         if not isinstance(text, str):
-            raise InputError(f"a text is a str, not {type(text).__name__}: {text!r:.80}")
+            raise InputError(f"text must be a str; got {text!r:.80}")
         lowered = self._tokens.lower(text)
         if self.split_special_tokens if split_special_tokens is None else split_special_tokens:
             return [Segment(lowered, 0)] if lowered else []
@@ -294,7 +303,7 @@ class TokenizerBase(CallMixin, PretrainedMixin):
 
     def batch_decode(self, sequences: Any, skip_special_tokens: bool = False, **settings: Any) -> list[str]:
         """``decode`` for each row of a list, an array or a tensor."""
-        return [self.decode(row, skip_special_tokens, **settings) for row in to_list(sequences)]
+        return [self.decode(row, skip_special_tokens, **settings) for row in as_list(sequences)]
 
     @staticmethod
     def clean_up_tokenization(out_string: str) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 from gptcore.errors import InputError, TokenizerError
+from gptcore.settings import is_integer, unknown
 from tokenization.alignment import Span
 from tokenization.encoding import (
     NO_LIMIT,
@@ -15,8 +16,10 @@ from tokenization.encoding import (
     SIDES,
     TRUNCATIONS,
     BatchEncoding,
+    as_list,
     one_of,
     pad_row,
+    plain_text,
     to_list,
     truncate_pair,
 )
@@ -27,6 +30,7 @@ logger = logging.getLogger("tokenization")
 Text = str | Sequence[str] | Sequence[int]
 Part = tuple[list[int], list[Span]]
 Row = dict[str, Any]
+_ARGUMENTS = ("text", "text_pair", "is_split_into_words")
 
 
 class CallMixin(SpecialTokensMixin):
@@ -67,6 +71,7 @@ class CallMixin(SpecialTokensMixin):
         padding_side: str | None = None,
         return_tensors: str | None = None,
         pad_to_multiple_of: int | None = None,
+        **settings: Any,
     ) -> Any:
         """The ids of one text (or of tokens, or of ids): a list, or an array of shape (1, T) with ``return_tensors``.
 
@@ -82,7 +87,7 @@ class CallMixin(SpecialTokensMixin):
             padding_side=padding_side,
             return_tensors=return_tensors,
             pad_to_multiple_of=pad_to_multiple_of,
-            return_attention_mask=False,
+            **{**settings, "return_attention_mask": False},
         )
         return encoded["input_ids"]
 
@@ -97,7 +102,7 @@ class CallMixin(SpecialTokensMixin):
         """Encode a text, a pair of texts, or a batch of either.
 
         Args:
-            text: a text, or a list of them.
+            text: a text; or several: a list, an array, a column of a table, any other sequence, or an iterator.
             text_pair: as many, each encoded behind its ``text``.
             is_split_into_words: a text is a list of words.
             settings: ``padding`` (``True`` or ``"longest"``, ``"max_length"``, ``False``); ``truncation`` (``True`` or
@@ -105,88 +110,122 @@ class CallMixin(SpecialTokensMixin):
                 model's); ``pad_to_multiple_of``; ``padding_side``; ``return_tensors`` (``"np"``, ``"pt"``, ``"tf"``,
                 ``"jax"``, default lists); ``return_attention_mask`` (default ``True``); ``return_token_type_ids``,
                 ``return_special_tokens_mask``, ``return_offsets_mapping``, ``return_length`` (without padding; default
-                ``False``).
+                ``False``); ``return_overflowing_tokens``: what truncation cuts off follows in rows of its own, as in
+                transformers' fast class; each begins with the last ``stride`` (default 0) tokens of the row before.
 
         Returns:
             ``input_ids``, ``attention_mask`` and what was asked for; ``offset_mapping`` has for each token the start
-            and end in the text that was passed, (0, 0) for padding.
+            and end in the text that was passed, (0, 0) for padding. With ``return_overflowing_tokens`` a batch, of one
+            text too, and ``overflow_to_sample_mapping``: which text each row is from.
 
         Raises:
             InputError: an input is no text, or the parts of a batch do not fit together.
             TokenizerError: a setting is unknown, or padding is asked for without a padding token.
         """
-        is_batch = isinstance(text, (list, tuple))
-        if is_batch and is_split_into_words:
-            is_batch = bool(text) and isinstance(text[0], (list, tuple))
+        text, text_pair = as_list(text), as_list(text_pair)
+        is_batch = _is_list(text) and not (is_split_into_words and _are_words(text))
         if not is_batch:
             return self.encode_plus(text, text_pair, is_split_into_words=is_split_into_words, **settings)  # type: ignore[arg-type]
         if text_pair is None:
             return self.batch_encode_plus(text, is_split_into_words=is_split_into_words, **settings)
-        if isinstance(text_pair, str) or len(text_pair) != len(text):
-            size = "one text" if isinstance(text_pair, str) else f"{len(text_pair)} texts"
+        if not _is_list(text_pair) or len(text_pair) != len(text):
+            size = f"{len(text_pair)} texts" if _is_list(text_pair) else "one text"
             raise InputError(f"text has {len(text)} texts and text_pair {size}; a batch has as many of both")
-        pairs = list(zip(text, text_pair, strict=True))
-        return self._encode_batch(pairs, is_split_into_words, settings)
+        return self._encode_batch(list(zip(text, text_pair, strict=True)), is_split_into_words, settings)
 
     def encode_plus(
         self, text: Text, text_pair: Text | None = None, *, is_split_into_words: bool = False, **settings: Any
     ) -> BatchEncoding:
         """Encode one text or pair; settings are those of a call."""
         plan = CallSettings(self, **settings)
-        row = self._row_of(text, text_pair, is_split_into_words, plan)
-        return self._finish([row], plan, batch=False)
+        texts = [plain_text(text, "text")]
+        if text_pair is not None:
+            texts.append(plain_text(text_pair, "text_pair"))
+        return self._finish(self._rows_of(texts, is_split_into_words, plan), plan, batch=plan.overflow)
 
     def batch_encode_plus(
         self, batch_text_or_text_pairs: Sequence[Any], *, is_split_into_words: bool = False, **settings: Any
     ) -> BatchEncoding:
-        """Encode a list of texts, or of pairs (tuples or lists of two); settings are those of a call."""
-        if not isinstance(batch_text_or_text_pairs, (list, tuple)):
+        """Encode several texts, or pairs (tuples or lists of two); settings are those of a call."""
+        batch = as_list(batch_text_or_text_pairs)
+        if not _is_list(batch):
             raise InputError(f"a batch is a list of texts, not {type(batch_text_or_text_pairs).__name__}")
-        pairs: list[tuple[Any, Any]] = []
-        for item in batch_text_or_text_pairs:
-            is_pair = isinstance(item, (list, tuple)) and not (
-                is_split_into_words and not (item and isinstance(item[0], (list, tuple)))
-            )
-            if is_pair and len(item) != 2:
-                raise InputError(f"an item of a batch is a text or a pair of texts, not {len(item)} things")
-            pairs.append((item[0], item[1]) if is_pair else (item, None))
-        return self._encode_batch(pairs, is_split_into_words, settings)
+        items: list[Any] = []
+        for i, item in enumerate(batch):
+            parts = item if isinstance(item, str) else as_list(item)
+            is_pair = _is_list(parts) and not (is_split_into_words and _are_words(parts))
+            if is_pair and len(parts) != 2:
+                raise InputError(f"texts[{i}] must be a text or a pair of texts; got {len(parts)} things")
+            items.append(parts if is_pair or isinstance(item, str) else [parts])
+        return self._encode_batch(items, is_split_into_words, settings)
 
-    def _encode_batch(
-        self, pairs: Sequence[tuple[Any, Any]], is_split_into_words: bool, settings: dict[str, Any]
-    ) -> BatchEncoding:
+    def _encode_batch(self, items: Sequence[Any], is_split_into_words: bool, settings: dict[str, Any]) -> BatchEncoding:
+        """Encode items: a str, or a sequence of one or two of what ``plain_text`` takes."""
         plan = CallSettings(self, **settings)
-        if not plan.offsets and all(pair is None and isinstance(text, str) for text, pair in pairs):
-            all_ids = self._batch_ids([text for text, _ in pairs])
+        if not plan.offsets and all(isinstance(item, str) for item in items):
+            all_ids = self._batch_ids(list(items))
             if plan.is_plain and max(map(len, all_ids), default=0) <= self.model_max_length:
                 masks = {"attention_mask": [[1] * len(ids) for ids in all_ids]} if plan.attention_mask else {}
                 return BatchEncoding(input_ids=all_ids, **masks).convert_to_tensors(plan.tensors)
-            rows = [self._row((ids, []), None, plan) for ids in all_ids]
+            rows = [row for i, ids in enumerate(all_ids) for row in self._rows((ids, []), None, plan, i)]
         else:
-            rows = [self._row_of(text, pair, is_split_into_words, plan) for text, pair in pairs]
+            checked = [
+                [plain_text(text, f"{name}[{i}]") for text, name in zip(texts, ("texts", "text_pair"), strict=False)]
+                for i, texts in enumerate([item] if isinstance(item, str) else item for item in items)
+            ]
+            rows = [
+                row for i, texts in enumerate(checked) for row in self._rows_of(texts, is_split_into_words, plan, i)
+            ]
         return self._finish(rows, plan, batch=True)
 
     def _batch_ids(self, texts: list[str]) -> list[list[int]]:
         """The ids of many texts."""
         return [self._text_ids(text) for text in texts]
 
-    def _row_of(self, text: Any, pair: Any, is_split_into_words: bool, plan: CallSettings) -> Row:
-        first = self._part(text, is_split_into_words, plan.offsets)
-        return self._row(first, None if pair is None else self._part(pair, is_split_into_words, plan.offsets), plan)
+    def _rows_of(
+        self, texts: Sequence[Any], is_split_into_words: bool, plan: CallSettings, sample: int = 0
+    ) -> list[Row]:
+        """One or two of what ``plain_text`` gives."""
+        first, *others = (self._part(text, is_split_into_words, plan.offsets) for text in texts)
+        return self._rows(first, others[0] if others else None, plan, sample)
 
-    def _row(self, text: Part, pair: Part | None, plan: CallSettings) -> Row:
-        """Ids, and what else is asked for, of one text or pair, truncated."""
+    def _rows(self, text: Part, pair: Part | None, plan: CallSettings, sample: int) -> list[Row]:
+        """A text or pair, truncated: one row, and on request one for each part that was cut off."""
+        length, pair_length = len(text[0]), None if pair is None else len(pair[0])
+        if plan.limit is None:
+            if plan.verbose and length + (pair_length or 0) > self.model_max_length:
+                self._warn_too_long(length + (pair_length or 0))
+            return [self._row(text, pair, plan, sample)]
+        if plan.overflow and pair is not None and plan.truncation == "longest_first":
+            raise InputError(
+                "return_overflowing_tokens cuts one text of a pair. Set truncation to 'only_first' or 'only_second'"
+            )
+        kept, kept_pair = truncate_pair(length, pair_length, plan.limit, plan.truncation)
+        texts = self._windows(text, kept, plan)
+        pairs = [None] if pair is None or kept_pair is None else self._windows(pair, kept_pair, plan)
+        return [self._row(first, second, plan, sample) for first in texts for second in pairs]
+
+    def _windows(self, part: Part, length: int, plan: CallSettings) -> list[Part]:
+        """The part cut to ``length``, and on request the others of that length, which share ``stride`` tokens."""
+        ids, offsets = part
+        total, step = len(ids), length - plan.stride
+        if length >= total:
+            return [part]
+        if plan.overflow and step < 1:
+            raise InputError(
+                f"stride must be below the {length} tokens that are left for the part that is cut; got {plan.stride}"
+            )
+        count = 1 - (length - total) // step if plan.overflow else 1
+        if self.truncation_side == "right":
+            cuts = [slice(i * step, i * step + length) for i in range(count)]
+        else:
+            cuts = [slice(max(0, total - i * step - length), total - i * step) for i in range(count)]
+        return [(ids[cut], offsets[cut]) for cut in cuts]
+
+    def _row(self, text: Part, pair: Part | None, plan: CallSettings, sample: int) -> Row:
+        """Ids, and what else is asked for."""
         first, first_offsets = text
         second, second_offsets = pair or ([], [])
-        if plan.limit is not None:
-            kept, kept_second = truncate_pair(
-                len(first), None if pair is None else len(second), plan.limit, plan.truncation
-            )
-            first, first_offsets = self._shorten(first, kept), self._shorten(first_offsets, kept)
-            if kept_second is not None:
-                second, second_offsets = self._shorten(second, kept_second), self._shorten(second_offsets, kept_second)
-        elif plan.verbose and len(first) + len(second) > self.model_max_length:
-            self._warn_too_long(len(first) + len(second))
         row: Row = {"input_ids": first + second if second else first}
         if plan.token_type_ids:
             row["token_type_ids"] = self.create_token_type_ids_from_sequences(first, None if pair is None else second)
@@ -196,27 +235,20 @@ class CallMixin(SpecialTokensMixin):
             row["special_tokens_mask"] = [0] * len(row["input_ids"])
         if plan.offsets:
             row["offset_mapping"] = first_offsets + second_offsets
+        if plan.overflow:
+            row["overflow_to_sample_mapping"] = sample
         return row
 
     def _part(self, text: Any, is_split_into_words: bool, offsets: bool) -> Part:
-        """Ids, and offsets where wanted, of a text, a list of words, of tokens or of ids."""
+        """Ids, and offsets where wanted, of what ``plain_text`` gives."""
         if isinstance(text, str):
             return self._text_ids_and_offsets(text) if offsets else (self._text_ids(text), [])
-        if not isinstance(text, (list, tuple)) or not all(isinstance(item, (str, int)) for item in text):
-            raise InputError(
-                f"a text is a str, or a list of words, tokens or ids, not {type(text).__name__}: {text!r:.80}"
-            )
         if is_split_into_words:
-            parts = [self._part(word, False, offsets) for word in text]
+            parts = [self._part(plain_text(word, "a word"), False, offsets) for word in text]
             return [i for ids, _ in parts for i in ids], [span for _, spans in parts for span in spans]
         if offsets:
             raise InputError("tokens and ids have no offsets; pass a text, or leave return_offsets_mapping out")
-        return (list(text) if text and isinstance(text[0], int) else self.convert_tokens_to_ids(list(text))), []
-
-    def _shorten(self, values: list[Any], length: int) -> list[Any]:
-        if length >= len(values):
-            return values
-        return values[:length] if self.truncation_side == "right" else values[len(values) - length :]
+        return (text if text and isinstance(text[0], int) else self.convert_tokens_to_ids(text)), []
 
     def _finish(self, rows: list[Row], plan: CallSettings, *, batch: bool) -> BatchEncoding:
         if plan.length:
@@ -262,8 +294,9 @@ class CallMixin(SpecialTokensMixin):
             TokenizerError: there is no padding token.
         """
         if not isinstance(encoded_inputs, Mapping):
-            keys = encoded_inputs[0] if encoded_inputs else {}
-            encoded_inputs = {key: [example[key] for example in encoded_inputs] for key in keys}
+            examples = as_list(encoded_inputs)
+            keys = examples[0] if examples else {}
+            encoded_inputs = {key: [example[key] for example in examples] for key in keys}
         columns = {key: to_list(value) for key, value in encoded_inputs.items()}
         if "input_ids" not in columns:
             raise InputError(f"there are no input_ids to pad; there are {', '.join(columns) or 'no keys'}")
@@ -296,6 +329,15 @@ class CallMixin(SpecialTokensMixin):
         self._said_too_long = True
 
 
+def _is_list(value: Any) -> bool:
+    return isinstance(value, (list, tuple))
+
+
+def _are_words(items: Sequence[Any]) -> bool:
+    """Whether these are the words of one text, and not texts that are lists of words themselves."""
+    return not items or isinstance(items[0], (str, int))
+
+
 class CallSettings:
     """The settings of a call, checked once."""
 
@@ -315,9 +357,17 @@ class CallSettings:
         return_special_tokens_mask: bool = False,
         return_offsets_mapping: bool = False,
         return_length: bool = False,
+        return_overflowing_tokens: bool = False,
+        stride: int = 0,
         verbose: bool = True,
+        **others: Any,
     ) -> None:
         del add_special_tokens  # there are none around a text
+        if others:
+            known = [*(CallSettings.__init__.__kwdefaults__ or ()), *_ARGUMENTS]
+            raise TokenizerError("\n".join(unknown(others, known)))
+        if not is_integer(stride) or stride < 0:
+            raise TokenizerError(f"stride must be a whole number from 0; got {stride!r}")
         if max_length is not None and (not isinstance(max_length, int) or max_length < 1):
             raise TokenizerError(f"max_length is {max_length!r}; it is a whole number from 1")
         if truncation is None:
@@ -352,9 +402,10 @@ class CallSettings:
         self.special_tokens_mask = return_special_tokens_mask
         self.offsets = return_offsets_mapping
         self.length = return_length
+        self.overflow, self.stride = return_overflowing_tokens, stride if return_overflowing_tokens else 0
         self.verbose = verbose
         self.is_plain = (
             self.limit is None
             and self.padding == "do_not_pad"
-            and not (self.token_type_ids or self.special_tokens_mask or self.offsets or self.length)
+            and not (self.token_type_ids or self.special_tokens_mask or self.offsets or self.length or self.overflow)
         )

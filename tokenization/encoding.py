@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Self
 
 from gptcore.errors import InputError, TokenizerError
 
@@ -21,11 +22,27 @@ class BatchEncoding(dict[str, Any]):
     """What a tokenizer call returns: a dict, with its keys as attributes too.
 
     Keys: ``input_ids``, ``attention_mask`` (1 for a token, 0 for padding), and on request ``token_type_ids``,
-    ``special_tokens_mask``, ``offset_mapping``, ``length``.
+    ``special_tokens_mask``, ``offset_mapping``, ``length``, ``overflow_to_sample_mapping``.
+
+    Keras, JAX and PyTorch see the arrays inside, as in a dict: ``model.fit(encoding)``, ``jax.jit(f)(encoding)``. For
+    that, the framework must have been imported before an encoding is made. A number gives a row of a batch.
 
     >>> BatchEncoding(input_ids=[481]).input_ids
     [481]
+    >>> BatchEncoding(input_ids=[[481], [2585]])[1]
+    {'input_ids': [2585]}
     """
+
+    def __new__(cls, *_: Any, **__: Any) -> Self:
+        register_trees()
+        return super().__new__(cls)
+
+    def __missing__(self, key: Any) -> Any:
+        if not isinstance(key, int):
+            raise KeyError(key)
+        if not isinstance(self.get("input_ids"), list) or all(isinstance(ids, list) for ids in self["input_ids"]):
+            return BatchEncoding({name: rows[key] for name, rows in self.items()})
+        raise KeyError(f"{key}: this encoding is of one text, which is no batch")
 
     def __getattr__(self, name: str) -> Any:
         try:
@@ -43,14 +60,73 @@ class BatchEncoding(dict[str, Any]):
         if tensor_type is not None:
             for name, rows in self.items():
                 self[name] = to_tensor([rows] if prepend_batch_axis else rows, tensor_type, name)
+            register_trees()  # the first tensor may have imported its framework
         return self
 
-    def to(self, device: Any) -> BatchEncoding:
+    def to(self, device: Any, *, non_blocking: bool = False) -> BatchEncoding:
         """Move every value that can be moved (PyTorch tensors) to a device, in place."""
         for name, value in self.items():
             if hasattr(value, "to"):
-                self[name] = value.to(device)
+                self[name] = value.to(device, non_blocking=non_blocking)
         return self
+
+
+def _flatten(encoding: BatchEncoding) -> tuple[list[Any], tuple[str, ...]]:
+    names = tuple(sorted(encoding))
+    return [encoding[name] for name in names], names
+
+
+def _unflatten(names: Iterable[str], values: Iterable[Any]) -> BatchEncoding:
+    return BatchEncoding(zip(names, values, strict=True))
+
+
+def _register_jax(tree: Any) -> None:
+    def flatten(encoding: BatchEncoding) -> tuple[list[Any], tuple[str, ...]]:
+        values, names = _flatten(encoding)
+        return [(tree.DictKey(name), value) for name, value in zip(names, values, strict=True)], names
+
+    tree.register_pytree_with_keys(BatchEncoding, flatten, _unflatten, _flatten)
+
+
+def _register_optree(tree: Any) -> None:
+    def flatten(encoding: BatchEncoding) -> tuple[list[Any], tuple[str, ...], tuple[str, ...]]:
+        values, names = _flatten(encoding)
+        return values, names, names
+
+    def unflatten(names: Iterable[str], values: Iterable[Any]) -> dict[str, Any]:
+        return dict(zip(names, values, strict=True))  # functional models compare it with the dict of their inputs
+
+    tree.register_pytree_node(BatchEncoding, flatten, unflatten, namespace="keras")
+
+
+def _register_torch(tree: Any) -> None:
+    tree.register_pytree_node(
+        BatchEncoding,
+        _flatten,
+        lambda values, names: _unflatten(names, values),
+        serialized_type_name="tokenization.BatchEncoding",
+    )
+
+
+_unregistered: dict[str, tuple[str, Callable[[Any], None]]] = {
+    "jax.tree_util": ("jax", _register_jax),
+    "optree": ("keras", _register_optree),
+    "torch.utils._pytree": ("torch", _register_torch),
+}
+
+
+def register_trees() -> None:
+    """Let the frameworks that are imported see inside ``BatchEncoding``: of dicts, they know the plain one alone."""
+    for module, (framework, register) in list(_unregistered.items()):
+        if _is_imported(module) and _is_imported(framework) and module in _unregistered:
+            del _unregistered[module]
+            register(sys.modules[module])
+
+
+def _is_imported(module: str) -> bool:
+    """Whether a module is there as a whole: not while its import is going on."""
+    found = sys.modules.get(module)
+    return found is not None and not getattr(found.__spec__, "_initializing", False)
 
 
 def to_tensor(rows: Any, tensor_type: str, name: str = "input_ids") -> Any:
@@ -81,12 +157,38 @@ def to_tensor(rows: Any, tensor_type: str, name: str = "input_ids") -> Any:
 
 
 def to_list(value: Any) -> Any:
-    """Ids as Python numbers: an int, or lists, from a tensor or array of any framework."""
+    """Ids or texts as Python objects: an int or a str, or lists of them.
+
+    From a tensor or array of any framework, a column of a table (pandas, datasets), any other sequence, or an iterator.
+    """
+    if isinstance(value, (str, bytes)):
+        return value
     if hasattr(value, "numpy") and not hasattr(value, "tolist"):  # TensorFlow
         value = value.numpy()
     if hasattr(value, "tolist"):
         return value.tolist()
-    return [to_list(item) for item in value] if isinstance(value, (list, tuple)) else value
+    return [to_list(item) for item in value] if isinstance(value, (Sequence, Iterator)) else value
+
+
+def as_list(value: Any) -> Any:
+    """``to_list``, but a list or tuple stays as it is."""
+    return value if isinstance(value, (str, list, tuple)) else to_list(value)
+
+
+def plain_text(text: Any, name: str) -> str | list[str] | list[int]:
+    """A text, or a list of words, tokens or ids.
+
+    Args:
+        text: what was passed.
+        name: of the argument, for errors, such as ``texts[3]``.
+
+    Raises:
+        InputError: it is neither.
+    """
+    items = text if isinstance(text, str) else to_list(text)
+    if isinstance(items, str) or (isinstance(items, list) and all(isinstance(item, (str, int)) for item in items)):
+        return items
+    raise InputError(f"{name} must be a str, or a list of words, tokens or ids; got {text!r:.80}")
 
 
 def truncate_pair(first: int, second: int | None, limit: int, strategy: str) -> tuple[int, int | None]:

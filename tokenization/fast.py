@@ -38,6 +38,7 @@ class OpenAIGPTTokenizerFast(TokenizerBase):
     """
 
     is_fast = True
+    _unpickled = (*TokenizerBase._unpickled, "_bpe", "_backend", "_lengths", "_words", "_chunks")
     vocab_files_names: ClassVar[dict[str, str]] = {
         **TokenizerBase.vocab_files_names,
         "tokenizer_file": "tokenizer.json",
@@ -78,14 +79,6 @@ class OpenAIGPTTokenizerFast(TokenizerBase):
         self._lengths = [len(piece.removesuffix(END_OF_WORD)) for piece in vocabulary.decoder]
         self._words = BoundedCache(self._word_ids, CACHED_WORDS)
         self._chunks = BoundedCache(self._chunk_ids, CACHED_CHUNKS)
-
-    def __getstate__(self) -> dict[str, object]:
-        rebuilt = ("_bpe", "_backend", "_lengths", "_words", "_chunks")
-        return {name: value for name, value in vars(self).items() if name not in rebuilt}
-
-    def __setstate__(self, state: dict[str, object]) -> None:
-        vars(self).update(state)
-        self._tokens_changed()
 
     def _word_ids(self, word: str) -> tuple[int, ...]:
         parts = cut(word) if len(word) > MAX_WORD_LENGTH else (word,)

@@ -30,18 +30,12 @@ class OpenAIGPTTokenizer(TokenizerBase):
     """
 
     is_fast = False
+    _unpickled = (*TokenizerBase._unpickled, "_bpe")
 
     def _tokens_changed(self) -> None:
         self._tokens.refresh()
         # A word is remembered with its pieces: the same ones come again and again, in bounded memory.
         self._bpe = lru_cache(CACHED_WORDS)(BytePairEncoding(self._tokens.vocabulary.ranks))
-
-    def __getstate__(self) -> dict[str, object]:
-        return {name: value for name, value in vars(self).items() if name != "_bpe"}
-
-    def __setstate__(self, state: dict[str, object]) -> None:
-        vars(self).update(state)
-        self._tokens_changed()
 
     def _pieces(self, text: str) -> list[str]:
         return [piece for word in self._path.words(text) for piece in self._bpe(word)]

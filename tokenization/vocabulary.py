@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from gptcore.errors import TokenizerError
+from gptcore.files import decoded
 
 END_OF_WORD = "</w>"
 MERGES_HEADER = "#version: 0.2"
@@ -30,6 +31,10 @@ class Vocabulary:
 
     encoder: dict[str, int]
     merges: tuple[Merge, ...]
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """A pickle depends on what the vocabulary is, not on what was asked of it."""
+        return Vocabulary, (self.encoder, self.merges)
 
     @cached_property
     def decoder(self) -> list[str]:
@@ -64,7 +69,7 @@ def merges_bytes(merges: Iterable[Merge]) -> bytes:
 
 
 def read_text(file: str | Path) -> str:
-    """The text of a UTF-8 file with line feeds.
+    """The text of a UTF-8 file with line feeds, without a byte order mark.
 
     Raises:
         TokenizerError: no such file, too large, or not UTF-8; says where.
@@ -93,13 +98,7 @@ class _Source:
             raw = self.file.read_bytes()
         except OSError as cause:
             raise TokenizerError(f"cannot read {file}: {cause.strerror}") from cause
-        try:
-            self.text = raw.decode("utf-8").replace("\r\n", "\n")
-        except UnicodeDecodeError as cause:
-            line = raw.count(b"\n", 0, cause.start) + 1
-            raise TokenizerError(
-                f"{file}, line {line}: byte 0x{raw[cause.start]:02x} is not UTF-8; save the file as UTF-8"
-            ) from cause
+        self.text = decoded(raw, file, TokenizerError).replace("\r\n", "\n")
 
     def fail(self, line: int, problem: str) -> NoReturn:
         raise TokenizerError(f"{self.file}, line {line}: {problem}")

@@ -1,5 +1,6 @@
 """Ids, tokens, decoded text, files and offsets against transformers 4.57.6, in both modes."""
 
+import itertools
 import random
 import sys
 from importlib import resources
@@ -260,3 +261,18 @@ def test_encode_and_pad(theirs):
         assert set(result) == set(expected)
         for key in expected:
             assert [list(row) for row in result[key]] == [list(row) for row in expected[key]]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("side", ["right", "left"])
+def test_overflow(kind, side):
+    """What truncation cuts off, in rows of its own: transformers' fast class, for both of ours."""
+    ours = kind(*files(), pre_tokenizer="basic", pad_token="<unk>")
+    published_ = transformers.OpenAIGPTTokenizerFast(*files(), pad_token="<unk>")
+    ours.truncation_side = published_.truncation_side = side
+    long = "it was the best of times, it was the worst of times."
+    for arguments in ((long,), (["one two", long, ""],), (long, "one two"), ([long, "a"], ["b c", "d"])):
+        for length, stride, padding in itertools.product((8, 9, 10), (0, 1, 3), (False, True, "max_length")):
+            settings = {"truncation": "only_first", "max_length": length, "stride": stride, "padding": padding}
+            settings |= {"return_overflowing_tokens": True, "return_offsets_mapping": True}
+            assert ours(*arguments, **settings) == dict(published_(*arguments, **settings)), settings

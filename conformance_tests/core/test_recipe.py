@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gptcore.cli.settings import parse_settings
 from gptcore.errors import ConfigError
 from gptcore.recipe import FINE_TUNING, PRETRAINING, SCHEDULES, Recipe
 
@@ -50,6 +51,22 @@ def test_files(name, tmp_path):
     assert Recipe.read(tmp_path / name) == recipe
 
 
+SPELLINGS = {
+    "learning_rate": {"2e-5": 2e-5, ".001": 0.001, "1.": 1.0, "+3E-4": 3e-4},
+    "group_by_length": {"True": True, "False": False, "true": True},
+    "max_steps": {"None": None, "null": None, "7": 7},
+    "schedule": {"linear": "linear"},
+}
+
+
+@pytest.mark.parametrize("name", SPELLINGS)
+def test_settings_as_text(name, tmp_path):
+    for text, value in SPELLINGS[name].items():
+        (tmp_path / "r.yaml").write_text(f"\ufeff{name}: {text}\n", encoding="utf-8")
+        assert getattr(Recipe.read(tmp_path / "r.yaml"), name) == value, text
+        assert parse_settings([f"{name}={text}"], "--set") == {name: value}, text
+
+
 BAD = {
     "learning_rate=0 must be a number above 0": {"learning_rate": 0},
     "learning_rate=inf must be a number above 0": {"learning_rate": float("inf")},
@@ -77,6 +94,8 @@ def test_wrong_settings(message):
         ("r.yaml", "a: [1", "is no YAML"),
         ("r.json", "{", "is no JSON"),
         ("r.yaml", "- 1", "holds list; a recipe is a mapping"),
+        ("r.yaml", "learning_rate: fast", "learning_rate='fast' must be a number above 0"),
+        ("r.yaml", "a\0b\0", "is UTF-16, not UTF-8"),
         ("r.yaml", "!!python/object/apply:os.getcwd []", "is no YAML"),
         ("r.json", json.dumps({"epoch": 2}), "did you mean 'epochs'"),
     ],

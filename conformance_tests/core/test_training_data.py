@@ -1,7 +1,9 @@
 """Files, corpora, batches and task formats."""
 
 import gzip
+import json
 import lzma
+import math
 
 import numpy as np
 import pytest
@@ -12,7 +14,7 @@ from text_data import VOCABULARY, books
 from gptcore import files
 from gptcore.config import OpenAIGPTConfig
 from gptcore.errors import ConfigError, DataError
-from gptcore.tasks import TaskExamples, add_task_tokens, label_settings
+from gptcore.tasks import TaskExamples, add_task_tokens, label_settings, places
 from gptcore.training import Batches, Blocks, TokenFile, micro_batches, once, shares, tokenize_corpus
 from gptcore.training.batches import permutation
 from tokenization import OpenAIGPTTokenizerFast, train
@@ -83,11 +85,43 @@ BAD = {
     "stride is 9; a block of 8 tokens allows 1 to 8": lambda d, t: Blocks(np.arange(9), 8, stride=9),
     "there are no examples": lambda d, t: Batches([], 2, seed=0),
     "2 lengths for 3 examples": lambda d, t: Batches([{}] * 3, 2, seed=0, lengths=[4, 5]),
+    ".jsonl, line 1: two columns are named 'text'": lambda d, t: tokenize_corpus(
+        put(d, '{"text": "a", "text": "b"}', "a.jsonl"), t, d / "out"
+    ),
+    ".csv, line 1: two columns are named 'text'": lambda d, t: tokenize_corpus(
+        put(d, "text,,,text\na,b,c,d\n", "a.csv"), t, d / "out"
+    ),
+    "two columns are named 'a'": lambda d, t: [*files.rows(put(d, "1,2\n", "a.csv"), "a", ["a", "a"])],
+    "line 1: the cells seem to be separated by ';'. Use": lambda d, t: tokenize_corpus(
+        put(d, "text;label\na, b;1\n", "a.csv"), t, d / "out"
+    ),
+    r"line 1: the cells seem to be separated by '\\t'": lambda d, t: tokenize_corpus(
+        put(d, "text\tlabel\na, b\t1\n", "a.csv"), t, d / "out"
+    ),
+    "line 1: the cells seem to be separated by ','": lambda d, t: tokenize_corpus(
+        put(d, "text,label\n", "a.tsv"), t, d / "out"
+    ),
+    "line 2: the cells seem to be separated by ';'": lambda d, t: [
+        *files.rows(put(d, "a,b\na;b\n", "a.csv"), "a", ["a", "b"])
+    ],
+    "is not a table; known are .jsonl, .csv, .tsv, .json,": lambda d, t: [*files.rows(put(d, ""), "a")],
+    "row 2: a int, not an object": lambda d, t: [*files.rows(put(d, '[{"a": 1}, 2]', "a.json"), "a")],
+    "row 1: no column 'b'; it has 'a'": lambda d, t: [*files.rows(put(d, '[{"a": 1}]', "a.json"), "b")],
+    "a.json: not JSON: Expecting ',' delimiter: line 2": lambda d, t: [*files.rows(put(d, "[1\n2]", "a.json"), "a")],
+    "a.json, line 1: not JSON": lambda d, t: [*files.rows(put(d, '{\n"a": 1}', "a.json"), "a")],
+    "a.txt is UTF-16, not UTF-8. Save the file as UTF-8": lambda d, t: tokenize_corpus(
+        put(d, "the cat", encoding="utf-16"), t, d / "out"
+    ),
+    "b.csv is UTF-16": lambda d, t: [*files.rows(put(d, "a,b", "b.csv", encoding="utf-16-le"), "a")],
+    "c.json is UTF-16": lambda d, t: [*files.rows(put(d, "[{}]", "c.json", encoding="utf-16-be"), "a")],
+    "after line 0: not UTF-8: .* Save the file as UTF-8": lambda d, t: tokenize_corpus(
+        put(d, "caf\u00e9", encoding="latin-1"), t, d / "out"
+    ),
 }
 
 
-def put(folder, content, name="a.txt"):
-    (folder / name).write_text(content)
+def put(folder, content, name="a.txt", encoding="utf-8"):
+    (folder / name).write_bytes(content.encode(encoding))
     return folder / name
 
 
@@ -96,6 +130,49 @@ def test_bad_data(message, tokenizer, tmp_path):
     with pytest.raises(DataError, match=message):
         BAD[message](tmp_path, tokenizer)
     assert not (tmp_path / "out" / "tokens.json").exists()
+
+
+CELL = "a\u2028b\x85c\x0cd\x1ce"  # str.splitlines would cut it at each of them
+TABLES = {
+    "rows.csv": f"text,label\n{CELL},1\n",
+    "rows.tsv": f"text\tlabel\n{CELL}\t1\n",
+    "rows.jsonl": json.dumps({"text": CELL, "label": "1"}, ensure_ascii=False),
+    "lines.json": json.dumps({"text": CELL, "label": "1"}, ensure_ascii=False),
+    "list.json": " \n" + json.dumps([{"text": CELL, "label": "1"}], ensure_ascii=False),
+    "blank.csv": f"\r\ntext,label\r\n\r\n{CELL},1\r\n",
+}
+
+
+@pytest.mark.parametrize("mark", ["", "\ufeff"], ids=["plain", "byte order mark"])
+@pytest.mark.parametrize("name", TABLES)
+@pytest.mark.parametrize("pack", ["", ".gz", ".xz"])
+def test_tables_as_people_have_them(name, pack, mark, tmp_path):
+    content = (mark + TABLES[name]).encode()
+    (tmp_path / (name + pack)).write_bytes({"": bytes, ".gz": gzip.compress, ".xz": lzma.compress}[pack](content))
+    ((_, row),) = files.rows(tmp_path / (name + pack), ("text", "label"))
+    assert row == {"text": CELL, "label": "1"}
+
+
+def test_texts_as_people_have_them(tokenizer, tmp_path):
+    """A byte order mark is no text, and only a named ``.json`` is a table."""
+    (tmp_path / "settings.json").write_text("{}")
+    ids = tokenize_corpus(put(tmp_path, f"\ufeffthe cat {CELL}").parent, tokenizer, tmp_path / "out").ids
+    assert np.array(ids).tolist() == tokenizer(f"the cat {CELL}").input_ids
+    assert "".join(files.parts(tmp_path / "a.txt")) == f"the cat {CELL}"
+    listed = tokenize_corpus(put(tmp_path, '[{"text": "the cat"}]', "b.json"), tokenizer, tmp_path / "out").ids
+    assert np.array(listed).tolist() == tokenizer("the cat").input_ids
+
+
+def test_a_long_cell(tmp_path):
+    long = "word " * 30_000  # csv's own limit is 131,072 characters
+    ((_, row),) = files.rows(put(tmp_path, f"text\n{long}\n", "a.csv"), ["text"])
+    assert row["text"] == long
+
+
+def test_a_lone_surrogate(tokenizer, tmp_path):
+    corpus = tokenize_corpus(put(tmp_path, '{"text": "the \\ud83d cat"}', "a.jsonl"), tokenizer, tmp_path / "out")
+    assert np.array(corpus.ids).tolist() == tokenizer("the \ud83d cat").input_ids
+    assert corpus.bytes_per_token * len(corpus) == len("the \ufffd cat".encode())
 
 
 def test_a_damaged_corpus(tokenizer, tmp_path):
@@ -237,7 +314,7 @@ def test_a_batch_of_choices(tokenizer):
 
 
 BAD_ROWS = {
-    "row 2 needs texts in text and a label": ("classify", [{"text": "a", "label": 0}, {"text": None, "label": 1}], {}),
+    "row 2: text must be a text; got None": ("classify", [{"text": "a", "label": 0}, {"text": None, "label": 1}], {}),
     "row 1: label 'c' is not one of 'a', 'b'": (
         "classify",
         [{"text": "a", "label": "c"}],
@@ -254,6 +331,14 @@ BAD_ROWS = {
         {},
     ),
     "the dataset has no rows": ("classify", [], {}),
+    "row 1: no column 'text'; it has 'txt', 'label'": ("classify", [{"txt": "a", "label": 0}], {}),
+    "row 1: hypothesis must be a text; got None": ("entail", [{"premise": "a", "hypothesis": None, "label": 0}], {}),
+    "row 1: label is missing": ("choice", [{"context": "", "choice1": "", "choice2": "", "label": " "}], {}),
+    r"row 1: label is missing \('nan'\)": (
+        "similarity",
+        [{"sentence1": "", "sentence2": "", "label": "nan"}],
+        {"regression": 1},
+    ),
 }
 
 
@@ -267,6 +352,75 @@ def test_bad_rows(message, tokenizer):
         config = CONFIG.replace(num_labels=1, problem_type="regression")
     with pytest.raises(DataError, match=message):
         TaskExamples(task, rows, tokenizer, config)
+
+
+ONE_CLASS = {
+    "numbers": [1, "1", 1.0, "1.0", np.int64(1), np.float32(1), " 1"],
+    "white space": ["pos", "pos ", "\tpos\n", "\u00a0pos"],
+}
+
+
+@pytest.mark.parametrize("case", ONE_CLASS)
+def test_spellings_of_one_class(case, tokenizer):
+    spellings = ONE_CLASS[case]
+    settings = label_settings("classify", [*spellings, "x"])
+    assert settings["num_labels"] == 2
+    rows = [{"text": "", "label": label} for label in spellings]
+    found = TaskExamples("classify", rows, tokenizer, CONFIG.replace(**settings))
+    assert {example["target"] for example in found.examples} == {0}
+
+
+ORDERS = {
+    "from 0: their own ids": ([str(i) for i in range(12)], [str(i) for i in range(12)]),
+    "numbers with gaps": ([10, 9, -1, 100], ["-1", "9", "10", "100"]),
+    "names": (["b", "10", "9", "a"], ["10", "9", "a", "b"]),
+    "not in their shortest form": (["010", "9"], ["010", "9"]),
+}
+
+
+@pytest.mark.parametrize("case", ORDERS)
+def test_the_order_of_classes(case):
+    labels, names = ORDERS[case]
+    assert label_settings("classify", labels[::-1])["id2label"] == dict(enumerate(names))
+
+
+@pytest.mark.parametrize("missing", [None, "", "  ", "-", "nan", "NaN", "None", "null", math.nan, np.float64("nan")])
+@pytest.mark.parametrize("task", ["classify", "similarity"])
+def test_a_missing_label_is_no_class(task, missing):
+    with pytest.raises(DataError, match="row 3: label is missing"):
+        label_settings(task, ["4.5", "3", missing, "1"])
+
+
+def test_scores_do_not_become_classes():
+    with pytest.raises(DataError, match="row 2: label 'high' is not a finite number"):
+        label_settings("similarity", ["4.5", "high", "1"])
+    assert label_settings("similarity", ["same", "other"])["num_labels"] == 2
+
+
+def test_a_label_that_is_no_text_or_number():
+    with pytest.raises(DataError, match=r"row 2: label must be a text or a number; got \[1\]"):
+        label_settings("classify", ["a", [1]])
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("r.jsonl", '{"text": "a", "label": 1}\n\n{"text": "b", "label": ""}\n', "r.jsonl, line 3: label is missing"),
+        ("r.jsonl", '{"text": "a", "label": null}\n', r"r.jsonl, line 1: label is missing \(null\)"),
+        ("r.jsonl", '{"text": null, "label": 1}\n', r"r.jsonl, line 1: text is missing \(null\)"),
+        ("r.csv", 'text,label\n"a\nb",1\nc,-\n', r"r.csv, line 4: label is missing \('-'\)"),
+    ],
+)
+def test_errors_name_the_line_of_a_file(name, content, message, tokenizer, tmp_path):
+    path = put(tmp_path, content, name)
+
+    def rows():
+        return [row for _, row in files.rows(path, ("text", "label"))]
+
+    with pytest.raises(DataError, match=message):
+        label_settings("classify", [row["label"] for row in rows()], places(rows()))
+    with pytest.raises(DataError, match=message):
+        TaskExamples("classify", rows(), tokenizer, CONFIG.replace(id2label={0: "1", 1: "2"}))
 
 
 def test_labels_that_teach_nothing():

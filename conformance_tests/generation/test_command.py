@@ -41,7 +41,7 @@ def test_a_text_goes_on(run, folder):
 
 def test_a_file_gives_json_lines_that_all_frameworks_agree_on(run, folder, tmp_path):
     prompts = tmp_path / "prompts.txt"
-    prompts.write_text("the cat\n\nsat.\na b c d e\n")
+    prompts.write_bytes("\ufeffthe cat\r\n\nsat.\u2028\x85\x0cthe\na b c d e\n".encode())
     options = ("--model", folder, "--pre-tokenizer", "basic", "--max-new-tokens", 9, "--sample", "--seed", 7)
     answers = set()
     for backend in ("torch", "tf", "flax"):
@@ -52,8 +52,8 @@ def test_a_file_gives_json_lines_that_all_frameworks_agree_on(run, folder, tmp_p
             assert status == 0
             answers.add(out)
     assert len(answers) == 1
-    lines = [json.loads(line) for line in answers.pop().splitlines()]
-    assert [line["prompt"] for line in lines] == ["the cat", "sat.", "a b c d e"]
+    lines = [json.loads(line) for line in answers.pop().rstrip("\n").split("\n")]
+    assert [line["prompt"] for line in lines] == ["the cat", "sat.\u2028\x85\x0cthe", "a b c d e"]
     assert all(len(line["ids"]) == 9 for line in lines)
 
 
@@ -65,6 +65,7 @@ def test_a_file_gives_json_lines_that_all_frameworks_agree_on(run, folder, tmp_p
         (("a", "--set", "min_q=0.1"), "did you mean 'min_p'"),
         (("a", "--max-new-tokens", 99), "n_positions=40"),
         (("--file", "nowhere.txt"), "cannot read nowhere.txt"),
+        (("--file", Path(__file__).parents[1] / "cases"), "cannot read"),
         (("a", "--backend", "tf", "--quantization", "int8"), "quantization='int8' must be None; gpt_torch has 'int8'"),
         (("a", "--quantization", "int3"), "quantization='int3' must be None, 'int8'"),
     ],

@@ -45,6 +45,7 @@ def test_ids_table_and_colour(run):
     table = run("tokenize", *settings).stdout
     assert "the</w>" in table
     assert "481" in table
+    assert run("tokenize", *settings[:-2], "--format", "ids", input=b"\xef\xbb\xbfThe").stdout == "481\n"
     coloured = run(
         "tokenize", *settings, "--format", "colour", env={"FORCE_COLOR": "1", "TERM": "xterm-256color"}
     ).stdout
@@ -58,6 +59,7 @@ def test_bad_input(run, tmp_path):
     for arguments, options, message in (
         ((tmp_path / "none",), {}, "cannot read"),
         ((), {"input": b"a\n\xff"}, "standard input, line 2: byte 0xff is not UTF-8"),
+        ((), {"input": "a".encode("utf-16")}, "standard input is UTF-16, not UTF-8"),
     ):
         result = run("tokenize", *settings, *arguments, **options)
         assert isinstance(result.exception, GPTError)

@@ -2,7 +2,10 @@
 
 import copy
 import json
+import math
 import pickle
+from collections import deque
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -257,21 +260,113 @@ def test_truncating_the_longest_first(first, second, limit):
             assert abs(kept - kept_second) <= 1
 
 
+class Column(Sequence):
+    """A sequence that is no list, as a column of a table in ``datasets``."""
+
+    def __init__(self, texts):
+        self.texts = texts
+
+    def __len__(self):
+        return len(self.texts)
+
+    def __getitem__(self, index):
+        return self.texts[index]
+
+
+BATCHES = {
+    "tuple": tuple,
+    "objects": lambda texts: np.array(texts, dtype=object),
+    "strings": np.array,
+    "deque": deque,
+    "sequence": Column,
+    "iterator": iter,
+}
+
+
+@pytest.mark.parametrize("name", BATCHES)
+def test_batches_that_are_no_lists(name, kind):
+    make, tokenizer = BATCHES[name], load(kind, pad_token="<unk>")
+    texts, pairs = ["the dog", "a"], ["x", "y z"]
+    assert tokenizer(make(texts)) == tokenizer(texts)
+    assert tokenizer(make(texts), make(pairs), padding=True) == tokenizer(texts, pairs, padding=True)
+    assert tokenizer(texts, make(pairs)) == tokenizer(texts, pairs)
+    words = {"is_split_into_words": True, "return_token_type_ids": True}
+    assert tokenizer(make(texts), **words) == tokenizer(texts, **words)
+    assert tokenizer([make(texts), make(pairs)], **words) == tokenizer([texts, pairs], **words)
+    assert tokenizer.batch_decode(make([481, 2585])) == ["the", "dog"]
+    assert tokenizer.decode(make([481, 2585])) == "the dog"
+
+
+def test_numbers_and_texts_of_numpy(kind):
+    tokenizer = load(kind)
+    assert tokenizer(np.str_("the")) == tokenizer(np.array("the")) == tokenizer("the")
+    assert tokenizer.encode([np.int64(481)]) == tokenizer.encode(np.array([481], np.int32)) == [481]
+
+
+def test_what_was_cut_off_comes_in_rows_of_its_own(kind):
+    tokenizer = load(kind, pad_token="<unk>")
+    a, b, c, d, e = tokenizer("a b c d e").input_ids
+    settings = {"truncation": True, "max_length": 3, "return_overflowing_tokens": True}
+    encoded = tokenizer(["a b c d e", "a"], stride=1, padding=True, **settings)
+    assert encoded.input_ids == [[a, b, c], [c, d, e], [a, 0, 0]]
+    assert encoded.overflow_to_sample_mapping == [0, 0, 1]
+    one = tokenizer("a b c d e", return_offsets_mapping=True, **settings)
+    assert one.input_ids == [[a, b, c], [d, e]]
+    assert one.offset_mapping[1] == [(6, 7), (8, 9)]
+    pair = tokenizer("a", "b c d", **{**settings, "truncation": "only_second"})
+    assert pair.input_ids == [[a, b, c], [a, d]]
+    tokenizer.truncation_side = "left"
+    assert tokenizer("a b c d", **settings).input_ids == [[b, c, d], [a]]
+    arrays = tokenizer(["a b c d e"], stride=1, return_tensors="np", **settings)
+    assert arrays.input_ids.tolist() == [[c, d, e], [a, b, c]]
+    assert arrays.overflow_to_sample_mapping.tolist() == [0, 0]
+    del settings["return_overflowing_tokens"]
+    assert tokenizer("a b c d e", stride=5, **settings).input_ids == [c, d, e]
+    assert tokenizer.encode("a b c d e", truncation=True, max_length=3, stride=1) == [c, d, e]
+
+
 BAD_CALLS = {
     "no text": (
         lambda tokenizer: tokenizer(5),
         InputError,
-        "a text is a str, or a list of words, tokens or ids, not int",
+        "text must be a str, or a list of words, tokens or ids; got 5",
     ),
-    "none in a batch": (lambda tokenizer: tokenizer(["a", None]), InputError, "not NoneType: None"),
-    "no text to tokenize": (lambda tokenizer: tokenizer.tokenize(b"a"), InputError, "a text is a str, not bytes"),
+    "none in a batch": (lambda tokenizer: tokenizer(["a", None]), InputError, r"texts\[1\] must be a str.*; got None"),
+    "none in a large batch": (
+        lambda tokenizer: tokenizer([*["a"] * 1000, math.nan]),
+        InputError,
+        r"texts\[1000\] must be a str.*; got nan",
+    ),
+    "none in text_pair": (
+        lambda tokenizer: tokenizer(["a", "b"], ["c", None]),
+        InputError,
+        r"text_pair\[1\] must be a str.*; got None",
+    ),
+    "none in a pair": (
+        lambda tokenizer: tokenizer([("a", "b"), ("c", None)]),
+        InputError,
+        r"text_pair\[1\] must be a str.*; got None",
+    ),
+    "bytes": (lambda tokenizer: tokenizer(b"a"), InputError, "text must be a str.*; got b'a'"),
+    "set": (lambda tokenizer: tokenizer({"a"}), InputError, "text must be a str.*; got {'a'}"),
+    "table": (lambda tokenizer: tokenizer({"text": ["a"]}), InputError, "text must be a str.*; got {'text'"),
+    "word": (
+        lambda tokenizer: tokenizer(["a", 5], is_split_into_words=True),
+        InputError,
+        "a word must be a str.*; got 5",
+    ),
+    "no text to tokenize": (lambda tokenizer: tokenizer.tokenize(b"a"), InputError, "text must be a str; got b'a'"),
     "pair of another size": (
         lambda tokenizer: tokenizer(["a", "b"], ["c"]),
         InputError,
         "2 texts and text_pair 1 texts",
     ),
     "pair is a text": (lambda tokenizer: tokenizer(["a", "b"], "c"), InputError, "2 texts and text_pair one text"),
-    "batch of triples": (lambda tokenizer: tokenizer([("a", "b", "c")]), InputError, "a pair of texts, not 3 things"),
+    "batch of triples": (
+        lambda tokenizer: tokenizer([("a", "b", "c")]),
+        InputError,
+        r"texts\[0\] must be a text or a pair of texts; got 3 things",
+    ),
     "no batch": (lambda tokenizer: tokenizer.batch_encode_plus("a"), InputError, "a batch is a list of texts, not str"),
     "offsets of ids": (
         lambda tokenizer: tokenizer.encode_plus([481], return_offsets_mapping=True),
@@ -313,6 +408,27 @@ BAD_CALLS = {
         InputError,
         "'only_second' takes them from the second part, which has 1",
     ),
+    "unknown setting": (
+        lambda tokenizer: tokenizer("a", strid=1, max_len=2),
+        TokenizerError,
+        "unknown setting 'strid'; did you mean 'stride'.\nunknown setting 'max_len'; did you mean 'max_length'",
+    ),
+    "unknown setting of encode": (
+        lambda tokenizer: tokenizer.encode("a", truncate=True),
+        TokenizerError,
+        "unknown setting 'truncate'; did you mean 'truncation'",
+    ),
+    "stride below 0": (lambda tokenizer: tokenizer("a", stride=-1), TokenizerError, "stride must be .* from 0; got -1"),
+    "stride as long as the rows": (
+        lambda tokenizer: tokenizer("a b c", truncation=True, max_length=2, stride=2, return_overflowing_tokens=True),
+        InputError,
+        "stride must be below the 2 tokens that are left .*; got 2",
+    ),
+    "overflow of both": (
+        lambda tokenizer: tokenizer("a", "b", truncation=True, max_length=9, return_overflowing_tokens=True),
+        InputError,
+        "Set truncation to 'only_first' or 'only_second'",
+    ),
     "no ids to pad": (
         lambda tokenizer: tokenizer.pad({"x": [1]}),
         InputError,
@@ -342,10 +458,24 @@ def test_an_encoding_is_a_dict_with_attributes():
         _ = encoding.labels
 
     class Tensor:
-        def to(self, device):
-            return device
+        def to(self, device, non_blocking):
+            return device, non_blocking
 
-    assert BatchEncoding(input_ids=Tensor(), length=3).to("gpu") == {"input_ids": "gpu", "length": 3}
+    for non_blocking in (False, True):
+        moved = BatchEncoding(input_ids=Tensor(), length=3).to("gpu", non_blocking=non_blocking)
+        assert moved == {"input_ids": ("gpu", non_blocking), "length": 3}
+
+
+def test_a_row_of_an_encoding(kind):
+    tokenizer = load(kind)
+    for tensors in (None, "np"):
+        encoded = tokenizer(["the dog", "a cat"], return_tensors=tensors)
+        assert list(encoded[1].input_ids) == tokenizer("a cat").input_ids
+        assert list(encoded[-1].attention_mask) == [1, 1]
+    with pytest.raises(KeyError, match="one text, which is no batch"):
+        tokenizer("the dog")[0]
+    with pytest.raises(KeyError, match="labels"):
+        encoded["labels"]
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -450,6 +580,26 @@ def test_copies_and_pickles(kind):
             assert twin("Don't xyzzy\nhere").input_ids == tokenizer("Don't xyzzy\nhere").input_ids
             twin.add_tokens(["plugh"])
             assert len(twin) == len(tokenizer) + 1
+
+
+CALLS = {
+    "a text": lambda tokenizer: tokenizer("a b"),
+    "a text that is too long": lambda tokenizer: tokenizer("a b c d"),
+    "offsets": lambda tokenizer: tokenizer("a b", return_offsets_mapping=True),
+    "decoding": lambda tokenizer: tokenizer.decode([481]),
+    "a token": lambda tokenizer: tokenizer.convert_ids_to_tokens(481),
+    "backend": lambda tokenizer: getattr(tokenizer, "backend_tokenizer", None),
+}
+
+
+def test_calls_do_not_change_a_pickle(kind):
+    """``datasets`` finds what it computed before by it."""
+    tokenizer = load(kind, model_max_length=3)
+    before = pickle.dumps(tokenizer)
+    for call in CALLS.values():
+        call(tokenizer)
+        assert pickle.dumps(tokenizer) == before
+    assert pickle.dumps(pickle.loads(before)) == before
 
 
 def test_memory_has_a_size(monkeypatch):

@@ -1,5 +1,6 @@
 """Broken vocabularies and merges: one error that names file and line."""
 
+import codecs
 import json
 import random
 
@@ -91,6 +92,17 @@ def test_a_file_that_is_too_large(tmp_path, monkeypatch):
     monkeypatch.setattr("tokenization.vocabulary.MAX_FILE_BYTES", 10)
     with pytest.raises(TokenizerError, match="a tokenizer file has at most 10"):
         read_vocabulary(*write(tmp_path))
+
+
+@pytest.mark.parametrize("name", ["vocab.json", "merges.txt", "tokenizer_config.json"])
+def test_a_byte_order_mark_is_no_text(name, tmp_path):
+    write(tmp_path)
+    (tmp_path / "tokenizer_config.json").write_text('{"pre_tokenizer": "basic"}')
+    (tmp_path / name).write_bytes(codecs.BOM_UTF8 + (tmp_path / name).read_bytes())
+    assert OpenAIGPTTokenizer.from_pretrained(tmp_path)("ab").input_ids == [6]
+    (tmp_path / name).write_bytes((tmp_path / name).read_text(encoding="utf-8-sig").encode("utf-16"))
+    with pytest.raises(TokenizerError, match=f"{name} is UTF-16, not UTF-8. Save the file as UTF-8"):
+        OpenAIGPTTokenizer.from_pretrained(tmp_path)
 
 
 @pytest.mark.parametrize("merges", [MERGES, MERGES.replace("\n", "\r\n"), MERGES[:-1], "a b\na b</w>\n"])

@@ -14,6 +14,7 @@ import pytest
 from training_data import ROWS, TEXT, tokenizer
 
 from gptcore.training import read_log
+from tokenization import OpenAIGPTTokenizerFast
 
 SIZES = [f"--config={size}" for size in ("n_layer=1", "n_embd=30", "n_head=3", "n_positions=31")]
 SETTINGS = [f"--set={setting}" for setting in ("max_steps=12", "batch_size=4", "warmup_steps=2", "learning_rate=0.003")]
@@ -40,6 +41,7 @@ def test_the_two_stages(backend, run, vocabulary, tmp_path):
     assert (status, out) == (0, f"{tmp_path / 'lm' / 'last'}\n")
     records = read_log(tmp_path / "lm" / "log.jsonl")
     assert [record["step"] for record in records if "eval_perplexity" in record] == [3, 7, 11]
+    assert OpenAIGPTTokenizerFast.from_pretrained(tmp_path / "lm" / "last").model_max_length == 31
     assert (tmp_path / "lm" / "curve.png").read_bytes().startswith(b"\x89PNG")
     status, out, _ = run("eval", "lm", TEXT, "--model", tmp_path / "lm" / "best", "--backend", backend.name)
     found = json.loads(out)

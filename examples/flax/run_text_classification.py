@@ -15,7 +15,7 @@ from gpt_flax import FlaxOpenAIGPTForSequenceClassification
 from gpt_flax.training import Objective, adamw
 from gptcore import DEFAULT_MODEL, files
 from gptcore.recipe import FINE_TUNING
-from gptcore.tasks import TaskExamples, add_task_tokens, label_settings
+from gptcore.tasks import TaskExamples, add_task_tokens, label_settings, places
 from gptcore.training import objective, once
 from tokenization import OpenAIGPTTokenizerFast
 
@@ -46,7 +46,7 @@ def main():
     tokenizer = OpenAIGPTTokenizerFast.from_pretrained(arguments.model)
     vocab_size = add_task_tokens(tokenizer)
     rows = [row for path in files.find(arguments.rows, files.TABLES) for _, row in files.rows(path, ("text", "label"))]
-    labels = label_settings("classify", [row["label"] for row in rows])
+    labels = label_settings("classify", [row["label"] for row in rows], places(rows))
     model = FlaxOpenAIGPTForSequenceClassification.from_pretrained(arguments.model, **labels)
     model.resize_token_embeddings(vocab_size)
     training, held_out = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 from pathlib import Path
@@ -16,6 +17,7 @@ from gptcore import DEFAULT_MODEL
 from gptcore.cli.loading import load_backends
 from gptcore.cli.settings import SHIPPED, parse_settings
 from gptcore.errors import InputError
+from gptcore.files import decoded
 from gptcore.generation import GenerationConfig, TextStreamer
 from gptcore.parameters import Head
 from tokenization import OpenAIGPTTokenizerFast
@@ -105,8 +107,8 @@ def _many(model: Any, tokenizer: Any, prompts: list[str], batch_size: int, setti
 def _lines(file: Path | None) -> list[str]:
     assert file is not None
     try:
-        return [line for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
+        content = file.read_bytes()
     except OSError as cause:
         raise InputError(f"cannot read {file}: {cause.strerror}") from cause
-    except UnicodeDecodeError as cause:
-        raise InputError(f"{file} is not UTF-8: {cause.reason} at byte {cause.start}") from cause
+    lines = io.StringIO(decoded(content, file, InputError), newline=None)
+    return [line.rstrip("\n") for line in lines if line.strip()]

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from typing import Any
 
 from gptcore.errors import InputError
+from gptcore.settings import literal
 
 SHIPPED = "the bundled model"
 """What help says of the default, ``DEFAULT_MODEL``."""
 
 
 def parse_settings(texts: Iterable[str], option: str) -> dict[str, Any]:
-    """Settings by name, from ``NAME=JSON``; a value that is no JSON is taken as a word.
+    """Settings by name, from ``NAME=JSON``; other spellings of numbers, booleans and ``None`` are known, too, and
+    all else is taken as a word.
 
     Raises:
         InputError: a text has no ``=``.
@@ -26,8 +27,5 @@ def parse_settings(texts: Iterable[str], option: str) -> dict[str, Any]:
         name, equals, value = text.partition("=")
         if not equals or not name:
             raise InputError(f"{option} {text!r} is not NAME=JSON, such as {option} seed=1")
-        try:
-            found[name] = json.loads(value)
-        except ValueError:
-            found[name] = value
+        found[name] = literal(value)
     return found

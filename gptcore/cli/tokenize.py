@@ -17,6 +17,7 @@ from rich.text import Text
 from gptcore import DEFAULT_MODEL
 from gptcore.cli.settings import SHIPPED
 from gptcore.errors import InputError
+from gptcore.files import decoded
 from tokenization import OpenAIGPTTokenizerFast
 
 BACKGROUNDS = ("blue", "magenta", "green", "cyan")
@@ -47,9 +48,9 @@ def tokenize_command(
     options = {} if pre_tokenizer is None else {"pre_tokenizer": pre_tokenizer}
     loaded = OpenAIGPTTokenizerFast.from_pretrained(tokenizer, **options)
     if show is Format.IDS:
-        print(*loaded(content).input_ids)
+        print(*loaded(content, verbose=False).input_ids)
         return
-    encoded = loaded(content, return_offsets_mapping=True)
+    encoded = loaded(content, return_offsets_mapping=True, verbose=False)
     pieces = loaded.convert_ids_to_tokens(encoded.input_ids)
     if show is Format.JSON:
         result = {
@@ -68,13 +69,9 @@ def tokenize_command(
 def _read(file: str) -> str:
     try:
         raw = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
-        return raw.decode("utf-8")
     except OSError as cause:
         raise InputError(f"cannot read {file}: {cause.strerror}") from cause
-    except UnicodeDecodeError as cause:
-        line = raw.count(b"\n", 0, cause.start) + 1
-        name = "standard input" if file == "-" else file
-        raise InputError(f"{name}, line {line}: byte 0x{raw[cause.start]:02x} is not UTF-8") from cause
+    return decoded(raw, "standard input" if file == "-" else file, InputError)
 
 
 def _table(content: str, encoded: Any, pieces: list[str]) -> Table:

@@ -22,7 +22,7 @@ from gptcore.errors import ConfigError, DataError, GPTError
 from gptcore.installation import install_command
 from gptcore.parameters import Head
 from gptcore.recipe import FINE_TUNING, PRETRAINING, Recipe
-from gptcore.tasks import LABEL, TASKS, TaskExamples, add_task_tokens, choice_columns, label_settings
+from gptcore.tasks import LABEL, TASKS, TaskExamples, add_task_tokens, choice_columns, label_settings, places
 from gptcore.training import (
     Batches,
     Blocks,
@@ -92,6 +92,7 @@ def train_lm(
     sizes = parse_settings(config or [], "--config")
     source = model if model is not None else OpenAIGPTConfig(**{"vocab_size": len(words), **sizes})
     length = (config_of(model, sizes) if model is not None else source).n_positions  # type: ignore[union-attr]
+    words.model_max_length = length
     corpus = {
         name: tokenize_corpus(list(paths), words, output / "corpus" / name, column=column)
         for name, paths in (("train", files), ("validation", validation or []))
@@ -136,8 +137,9 @@ def train_task(
     vocab_size = add_task_tokens(words)
     names = text_columns(task, columns, choices)
     rows = read_rows(files, names, label, header)
-    labels = label_settings(task, [row[LABEL] for row in rows])
+    labels = label_settings(task, [row[LABEL] for row in rows], places(rows))
     config = config_of(model, labels)
+    words.model_max_length = config.n_positions
     examples = TaskExamples(task, rows, words, config, names)
     held_out = None
     if validation:
@@ -268,7 +270,7 @@ def read_rows(files: Sequence[Path], names: Sequence[str], label: str, header: s
     rows = [row for path in found for _, row in files_module.rows(path, wanted, header.split(",") if header else None)]
     if not rows:
         raise DataError(f"no rows in {', '.join(map(str, found))}")
-    return [{**row, LABEL: row[label]} for row in rows]
+    return [files_module.Row({**row, LABEL: row[label]}, row.place) for row in rows]
 
 
 def add_task_commands(task: str, help_text: str) -> None:

@@ -27,10 +27,10 @@ Progress = Callable[[int, int], None]
 
 def texts(path: Path, column: str = "text") -> Iterator[str]:
     """What a file holds, in parts of bounded length: a text file by its lines, a table by the rows of one column."""
-    if files_module.kind(path) in files_module.TABLES:
+    if files_module.is_table(path):
         for _, row in files_module.rows(path, [column]):
             if not isinstance(row[column], str):
-                raise DataError(f"{path}: column {column!r} holds {row[column]!r}, which is no text")
+                raise DataError(f"{row.place}: column {column!r} holds {row[column]!r}, which is no text")
             yield row[column]
     else:
         yield from files_module.parts(path)
@@ -50,7 +50,8 @@ def tokenize_corpus(
     are streamed, so a corpus may be larger than memory.
 
     Args:
-        files: text files, or ``.jsonl``, ``.csv``, ``.tsv`` tables; plain, ``.xz`` or ``.gz``; or folders of them.
+        files: text files, or ``.jsonl``, ``.csv``, ``.tsv`` tables; plain, ``.xz`` or ``.gz``; or folders of them. A
+            ``.json`` table must be named.
         tokenizer: of ``tokenization``.
         folder: where ``tokens-*.bin`` (``uint16``, or ``uint32`` for more than 65,536 ids) and ``tokens.json`` go.
             Several processes may write there at once.
@@ -104,7 +105,7 @@ def _ids(
     for path in paths:
         for batch in _batched(texts(path, column)):
             for text, ids in zip(batch, tokenizer(batch, verbose=False).input_ids, strict=True):
-                yield between + ids if ids and not first else ids, len(text.encode())
+                yield between + ids if ids and not first else ids, len(text.encode("utf-8", "surrogatepass"))
                 first = first and not ids
         done += path.stat().st_size
         if progress:
