@@ -1,6 +1,10 @@
 """The framework-neutral core of OpenAI GPT in PyTorch, Keras/TensorFlow and Flax/JAX."""
 
+from __future__ import annotations
+
+import importlib
 from pathlib import Path
+from typing import Any
 
 from gptcore.config import OpenAIGPTConfig
 from gptcore.errors import CheckpointError, ConfigError, GPTError, InputError, TokenizerError
@@ -19,4 +23,12 @@ __all__ = [
     "OpenAIGPTConfig",
     "TokenizerError",
     "__version__",
+    "pipeline",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """``pipeline`` is imported when it is asked for: nobody else needs the tokenizers and the backends."""
+    if name == "pipeline":
+        return importlib.import_module("gptcore.pipelines").pipeline
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

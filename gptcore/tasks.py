@@ -86,6 +86,7 @@ class TaskExamples:
         tokenizer: with the tokens of ``add_task_tokens``.
         config: its ``n_positions`` limits a sequence; its ``label2id`` names the labels.
         columns: other names for the columns, in the task's order.
+        labelled: whether the rows have labels; without, batches have no ``targets``.
 
     Raises:
         DataError: no rows, a text that is none, or a label that is missing or that the config does not know; names the
@@ -99,6 +100,8 @@ class TaskExamples:
         tokenizer: Any,
         config: OpenAIGPTConfig,
         columns: Sequence[str] | None = None,
+        *,
+        labelled: bool = True,
     ) -> None:
         self.task, self.columns = TASKS[task], tuple(columns or TASKS[task].columns)
         if not rows:
@@ -111,7 +114,7 @@ class TaskExamples:
         where = places(rows)
         texts = [self.texts(place, row) for place, row in zip(where, rows, strict=True)]
         targets = [
-            target_of(place, row.get(LABEL), self.task, config, len(self.columns) - 1)
+            target_of(place, row.get(LABEL), self.task, config, len(self.columns) - 1) if labelled else None
             for place, row in zip(where, rows, strict=True)
         ]
         flat = [text for row in texts for text in row]
@@ -157,7 +160,8 @@ class TaskExamples:
 
         Returns:
             ``input_ids`` and ``labels`` int32 (B, T), (B, N, T) for N sequences an example; T a multiple of 32, or
-            ``n_positions``; ``extract_positions`` int32 (B,) or (B, N); ``targets`` (B,), int32 or float32.
+            ``n_positions``; ``extract_positions`` int32 (B,) or (B, N); ``targets`` (B,), int32 or float32, if the rows
+            have labels.
         """
         rows = [sequence for example in examples for sequence in example["sequences"]]
         width = min(-(-max(map(len, rows)) // LENGTH_STEP) * LENGTH_STEP, self.limit)
@@ -167,13 +171,15 @@ class TaskExamples:
             ids[i, : len(row)] = labels[i, : len(row)] = row
         count = len(examples[0]["sequences"])
         shape = (len(examples),) if count == 1 else (len(examples), count)
-        targets = np.array([example["target"] for example in examples])
-        return {
+        batch = {
             "input_ids": ids.reshape(*shape, width),
             "labels": labels.reshape(*shape, width),
             "extract_positions": np.array([len(row) - 1 for row in rows], np.int32).reshape(shape),
-            "targets": targets.astype(np.int32 if targets.dtype.kind == "i" else np.float32),
         }
+        if examples[0]["target"] is not None:
+            targets = np.array([example["target"] for example in examples])
+            batch["targets"] = targets.astype(np.int32 if targets.dtype.kind == "i" else np.float32)
+        return batch
 
 
 def places(rows: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -12,6 +12,7 @@ from rich.markup import escape
 from gptcore.cli.convert import convert_command, inspect_command
 from gptcore.cli.demo import demo_command
 from gptcore.cli.generate import generate_command
+from gptcore.cli.predict import predict_command
 from gptcore.cli.push import push_command
 from gptcore.cli.tokenize import tokenize_command
 from gptcore.cli.tokenizer import tokenizer_application
@@ -28,6 +29,7 @@ application.command("convert")(convert_command)
 application.command("inspect")(inspect_command)
 application.command("push")(push_command)
 application.command("generate")(generate_command)
+application.command("predict")(predict_command)
 application.command("tokenize")(tokenize_command)
 application.add_typer(tokenizer_application, name="tokenizer")
 application.add_typer(train_application, name="train")

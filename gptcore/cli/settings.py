@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from gptcore.errors import InputError
+from gptcore.errors import ConfigError, InputError
 from gptcore.settings import literal
+from gptcore.tasks import TASKS, choice_columns
 
 SHIPPED = "the bundled model"
 """What help says of the default, ``DEFAULT_MODEL``."""
@@ -29,3 +30,12 @@ def parse_settings(texts: Iterable[str], option: str) -> dict[str, Any]:
             raise InputError(f"{option} {text!r} is not NAME=JSON, such as {option} seed=1")
         found[name] = literal(value)
     return found
+
+
+def text_columns(task: str, columns: str | None, choices: int) -> tuple[str, ...]:
+    """The names of the text columns of a task."""
+    default = choice_columns(choices) if task == "choice" else TASKS[task].columns
+    names = tuple(columns.split(",")) if columns else default
+    if len(names) < len(default) or (task != "choice" and len(names) > len(default)):
+        raise ConfigError(f"--columns {columns}: {task} has the text columns {', '.join(default)}")
+    return names

@@ -16,13 +16,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from gptcore import DEFAULT_MODEL
 from gptcore import files as files_module
 from gptcore.cli.loading import load_backends
-from gptcore.cli.settings import SHIPPED, parse_settings
+from gptcore.cli.settings import SHIPPED, parse_settings, text_columns
 from gptcore.config import OpenAIGPTConfig
 from gptcore.errors import ConfigError, DataError, GPTError
 from gptcore.installation import install_command
 from gptcore.parameters import Head
 from gptcore.recipe import FINE_TUNING, PRETRAINING, Recipe
-from gptcore.tasks import LABEL, TASKS, TaskExamples, add_task_tokens, choice_columns, label_settings, places
+from gptcore.tasks import LABEL, TASKS, TaskExamples, add_task_tokens, label_settings, places
 from gptcore.training import (
     Batches,
     Blocks,
@@ -252,15 +252,6 @@ def chosen_recipe(stage: Recipe, file: Path | None, settings: Sequence[str] | No
 def config_of(model: str, changes: Mapping[str, Any]) -> OpenAIGPTConfig:
     """The config of a checkpoint, changed."""
     return OpenAIGPTConfig.from_pretrained(model, **changes)
-
-
-def text_columns(task: str, columns: str | None, choices: int) -> tuple[str, ...]:
-    """The names of the text columns of a task."""
-    default = choice_columns(choices) if task == "choice" else TASKS[task].columns
-    names = tuple(columns.split(",")) if columns else default
-    if len(names) < len(default) or (task != "choice" and len(names) > len(default)):
-        raise ConfigError(f"--columns {columns}: {task} has the text columns {', '.join(default)}")
-    return names
 
 
 def read_rows(files: Sequence[Path], names: Sequence[str], label: str, header: str | None) -> list[dict[str, Any]]:

@@ -1,0 +1,171 @@
+"""Strings in, strings out, the same in every framework; and ``gptcore predict``."""
+
+import json
+
+import numpy as np
+import pytest
+from checkpoint_data import values
+from training_data import ROWS, config, tokenizer
+
+from gptcore import DEFAULT_MODEL, InputError, pipeline
+from gptcore.checkpoint import save_pretrained
+from gptcore.errors import DataError
+from gptcore.parameters import Head
+from gptcore.tasks import TASKS, add_task_tokens, label_settings
+
+NAMES = {
+    "text-classification": "classify",
+    "entailment": "entail",
+    "similarity": "similarity",
+    "multiple-choice": "choice",
+}
+
+
+@pytest.fixture(scope="module")
+def fine_tuned(tmp_path_factory):
+    """A function (task) -> the folder of a model with its head and tokenizer."""
+    folders = {}
+
+    def folder(task):
+        if task not in folders:
+            folders[task] = tmp_path_factory.mktemp(task)
+            words, head = tokenizer(), Head.LM if task == "lm" else TASKS[task].head
+            labels = {} if task == "lm" else label_settings(task, [row["label"] for row in ROWS[task]])
+            add_task_tokens(words)
+            settings = config(vocab_size=len(words), **labels)
+            save_pretrained(folders[task], settings, head, "float32", values(head, "float32", settings))
+            words.save_pretrained(folders[task])
+        return str(folders[task])
+
+    return folder
+
+
+def test_the_bundled_model_writes(backend):
+    write = pipeline(backend=backend.name)
+    settings = {"max_new_tokens": 4, "do_sample": True, "seed": 3}
+    one = write("The Queen said:", **settings)
+    assert [list(answer) for answer in one] == [["generated_text"]]
+    assert one[0]["generated_text"].startswith("the queen said: ")
+    many = write(["The Queen said:", "A dog"], num_return_sequences=2, **settings)
+    assert [len(answers) for answers in many] == [2, 2]
+    assert many[0][0] == one[0]
+    (new,) = write("The Queen said:", return_full_text=False, **settings)
+    assert one[0]["generated_text"].endswith(new["generated_text"])
+
+
+def test_a_stream_is_the_text(backend, fine_tuned):
+    write = pipeline("text-generation", fine_tuned("lm"), backend=backend.name)
+    pieces = list(write.stream("the work", max_new_tokens=6))
+    (whole,) = write("the work", max_new_tokens=6, return_full_text=False, readable=False)
+    assert "".join(pieces).strip() == whole["generated_text"].strip()
+
+
+def test_scores_are_those_of_the_loss(backend, fine_tuned):
+    score = pipeline("score", fine_tuned("lm"), backend=backend.name, batch_size=2)
+    texts = ["the work", "the license of the work", "a contribution to it"]
+    found = score(texts)
+    assert score(texts[0])["log_probability"] == pytest.approx(found[0]["log_probability"], rel=1e-5)
+    model = backend.load(fine_tuned("lm"), Head.LM)
+    for text, result in zip(texts, found, strict=True):
+        ids = np.array([tokenizer()(text).input_ids])
+        losses, _ = model.loss_and_gradients({"input_ids": ids, "labels": ids})
+        assert result["tokens"] == ids.size - 1
+        assert result["log_probability"] == pytest.approx(-losses["loss"] * result["tokens"], rel=1e-5)
+        assert result["perplexity"] == pytest.approx(np.exp(losses["loss"]), rel=1e-5)
+
+
+INPUTS = {
+    "text-classification": ["a film", {"text": "a film"}],
+    "entailment": [("all cats", "some"), {"premise": "all cats", "hypothesis": "some"}],
+    "similarity": [("a cat", "dog"), {"sentence1": "a cat", "sentence2": "dog"}],
+    "multiple-choice": [
+        ("it is", ["so", "then"]),
+        {"context": "it is", "choice1": "so", "choice2": "then"},
+    ],
+}
+
+
+@pytest.mark.parametrize("name", INPUTS)
+def test_each_form_of_an_input(fine_tuned, name):
+    predict = pipeline(name, fine_tuned(NAMES[name]))
+    plain, named = INPUTS[name]
+    assert predict(plain) == predict(named)
+    alone, together = predict(plain), predict([plain, named])
+    if name == "similarity":  # of scores
+        assert together == [{"score": pytest.approx(alone["score"], rel=1e-5)}] * 2
+        return
+    assert together == [[{**alone[0], "score": pytest.approx(alone[0]["score"], rel=1e-5)}]] * 2
+    every = predict(plain, top_k=None)
+    assert sum(answer["score"] for answer in every) == pytest.approx(1)
+    assert predict(plain) == [max(every, key=lambda answer: answer["score"])]
+    labels = {"0", "1"} if name == "multiple-choice" else {row["label"] for row in ROWS[NAMES[name]]}
+    assert {answer["label"] for answer in every} == labels
+
+
+def test_the_order_of_two_similar_texts_does_not_count(fine_tuned):
+    predict = pipeline("similarity", fine_tuned("similarity"))
+    assert predict(("a cat", "a dog"))["score"] == pytest.approx(predict(("a dog", "a cat"))["score"], rel=1e-5)
+
+
+MISTAKES = {
+    "an unknown task": (lambda models: pipeline("text-generatoin"), InputError, "task must be one of text-generation"),
+    "a model without the head": (
+        lambda models: pipeline("text-classification", DEFAULT_MODEL),
+        InputError,
+        "gptcore train classify",
+    ),
+    "no text": (lambda models: pipeline("text-classification", models("classify"))([None]), DataError, "row 1: text"),
+    "no pair": (
+        lambda models: pipeline("entailment", models("entail"))(["one text"]),
+        InputError,
+        r"inputs\[0\] must be",
+    ),
+    "an empty prompt": (lambda models: pipeline()(["a", " "], max_new_tokens=1), InputError, r"texts\[1\] must have"),
+    "a prompt that is no text": (lambda models: pipeline()([3]), InputError, r"texts\[0\] must be a str; got int"),
+    "a text of one token": (lambda models: pipeline("score")("a"), InputError, "text must have 2 to 256 tokens; got 1"),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_mistakes_are_one_error(fine_tuned, mistake):
+    call, error, message = MISTAKES[mistake]
+    with pytest.raises(error, match=message):
+        call(fine_tuned)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_predictions_have_the_metrics_of_eval(backend, run, fine_tuned, tmp_path, task):
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text("".join(json.dumps(row) + "\n" for row in ROWS[task]))
+    options = ["--model", fine_tuned(task), "--backend", backend.name]
+    status, out, _ = run("eval", task, rows, *options)
+    measured = json.loads(out)
+    status, out, _ = run("predict", task, rows, *options)
+    assert status == 0
+    answers = [json.loads(line) for line in out.splitlines()]
+    labels = [row["label"] for row in ROWS[task]]
+    if task == "similarity":
+        pearson = np.corrcoef([answer["score"] for answer in answers], labels)[0, 1]
+        assert pearson == pytest.approx(measured["pearson"], rel=1e-5)
+    else:
+        right = [answer["label"] == str(label) for answer, label in zip(answers, labels, strict=True)]
+        assert sum(right) / len(right) == measured["accuracy"]
+
+
+def test_predict_prints_what_is_asked_for(run, fine_tuned, tmp_path):
+    model = ["--model", fine_tuned("classify")]
+    status, out, _ = run("predict", "classify", "--text", "a [red]film", *model, "--format", "table")
+    assert (status, "a [red]film" in out) == (0, True)
+    status, out, _ = run("predict", "classify", "--text", "a film", *model, "--format", "csv")
+    lines = out.splitlines()
+    assert lines[0] == "label,score"
+    assert len(lines) == 2
+    for arguments, message in {
+        ("classify",): "pass FILES or --text",
+        ("clasify", "--text", "a"): "TASK must be one of classify",
+        ("entail", "--text", "a"): "--text must be passed 2 times, for premise, hypothesis; got 1",
+        ("classify", "--text", "a", "--format", "xml"): "--format must be one of table, jsonl, csv",
+    }.items():
+        status, _, error = run("predict", *arguments, *model)
+        assert status == 2
+        assert message in error

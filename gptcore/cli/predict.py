@@ -1,0 +1,92 @@
+"""``gptcore predict``: labels of texts, by a model that was fine-tuned for the task."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from gptcore import files as files_module
+from gptcore.cli.loading import quiet
+from gptcore.cli.settings import text_columns
+from gptcore.errors import DataError, InputError
+from gptcore.pipelines import TASK_OF, Prediction, pipeline
+
+PIPELINE_OF = {task: name for name, task in TASK_OF.items()}
+
+
+def predict_command(
+    task: Annotated[str, typer.Argument(help="classify, entail, similarity or choice.")],
+    model: Annotated[str, typer.Option(help="A run of gptcore train, a folder or a repository.")],
+    files: Annotated[
+        list[Path] | None, typer.Argument(help="Tables (JSONL, CSV, TSV) with the columns of the task.")
+    ] = None,
+    text: Annotated[
+        list[str] | None, typer.Option(help="A text in place of a file; once for each text column of the task.")
+    ] = None,
+    backend: Annotated[str, typer.Option(help="torch, tf or flax.")] = "torch",
+    columns: Annotated[str | None, typer.Option(help="Names of the text columns, separated by commas.")] = None,
+    header: Annotated[str | None, typer.Option(help="Names of all columns, for CSV or TSV without a header.")] = None,
+    choices: Annotated[int, typer.Option(min=2, help="Number of choices, for choice.")] = 2,
+    batch_size: Annotated[int, typer.Option(min=1, help="Rows to compute at a time.")] = 8,
+    form: Annotated[
+        str | None,
+        typer.Option("--format", help="table, jsonl or csv. Default: table on a terminal, else jsonl."),
+    ] = None,
+) -> None:
+    """Print the label of every row and its probability; for scores, the score."""
+    if task not in PIPELINE_OF:
+        raise InputError(f"TASK must be one of {', '.join(PIPELINE_OF)}; got {task!r}.")
+    write = WRITERS.get(form or ("table" if sys.stdout.isatty() else "jsonl"))
+    if write is None:
+        raise InputError(f"--format must be one of {', '.join(WRITERS)}; got {form!r}.")
+    if bool(files) == bool(text):
+        raise InputError("pass FILES or --text, one of the two.")
+    names = text_columns(task, columns, len(text) - 1 if text and task == "choice" else choices)
+    rows = _rows(files, names, header) if files else [dict(zip(names, text or [], strict=False))]
+    if text and len(text) != len(names):
+        raise InputError(f"--text must be passed {len(names)} times, for {', '.join(names)}; got {len(text)}.")
+    with quiet():
+        predict = pipeline(PIPELINE_OF[task], model, backend=backend, batch_size=batch_size)
+    assert isinstance(predict, Prediction)
+    write(names, rows, [answer[0] if isinstance(answer, list) else answer for answer in predict.answers(rows, names)])
+
+
+def _rows(files: Sequence[Path], names: Sequence[str], header: str | None) -> Sequence[Mapping[str, Any]]:
+    found = files_module.find(files, files_module.TABLES)
+    rows = [row for path in found for _, row in files_module.rows(path, names, header.split(",") if header else None)]
+    if not rows:
+        raise DataError(f"no rows in {', '.join(map(str, found))}.")
+    return rows
+
+
+def _table(names: Sequence[str], rows: Sequence[Mapping[str, Any]], answers: Sequence[Mapping[str, Any]]) -> None:
+    table = Table()
+    for name in (*answers[0], *names):
+        table.add_column(name, justify="right" if name == "score" else "left")
+    for row, answer in zip(rows, answers, strict=True):
+        cells = [f"{value:.4f}" if isinstance(value, float) else escape(value) for value in answer.values()]
+        table.add_row(*cells, *(escape(row[name]) for name in names))
+    Console(highlight=False).print(table)
+
+
+def _jsonl(names: Sequence[str], rows: Sequence[Mapping[str, Any]], answers: Sequence[Mapping[str, Any]]) -> None:
+    for answer in answers:
+        print(json.dumps(answer, ensure_ascii=False))
+
+
+def _csv(names: Sequence[str], rows: Sequence[Mapping[str, Any]], answers: Sequence[Mapping[str, Any]]) -> None:
+    writer = csv.DictWriter(sys.stdout, list(answers[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(answers)
+
+
+WRITERS: dict[str, Callable[..., None]] = {"table": _table, "jsonl": _jsonl, "csv": _csv}

@@ -1,0 +1,305 @@
+"""Strings in, strings out: one call for a task, a model and a framework, with the names of transformers' pipelines."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gptcore import DEFAULT_MODEL
+from gptcore.backends import load_backend
+from gptcore.config import OpenAIGPTConfig
+from gptcore.errors import InputError
+from gptcore.generation import stream_text
+from gptcore.parameters import Head
+from gptcore.settings import unknown
+from gptcore.tasks import EXTRACT, LENGTH_STEP, TASKS, TaskExamples, choice_columns
+from tokenization import OpenAIGPTTokenizerFast
+
+Row = Mapping[str, Any]
+
+TASK_OF = {
+    "text-classification": "classify",
+    "entailment": "entail",
+    "similarity": "similarity",
+    "multiple-choice": "choice",
+}
+"""The task in ``gptcore.tasks`` behind the name of a pipeline; ``gptcore train`` fine-tunes a model for each."""
+
+
+def pipeline(
+    task: str = "text-generation",
+    model: str = DEFAULT_MODEL,
+    *,
+    backend: str = "torch",
+    tokenizer: str | None = None,
+    dtype: str = "float32",
+    batch_size: int = 8,
+) -> TextGeneration | Scoring | Prediction:
+    """Load a model and its tokenizer for a task.
+
+    Args:
+        task: ``"text-generation"``, ``"score"``, ``"text-classification"``, ``"entailment"``, ``"similarity"`` or
+            ``"multiple-choice"``.
+        model: A folder, a run of ``gptcore train``, or a repository of the hub. Default: the bundled model, which can
+            generate and score.
+        backend: The framework that computes: ``"torch"`` (default), ``"tf"`` or ``"flax"``.
+        tokenizer: A folder or a repository. Default: the one beside the model.
+        dtype: Of the weights in memory: ``"float32"`` (default), ``"float64"``, ``"bfloat16"`` or ``"float16"``.
+        batch_size: How many inputs to compute at a time.
+
+    Returns:
+        A ``TextGeneration``, a ``Scoring`` or a ``Prediction``: call it with a text or a list of texts.
+
+    Raises:
+        InputError: the task is unknown, or the model was not fine-tuned for it.
+        GPTError: the framework is not installed.
+        CheckpointError: the model cannot be read.
+
+    >>> write = pipeline("text-generation")
+    >>> write("Once upon a time", max_new_tokens=5)
+    [{'generated_text': 'once upon a time there was a king,'}]
+    """
+    tasks = ("text-generation", "score", *TASK_OF)
+    problems = list(unknown([task], tasks))
+    if problems:
+        raise InputError(f"task must be one of {', '.join(tasks)}; got {task!r}.")
+    words = OpenAIGPTTokenizerFast.from_pretrained(tokenizer or model)
+    if task in TASK_OF and EXTRACT not in words.get_vocab():
+        raise InputError(
+            f"model must be one that was fine-tuned for {task}; got {model!r}, whose tokenizer lacks the token "
+            f"{EXTRACT!r}. Fine-tune it: gptcore train {TASK_OF[task]} FILES --output RUN."
+        )
+    head = TASKS[TASK_OF[task]].head if task in TASK_OF else Head.LM
+    loaded = load_backend(backend).load(model, head, dtype=dtype)
+    if task == "text-generation":
+        return TextGeneration(loaded, words, batch_size)
+    if task == "score":
+        return Scoring(loaded, words, batch_size)
+    return Prediction(TASK_OF[task], loaded, words, batch_size)
+
+
+class TextGeneration:
+    """Continue texts.
+
+    Args:
+        model: A ``BackendModel`` with the language-modelling head.
+        tokenizer: Of ``tokenization``.
+        batch_size: How many texts to continue at a time.
+    """
+
+    def __init__(self, model: Any, tokenizer: Any, batch_size: int = 8) -> None:
+        self.model, self.tokenizer, self.batch_size = model, tokenizer, batch_size
+
+    def __call__(self, texts: Any, *, return_full_text: bool = True, readable: bool = True, **settings: Any) -> Any:
+        """Continue a text, or each of a list.
+
+        Args:
+            texts: A text, or a list of texts.
+            return_full_text: Whether the result begins with the prompt. Default: true.
+            readable: Whether to set spaces as people do. Default: true; false leaves them around punctuation, where
+                the model has them.
+            settings: Of ``GenerationConfig``, such as ``max_new_tokens``, ``do_sample`` and ``seed``.
+
+        Returns:
+            A list of ``{"generated_text": ...}``, as many as ``num_return_sequences``; for a list of texts, a list of
+            those.
+
+        Raises:
+            InputError: a text has no tokens, or too many; names its position.
+        """
+        single = isinstance(texts, str)
+        prompts = [texts] if single else list(texts)
+        answers: list[list[dict[str, str]]] = []
+        for start in range(0, len(prompts), self.batch_size):
+            batch = prompts[start : start + self.batch_size]
+            rows = [self._prompt(text, start + i, single) for i, text in enumerate(batch)]
+            ids, mask = left_padded(rows)
+            new = self.model.generate(ids, mask, tokenizer=self.tokenizer, **settings)[:, ids.shape[1] :]
+            returned = len(new) // len(rows)
+            for i, row in enumerate(rows):
+                prompt = row if return_full_text else []
+                group = new[i * returned : (i + 1) * returned].tolist()
+                answers.append([{"generated_text": self._text([*prompt, *ids], readable)} for ids in group])
+        return answers[0] if single else answers
+
+    def stream(self, text: str, **settings: Any) -> Iterator[str]:
+        """Yield the continuation of one text, in whole words as they come.
+
+        Args:
+            text: The prompt.
+            settings: Of ``GenerationConfig``.
+        """
+        ids = np.array([self._prompt(text, 0, True)], np.int64)
+        yield from stream_text(self.model, self.tokenizer, ids, **settings)
+
+    def _prompt(self, text: Any, position: int, single: bool) -> list[int]:
+        return encoded(self.tokenizer, text, "text" if single else f"texts[{position}]")
+
+    def _text(self, ids: Sequence[int], readable: bool) -> str:
+        text: str = self.tokenizer.decode(ids, skip_special_tokens=True, readable=readable)
+        return text
+
+
+class Scoring:
+    """Say how likely a language model finds texts.
+
+    Args:
+        model: A ``BackendModel`` with the language-modelling head.
+        tokenizer: Of ``tokenization``.
+        batch_size: How many texts to read at a time.
+    """
+
+    def __init__(self, model: Any, tokenizer: Any, batch_size: int = 8) -> None:
+        self.model, self.tokenizer, self.batch_size = model, tokenizer, batch_size
+
+    def __call__(self, texts: Any) -> Any:
+        """Score a text, or each of a list.
+
+        The first token, which nothing is before, is not scored.
+
+        Args:
+            texts: A text, or a list of texts, each of 2 to ``n_positions`` tokens.
+
+        Returns:
+            A dict, or a list of them: ``log_probability``, the natural logarithm of the probability of the text;
+            ``tokens``, how many of them are scored; ``perplexity``.
+
+        Raises:
+            InputError: a text has too few or too many tokens; names its position.
+        """
+        single = isinstance(texts, str)
+        rows = []
+        for i, text in enumerate([texts] if single else texts):
+            name = "text" if single else f"texts[{i}]"
+            row = encoded(self.tokenizer, text, name)
+            if not 2 <= len(row) <= self.model.config.n_positions:
+                raise InputError(f"{name} must have 2 to {self.model.config.n_positions} tokens; got {len(row)}.")
+            rows.append(row)
+        found = []
+        for start in range(0, len(rows), self.batch_size):
+            ids, mask = right_padded(rows[start : start + self.batch_size], self.model.config)
+            logits = self.model.forward({"input_ids": ids, "attention_mask": mask})["logits"].astype(np.float64)
+            top = logits.max(-1, keepdims=True)
+            logits -= top + np.log(np.exp(logits - top).sum(-1, keepdims=True))
+            each = np.take_along_axis(logits[:, :-1], ids[:, 1:, None], axis=-1)[..., 0] * mask[:, 1:]
+            for total, count in zip(each.sum(-1).tolist(), mask[:, 1:].sum(-1).tolist(), strict=True):
+                perplexity = math.exp(min(-total / count, 700.0))
+                found.append({"log_probability": total, "tokens": count, "perplexity": perplexity})
+        return found[0] if single else found
+
+
+class Prediction:
+    """Label texts with a fine-tuned model; the tokens of the task are added around them.
+
+    Args:
+        task: A name in ``gptcore.tasks.TASKS``.
+        model: A ``BackendModel`` with the head of the task.
+        tokenizer: Of ``tokenization``, with the tokens of the task.
+        batch_size: How many inputs to read at a time.
+    """
+
+    def __init__(self, task: str, model: Any, tokenizer: Any, batch_size: int = 8) -> None:
+        self.task, self.model, self.tokenizer, self.batch_size = task, model, tokenizer, batch_size
+
+    def __call__(self, inputs: Any, *, top_k: int | None = 1) -> Any:
+        """Label an input, or each of a list.
+
+        Args:
+            inputs: For ``classify`` a text; for ``entail`` and ``similarity`` a pair ``(text, text)``; for ``choice``
+                ``(context, [choice, choice, ...])``; or a dict with the columns of the task. Or a list of those.
+            top_k: How many labels to give for each input; ``None`` for all.
+
+        Returns:
+            A list of ``{"label": ..., "score": probability}``, the most likely first, at most ``top_k``; for a
+            similarity with scores, ``{"score": ...}``. For a list of inputs, a list of those.
+
+        Raises:
+            InputError, DataError: an input is not one of the task; names its position.
+        """
+        single = isinstance(inputs, (Mapping, str if self.task == "classify" else tuple))
+        rows = [row_of(self.task, item, i) for i, item in enumerate([inputs] if single else inputs)]
+        answers = self.answers(rows, top_k=top_k)
+        return answers[0] if single else answers
+
+    def answers(self, rows: Sequence[Row], columns: Sequence[str] | None = None, *, top_k: int | None = 1) -> list[Any]:
+        """``__call__`` for rows of a table, by the names of their columns."""
+        logits = self.logits(rows, columns)
+        if self.task != "choice" and self.model.config.problem_type == "regression":
+            return [{"score": score} for score in logits[:, 0].tolist()]
+        answers = []
+        for row in logits.astype(np.float64):
+            probabilities = np.exp(row - row.max())
+            probabilities /= probabilities.sum()
+            order = np.argsort(-row, kind="stable")[:top_k]
+            answers.append([{"label": self.label(int(i)), "score": float(probabilities[i])} for i in order])
+        return answers
+
+    def label(self, index: int) -> str:
+        """The name of a class, or the number of a choice."""
+        return str(index) if self.task == "choice" else str(self.model.config.id2label[index])
+
+    def logits(self, rows: Sequence[Row], columns: Sequence[str] | None = None) -> NDArray[Any]:
+        """What the head says of each row, (rows, classes)."""
+        if columns is None and self.task == "choice":
+            columns = choice_columns(len(rows[0]) - 1)
+        config = self.model.config
+        examples = TaskExamples(self.task, rows, self.tokenizer, config, columns, labelled=False)
+        found = []
+        for start in range(0, len(examples), self.batch_size):
+            batch = examples.collate([examples[i] for i in range(start, min(start + self.batch_size, len(examples)))])
+            ids, ends = batch["input_ids"], batch["extract_positions"]
+            if self.task == "choice":
+                found.append(self.model.forward({"input_ids": ids, "mc_token_ids": ends})["mc_logits"])
+                continue
+            mask = (np.arange(ids.shape[-1]) <= ends[..., None]).astype(np.int64)
+            inputs = {"input_ids": ids.reshape(-1, ids.shape[-1]), "attention_mask": mask.reshape(-1, ids.shape[-1])}
+            logits = self.model.forward(inputs)["logits"]
+            found.append(logits.reshape(*ends.shape, -1).reshape(len(ends), -1, logits.shape[-1]).sum(1))
+        return np.concatenate(found)
+
+
+def row_of(task: str, item: Any, position: int) -> Row:
+    """An input of a pipeline as a row of its task."""
+    if isinstance(item, Mapping):
+        return item
+    if task == "classify":
+        return {"text": item}
+    if task == "choice" and isinstance(item, (tuple, list)) and len(item) == 2 and not isinstance(item[1], str):
+        context, choices = item[0], list(item[1])
+        return dict(zip(choice_columns(len(choices)), (context, *choices), strict=True))
+    if task != "choice" and isinstance(item, (tuple, list)) and len(item) == 2:
+        return dict(zip(TASKS[task].columns, item, strict=True))
+    shape = "(context, [choice, choice, ...])" if task == "choice" else "(text, text)"
+    raise InputError(f"inputs[{position}] must be {shape}, or a dict with the columns of the task; got {item!r:.80}.")
+
+
+def encoded(tokenizer: Any, text: Any, name: str) -> list[int]:
+    """The ids of one text, which must have some."""
+    if not isinstance(text, str):
+        raise InputError(f"{name} must be a str; got {type(text).__name__}.")
+    ids: list[int] = tokenizer(text, verbose=False).input_ids
+    if not ids:
+        raise InputError(f"{name} must have at least one token; got {text!r:.80}.")
+    return ids
+
+
+def left_padded(rows: Sequence[Sequence[int]]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Ids and mask (B, T), padded on the left, where generation wants it."""
+    width = max(map(len, rows))
+    ids, mask = np.zeros((len(rows), width), np.int64), np.zeros((len(rows), width), np.int64)
+    for i, row in enumerate(rows):
+        ids[i, width - len(row) :], mask[i, width - len(row) :] = row, 1
+    return ids, mask
+
+
+def right_padded(rows: Sequence[Sequence[int]], config: OpenAIGPTConfig) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Ids and mask (B, T), padded on the right to a multiple of 32, so that nearby lengths share one program."""
+    width = min(-(-max(map(len, rows)) // LENGTH_STEP) * LENGTH_STEP, config.n_positions)
+    ids, mask = np.zeros((len(rows), width), np.int64), np.zeros((len(rows), width), np.int64)
+    for i, row in enumerate(rows):
+        ids[i, : len(row)], mask[i, : len(row)] = row, 1
+    return ids, mask
