@@ -44,7 +44,17 @@ def test_readme(tmp_path, monkeypatch):
         exec(compile(block, "README.md", "exec"), names)
 
 
-def test_commands_of_the_readme(tmp_path, monkeypatch, run):
+@pytest.mark.parametrize("page", sorted((ROOT / "docs").glob("*.md")), ids=lambda page: page.stem)
+def test_pages(page, tmp_path, monkeypatch):
+    """The Python blocks of a page, top to bottom, as one program."""
+    monkeypatch.chdir(tmp_path)
+    names = {}
+    for block in re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL):
+        exec(compile(block, page.name, "exec"), names)
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/pipelines.md"])
+def test_commands(page, tmp_path, monkeypatch, run):
     """Top to bottom, in a folder with the files that they name; no more than two updates each."""
     monkeypatch.chdir(tmp_path)
     for folder in ("books", "heldout"):
@@ -56,10 +66,10 @@ def test_commands_of_the_readme(tmp_path, monkeypatch, run):
     assert run("convert", DEFAULT_MODEL, "old-model", "--to", "pytorch", "--quiet")[0] == 0
     commands = [
         shlex.split(command)
-        for block in re.findall(r"```sh\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+        for block in re.findall(r"```sh\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
         for command in block.replace("\\\n", " ").splitlines()
     ]
-    assert len(commands) >= 8
+    assert len(commands) >= 3
     for program, *arguments in commands:
         assert program == "gptcore"
         few = ("--quiet", "--set", "max_steps=2", "--set", "batch_size=2") if arguments[0] == "train" else ()
