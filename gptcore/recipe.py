@@ -23,6 +23,7 @@ from gptcore.settings import boolean, choice, integer, is_integer, literal, real
 
 MAX_RECIPE_BYTES = 1 << 20
 PRECISIONS = ("float32", "bfloat16")
+LONG_WARMUP = 0.5  # as a share of all updates
 
 Progress = NDArray[np.float64]
 
@@ -179,9 +180,31 @@ class Recipe:
         Returns:
             float64, (total_steps,).
         """
-        warmup = self.warmup_steps / total_steps if self.warmup_steps else self.warmup_ratio
+        warmup = self._warmup(total_steps)
         progress = np.arange(total_steps) / total_steps
         return self.learning_rate * SCHEDULES[self.schedule](progress, warmup)
+
+    def _warmup(self, total_steps: int) -> float:
+        """The warm-up as a share of all updates; above 1 where the run ends before it."""
+        return self.warmup_steps / total_steps if self.warmup_steps else self.warmup_ratio
+
+    def warnings(self, total_steps: int) -> list[str]:
+        """What is odd about a run of so many updates: a warm-up that takes more than half of them.
+
+        >>> Recipe(warmup_steps=2000).warnings(325)[0].partition(".")[0]
+        'The warm-up takes 2,000 of 325 updates, so the learning rate only reaches 4'
+        >>> Recipe().warnings(20_000)
+        []
+        """
+        warmup = self._warmup(total_steps)
+        if warmup <= LONG_WARMUP:
+            return []
+        largest = self.learning_rates(total_steps).max()
+        return [
+            f"The warm-up takes {warmup * total_steps:,.0f} of {total_steps:,} updates, so the learning rate only "
+            f"reaches {largest:.3g} of {self.learning_rate:g}. Lower warmup_steps (to {total_steps // 10}, say), raise "
+            "epochs, or start from the preset 'small'."
+        ]
 
 
 def _numbers(settings: Any) -> Any:
@@ -219,3 +242,26 @@ PRETRAINING = Recipe()
 FINE_TUNING = Recipe(
     learning_rate=6.25e-5, schedule="linear", warmup_steps=0, warmup_ratio=0.002, epochs=3, batch_size=32
 )
+
+
+@dataclass(frozen=True)
+class Preset:
+    """Where to start from.
+
+    Attributes:
+        recipe: how to train.
+        sizes: of the model that it is made for, by their names in ``OpenAIGPTConfig``.
+    """
+
+    recipe: Recipe
+    sizes: Mapping[str, int]
+
+
+PRESETS = {
+    "paper": Preset(PRETRAINING, {}),
+    "small": Preset(
+        Recipe(learning_rate=1e-3, warmup_steps=0, warmup_ratio=0.05, epochs=10, batch_size=16),
+        {"n_positions": 128, "n_embd": 128, "n_layer": 4, "n_head": 4},
+    ),
+}
+"""Language modelling from fresh weights: as in the paper, or a megabyte of text on a laptop."""

@@ -28,9 +28,12 @@ from tokenization.special import SpecialTokensMixin
 logger = logging.getLogger("tokenization")
 
 Text = str | Sequence[str] | Sequence[int]
-Part = tuple[list[int], list[Span]]
+Part = tuple[list[int], list[Span], list[int]]
+"""Ids; and, where they are wanted, the span and the word that each comes from."""
+
 Row = dict[str, Any]
-_ARGUMENTS = ("text", "text_pair", "is_split_into_words")
+WORDS = "word_ids"  # of a row; not a key of what a call returns
+_ARGUMENTS = ("text", "text_pair")
 
 
 class CallMixin(SpecialTokensMixin):
@@ -104,7 +107,7 @@ class CallMixin(SpecialTokensMixin):
         Args:
             text: a text; or several: a list, an array, a column of a table, any other sequence, or an iterator.
             text_pair: as many, each encoded behind its ``text``.
-            is_split_into_words: a text is a list of words.
+            is_split_into_words: a text is a list of words; ``word_ids()`` of the result tells which.
             settings: ``padding`` (``True`` or ``"longest"``, ``"max_length"``, ``False``); ``truncation`` (``True`` or
                 ``"longest_first"``, ``"only_first"``, ``"only_second"``, ``False``); ``max_length`` (default: the
                 model's); ``pad_to_multiple_of``; ``padding_side``; ``return_tensors`` (``"np"``, ``"pt"``, ``"tf"``,
@@ -137,11 +140,11 @@ class CallMixin(SpecialTokensMixin):
         self, text: Text, text_pair: Text | None = None, *, is_split_into_words: bool = False, **settings: Any
     ) -> BatchEncoding:
         """Encode one text or pair; settings are those of a call."""
-        plan = CallSettings(self, **settings)
+        plan = CallSettings(self, is_split_into_words=is_split_into_words, **settings)
         texts = [plain_text(text, "text")]
         if text_pair is not None:
             texts.append(plain_text(text_pair, "text_pair"))
-        return self._finish(self._rows_of(texts, is_split_into_words, plan), plan, batch=plan.overflow)
+        return self._finish(self._rows_of(texts, plan), plan, batch=plan.overflow)
 
     def batch_encode_plus(
         self, batch_text_or_text_pairs: Sequence[Any], *, is_split_into_words: bool = False, **settings: Any
@@ -161,32 +164,28 @@ class CallMixin(SpecialTokensMixin):
 
     def _encode_batch(self, items: Sequence[Any], is_split_into_words: bool, settings: dict[str, Any]) -> BatchEncoding:
         """Encode items: a str, or a sequence of one or two of what ``plain_text`` takes."""
-        plan = CallSettings(self, **settings)
-        if not plan.offsets and all(isinstance(item, str) for item in items):
+        plan = CallSettings(self, is_split_into_words=is_split_into_words, **settings)
+        if not plan.offsets and not plan.words and all(isinstance(item, str) for item in items):
             all_ids = self._batch_ids(list(items))
             if plan.is_plain and max(map(len, all_ids), default=0) <= self.model_max_length:
                 masks = {"attention_mask": [[1] * len(ids) for ids in all_ids]} if plan.attention_mask else {}
                 return BatchEncoding(input_ids=all_ids, **masks).convert_to_tensors(plan.tensors)
-            rows = [row for i, ids in enumerate(all_ids) for row in self._rows((ids, []), None, plan, i)]
+            rows = [row for i, ids in enumerate(all_ids) for row in self._rows((ids, [], []), None, plan, i)]
         else:
             checked = [
                 [plain_text(text, f"{name}[{i}]") for text, name in zip(texts, ("texts", "text_pair"), strict=False)]
                 for i, texts in enumerate([item] if isinstance(item, str) else item for item in items)
             ]
-            rows = [
-                row for i, texts in enumerate(checked) for row in self._rows_of(texts, is_split_into_words, plan, i)
-            ]
+            rows = [row for i, texts in enumerate(checked) for row in self._rows_of(texts, plan, i)]
         return self._finish(rows, plan, batch=True)
 
     def _batch_ids(self, texts: list[str]) -> list[list[int]]:
         """The ids of many texts."""
         return [self._text_ids(text) for text in texts]
 
-    def _rows_of(
-        self, texts: Sequence[Any], is_split_into_words: bool, plan: CallSettings, sample: int = 0
-    ) -> list[Row]:
+    def _rows_of(self, texts: Sequence[Any], plan: CallSettings, sample: int = 0) -> list[Row]:
         """One or two of what ``plain_text`` gives."""
-        first, *others = (self._part(text, is_split_into_words, plan.offsets) for text in texts)
+        first, *others = (self._part(text, plan.words, plan.offsets) for text in texts)
         return self._rows(first, others[0] if others else None, plan, sample)
 
     def _rows(self, text: Part, pair: Part | None, plan: CallSettings, sample: int) -> list[Row]:
@@ -207,7 +206,7 @@ class CallMixin(SpecialTokensMixin):
 
     def _windows(self, part: Part, length: int, plan: CallSettings) -> list[Part]:
         """The part cut to ``length``, and on request the others of that length, which share ``stride`` tokens."""
-        ids, offsets = part
+        ids, offsets, words = part
         total, step = len(ids), length - plan.stride
         if length >= total:
             return [part]
@@ -220,12 +219,12 @@ class CallMixin(SpecialTokensMixin):
             cuts = [slice(i * step, i * step + length) for i in range(count)]
         else:
             cuts = [slice(max(0, total - i * step - length), total - i * step) for i in range(count)]
-        return [(ids[cut], offsets[cut]) for cut in cuts]
+        return [(ids[cut], offsets[cut], words[cut]) for cut in cuts]
 
     def _row(self, text: Part, pair: Part | None, plan: CallSettings, sample: int) -> Row:
         """Ids, and what else is asked for."""
-        first, first_offsets = text
-        second, second_offsets = pair or ([], [])
+        first, first_offsets, first_words = text
+        second, second_offsets, second_words = pair or ([], [], [])
         row: Row = {"input_ids": first + second if second else first}
         if plan.token_type_ids:
             row["token_type_ids"] = self.create_token_type_ids_from_sequences(first, None if pair is None else second)
@@ -237,28 +236,37 @@ class CallMixin(SpecialTokensMixin):
             row["offset_mapping"] = first_offsets + second_offsets
         if plan.overflow:
             row["overflow_to_sample_mapping"] = sample
+        if plan.words:
+            row[WORDS] = first_words + second_words
         return row
 
     def _part(self, text: Any, is_split_into_words: bool, offsets: bool) -> Part:
         """Ids, and offsets where wanted, of what ``plain_text`` gives."""
-        if isinstance(text, str):
-            return self._text_ids_and_offsets(text) if offsets else (self._text_ids(text), [])
         if is_split_into_words:
-            parts = [self._part(plain_text(word, "a word"), False, offsets) for word in text]
-            return [i for ids, _ in parts for i in ids], [span for _, spans in parts for span in spans]
+            words = [text] if isinstance(text, str) else text
+            parts = [self._part(plain_text(word, "a word"), False, offsets) for word in words]
+            ids = [token_id for part in parts for token_id in part[0]]
+            spans = [span for part in parts for span in part[1]]
+            return ids, spans, [i for i, part in enumerate(parts) for _ in part[0]]
+        if isinstance(text, str):
+            return (*self._text_ids_and_offsets(text), []) if offsets else (self._text_ids(text), [], [])
         if offsets:
             raise InputError("tokens and ids have no offsets; pass a text, or leave return_offsets_mapping out")
-        return (text if text and isinstance(text[0], int) else self.convert_tokens_to_ids(text)), []
+        return (text if text and isinstance(text[0], int) else self.convert_tokens_to_ids(text)), [], []
 
     def _finish(self, rows: list[Row], plan: CallSettings, *, batch: bool) -> BatchEncoding:
         if plan.length:
             for row in rows:
                 row["length"] = len(row["input_ids"])
         self._pad_rows(rows, plan)
+        words = [row.pop(WORDS) for row in rows] if plan.words else None
         if batch:
             keys = rows[0] if rows else dict.fromkeys(["input_ids", *["attention_mask"] * plan.attention_mask])
-            return BatchEncoding({key: [row[key] for row in rows] for key in keys}).convert_to_tensors(plan.tensors)
-        return BatchEncoding(rows[0]).convert_to_tensors(plan.tensors, prepend_batch_axis=True)
+            encoding = BatchEncoding({key: [row[key] for row in rows] for key in keys})
+        else:
+            encoding = BatchEncoding(rows[0])
+        encoding._words = words
+        return encoding.convert_to_tensors(plan.tensors, prepend_batch_axis=not batch)
 
     def _pad_rows(self, rows: list[Row], plan: CallSettings) -> None:
         if plan.padding == "do_not_pad" or not rows:
@@ -273,6 +281,7 @@ class CallMixin(SpecialTokensMixin):
             "token_type_ids": self.pad_token_type_id,
             "special_tokens_mask": 1,
             "offset_mapping": (0, 0),
+            WORDS: None,
         }
         for row in rows:
             pad_row(row, length, plan.side, fill)
@@ -360,6 +369,7 @@ class CallSettings:
         return_overflowing_tokens: bool = False,
         stride: int = 0,
         verbose: bool = True,
+        is_split_into_words: bool = False,
         **others: Any,
     ) -> None:
         del add_special_tokens  # there are none around a text
@@ -404,6 +414,7 @@ class CallSettings:
         self.length = return_length
         self.overflow, self.stride = return_overflowing_tokens, stride if return_overflowing_tokens else 0
         self.verbose = verbose
+        self.words = is_split_into_words
         self.is_plain = (
             self.limit is None
             and self.padding == "do_not_pad"

@@ -33,6 +33,8 @@ class BatchEncoding(dict[str, Any]):
     {'input_ids': [2585]}
     """
 
+    _words: list[list[int | None]] | None = None
+
     def __new__(cls, *_: Any, **__: Any) -> Self:
         register_trees()
         return super().__new__(cls)
@@ -54,6 +56,19 @@ class BatchEncoding(dict[str, Any]):
     def data(self) -> dict[str, Any]:
         """The plain dict."""
         return dict(self)
+
+    def word_ids(self, batch_index: int = 0) -> list[int | None]:
+        """The word that each token of a row comes from, ``None`` for padding; in a pair each text counts from 0.
+
+        Raises:
+            InputError: the texts did not come in words.
+        """
+        if self._words is None:
+            raise InputError(
+                "word_ids() needs is_split_into_words=True in the call of the tokenizer. For a whole text, use "
+                "return_offsets_mapping=True"
+            )
+        return self._words[batch_index]
 
     def convert_to_tensors(self, tensor_type: str | None = None, prepend_batch_axis: bool = False) -> BatchEncoding:
         """Turn every value into an array of ``tensor_type`` (``"np"``, ``"pt"``, ``"tf"``, ``"jax"``), in place."""

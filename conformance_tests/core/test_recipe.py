@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gptcore.cli.settings import parse_settings
+from gptcore.config import OpenAIGPTConfig
 from gptcore.errors import ConfigError
-from gptcore.recipe import FINE_TUNING, PRETRAINING, SCHEDULES, Recipe
+from gptcore.recipe import FINE_TUNING, PRESETS, PRETRAINING, SCHEDULES, Recipe
 
 
 def test_the_papers_numbers():
@@ -49,6 +50,23 @@ def test_files(name, tmp_path):
     recipe = FINE_TUNING.replace(max_grad_norm=None, micro_batch_size=8, precision="bfloat16", group_by_length=True)
     recipe.write(tmp_path / name)
     assert Recipe.read(tmp_path / name) == recipe
+
+
+def test_a_warm_up_that_does_not_end():
+    (warning,) = PRETRAINING.warnings(325)
+    assert "takes 2,000 of 325 updates" in warning
+    assert "reaches 4.05e-05 of 0.00025. Lower warmup_steps (to 32, say)" in warning
+    assert not PRETRAINING.warnings(4000)
+    assert Recipe(warmup_steps=0, warmup_ratio=0.6).warnings(5)
+
+
+def test_presets():
+    assert PRESETS["paper"].recipe == PRETRAINING
+    small = PRESETS["small"]
+    for steps in (1, 20, 1000):
+        assert not small.recipe.warnings(steps)
+    assert small.recipe.learning_rates(100).max() == small.recipe.learning_rate
+    assert OpenAIGPTConfig(vocab_size=4096, **small.sizes).n_positions == 128
 
 
 SPELLINGS = {

@@ -466,6 +466,23 @@ def test_an_encoding_is_a_dict_with_attributes():
         assert moved == {"input_ids": ("gpu", non_blocking), "length": 3}
 
 
+def test_words_of_an_encoding(kind):
+    tokenizer = load(kind, pad_token="<unk>")
+    settings = {"is_split_into_words": True, "padding": True}
+    encoded = tokenizer([["the", "dogcatzz", "a"], ["", "b"]], return_tensors="np", **settings)
+    words = encoded.word_ids()
+    assert (words[0], words[-1], set(words)) == (0, 2, {0, 1, 2})
+    assert encoded.word_ids(1) == [1, *[None] * (len(words) - 1)]
+    assert "word_ids" not in encoded
+    assert pickle.loads(pickle.dumps(encoded)).word_ids() == words
+    pair = tokenizer(["a", "b"], ["c", "d", "e"], truncation=True, max_length=4, **settings)
+    assert pair.word_ids() == [0, 1, 0, 1]
+    overflow = tokenizer(["a", "b", "c"], truncation=True, max_length=2, return_overflowing_tokens=True, **settings)
+    assert [overflow.word_ids(i) for i in range(2)] == [[0, 1], [2, None]]
+    with pytest.raises(InputError, match="needs is_split_into_words=True"):
+        tokenizer("a b").word_ids()
+
+
 def test_a_row_of_an_encoding(kind):
     tokenizer = load(kind)
     for tensors in (None, "np"):

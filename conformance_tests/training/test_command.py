@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from training_data import ROWS, TEXT, tokenizer
 
+from gptcore.errors import GPTError
 from gptcore.training import read_log
 from tokenization import OpenAIGPTTokenizerFast
 
@@ -75,6 +76,19 @@ def test_examples_of_a_task_by_length(value, run, tmp_path, monkeypatch):
     assert run("train", "classify", rows, *settings)[0] == 0
     spread = [np.ptp((started[0][step]["labels"] != -100).sum(1)) for step in range(20)]
     assert (max(spread) == 2) == (value == "true")
+
+
+def test_what_a_run_will_do_is_said_before_it_starts(run, vocabulary, tmp_path, monkeypatch):
+    def begin(**_):
+        raise GPTError("the run begins")
+
+    monkeypatch.setattr("gptcore.cli.train.Run", begin)
+    command = ["train", "lm", TEXT, "--tokenizer", vocabulary, "--output", tmp_path / "out", *SIZES]
+    _, _, error = run(*command, "--set", "epochs=1", "--set", "batch_size=2")
+    warning, plan, begins = map(error.find, ("Warning: The warm-up", "updates of 62 tokens", "the run begins"))
+    assert -1 < warning < plan < begins
+    _, _, error = run(*command, "--set", "warmup_steps=1")
+    assert "Warning" not in error
 
 
 def test_killed_at_any_moment(backend, run, vocabulary, tmp_path):

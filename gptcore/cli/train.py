@@ -196,7 +196,13 @@ def start(
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
+    if trainer.is_main:
+        for warning in recipe.warnings(total):
+            console.print(f"Warning: {warning}", highlight=False, markup=False)
     quiet = quiet or not trainer.is_main
+    if not quiet:
+        tokens = batches[0]["input_ids"].size
+        console.print(f"{total:,} updates of {tokens:,} tokens, {total * tokens:,} in all", highlight=False)
     with Progress(*columns, console=console, disable=quiet) as bar:
         shown = bar.add_task("training", total=total)
 
