@@ -208,6 +208,13 @@ def transformers(session):
 
 
 @nox.session(default=False)
+def other_libraries(session):
+    """PyTorch models in the trainers of transformers 5 and Lightning, and with adapters of PEFT. Opt-in."""
+    install(session, "-e", ".[torch]", "transformers==5.24.0", "peft==0.21.2", "lightning==2.6.6", "pytest")
+    session.run("python", "-m", "pytest", "conformance_tests/with_other_libraries", *session.posargs)
+
+
+@nox.session(default=False)
 def oldest(session):
     """Test with the lowest supported version of each dependency except PyTorch. Opt-in."""
     bounds = ("numpy==2.0.*", "safetensors==0.5.*", "tokenizers==0.21.*", "huggingface_hub==0.30.*", "typer==0.15.*")

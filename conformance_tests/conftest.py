@@ -26,6 +26,7 @@ with contextlib.suppress(ImportError):
 
 BACKENDS = ("torch", "tf", "flax")
 CACHE = "JAX_COMPILATION_CACHE_DIR"
+OPT_IN = ("against_transformers", "with_other_libraries")
 MAPS, MANY_MAPS = Path("/proc/self/maps"), 20_000
 kept_maps = 0  # when JAX was last cleared; TensorFlow frees none of its own
 
@@ -40,6 +41,14 @@ def pytest_configure(config):
 def pytest_unconfigure(config):
     if hasattr(config, "jax_cache"):
         shutil.rmtree(config.jax_cache, ignore_errors=True)
+
+
+def pytest_ignore_collect(collection_path, config):
+    """Opt-in folders need other libraries; their tests are collected only where the command line names them."""
+    if collection_path.name in OPT_IN:
+        named = [(config.invocation_params.dir / argument.split("::")[0]).resolve() for argument in config.args]
+        return None if any(path.is_relative_to(collection_path) for path in named) else True
+    return None
 
 
 def pytest_addoption(parser):

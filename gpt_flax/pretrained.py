@@ -13,6 +13,7 @@ from gpt_flax.cache import KVCache
 from gpt_flax.weights import assign, dtype_name, export, framework_dtype, from_numpy, parameters_of, to_numpy_bits
 from gptcore.checkpoint import Pushable, fresh_values, open_pretrained, save_pretrained
 from gptcore.config import OpenAIGPTConfig
+from gptcore.idioms import padded_vocabulary, saves
 from gptcore.inputs import (
     NARROW_INTEGERS,
     ArrayInfo,
@@ -86,9 +87,17 @@ class FlaxOpenAIGPTPreTrainedModel(Pushable, nnx.Module):
         model.eval()
         return (model, source.report()) if output_loading_info else model
 
-    def save_pretrained(self, folder: str | Path, *, max_shard_size: int | str | None = None) -> None:
-        """Write ``config.json`` and safetensors that the other two backends and transformers read."""
-        save_pretrained(folder, self.config, self.head, dtype_name(self.dtype), export(self), max_shard_size)
+    def save_pretrained(self, folder: str | Path, *, max_shard_size: int | str | None = None, **options: Any) -> None:
+        """Write ``config.json`` and safetensors that the other two backends and transformers read.
+
+        Args:
+            folder: made if missing.
+            max_shard_size: bytes (or like ``"2GB"``) after which a new file begins; ``None`` for one file.
+            options: ``is_main_process=False`` to write nothing; other arguments of transformers have no
+                effect or say what to do instead.
+        """
+        if saves(options):
+            save_pretrained(folder, self.config, self.head, dtype_name(self.dtype), export(self), max_shard_size)
 
     @property
     def trunk(self) -> nnx.Module:
@@ -108,14 +117,18 @@ class FlaxOpenAIGPTPreTrainedModel(Pushable, nnx.Module):
         """The token embedding: callable on ids, and the weight of the language-modelling head."""
         return self.trunk.tokens_embed
 
-    def num_parameters(self, only_trainable: bool = False) -> int:
+    def num_parameters(self, only_trainable: bool = False, exclude_embeddings: bool = False) -> int:
         """Number of weights; a tied weight counts once. ``only_trainable``: those that are ``nnx.Param``."""
-        variables = parameters_of(self).values()
+        excluded = ("tokens_embed.weight", "positions_embed.weight") if exclude_embeddings else ()
+        variables = [variable for name, variable in parameters_of(self).items() if name not in excluded]
         return sum(v.get_value().size for v in variables if isinstance(v, nnx.Param) or not only_trainable)
 
-    def resize_token_embeddings(self, new_num_tokens: int) -> nnx.Embed:
+    def resize_token_embeddings(
+        self, new_num_tokens: int, pad_to_multiple_of: int | None = None, mean_resizing: bool = False
+    ) -> nnx.Embed:
         """Change the vocabulary in place; kept rows stay, new rows are fresh. ``config`` becomes a changed copy."""
-        config = self.config.replace(vocab_size=new_num_tokens)
+        vocab_size = padded_vocabulary(new_num_tokens, pad_to_multiple_of, mean_resizing)
+        config = self.config.replace(vocab_size=vocab_size)
         table = self.trunk.tokens_embed
         old = table.embedding.get_value()
         rows = from_numpy(resized_embedding(to_numpy_bits(old.astype(jnp.float32)), config), jnp.float32)

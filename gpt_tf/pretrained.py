@@ -21,6 +21,7 @@ from gpt_tf.weights import (
 from gptcore.checkpoint import Pushable, fresh_values, open_pretrained, save_pretrained
 from gptcore.config import OpenAIGPTConfig
 from gptcore.errors import InputError
+from gptcore.idioms import padded_vocabulary, saves
 from gptcore.inputs import (
     NARROW_INTEGERS,
     ArrayInfo,
@@ -93,9 +94,17 @@ class TFOpenAIGPTPreTrainedModel(Pushable, keras.Model):
         assign(model, source.values(seed))
         return (model, source.report()) if output_loading_info else model
 
-    def save_pretrained(self, folder: str | Path, *, max_shard_size: int | str | None = None) -> None:
-        """Write ``config.json`` and safetensors that the other two backends and transformers read."""
-        save_pretrained(folder, self.config, self.head, dtype_name(self.dtype), export(self), max_shard_size)
+    def save_pretrained(self, folder: str | Path, *, max_shard_size: int | str | None = None, **options: Any) -> None:
+        """Write ``config.json`` and safetensors that the other two backends and transformers read.
+
+        Args:
+            folder: made if missing.
+            max_shard_size: bytes (or like ``"2GB"``) after which a new file begins; ``None`` for one file.
+            options: ``is_main_process=False`` to write nothing; other arguments of transformers have no
+                effect or say what to do instead.
+        """
+        if saves(options):
+            save_pretrained(folder, self.config, self.head, dtype_name(self.dtype), export(self), max_shard_size)
 
     def get_config(self) -> dict[str, Any]:
         """What Keras writes into a ``.keras`` file to make the model again."""
@@ -135,18 +144,22 @@ class TFOpenAIGPTPreTrainedModel(Pushable, keras.Model):
         """The token embedding: callable on ids, and the weight of the language-modelling head."""
         return self.trunk.tokens_embed
 
-    def num_parameters(self, only_trainable: bool = False) -> int:
+    def num_parameters(self, only_trainable: bool = False, exclude_embeddings: bool = False) -> int:
         """Number of weights; a tied weight counts once."""
-        variables = parameters_of(self).values()
+        excluded = ("tokens_embed.weight", "positions_embed.weight") if exclude_embeddings else ()
+        variables = [variable for name, variable in parameters_of(self).items() if name not in excluded]
         return sum(v.shape.num_elements() for v in variables if v.trainable or not only_trainable)
 
-    def resize_token_embeddings(self, new_num_tokens: int) -> keras.layers.Layer:
+    def resize_token_embeddings(
+        self, new_num_tokens: int, pad_to_multiple_of: int | None = None, mean_resizing: bool = False
+    ) -> keras.layers.Layer:
         """Change the vocabulary in place; kept rows stay, new rows are fresh.
 
         ``config`` becomes a changed copy. A compiled model has to be compiled again: its optimizer knows the old
         variable.
         """
-        config = self.config.replace(vocab_size=new_num_tokens)
+        vocab_size = padded_vocabulary(new_num_tokens, pad_to_multiple_of, mean_resizing)
+        config = self.config.replace(vocab_size=vocab_size)
         old = tf.convert_to_tensor(self.trunk.tokens_embed.embeddings)
         wide = to_numpy_bits(tf.cast(old, tf.float32))
         rows = tf.cast(from_numpy(resized_embedding(wide, config), tf.float32), old.dtype)

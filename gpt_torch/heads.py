@@ -10,6 +10,7 @@ from gpt_torch.outputs import CausalLMOutput, OpenAIGPTDoubleHeadsModelOutput, S
 from gpt_torch.pretrained import OpenAIGPTPreTrainedModel, describe
 from gpt_torch.projection import linear
 from gptcore.config import OpenAIGPTConfig
+from gptcore.generation import settled
 from gptcore.inputs import IGNORED_LABEL, problem_type
 from gptcore.parameters import Head, summary_width
 
@@ -108,6 +109,7 @@ class OpenAIGPTLMHeadModel(OpenAIGPTPreTrainedModel):
     """
 
     head = Head.LM
+    _generation_config = None
 
     def __init__(self, config: OpenAIGPTConfig, *, dtype=None, attn_implementation="sdpa", seed=0):
         super().__init__(config)
@@ -179,7 +181,7 @@ class OpenAIGPTLMHeadModel(OpenAIGPTPreTrainedModel):
         Args:
             input_ids: (B, T) ids.
             attention_mask: (B, T), 0 for padding on either side; default: all but ``pad_token_id``.
-            generation_config: a ``GenerationConfig``; default: one with the ids of ``config``.
+            generation_config: a ``GenerationConfig``; default: ``self.generation_config``.
             streamer: gets the prompt and each new token by ``put``, and ``end``; for one row.
             tokenizer: decodes ids, for ``stop_strings``.
             settings: of ``GenerationConfig``, over those of ``generation_config``.
@@ -190,7 +192,27 @@ class OpenAIGPTLMHeadModel(OpenAIGPTPreTrainedModel):
         Raises:
             ConfigError, InputError: the settings contradict, or the prompt does not fit.
         """
+        generation_config = generation_config or self._generation_config
         return generate(self, input_ids, attention_mask, generation_config, streamer, tokenizer, settings)
+
+    @property
+    def generation_config(self):
+        """The ``GenerationConfig`` that ``generate`` starts from; unless one is set, the ids of ``config``."""
+        return self._generation_config or settled(self.config, None, {})
+
+    @generation_config.setter
+    def generation_config(self, generation_config):
+        self._generation_config = generation_config
+
+    def prepare_inputs_for_generation(self, input_ids, past_key_values=None, attention_mask=None, **others):
+        """The arguments of the next call in a loop of another library: the ids that the cache lacks."""
+        start = 0 if past_key_values is None else past_key_values.length
+        return {
+            "input_ids": input_ids[:, start:],
+            "attention_mask": attention_mask,
+            "past_key_values": past_key_values,
+            **others,
+        }
 
 
 class OpenAIGPTDoubleHeadsModel(OpenAIGPTPreTrainedModel):

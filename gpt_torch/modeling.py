@@ -247,7 +247,7 @@ class OpenAIGPTModel(OpenAIGPTPreTrainedModel):
             slots = None if cache is None else (cache.keys[layer], cache.values[layer], cache.length)
             arguments = (hidden_states, allowed, layer_head_mask, eager, slots)
             if self.gradient_checkpointing and self.training:
-                hidden_states, probabilities = checkpoint(block, *arguments, use_reentrant=False)
+                hidden_states, probabilities = checkpoint(block, *arguments, **self.checkpointing_options)
             else:
                 hidden_states, probabilities = block(*arguments)
             all_hidden_states.append(hidden_states)

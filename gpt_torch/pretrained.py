@@ -1,20 +1,21 @@
 """What all four models share: fresh weights, ``from_pretrained`` and ``save_pretrained``, resizing, input checks."""
 
+import contextlib
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import torch
-from numpy.typing import NDArray
 from torch import nn
 from torch.utils._python_dispatch import is_in_torch_dispatch_mode
 
 from gpt_torch.cache import KVCache
 from gpt_torch.projection import lay_out
 from gpt_torch.quantization import KINDS, Int8Embedding, Int8Weight, quantize
-from gpt_torch.weights import assign, dtype_name, export, framework_dtype, from_numpy, to_numpy_bits
+from gpt_torch.weights import assign, device_of, dtype_name, export, framework_dtype, from_numpy, to_numpy_bits
 from gptcore.checkpoint import Pushable, fresh_values, open_pretrained, save_pretrained
 from gptcore.config import OpenAIGPTConfig
 from gptcore.errors import InputError
+from gptcore.idioms import padded_vocabulary, saves
 from gptcore.inputs import (
     NARROW_INTEGERS,
     ArrayInfo,
@@ -71,26 +72,41 @@ class OpenAIGPTPreTrainedModel(Configured, Pushable, nn.Module):
             seed: of the weights that the checkpoint lacks.
             options: ``revision``, ``cache_dir``, ``local_files_only``, ``token``; ``allow_pickle=True`` to read
                 files of ``torch.save``; ``ignore_mismatched_sizes=True`` for a fresh head where the stored one has
-                another shape, such as for another ``num_labels``; all others override the config.
+                another shape, such as for another ``num_labels``; ``torch_dtype``, ``device_map`` and others as in
+                transformers; all others override the config.
 
         Raises:
             CheckpointError, ConfigError: with every problem, before anything of the model's size is allocated.
         """
         check_quantization(quantization, KINDS)
+        dtype = options.pop("torch_dtype", None) if dtype is None else dtype
+        device = device_of(options.pop("device_map", None))
         source = open_pretrained(
             path_or_repo_id, cls.head, str(dtype).removeprefix("torch.") if dtype else None, **options
         )
-        model = cls(source.config, dtype=source.dtype, attn_implementation=attn_implementation, seed=None)
+        with device or contextlib.nullcontext():
+            model = cls(source.config, dtype=source.dtype, attn_implementation=attn_implementation, seed=None)
         assign(model, source.values(seed))
         model.eval()
         if quantization:
             quantize(model)
         return (model, source.report()) if output_loading_info else model
 
-    def save_pretrained(self, folder: str | Path, *, max_shard_size: int | str | None = None) -> None:
-        """Write ``config.json`` and safetensors that the other two backends and transformers read."""
-        self.reject_quantized("saved")
-        save_pretrained(folder, self.config, self.head, dtype_name(self.dtype), export(self), max_shard_size)
+    def save_pretrained(self, folder: str | Path, *, max_shard_size: int | str | None = None, **options: Any) -> None:
+        """Write ``config.json`` and safetensors that the other two backends and transformers read.
+
+        Args:
+            folder: made if missing.
+            max_shard_size: bytes (or like ``"2GB"``) after which a new file begins; ``None`` for one file.
+            options: ``is_main_process=False`` to write nothing; ``state_dict`` to write these tensors, such as those
+                that accelerate gathers; other arguments of transformers have no effect or say what to do instead.
+        """
+        tensors = options.pop("state_dict", None)
+        if saves(options):
+            self.reject_quantized("saved")
+            dtype = next(iter(tensors.values())).dtype if tensors else self.dtype
+            values = export(self, tensors)
+            save_pretrained(folder, self.config, self.head, dtype_name(dtype), values, max_shard_size)
 
     @property
     def trunk(self) -> nn.Module:
@@ -122,17 +138,22 @@ class OpenAIGPTPreTrainedModel(Configured, Pushable, nn.Module):
         """The token embedding: callable on ids, and the weight of the language-modelling head."""
         return self.trunk.tokens_embed
 
-    def num_parameters(self, only_trainable: bool = False) -> int:
+    def num_parameters(self, only_trainable: bool = False, exclude_embeddings: bool = False) -> int:
         """Number of weights; a tied weight counts once."""
         counted = [p for p in self.parameters() if p.requires_grad or not only_trainable]
         if not only_trainable:
             counted += [module.weight for module in self.modules() if isinstance(module, Int8Weight)]
-        return sum(p.numel() for p in counted)
+        excluded = (self.trunk.tokens_embed, self.trunk.positions_embed) if exclude_embeddings else ()
+        embeddings = {id(tensor) for module in excluded for tensor in module.state_dict(keep_vars=True).values()}
+        return sum(p.numel() for p in counted if id(p) not in embeddings)
 
-    def resize_token_embeddings(self, new_num_tokens: int) -> nn.Embedding:
+    def resize_token_embeddings(
+        self, new_num_tokens: int, pad_to_multiple_of: int | None = None, mean_resizing: bool = False
+    ) -> nn.Embedding:
         """Change the vocabulary in place; kept rows stay, new rows are fresh. ``config`` becomes a changed copy."""
         self.reject_quantized("resized")
-        config = self.config.replace(vocab_size=new_num_tokens)
+        vocab_size = padded_vocabulary(new_num_tokens, pad_to_multiple_of, mean_resizing)
+        config = self.config.replace(vocab_size=vocab_size)
         old = self.trunk.tokens_embed.weight
         wide = to_numpy_bits(old.float())
         rows = from_numpy(resized_embedding(wide, config), torch.float32).to(old)
@@ -142,13 +163,36 @@ class OpenAIGPTPreTrainedModel(Configured, Pushable, nn.Module):
         self._adopt(config)
         return self.trunk.tokens_embed
 
-    def gradient_checkpointing_enable(self) -> None:
-        """Recompute each block in the backward pass: less memory, more time, the same gradients."""
+    def activation_checkpointing_enable(
+        self,
+        activation_checkpointing_kwargs: dict[str, Any] | None = None,
+        every_n_layers: int = 1,
+        offload: bool = False,
+    ) -> None:
+        """Recompute each block in the backward pass: less memory, more time, the same gradients.
+
+        Args:
+            activation_checkpointing_kwargs: for ``torch.utils.checkpoint.checkpoint``.
+            every_n_layers, offload: as in transformers; 1 and ``False``.
+        """
+        if every_n_layers != 1 or offload:
+            raise InputError(
+                f"every_n_layers must be 1 and offload False; got {every_n_layers} and {offload}. Leave them out."
+            )
         self.trunk.gradient_checkpointing = True
+        self.trunk.checkpointing_options = {"use_reentrant": False, **(activation_checkpointing_kwargs or {})}
+
+    def gradient_checkpointing_enable(
+        self, gradient_checkpointing_kwargs: dict[str, Any] | None = None, **options: Any
+    ) -> None:
+        """The older name of ``activation_checkpointing_enable``."""
+        self.activation_checkpointing_enable(gradient_checkpointing_kwargs, **options)
 
     def gradient_checkpointing_disable(self) -> None:
         """Keep activations for the backward pass again."""
         self.trunk.gradient_checkpointing = False
+
+    activation_checkpointing_disable = gradient_checkpointing_disable
 
     def reject_quantized(self, what: str) -> None:
         """Raise an ``InputError`` for what needs the weights as they were."""
@@ -196,14 +240,11 @@ def describe(tensor: torch.Tensor | None) -> ArrayInfo | None:
     """What the checks need to know of a tensor."""
     if tensor is None:
         return None
-    return ArrayInfo(
-        tuple(tensor.shape), dtype_name(tensor.dtype), (lambda: to_numpy(tensor)) if readable(tensor) else None
-    )
 
+    def values():
+        return (tensor.float() if tensor.dtype is torch.bfloat16 else tensor).detach().cpu().numpy()
 
-def to_numpy(tensor: torch.Tensor) -> NDArray[Any]:
-    """The values of a tensor; bfloat16 as float32, which NumPy knows."""
-    return (tensor.float() if tensor.dtype is torch.bfloat16 else tensor).detach().cpu().numpy()
+    return ArrayInfo(tuple(tensor.shape), dtype_name(tensor.dtype), values if readable(tensor) else None)
 
 
 def readable(tensor: torch.Tensor) -> bool:

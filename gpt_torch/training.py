@@ -95,11 +95,11 @@ def adamw(model, recipe: Recipe, total_steps):
     betas = (recipe.adam_beta1, recipe.adam_beta2)
     optimizer = torch.optim.AdamW(groups, recipe.learning_rate, betas, recipe.adam_epsilon, fused=True)
     rates = (recipe.learning_rates(total_steps) / recipe.learning_rate).tolist()
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, functools.partial(factor, rates))
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, functools.partial(_factor, rates))
     return optimizer, schedule
 
 
-def factor(rates, step):
+def _factor(rates, step):
     """Of the learning rate in a step; after the last one it stays."""
     return rates[min(step, len(rates) - 1)]
 

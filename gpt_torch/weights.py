@@ -1,6 +1,6 @@
 """The parameter table <-> PyTorch parameters, both directions. Names are the published ones."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,7 @@ from torch import nn
 
 from gptcore.checkpoint.dtypes import check_dtype
 from gptcore.checkpoint.formats import published_name
-from gptcore.errors import CheckpointError, bullet_list
+from gptcore.errors import CheckpointError, ConfigError, bullet_list
 from gptcore.parameters import Kind, parameters
 
 
@@ -24,18 +24,33 @@ def dtype_name(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
 
 
-def parameters_of(model: nn.Module) -> dict[str, nn.Parameter]:
-    """The model's parameters by canonical name, in the order of the table.
+def device_of(device_map: Any) -> torch.device | None:
+    """The one device that ``device_map`` of transformers names; ``"auto"`` is the accelerator, or else the CPU.
 
     Raises:
-        CheckpointError: another module is in the place of one of the model's and has other parameters.
+        ConfigError: it divides the model.
+    """
+    if isinstance(device_map, dict) and list(device_map) == [""]:
+        device_map = device_map[""]
+    if isinstance(device_map, dict):
+        raise ConfigError(f"device_map must name one device; got {device_map}. Pass device_map='auto' or a device.")
+    if device_map in ("auto", "balanced", "balanced_low_0", "sequential"):
+        return torch.accelerator.current_accelerator() or torch.device("cpu")
+    return None if device_map is None else torch.device(device_map)
+
+
+def parameters_of(model: nn.Module, tensors: Mapping[str, torch.Tensor] | None = None) -> dict[str, torch.Tensor]:
+    """The model's parameters by canonical name, in the order of the table; or ``tensors`` under published names.
+
+    Raises:
+        CheckpointError: some are missing, since modules were replaced by others.
     """
     published = {name: published_name(name, model.head) for name in parameters(model.config, model.head)}
-    by_name = dict(model.named_parameters())
+    by_name = dict(model.named_parameters()) if tensors is None else tensors
     if missing := [name for name in published.values() if name not in by_name]:
         raise CheckpointError(
-            f"cannot read the weights of {model.head.architecture}: modules were replaced. Put back the original ones; "
-            f"for adapters, merge and unload them first. Missing:\n" + bullet_list(missing)
+            f"cannot read the weights of {model.head.architecture}: some are missing. Put back the original modules, "
+            "merge and unload adapters, or pass a whole state_dict.\n" + bullet_list(missing)
         )
     return {name: by_name[path] for name, path in published.items()}
 
@@ -48,14 +63,14 @@ def assign(model: nn.Module, values: Iterable[tuple[str, NDArray[Any]]]) -> None
         targets[name].copy_(from_numpy(array, targets[name].dtype))
 
 
-def export(model: nn.Module) -> Iterator[tuple[str, NDArray[Any]]]:
+def export(model: nn.Module, tensors: Mapping[str, torch.Tensor] | None = None) -> Iterator[tuple[str, NDArray[Any]]]:
     """Yield canonical name and array of every parameter, without a copy where it is on the CPU; bfloat16 as bits.
 
     A kernel in an ``nn.Linear``, which takes the place of a ``Projection`` for other libraries, is stored (out, in);
-    it is given (in, out), as all kernels are.
+    it is given (in, out), as all kernels are. ``tensors`` under published names take the place of the parameters.
     """
     table = parameters(model.config, model.head)
-    for name, parameter in parameters_of(model).items():
+    for name, parameter in parameters_of(model, tensors).items():
         module = model.get_submodule(published_name(name, model.head).rpartition(".")[0])
         turned = table[name].kind is Kind.KERNEL and isinstance(module, nn.Linear)
         yield name, to_numpy_bits(parameter.t() if turned else parameter)

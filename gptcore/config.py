@@ -33,7 +33,7 @@ LIMITS = {
 }
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True)
 class OpenAIGPTConfig:
     """Sizes and settings of an OpenAI GPT model, under the published ``config.json`` keys.
 
@@ -117,6 +117,21 @@ class OpenAIGPTConfig:
         problems = list(_problems(self))
         if problems:
             raise ConfigError("invalid OpenAIGPTConfig:\n" + bullet_list(problems))
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Settings are frozen; any other name may be set, as transformers' Trainer sets ``use_cache``."""
+        name = self.aliases.get(name, name)
+        if name in self.__dataclass_fields__:
+            raise dataclasses.FrozenInstanceError(
+                f"cannot set {name}: a config is frozen. Make a changed copy: "
+                f"model.config = model.config.replace({name}={value!r})."
+            )
+        object.__setattr__(self, name, value)
+
+    def __delattr__(self, name: str) -> None:
+        if name in self.__dataclass_fields__:
+            raise dataclasses.FrozenInstanceError(f"cannot delete {name}: a config is frozen and has all settings.")
+        object.__delattr__(self, name)
 
     def _fill_labels(self, num_labels_given: bool) -> None:
         """Make ``num_labels``, ``id2label`` and ``label2id`` agree; transformers derives the first from the second."""

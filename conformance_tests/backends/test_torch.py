@@ -19,6 +19,7 @@ from gpt_torch.weights import assign
 from gptcore import ConfigError, OpenAIGPTConfig
 from gptcore.config import ACTIVATIONS, SUMMARY_ACTIVATIONS
 from gptcore.errors import CheckpointError, InputError
+from gptcore.generation import GenerationConfig
 from gptcore.parameters import Head, parameters
 from gptcore.recipe import Recipe
 
@@ -72,7 +73,16 @@ def test_state_dict_has_the_published_names(model):
     assert largest_difference(other(IDS), model(IDS)) == 0
 
 
-def test_gradient_checkpointing_changes_no_gradient(model):
+@pytest.mark.parametrize(
+    "enable",
+    [
+        lambda model: model.gradient_checkpointing_enable(),
+        lambda model: model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": True}),
+        lambda model: model.gradient_checkpointing_enable(gradient_checkpointing_kwargs=None, every_n_layers=1),
+        lambda model: model.activation_checkpointing_enable({"preserve_rng_state": False}, offload=False),
+    ],
+)
+def test_gradient_checkpointing_changes_no_gradient(model, enable):
     if type(model) is gpt_torch.OpenAIGPTModel:
         model = build(gpt_torch.OpenAIGPTLMHeadModel)
     config = CONFIG.replace(resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0, summary_first_dropout=0.0)
@@ -80,7 +90,7 @@ def test_gradient_checkpointing_changes_no_gradient(model):
     for enabled in (False, True):
         trained = build(type(model), config).train()
         if enabled:
-            trained.gradient_checkpointing_enable()
+            enable(trained)
         trained(IDS, **MODELS[type(model)]).loss.backward()
         gradients.append({name: p.grad for name, p in trained.named_parameters() if p.grad is not None})
     assert largest_difference(*gradients) == 0
@@ -256,7 +266,7 @@ FOREIGN = {
     ),
     "other parameters": (
         lambda model: setattr(model.transformer, "tokens_embed", Adapted(model.transformer.tokens_embed)),
-        r"modules were replaced. .* merge and unload .*\n  - transformer.tokens_embed.weight",
+        r"some are missing. .* merge and unload .*\n  - transformer.tokens_embed.weight",
     ),
 }
 
@@ -452,3 +462,48 @@ def test_values_are_checked_where_there_are_some():
         build(gpt_torch.OpenAIGPTLMHeadModel)(IDS + 41)
     with pytest.raises(InputError, match="labels has shape"):  # shapes everywhere
         build(gpt_torch.OpenAIGPTLMHeadModel).to("meta")(IDS.to("meta"), labels=IDS[:, :2].to("meta"))
+
+
+def test_checkpointing_that_is_not_supported(model):
+    with pytest.raises(
+        InputError, match=r"every_n_layers must be 1 and offload False; got 2 and True. Leave them out."
+    ):
+        model.activation_checkpointing_enable(every_n_layers=2, offload=True)
+    model.activation_checkpointing_enable()
+    assert model.trunk.gradient_checkpointing
+    model.activation_checkpointing_disable()
+    assert not model.trunk.gradient_checkpointing
+
+
+@pytest.mark.parametrize("device_map", ["cpu", "meta", {"": "cpu"}, torch.device("cpu"), None])
+def test_loading_onto_a_device(tmp_path, device_map):
+    build(gpt_torch.OpenAIGPTModel).save_pretrained(tmp_path)
+    model = gpt_torch.OpenAIGPTModel.from_pretrained(tmp_path, device_map=device_map, torch_dtype=torch.bfloat16)
+    assert model.dtype is torch.bfloat16
+    assert model.device.type == ("meta" if device_map == "meta" else "cpu")
+    assert gpt_torch.OpenAIGPTModel.from_pretrained(tmp_path, device_map="auto").device.type in ("cpu", "cuda")
+    with pytest.raises(ConfigError, match=r"device_map must name one device; got .* Pass device_map='auto'"):
+        gpt_torch.OpenAIGPTModel.from_pretrained(tmp_path, device_map={"h": 0, "tokens_embed": 1})
+
+
+def test_a_gathered_state_dict_is_saved(model, tmp_path):
+    tensors = {name: (tensor + 1).bfloat16() for name, tensor in model.state_dict().items()}
+    model.save_pretrained(tmp_path, state_dict=tensors, is_main_process=True, save_function=torch.save)
+    again = type(model).from_pretrained(tmp_path, dtype="auto")
+    assert all(torch.equal(tensor, tensors[name]) for name, tensor in again.state_dict().items())
+    with pytest.raises(CheckpointError, match=r"some are missing.* pass a whole state_dict"):
+        model.save_pretrained(tmp_path, state_dict={"module." + name: tensor for name, tensor in tensors.items()})
+
+
+def test_what_loops_of_other_libraries_ask_for():
+    model = build(gpt_torch.OpenAIGPTLMHeadModel, CONFIG.replace(eos_token_id=3))
+    assert model.generation_config == GenerationConfig(eos_token_id=3)
+    assert model.generate(IDS, max_new_tokens=2).shape == (2, 7)
+    model.generation_config = GenerationConfig(max_new_tokens=4)
+    assert model.generate(IDS).shape == (2, 9)
+    assert model.generate(IDS, max_new_tokens=1).shape == (2, 6)
+    assert model.generate(IDS, generation_config=GenerationConfig(max_new_tokens=2)).shape == (2, 7)
+    output = model(**model.prepare_inputs_for_generation(IDS, use_cache=True))
+    longer = torch.cat([IDS, IDS[:, :1]], 1)
+    inputs = model.prepare_inputs_for_generation(longer, output.past_key_values, torch.ones_like(longer))
+    torch.testing.assert_close(model(**inputs).logits[:, -1], model(longer).logits[:, -1])

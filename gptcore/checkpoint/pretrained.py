@@ -19,6 +19,7 @@ from gptcore.checkpoint.tensors import OutgoingTensor
 from gptcore.checkpoint.transaction import Transaction
 from gptcore.config import CONFIG_NAME, OpenAIGPTConfig
 from gptcore.errors import CheckpointError, bullet_list
+from gptcore.idioms import LOADING, without_idioms
 from gptcore.parameters import SCORE, Head, Parameter, initial_value, parameters
 
 logger = logging.getLogger("gptcore")
@@ -89,7 +90,7 @@ def open_pretrained(
     Raises:
         CheckpointError, ConfigError: with every problem that was found.
     """
-    location, overrides = hub.split_options(options)
+    location, overrides = hub.split_options(without_idioms(options, LOADING))
     path = Path(path_or_repo_id)
     if not path.is_file():
         path = hub.resolve(path_or_repo_id, wanted_files(allow_pickle), **location)
