@@ -1,9 +1,10 @@
 """The KV cache: a value of static length, passed in and returned."""
 
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import jax
 import jax.numpy as jnp
+from jax import export
 
 from gptcore.config import OpenAIGPTConfig
 from gptcore.inputs import CacheInfo, check_capacity
@@ -53,7 +54,8 @@ class KVCache(NamedTuple):
     def info(self) -> CacheInfo:
         """What the input checks need to know."""
         length = None if isinstance(self.length, jax.core.Tracer) else int(self.length)
-        return CacheInfo(self.keys[0].shape[0], self.capacity, length)
+        batch, _, capacity, _ = known(self.keys[0].shape)
+        return CacheInfo(batch, capacity, length)
 
     def extended(self, attention_mask: jax.Array | None, length: int) -> Self:
         """With ``length`` more slots taken. ``attention_mask`` (B, >= length): its last columns are the new ones."""
@@ -72,6 +74,14 @@ class KVCache(NamedTuple):
             values=tuple(x[rows] for x in self.values),
             attended=None if self.attended is None else self.attended[rows],
         )
+
+
+export.register_namedtuple_serialization(KVCache, serialized_name=f"{__name__}.KVCache")
+
+
+def known(shape: tuple[Any, ...]) -> tuple[int | None, ...]:
+    """The sizes, ``None`` for those that are symbols in ``jax.export``."""
+    return tuple(size if isinstance(size, int) else None for size in shape)
 
 
 def write(slots: jax.Array, new: jax.Array, length: jax.Array) -> jax.Array:

@@ -73,7 +73,7 @@ def read(graph, state, cache, input_ids, attention_mask=None, last=None):
     model.eval()  # no dropout; the model of the caller keeps its mode
     output = model.transformer(input_ids, attention_mask, past_key_values=cache)
     hidden_states = output.last_hidden_state
-    last = jnp.zeros(len(input_ids), jnp.int32) if last is None else last
+    last = jnp.zeros(input_ids.shape[0], jnp.int32) if last is None else last
     logits = model.lm_head(take_position(hidden_states, last), model.transformer.tokens_embed)
     return logits.astype(jnp.float32), output.past_key_values, hidden_states
 
@@ -98,7 +98,7 @@ def loop(graph, state, input_ids, attention_mask, last, length, method, numbers,
     Returns:
         the new ids (B, room), and how many columns of them are filled, ().
     """
-    model, batch = nnx.merge(graph, state), len(input_ids)
+    model, batch = nnx.merge(graph, state), input_ids.shape[0]
     rows = jnp.arange(batch) % returned
     fill = numbers.fill_token_id
 

@@ -355,4 +355,4 @@ class FlaxOpenAIGPTForSequenceClassification(FlaxOpenAIGPTPreTrainedModel):
             present = signed(input_ids) != self.config.pad_token_id
         else:
             return None
-        return (present * jnp.arange(present.shape[-1])).max(-1)
+        return (present * jax.lax.broadcasted_iota(jnp.int32, present.shape, present.ndim - 1)).max(-1)

@@ -31,12 +31,13 @@ def attention_allowed(attention_mask, queries, keys):
     A query that would read nothing (padding on the left) reads itself, so that no softmax is over an empty set.
     ``queries`` (T,) and ``keys`` (S,) say where in the sequence they stand, ``attention_mask`` (B, S) what is padding.
     """
-    allowed = keys <= queries[:, None]  # (T, S)
+    queries, keys = queries[None, :, None], keys[None, None, :]
+    allowed = keys <= queries  # (1, T, S)
     if attention_mask is None:
-        return allowed[None, None]  # (1, 1, T, S)
+        return allowed[None]  # (1, 1, T, S)
     allowed = allowed & attention_mask.astype(bool)[:, None, :]  # (B, T, S)
     reads_nothing = ~allowed.any(-1, keepdims=True)
-    itself = keys == queries[:, None]
+    itself = keys == queries
     return (allowed | (reads_nothing & itself))[:, None]  # (B, 1, T, S)
 
 
@@ -124,9 +125,9 @@ class Attention(nnx.Module):
         else:
             context = sdpa_attention(query, key, value, allowed)
         if head_mask is not None:
-            scale = head_mask.astype(context.dtype)[:, None]
-            context = context * scale
-            probabilities = None if probabilities is None else probabilities * scale[:, None]
+            scale = head_mask.astype(context.dtype)
+            context = context * scale[None, None, :, None]
+            probabilities = None if probabilities is None else probabilities * scale[None, :, None, None]
         return self.resid_dropout(self.c_proj(self.merge_heads(context))), probabilities, slots
 
     def split_heads(self, x):
@@ -177,6 +178,8 @@ class FlaxOpenAIGPTModel(FlaxOpenAIGPTPreTrainedModel):
         seed: of the fresh weights, the same in every framework; ``None`` leaves zeros that take no memory, for a
             caller that fills them. Default: drawn from the ``params`` stream of ``rngs``, or 0.
         rngs: of the dropout, and of the weights if no ``seed`` is passed; from ``seed`` if ``None``.
+
+    On a mesh with explicit axes, call the model inside ``jax.sharding.auto_axes``, as Flax's own ``nnx.Embed`` needs.
 
     >>> import jax.numpy as jnp
     >>> model = FlaxOpenAIGPTModel(OpenAIGPTConfig(vocab_size=11, n_positions=8, n_embd=6, n_layer=1, n_head=2))
@@ -306,9 +309,9 @@ class FlaxOpenAIGPTModel(FlaxOpenAIGPTPreTrainedModel):
 
 
 def default_positions(attention_mask, queries):
-    """Count tokens: padding takes no position. (B, S) or ``None``, (T,) -> (B, T) or (T,)."""
+    """Count tokens: padding takes no position. (B, S) or ``None``, (T,) -> (B, T) or (1, T)."""
     if attention_mask is None:
-        return queries
+        return queries[None]
     return jnp.maximum(attention_mask.astype(jnp.int32).cumsum(-1) - 1, 0)[:, queries]
 
 

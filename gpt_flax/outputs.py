@@ -1,8 +1,10 @@
 """What the model calls return; fields and behaviour are those of ``gptcore.outputs.ModelOutput``."""
 
+import json
 from typing import Any
 
 import jax
+from jax import export
 
 from gptcore import outputs
 
@@ -32,7 +34,7 @@ class FlaxSequenceClassifierOutput(outputs.ModelOutput):
 
 
 def _register(output_class: type[outputs.ModelOutput]) -> None:
-    """Let JAX see the arrays inside: outputs of ``jit``, ``vmap`` and ``grad``."""
+    """Let JAX see the arrays inside: outputs of ``jit``, ``vmap`` and ``grad``, also in a program of ``jax.export``."""
 
     def flatten(output: outputs.ModelOutput) -> tuple[list[Any], tuple[str, ...]]:
         return [(jax.tree_util.DictKey(name), value) for name, value in output.items()], tuple(output)
@@ -41,6 +43,12 @@ def _register(output_class: type[outputs.ModelOutput]) -> None:
         return output_class(**dict(zip(names, values, strict=True)))
 
     jax.tree_util.register_pytree_with_keys(output_class, flatten, unflatten)
+    export.register_pytree_node_serialization(
+        output_class,
+        serialized_name=f"{output_class.__module__}.{output_class.__name__}",
+        serialize_auxdata=lambda names: json.dumps(names).encode(),
+        deserialize_auxdata=lambda names: tuple(json.loads(names)),
+    )
 
 
 for _output_class in (

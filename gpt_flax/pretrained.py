@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from gpt_flax.cache import KVCache
+from gpt_flax.cache import KVCache, known
 from gpt_flax.weights import assign, dtype_name, export, framework_dtype, from_numpy, parameters_of, to_numpy_bits
 from gptcore.checkpoint import Pushable, fresh_values, open_pretrained, save_pretrained
 from gptcore.config import OpenAIGPTConfig
@@ -81,8 +81,8 @@ class FlaxOpenAIGPTPreTrainedModel(Pushable, nnx.Module):
         named = dtype if isinstance(dtype, str) or dtype is None else dtype_name(dtype)
         check_quantization(quantization)
         source = open_pretrained(path_or_repo_id, cls.head, named, **options)
-        options = {"dtype": source.dtype, "attn_implementation": attn_implementation}
-        model = cls(source.config, **options, seed=None, rngs=nnx.Rngs(seed))
+        _, rngs = seeded(seed, None)
+        model = cls(source.config, dtype=source.dtype, attn_implementation=attn_implementation, seed=None, rngs=rngs)
         assign(model, source.values(seed))
         model.eval()
         return (model, source.report()) if output_loading_info else model
@@ -138,10 +138,11 @@ class FlaxOpenAIGPTPreTrainedModel(Pushable, nnx.Module):
         self.config = self.trunk.config = config
         return table
 
-    # Underscored, because nnx.tabulate runs each public method as a program, which returns arrays and no bool.
-
     def _choose(self, argument: bool | None, name: str) -> bool:
-        """An argument of the call, or the config's setting where it was not given."""
+        """An argument of the call, or the config's setting where it was not given.
+
+        Underscored, as all that returns no array: ``nnx.tabulate`` makes a program of each public method.
+        """
         return getattr(self.config, name) if argument is None else bool(argument)
 
     def _check(self, cache: KVCache | None = None, **inputs: Any) -> tuple[Any, ...]:
@@ -164,10 +165,10 @@ def widened(array: Any) -> Any:
 
 def seeded(seed: int | None, rngs: nnx.Rngs | None) -> tuple[int | jax.Array | None, nnx.Rngs]:
     """The seed of the weights and the random streams of the dropout, each from the other where it was not passed."""
-    if rngs is None:
-        return seed, nnx.Rngs(seed or 0)
-    if seed is UNSET_SEED and ("params" in rngs or "default" in rngs):
-        return jax.random.bits(rngs.params(), dtype=jnp.uint32), rngs
+    if seed is UNSET_SEED and rngs is not None and ("params" in rngs or "default" in rngs):
+        seed = jax.random.bits(rngs.params(), dtype=jnp.uint32)
+    if rngs is None or not ("dropout" in rngs or "default" in rngs):
+        rngs = nnx.Rngs(jax.random.key(0 if seed is None else seed))
     return seed, rngs
 
 
@@ -189,4 +190,4 @@ def describe(array: Any) -> ArrayInfo | None:
         return None
     values = None if isinstance(array, jax.core.Tracer) else lambda: np.asarray(array, np.float32 if bf16 else None)
     bf16 = array.dtype == jnp.bfloat16
-    return ArrayInfo(tuple(array.shape), array.dtype.name, values)
+    return ArrayInfo(known(array.shape), array.dtype.name, values)

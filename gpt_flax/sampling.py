@@ -71,6 +71,6 @@ def threefry(key0, key1, x0, x1):
 def gumbel(seed, rows, step, size):
     """Gumbel noise of one step for all tokens, (B, V)."""
     seed, rows, step = (jnp.asarray(x).astype(jnp.uint32) for x in (seed, rows, step))
-    bits, _ = threefry(seed, rows[:, None], step, jnp.arange(size, dtype=jnp.uint32))
+    bits, _ = threefry(seed, rows[:, None], step, jnp.arange(size, dtype=jnp.uint32)[None])
     uniform = ((bits >> 1) | 1).astype(jnp.float32) * jnp.float32(2.0**-31)
     return -jnp.log(-jnp.log1p(-jnp.minimum(uniform, jnp.float32(LARGEST_UNIFORM))))

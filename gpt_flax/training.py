@@ -114,7 +114,7 @@ def check_places(model):
     other = [".".join(map(str, path)) for path, _ in nnx.to_flat_state(nnx.state(model, nnx.Param)) if path not in own]
     if other:
         raise ConfigError(
-            f"cannot train {other[0]}: a checkpoint has no place for it. Train it in a loop of your own, with adamw"
+            f"cannot train {other[0]}: a checkpoint has no place for it. Train it in a loop of your own, with adamw."
         )
 
 
@@ -232,9 +232,13 @@ class Trainer:
 
     def run(self, graph, params, frozen, counts, batch):
         if self.recipe.precision != "float32":
-            params, frozen = jax.tree.map(lambda value: value.astype(self.recipe.precision), (params, frozen))
+            params, frozen = jax.tree.map(self.rounded, (params, frozen))
         weights = [nnx.State({"model": tree}) for tree in (params, frozen)]
         return nnx.merge(graph, *weights, counts, self.keys)(**batch)
+
+    def rounded(self, value):
+        """In the precision of the recipe, if it is a weight."""
+        return value.astype(self.recipe.precision) if jnp.issubdtype(value.dtype, jnp.floating) else value
 
     def evaluate(self, batch):
         """The losses of a batch without dropout, and the logits of its task."""

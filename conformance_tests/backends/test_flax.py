@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
+from jax import export
 from trained_scale import trained_scale
 
 import gpt_flax
@@ -16,7 +17,7 @@ from gpt_flax.heads import cross_entropy
 from gpt_flax.training import Trainer, adamw
 from gpt_flax.weights import assign, parameters_of, transform_of
 from gptcore import ConfigError, InputError, OpenAIGPTConfig
-from gptcore.parameters import initial_value, parameters
+from gptcore.parameters import Head, initial_value, parameters
 from gptcore.recipe import Recipe
 
 CONFIG = OpenAIGPTConfig(vocab_size=41, n_positions=13, n_embd=14, n_head=2, n_layer=2, num_labels=3)
@@ -91,6 +92,7 @@ def test_gradients_under_nnx_grad():
         ({"rngs": nnx.Rngs(7), "seed": 0}, 0),
         ({"rngs": nnx.Rngs(7), "seed": 3}, 3),
         ({"rngs": nnx.Rngs(dropout=7)}, 0),
+        ({"rngs": nnx.Rngs(params=7), "seed": 0}, 0),
     ],
     ids=str,
 )
@@ -105,7 +107,7 @@ def test_a_seed_gives_the_weights_of_every_framework(options, seed):
 @pytest.mark.parametrize("stream", ["default", "params"])
 def test_rngs_seed_the_weights(stream):
     def member(seed):
-        return weights(gpt_flax.FlaxOpenAIGPTModel(CONFIG, rngs=nnx.Rngs(dropout=0, **{stream: seed})))
+        return weights(gpt_flax.FlaxOpenAIGPTModel(CONFIG, rngs=nnx.Rngs(**{stream: seed})))
 
     assert largest_difference(member(0), member(0)) == 0
     assert largest_difference(member(0), member(1)) > 0.01
@@ -154,6 +156,79 @@ def test_loading_inside_a_program(tmp_path):
     loaded = nnx.jit(lambda: model_class.from_pretrained(tmp_path))()
     assert largest_difference(weights(loaded), weights(build(model_class))) == 0
     assert nnx.eval_shape(lambda: model_class.from_pretrained(tmp_path)).score.kernel.get_value().shape == (14, 3)
+
+
+def test_export(model):
+    """With lengths and batches that are not known yet; what comes back is of the same type, a cache in it too."""
+    cached = type(model) is gpt_flax.FlaxOpenAIGPTLMHeadModel
+    options, constraints = ({"use_cache": True}, ["length <= 13"]) if cached else ({}, [])  # slots are not symbolic
+    batch, length = export.symbolic_shape("batch, length", constraints=constraints)
+    program = jax.jit(lambda ids, mask: model(ids, mask, output_hidden_states=True, **options))
+    ids = jax.ShapeDtypeStruct((batch, length), jnp.int32)
+    loaded = export.deserialize(export.export(program)(ids, ids).serialize())
+    mask = np.array([[0, 1, 1, 1, 1], [1, 1, 1, 1, 1]], np.int32)
+    found, expected = loaded.call(IDS.astype(np.int32), mask), model(IDS, mask, output_hidden_states=True, **options)
+    assert jax.tree.structure(found) == jax.tree.structure(expected)
+    assert largest_difference((found[0], found.hidden_states), (expected[0], expected.hidden_states)) < 1e-5
+
+
+def test_export_of_a_step_with_a_cache():
+    model = build(gpt_flax.FlaxOpenAIGPTLMHeadModel)
+    cache = model(IDS, use_cache=True).past_key_values
+    ids = np.array([[1], [2]], np.int32)
+    program = jax.jit(lambda ids, cache: model(ids, past_key_values=cache))
+    loaded = export.deserialize(export.export(program)(ids, cache).serialize())
+    assert largest_difference(loaded.call(ids, cache), model(ids, past_key_values=cache)) < 1e-5
+
+
+def test_export_of_generation():
+    model = build(gpt_flax.FlaxOpenAIGPTLMHeadModel)
+    ids = jax.ShapeDtypeStruct(export.symbolic_shape("batch, 5"), jnp.int32)
+    exported = export.export(jax.jit(lambda ids: model.generate(ids, max_new_tokens=3)))(ids)
+    np.testing.assert_array_equal(exported.call(IDS.astype(np.int32)), model.generate(IDS, max_new_tokens=3))
+
+
+def test_no_rank_is_promoted(model):
+    model.train()
+    options = {"attention_mask": np.ones_like(IDS), "head_mask": np.ones(2), "output_attentions": True}
+    with jax.numpy_rank_promotion("raise"):
+        model(IDS, **MODELS[type(model)])
+        model(IDS, **MODELS[type(model)], **options)
+        if model.head is Head.LM:
+            model.generate(IDS, max_new_tokens=2, do_sample=True, top_k=5, top_p=0.9, min_p=0.1, eos_token_id=3)
+
+
+def test_on_a_mesh_with_explicit_axes():
+    model = build(gpt_flax.FlaxOpenAIGPTLMHeadModel)
+    graph, state = nnx.split(model)
+    mesh = jax.make_mesh((1,), ("data",), axis_types=(jax.sharding.AxisType.Explicit,))
+    rows = jax.sharding.PartitionSpec("data")
+    with jax.set_mesh(mesh):
+        ids = jax.device_put(IDS, jax.sharding.NamedSharding(mesh, rows))
+        run = jax.sharding.auto_axes(lambda state, ids: nnx.merge(graph, state)(ids).logits, out_sharding=rows)
+        logits = jax.jit(run)(state, ids)
+    assert largest_difference(np.asarray(logits), np.asarray(model(IDS).logits)) < 1e-5
+
+
+def test_as_a_module_of_linen():
+    module = nnx.bridge.to_linen(gpt_flax.FlaxOpenAIGPTLMHeadModel, CONFIG.replace(attn_pdrop=0, embd_pdrop=0))
+    first, second = (module.init(jax.random.key(seed), IDS) for seed in (0, 1))
+    assert largest_difference(first["params"], second["params"]) > 0.01
+    outputs = [module.apply(first, IDS, rngs={"dropout": jax.random.key(seed)}).logits for seed in (0, 1)]
+    assert largest_difference(*outputs) > 0
+
+
+@pytest.mark.parametrize("tree", ["jax.tree.map", "jax.device_put", "nnx.jit"])
+def test_outputs_are_trees(model, tree):
+    output = model(IDS, **MODELS[type(model)], output_hidden_states=True)
+    through = {
+        "jax.tree.map": lambda: jax.tree.map(lambda x: x + 0, output),
+        "jax.device_put": lambda: jax.device_put(output, jax.devices()[0]),
+        "nnx.jit": lambda: nnx.jit(lambda output: output)(output),
+    }[tree]()
+    assert type(through) is type(output)
+    assert list(through) == list(output)
+    assert largest_difference(through, output) == 0
 
 
 @pytest.mark.parametrize(("afn", "summary"), [("gelu", None), ("relu", "relu"), ("silu", "tanh"), ("gelu", "gelu_new")])
