@@ -22,6 +22,7 @@ from gptcore.inputs import (
     check_inputs,
     check_quantization,
 )
+from gptcore.models import Configured
 from gptcore.parameters import Head, initial_value, parameters, resized_embedding
 
 
@@ -32,7 +33,7 @@ class UnsetSeed(int):
 UNSET_SEED = UnsetSeed()
 
 
-class FlaxOpenAIGPTPreTrainedModel(Pushable, nnx.Module):
+class FlaxOpenAIGPTPreTrainedModel(Configured, Pushable, nnx.Module):
     """Base of the four models; ``config`` and ``head`` say which parameters it has."""
 
     head: ClassVar[Head]
@@ -135,7 +136,7 @@ class FlaxOpenAIGPTPreTrainedModel(Pushable, nnx.Module):
         kept = min(len(rows), len(old))
         table.embedding.set_value(rows.astype(old.dtype).at[:kept].set(old[:kept]))  # float64 rows keep every bit
         table.num_embeddings = len(rows)
-        self.config = self.trunk.config = config
+        self._adopt(config)
         return table
 
     def _choose(self, argument: bool | None, name: str) -> bool:

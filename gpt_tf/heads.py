@@ -147,7 +147,7 @@ class TFOpenAIGPTLMHeadModel(TFOpenAIGPTPreTrainedModel):
         Returns:
             TFCausalLMOutput.
         """
-        input_ids, inputs_embeds, labels = self.check(input_ids=input_ids, inputs_embeds=inputs_embeds, labels=labels)
+        input_ids, inputs_embeds, labels = self._check(input_ids=input_ids, inputs_embeds=inputs_embeds, labels=labels)
         output = self.transformer(
             input_ids,
             attention_mask,
@@ -170,7 +170,7 @@ class TFOpenAIGPTLMHeadModel(TFOpenAIGPTPreTrainedModel):
             hidden_states=output.hidden_states,
             attentions=output.attentions,
         )
-        return output if self.choose(return_dict, "return_dict") else output.to_tuple()
+        return output if self._choose(return_dict, "return_dict") else output.to_tuple()
 
     def generate(
         self,
@@ -267,7 +267,7 @@ class TFOpenAIGPTDoubleHeadsModel(TFOpenAIGPTPreTrainedModel):
         Returns:
             TFOpenAIGPTDoubleHeadsModelOutput.
         """
-        input_ids, inputs_embeds, mc_token_ids, labels, mc_labels = self.check(
+        input_ids, inputs_embeds, mc_token_ids, labels, mc_labels = self._check(
             input_ids=input_ids,
             inputs_embeds=inputs_embeds,
             mc_token_ids=mc_token_ids,
@@ -297,7 +297,7 @@ class TFOpenAIGPTDoubleHeadsModel(TFOpenAIGPTPreTrainedModel):
             hidden_states=output.hidden_states,
             attentions=output.attentions,
         )
-        return output if self.choose(return_dict, "return_dict") else output.to_tuple()
+        return output if self._choose(return_dict, "return_dict") else output.to_tuple()
 
 
 @keras.saving.register_keras_serializable(package="gptcore")
@@ -358,7 +358,7 @@ class TFOpenAIGPTForSequenceClassification(TFOpenAIGPTPreTrainedModel):
         Returns:
             TFSequenceClassifierOutput.
         """
-        input_ids, attention_mask, inputs_embeds, labels = self.check(
+        input_ids, attention_mask, inputs_embeds, labels = self._check(
             input_ids=input_ids, attention_mask=attention_mask, inputs_embeds=inputs_embeds, labels=labels
         )
         output = self.transformer(
@@ -384,7 +384,7 @@ class TFOpenAIGPTForSequenceClassification(TFOpenAIGPTPreTrainedModel):
             hidden_states=output.hidden_states,
             attentions=output.attentions,
         )
-        return output if self.choose(return_dict, "return_dict") else output.to_tuple()
+        return output if self._choose(return_dict, "return_dict") else output.to_tuple()
 
     def last_position(self, input_ids, attention_mask):
         """Index of each row's last token, (B,): attended, else not padding, else ``None``: the last."""

@@ -268,7 +268,7 @@ class TFOpenAIGPTModel(TFOpenAIGPTPreTrainedModel):
         Raises:
             InputError: an argument does not fit; checked before work starts (while tracing, not the values).
         """
-        input_ids, attention_mask, token_type_ids, position_ids, head_mask, inputs_embeds = self.check(
+        input_ids, attention_mask, token_type_ids, position_ids, head_mask, inputs_embeds = self._check(
             input_ids=input_ids,
             attention_mask=attention_mask,
             token_type_ids=token_type_ids,
@@ -277,8 +277,8 @@ class TFOpenAIGPTModel(TFOpenAIGPTPreTrainedModel):
             inputs_embeds=inputs_embeds,
             cache=past_key_values,
         )
-        output_attentions = self.choose(output_attentions, "output_attentions")
-        output_hidden_states = self.choose(output_hidden_states, "output_hidden_states")
+        output_attentions = self._choose(output_attentions, "output_attentions")
+        output_hidden_states = self._choose(output_hidden_states, "output_hidden_states")
         ids_shape = keras.ops.shape(inputs_embeds)[:-1] if input_ids is None else keras.ops.shape(input_ids)
         *leading, length = ids_shape
         attention_mask = to_rows(attention_mask)
@@ -322,7 +322,7 @@ class TFOpenAIGPTModel(TFOpenAIGPTPreTrainedModel):
             hidden_states=all_hidden_states if output_hidden_states else None,
             attentions=tuple(all_attentions) if output_attentions else None,
         )
-        return output if self.choose(return_dict, "return_dict") else output.to_tuple()
+        return output if self._choose(return_dict, "return_dict") else output.to_tuple()
 
     def embed(self, input_ids, token_type_ids, position_ids, inputs_embeds):
         """Sum of token, position and (token) type embeddings, (B, T, C)."""

@@ -30,13 +30,14 @@ from gptcore.inputs import (
     check_inputs,
     check_quantization,
 )
+from gptcore.models import Configured
 from gptcore.outputs import ModelOutput
 from gptcore.parameters import Head, resized_embedding
 
 LOSSES = ("loss", "mc_loss")
 
 
-class TFOpenAIGPTPreTrainedModel(Pushable, keras.Model):
+class TFOpenAIGPTPreTrainedModel(Configured, Pushable, keras.Model):
     """Base of the four models; ``config`` and ``head`` say which parameters it has.
 
     ``fit`` after ``compile(optimizer)`` minimises the model's own losses, with the labels inside the dict of
@@ -166,14 +167,14 @@ class TFOpenAIGPTPreTrainedModel(Pushable, keras.Model):
         kept = min(len(rows), len(old))
         rows = tf.concat([old[:kept], rows[kept:]], 0)  # float64 rows keep every bit
         self.trunk.tokens_embed.replace(rows)
-        self.config = self.trunk.config = config
+        self._adopt(config)
         return self.trunk.tokens_embed
 
-    def choose(self, argument: bool | None, name: str) -> bool:
+    def _choose(self, argument: bool | None, name: str) -> bool:
         """An argument of the call, or the config's setting where it was not given."""
         return getattr(self.config, name) if argument is None else bool(argument)
 
-    def check(self, cache: KVCache | None = None, **inputs: Any) -> tuple[tf.Tensor | None, ...]:
+    def _check(self, cache: KVCache | None = None, **inputs: Any) -> tuple[tf.Tensor | None, ...]:
         """The arguments of a call as tensors, checked against the config; while tracing, only shapes and dtypes."""
         try:
             tensors = {name: as_tensor(name, value) for name, value in inputs.items()}

@@ -141,7 +141,7 @@ class OpenAIGPTLMHeadModel(OpenAIGPTPreTrainedModel):
         Returns:
             CausalLMOutput.
         """
-        input_ids, inputs_embeds, labels = self.check(input_ids=input_ids, inputs_embeds=inputs_embeds, labels=labels)
+        input_ids, inputs_embeds, labels = self._check(input_ids=input_ids, inputs_embeds=inputs_embeds, labels=labels)
         output = self.transformer(
             input_ids,
             attention_mask,
@@ -163,7 +163,7 @@ class OpenAIGPTLMHeadModel(OpenAIGPTPreTrainedModel):
             hidden_states=output.hidden_states,
             attentions=output.attentions,
         )
-        return output if self.choose(return_dict, "return_dict") else output.to_tuple()
+        return output if self._choose(return_dict, "return_dict") else output.to_tuple()
 
     def generate(
         self,
@@ -260,7 +260,7 @@ class OpenAIGPTDoubleHeadsModel(OpenAIGPTPreTrainedModel):
         Returns:
             OpenAIGPTDoubleHeadsModelOutput.
         """
-        input_ids, inputs_embeds, mc_token_ids, labels, mc_labels = self.check(
+        input_ids, inputs_embeds, mc_token_ids, labels, mc_labels = self._check(
             input_ids=input_ids,
             inputs_embeds=inputs_embeds,
             mc_token_ids=mc_token_ids,
@@ -288,7 +288,7 @@ class OpenAIGPTDoubleHeadsModel(OpenAIGPTPreTrainedModel):
             hidden_states=output.hidden_states,
             attentions=output.attentions,
         )
-        return output if self.choose(return_dict, "return_dict") else output.to_tuple()
+        return output if self._choose(return_dict, "return_dict") else output.to_tuple()
 
 
 class OpenAIGPTForSequenceClassification(OpenAIGPTPreTrainedModel):
@@ -332,7 +332,7 @@ class OpenAIGPTForSequenceClassification(OpenAIGPTPreTrainedModel):
         Returns:
             SequenceClassifierOutput.
         """
-        input_ids, attention_mask, inputs_embeds, labels = self.check(
+        input_ids, attention_mask, inputs_embeds, labels = self._check(
             input_ids=input_ids, attention_mask=attention_mask, inputs_embeds=inputs_embeds, labels=labels
         )
         output = self.transformer(
@@ -357,7 +357,7 @@ class OpenAIGPTForSequenceClassification(OpenAIGPTPreTrainedModel):
             hidden_states=output.hidden_states,
             attentions=output.attentions,
         )
-        return output if self.choose(return_dict, "return_dict") else output.to_tuple()
+        return output if self._choose(return_dict, "return_dict") else output.to_tuple()
 
     def last_position(self, input_ids, attention_mask):
         """Index of each row's last token, (B,): attended, else not padding, else ``None`` for the last column."""

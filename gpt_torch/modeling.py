@@ -211,7 +211,7 @@ class OpenAIGPTModel(OpenAIGPTPreTrainedModel):
         Raises:
             InputError: an argument does not fit; checked before work starts (under ``torch.compile``, not at all).
         """
-        input_ids, attention_mask, token_type_ids, position_ids, head_mask, inputs_embeds = self.check(
+        input_ids, attention_mask, token_type_ids, position_ids, head_mask, inputs_embeds = self._check(
             input_ids=input_ids,
             attention_mask=attention_mask,
             token_type_ids=token_type_ids,
@@ -220,8 +220,8 @@ class OpenAIGPTModel(OpenAIGPTPreTrainedModel):
             inputs_embeds=inputs_embeds,
             cache=past_key_values,
         )
-        output_attentions = self.choose(output_attentions, "output_attentions")
-        output_hidden_states = self.choose(output_hidden_states, "output_hidden_states")
+        output_attentions = self._choose(output_attentions, "output_attentions")
+        output_hidden_states = self._choose(output_hidden_states, "output_hidden_states")
         ids_shape = inputs_embeds.shape[:-1] if input_ids is None else input_ids.shape
         *leading, length = ids_shape
         attention_mask = to_rows(attention_mask)
@@ -259,7 +259,7 @@ class OpenAIGPTModel(OpenAIGPTPreTrainedModel):
             hidden_states=tuple(x.unflatten(0, leading) for x in all_hidden_states) if output_hidden_states else None,
             attentions=tuple(all_attentions) if output_attentions else None,
         )
-        return output if self.choose(return_dict, "return_dict") else output.to_tuple()
+        return output if self._choose(return_dict, "return_dict") else output.to_tuple()
 
     def embed(self, input_ids, token_type_ids, position_ids, inputs_embeds):
         """Sum of token, position and (token) type embeddings, (B, T, C)."""

@@ -206,13 +206,13 @@ class OpenAIGPTPreTrainedModel(Configured, Pushable, nn.Module):
             lay_out(self, by_columns=False)
         return super().train(mode)
 
-    def choose(self, argument: bool | None, name: str) -> bool:
+    def _choose(self, argument: bool | None, name: str) -> bool:
         """An argument of the call, or the config's setting where it was not given; TorchScript gets a tuple."""
         if argument is None and name == "return_dict" and torch.jit.is_tracing():
             return False
         return getattr(self.config, name) if argument is None else bool(argument)
 
-    def check(self, cache: KVCache | None = None, **inputs: Any) -> tuple[torch.Tensor | None, ...]:
+    def _check(self, cache: KVCache | None = None, **inputs: Any) -> tuple[torch.Tensor | None, ...]:
         """The arguments of a call as tensors, checked against the config: values where there are some, else shapes.
 
         Under ``torch.compile``, which traces, nothing is checked.

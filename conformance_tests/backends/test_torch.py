@@ -280,47 +280,6 @@ def test_weights_that_do_not_fit_are_not_saved(tmp_path, replace, message):
     assert not list(tmp_path.glob("new/*"))
 
 
-def test_a_model_has_one_config(model, tmp_path):
-    config = model.config.replace(output_hidden_states=True, pad_token_id=0, id2label=dict(enumerate("xyz")))
-    model.config = config
-    assert model.config is model.trunk.config is config
-    assert len(model(IDS).hidden_states) == 4
-    model.save_pretrained(tmp_path)
-    again = type(model).from_pretrained(tmp_path)
-    assert again.config is again.trunk.config
-    assert again.config.id2label == config.id2label
-    model.resize_token_embeddings(47)
-    assert model.config is model.trunk.config
-    assert model.config.pad_token_id == 0
-
-
-@pytest.mark.parametrize(
-    ("model_class", "changes", "message"),
-    [
-        (gpt_torch.OpenAIGPTModel, {"attn_pdrop": 0.0}, "attn_pdrop must stay 0.1; got 0.0"),
-        (gpt_torch.OpenAIGPTLMHeadModel, {"vocab_size": 47}, "resize_token_embeddings.*\n.*vocab_size must stay 41"),
-        (gpt_torch.OpenAIGPTDoubleHeadsModel, {"summary_type": "last"}, "summary_type must stay 'cls_index'"),
-        (
-            gpt_torch.OpenAIGPTForSequenceClassification,
-            {"num_labels": 2, "n_head": 7},
-            "ignore_mismatched_sizes=True.*\n.*n_head must stay 2; got 7\n.*num_labels must stay 3; got 2",
-        ),
-    ],
-)
-def test_settings_that_weights_and_layers_were_made_with(model_class, changes, message):
-    model = build(model_class)
-    with pytest.raises(ConfigError, match=message):
-        model.config = CONFIG.replace(**changes)
-    assert model.config is model.trunk.config
-    assert model.config == CONFIG
-
-
-def test_settings_of_another_head_may_change():
-    model = build(gpt_torch.OpenAIGPTLMHeadModel)
-    model.config = CONFIG.replace(num_labels=7, summary_type="mean")
-    assert model.trunk.config.num_labels == 7
-
-
 def through_torch_save(model, tmp_path):
     torch.save(model, tmp_path / "model.pt")
     return torch.load(tmp_path / "model.pt", weights_only=False)
