@@ -8,6 +8,7 @@ import keras
 import tensorflow as tf
 
 from gpt_tf.cache import KVCache
+from gpt_tf.fit import Fit
 from gpt_tf.weights import (
     assign,
     dtype_name,
@@ -21,17 +22,14 @@ from gptcore.checkpoint import Pushable, fresh_values, open_pretrained, save_pre
 from gptcore.config import OpenAIGPTConfig
 from gptcore.errors import InputError
 from gptcore.inputs import ArrayInfo, check_attn_implementation, check_inputs, check_quantization
-from gptcore.outputs import ModelOutput
 from gptcore.parameters import Head, resized_embedding
 
-LOSSES = ("loss", "mc_loss")
 
-
-class TFOpenAIGPTPreTrainedModel(Pushable, keras.Model):
+class TFOpenAIGPTPreTrainedModel(Fit, Pushable, keras.Model):
     """Base of the four models; ``config`` and ``head`` say which parameters it has.
 
     ``fit`` after ``compile(optimizer)`` minimises the model's own losses, with the labels inside the dict of
-    inputs; after ``compile(optimizer, loss)`` that loss, and any metrics, see the logits.
+    inputs; after ``compile(optimizer, loss)`` that loss sees the logits. ``gpt_tf.fit.Fit`` has the details.
     """
 
     head: ClassVar[Head]
@@ -163,43 +161,6 @@ class TFOpenAIGPTPreTrainedModel(Pushable, keras.Model):
         if args and isinstance(args[0], Mapping):
             return super().__call__(**args[0], **kwargs)
         return super().__call__(*args, **kwargs)
-
-    def train_step(self, data: Any) -> Any:
-        """One step of ``fit``."""
-        return super().train_step(with_fields(data))
-
-    def test_step(self, data: Any) -> Any:
-        """One step of ``evaluate``."""
-        return super().test_step(with_fields(data))
-
-    def predict_step(self, data: Any) -> Any:
-        """One step of ``predict``: the output without the losses, which are not per example."""
-        output = super().predict_step(with_fields(data))
-        return type(output)(**{name: value for name, value in output.items() if name not in LOSSES})
-
-    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
-        """The compiled loss on the logits or, if there is none, the sum of the model's own losses."""
-        if self._compile_loss is not None:
-            return super().compute_loss(x, y, scores(y_pred), sample_weight, training)
-        losses = [y_pred[name] for name in LOSSES if name in y_pred]
-        if not losses:
-            raise InputError("no loss: put labels into the dict of inputs, or compile the model with a loss")
-        return sum([*losses, *self.losses])
-
-    def compute_metrics(self, x, y, y_pred, sample_weight=None):
-        """The compiled metrics on the logits."""
-        return super().compute_metrics(x, y, scores(y_pred), sample_weight)
-
-
-def with_fields(data: Any) -> tuple[Any, Any, Any]:
-    """A batch of ``fit`` with the inputs as one dict that asks for named outputs."""
-    x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
-    return {**(x if isinstance(x, Mapping) else {"input_ids": x}), "return_dict": True}, y, sample_weight
-
-
-def scores(output: ModelOutput) -> tf.Tensor:
-    """What a Keras loss or metric compares with the targets."""
-    return output["logits"] if "logits" in output else output["last_hidden_state"]
 
 
 def describe(tensor: tf.Tensor | None) -> ArrayInfo | None:
