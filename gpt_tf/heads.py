@@ -7,7 +7,7 @@ from gpt_tf.fit import Compared
 from gpt_tf.generation import generate
 from gpt_tf.modeling import Projection, TFOpenAIGPTModel, dropout, gelu, take_position
 from gpt_tf.outputs import TFCausalLMOutput, TFOpenAIGPTDoubleHeadsModelOutput, TFSequenceClassifierOutput
-from gpt_tf.pretrained import TFOpenAIGPTPreTrainedModel, describe
+from gpt_tf.pretrained import TFOpenAIGPTPreTrainedModel, build_once, describe
 from gpt_tf.weights import wide
 from gptcore.config import OpenAIGPTConfig
 from gptcore.inputs import IGNORED_LABEL, problem_type
@@ -143,7 +143,7 @@ class TFOpenAIGPTLMHeadModel(TFOpenAIGPTPreTrainedModel):
 
     def build(self, input_shape=None):
         """Nothing to make: the head is the token embedding."""
-        self.lm_head.build(None)
+        build_once(self.lm_head)
 
     def call(
         self,
@@ -267,8 +267,7 @@ class TFOpenAIGPTDoubleHeadsModel(TFOpenAIGPTPreTrainedModel):
 
     def build(self, input_shape=None):
         """Make the variables of the heads."""
-        self.lm_head.build(None)
-        self.multiple_choice_head.build()
+        build_once(self.lm_head, self.multiple_choice_head)
 
     def call(
         self,
@@ -372,7 +371,7 @@ class TFOpenAIGPTForSequenceClassification(TFOpenAIGPTPreTrainedModel):
 
     def build(self, input_shape=None):
         """Make the variables of the head."""
-        self.score.build()
+        build_once(self.score)
 
     def call(
         self,

@@ -1,11 +1,13 @@
 """What all four models share: fresh weights, loading and saving, resizing, input checks, ``fit``."""
 
+import functools
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import keras
 import tensorflow as tf
+from keras.src.backend import in_symbolic_scope
 
 from gpt_tf.cache import KVCache
 from gpt_tf.fit import Fit
@@ -24,6 +26,8 @@ from gptcore.errors import InputError
 from gptcore.inputs import ArrayInfo, check_attn_implementation, check_inputs, check_quantization
 from gptcore.parameters import Head, resized_embedding
 
+IDS = ("input_ids", "token_type_ids", "position_ids", "mc_token_ids", "mc_labels")
+
 
 class TFOpenAIGPTPreTrainedModel(Fit, Pushable, keras.Model):
     """Base of the four models; ``config`` and ``head`` say which parameters it has.
@@ -40,8 +44,9 @@ class TFOpenAIGPTPreTrainedModel(Fit, Pushable, keras.Model):
         self.config = config
 
     def materialize(self, seed: int | None) -> None:
-        """Make all variables and, with a seed, give them their first values."""
+        """Make all variables and, with a seed, give them their first values; a subclass may still add layers."""
         self.build()
+        self._tracker.unlock()
         if seed is not None:
             assign(self, fresh_values(self.config, self.head, dtype_name(self.dtype), seed))
 
@@ -60,7 +65,7 @@ class TFOpenAIGPTPreTrainedModel(Fit, Pushable, keras.Model):
 
         Args:
             path_or_repo_id: a folder, or ``owner/name``.
-            dtype: of the weights in memory: ``float32`` if ``None``, ``auto`` for the stored; or a policy.
+            dtype: of the weights in memory: Keras' global policy if ``None``, ``auto`` for the stored; or a policy.
             attn_implementation: ``"sdpa"`` or ``"eager"``.
             quantization: ``None``; PyTorch has more.
             output_loading_info: also return ``missing_keys`` (freshly initialised) and ``unexpected_keys``
@@ -98,7 +103,20 @@ class TFOpenAIGPTPreTrainedModel(Fit, Pushable, keras.Model):
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Self:
         """The inverse of ``get_config``."""
         settings = {**config, "config": OpenAIGPTConfig.from_dict(config["config"])}
-        return cls(**settings)
+        model = cls(**settings)
+        if not all(layer.built for layer in model.layers):  # those of a subclass, made by a call
+            model.compute_output_spec(keras.KerasTensor(model.ids_shape(1), "int32"))
+        return model
+
+    def ids_shape(self, size: int | None) -> tuple[int | None, ...]:
+        """The shape of ids, each dimension of the same size."""
+        return (size,) * (3 if self.head is Head.DOUBLE_HEADS else 2)
+
+    @functools.wraps(keras.Model.export)
+    def export(self, filepath, format="tf_saved_model", verbose=None, input_signature=None, **options):
+        if input_signature is None:
+            input_signature = [tf.TensorSpec(self.ids_shape(None), tf.int32, name="input_ids")]
+        super().export(filepath, format, verbose, input_signature, **options)
 
     @property
     def trunk(self) -> keras.Model:
@@ -141,6 +159,8 @@ class TFOpenAIGPTPreTrainedModel(Fit, Pushable, keras.Model):
         rows = tf.concat([old[:kept], rows[kept:]], 0)  # float64 rows keep every bit
         self.trunk.tokens_embed.replace(rows)
         self.config = self.trunk.config = config
+        for model in (self, self.trunk):  # what Keras compiled reads the old table
+            model.train_function = model.test_function = model.predict_function = None
         return self.trunk.tokens_embed
 
     def choose(self, argument: bool | None, name: str) -> bool:
@@ -157,10 +177,36 @@ class TFOpenAIGPTPreTrainedModel(Fit, Pushable, keras.Model):
             raise
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """As ``call``; a dict in first place holds all the inputs."""
+        """As ``call``; a dict in first place holds all the inputs, and a mask that Keras put on the ids or embeddings
+        is the attention mask where there is no other.
+        """
         if args and isinstance(args[0], Mapping):
-            return super().__call__(**args[0], **kwargs)
+            if len(args) > 1:
+                raise InputError(f"inputs behind a dict must be named; got {len(args) - 1} without a name. Name them")
+            args, kwargs = (), dict(**args[0], **kwargs)
+        names = [*self.call_signature_parameters, *[""] * len(args)][: len(args)]
+        given = {**dict(zip(names, args, strict=True)), **kwargs}
+        masks = (getattr(given.get(name), "_keras_mask", None) for name in ("input_ids", "inputs_embeds"))
+        mask = next((mask for mask in masks if isinstance(mask, tf.Tensor)), None)
+        if mask is not None and given.get("attention_mask") is None:
+            args = tuple(mask if name == "attention_mask" else value for name, value in zip(names, args, strict=True))
+            kwargs = kwargs if "attention_mask" in names else {**kwargs, "attention_mask": mask}
+        if in_symbolic_scope():
+            args = tuple(self.without_values(*pair) for pair in zip(names, args, strict=True))
+            kwargs = {name: self.without_values(name, value) for name, value in kwargs.items()}
         return super().__call__(*args, **kwargs)
+
+    def without_values(self, name: str, value: Any) -> Any:
+        """Ids as integers, where Keras builds a model around this one: all its tensors are float32 then."""
+        is_ids = name in IDS or (name == "labels" and self.head is not Head.SEQUENCE_CLASSIFICATION)
+        return tf.cast(value, tf.int32) if is_ids and tf.is_tensor(value) and value.dtype.is_floating else value
+
+
+def build_once(*layers: keras.layers.Layer) -> None:
+    """Make the variables of layers that have none yet: Keras may build a model again, with any shape."""
+    for layer in layers:
+        if not layer.built:
+            layer.build(None)
 
 
 def describe(tensor: tf.Tensor | None) -> ArrayInfo | None:
