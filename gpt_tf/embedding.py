@@ -4,6 +4,8 @@ TensorFlow's own gradient of a lookup holds one slice per id, and Keras' optimiz
 add up those of the same id, which trains measurably off.
 """
 
+import math
+
 import keras
 import tensorflow as tf
 
@@ -43,10 +45,14 @@ class Embedding(keras.layers.Layer):
 
 @tf.custom_gradient
 def look_up(table, ids):
-    """Rows of ``table``, with a dense gradient added up in float32 at least. (V, C), (...) -> (..., C)."""
+    """Rows of ``table``, with a dense gradient added up in float32 at least. (V, C), (...) -> (..., C).
+
+    Rows outside of the table are NaN: XLA would take the last one, a GPU zeros.
+    """
 
     def gradient(upstream):
         total = tf.math.unsorted_segment_sum(wide(upstream), ids, table.shape[0])
         return tf.cast(total, table.dtype), None
 
-    return tf.gather(table, ids), gradient
+    inside = (ids >= 0) & (ids < table.shape[0])
+    return tf.where(inside[..., None], tf.gather(table, ids), math.nan), gradient

@@ -3,10 +3,11 @@
 import keras
 import tensorflow as tf
 
+from gpt_tf.fit import Compared
 from gpt_tf.generation import generate
 from gpt_tf.modeling import Projection, TFOpenAIGPTModel, dropout, gelu, take_position
 from gpt_tf.outputs import TFCausalLMOutput, TFOpenAIGPTDoubleHeadsModelOutput, TFSequenceClassifierOutput
-from gpt_tf.pretrained import TFOpenAIGPTPreTrainedModel, describe
+from gpt_tf.pretrained import TFOpenAIGPTPreTrainedModel, build_once, describe
 from gpt_tf.weights import wide
 from gptcore.config import OpenAIGPTConfig
 from gptcore.inputs import IGNORED_LABEL, problem_type
@@ -22,28 +23,48 @@ SUMMARY_ACTIVATIONS = {
 }
 
 
-def cross_entropy(logits, labels):
-    """Mean over the labels that are not ignored, 0 if all are; in float32 at least. (..., V), (...) -> ()."""
-    logits, counts = wide(logits), labels != IGNORED_LABEL
-    each = tf.nn.sparse_softmax_cross_entropy_with_logits(tf.where(counts, labels, 0), logits)
-    total = tf.reduce_sum(tf.where(counts, each, 0))
+def label_losses(logits, labels, kind="single_label_classification"):
+    """Loss of each label for a ``problem_type``, 0 where it is ignored, in float32 at least; and whether it counts."""
+    logits = wide(logits)
+    if kind == "single_label_classification":  # (..., V), (...)
+        counts = labels != IGNORED_LABEL
+        each = tf.nn.sparse_softmax_cross_entropy_with_logits(tf.where(counts, labels, 0), logits)
+        return tf.where(counts, each, 0), counts
+    labels = tf.cast(tf.reshape(labels, tf.shape(logits)), logits.dtype)
+    loss = tf.math.squared_difference if kind == "regression" else tf.nn.sigmoid_cross_entropy_with_logits
+    each = loss(labels, logits)
+    return each, tf.ones_like(each, tf.bool)
+
+
+def mean_loss(each, counts):
+    """Mean over the labels that count, 0 if none does. (...), (...) -> ()."""
+    total = tf.reduce_sum(each)
     return total / tf.maximum(tf.reduce_sum(tf.cast(counts, total.dtype)), 1)
 
 
+def compared(logits, labels, kind="single_label_classification"):
+    """What a loss compares, with the loss of each label."""
+    return Compared(logits, labels, *label_losses(logits, labels, kind))
+
+
+def cross_entropy(logits, labels):
+    """Mean over the labels that are not ignored, 0 if all are; in float32 at least. (..., V), (...) -> ()."""
+    return mean_loss(*label_losses(logits, labels))
+
+
+def next_tokens(logits, labels):
+    """Each position predicts the next label. (..., T, V), (..., T) -> (..., T - 1, V), (..., T - 1)."""
+    return logits[..., :-1, :], labels[..., 1:]
+
+
 def language_modeling_loss(logits, labels):
-    """Each position predicts the next label. (..., T, V), (..., T) -> ()."""
-    return cross_entropy(logits[..., :-1, :], labels[..., 1:])
+    """The cross entropy of the next tokens. (..., T, V), (..., T) -> ()."""
+    return cross_entropy(*next_tokens(logits, labels))
 
 
 def classification_loss(logits, labels, kind):
     """Loss of the sequence classification head for a ``problem_type``. (B, K), labels -> ()."""
-    if kind == "single_label_classification":
-        return cross_entropy(logits, labels)
-    logits = wide(logits)
-    labels = tf.cast(tf.reshape(labels, tf.shape(logits)), logits.dtype)
-    if kind == "regression":
-        return tf.reduce_mean(tf.math.squared_difference(logits, labels))
-    return tf.reduce_mean(tf.nn.sigmoid_cross_entropy_with_logits(labels, logits))
+    return mean_loss(*label_losses(logits, labels, kind))
 
 
 class LMHead(keras.layers.Layer):
@@ -101,6 +122,7 @@ class TFOpenAIGPTLMHeadModel(TFOpenAIGPTPreTrainedModel):
     """
 
     head = Head.LM
+    label_names = ("labels",)
 
     def __init__(
         self,
@@ -121,7 +143,7 @@ class TFOpenAIGPTLMHeadModel(TFOpenAIGPTPreTrainedModel):
 
     def build(self, input_shape=None):
         """Nothing to make: the head is the token embedding."""
-        self.lm_head.build(None)
+        build_once(self.lm_head)
 
     def call(
         self,
@@ -172,6 +194,12 @@ class TFOpenAIGPTLMHeadModel(TFOpenAIGPTPreTrainedModel):
         )
         return output if self._choose(return_dict, "return_dict") else output.to_tuple()
 
+    def compared(self, inputs, output):
+        """What the loss compares; see ``gpt_tf.fit``."""
+        if inputs.get("labels") is None:
+            return {}
+        return {"labels": compared(*next_tokens(output.logits, inputs["labels"]))}
+
     def generate(
         self,
         input_ids,
@@ -217,6 +245,7 @@ class TFOpenAIGPTDoubleHeadsModel(TFOpenAIGPTPreTrainedModel):
     """
 
     head = Head.DOUBLE_HEADS
+    label_names = ("labels", "mc_labels")
 
     def __init__(
         self,
@@ -238,8 +267,7 @@ class TFOpenAIGPTDoubleHeadsModel(TFOpenAIGPTPreTrainedModel):
 
     def build(self, input_shape=None):
         """Make the variables of the heads."""
-        self.lm_head.build(None)
-        self.multiple_choice_head.build()
+        build_once(self.lm_head, self.multiple_choice_head)
 
     def call(
         self,
@@ -299,6 +327,15 @@ class TFOpenAIGPTDoubleHeadsModel(TFOpenAIGPTPreTrainedModel):
         )
         return output if self._choose(return_dict, "return_dict") else output.to_tuple()
 
+    def compared(self, inputs, output):
+        """What the two losses compare; see ``gpt_tf.fit``."""
+        found = {}
+        if inputs.get("labels") is not None:
+            found["labels"] = compared(*next_tokens(output.logits, inputs["labels"]))
+        if inputs.get("mc_labels") is not None:
+            found["mc_labels"] = compared(output.mc_logits, inputs["mc_labels"])
+        return found
+
 
 @keras.saving.register_keras_serializable(package="gptcore")
 class TFOpenAIGPTForSequenceClassification(TFOpenAIGPTPreTrainedModel):
@@ -313,6 +350,7 @@ class TFOpenAIGPTForSequenceClassification(TFOpenAIGPTPreTrainedModel):
     """
 
     head = Head.SEQUENCE_CLASSIFICATION
+    label_names = ("labels",)
 
     def __init__(
         self,
@@ -333,7 +371,7 @@ class TFOpenAIGPTForSequenceClassification(TFOpenAIGPTPreTrainedModel):
 
     def build(self, input_shape=None):
         """Make the variables of the head."""
-        self.score.build()
+        build_once(self.score)
 
     def call(
         self,
@@ -377,14 +415,22 @@ class TFOpenAIGPTForSequenceClassification(TFOpenAIGPTPreTrainedModel):
         hidden_states = output.last_hidden_state
         pooled = hidden_states[..., -1, :] if last is None else take_position(hidden_states, last)
         logits = self.score(pooled)  # (B, K)
-        kind = None if labels is None else problem_type(self.config, describe(labels))
         output = TFSequenceClassifierOutput(
-            loss=None if labels is None else classification_loss(logits, labels, kind),
+            loss=None if labels is None else classification_loss(logits, labels, self.kind(labels)),
             logits=logits,
             hidden_states=output.hidden_states,
             attentions=output.attentions,
         )
         return output if self._choose(return_dict, "return_dict") else output.to_tuple()
+
+    def compared(self, inputs, output):
+        """What the loss compares; see ``gpt_tf.fit``."""
+        labels = inputs.get("labels")
+        return {} if labels is None else {"labels": compared(output.logits, labels, self.kind(labels))}
+
+    def kind(self, labels):
+        """The ``problem_type`` of these labels."""
+        return problem_type(self.config, describe(labels))
 
     def last_position(self, input_ids, attention_mask):
         """Index of each row's last token, (B,): attended, else not padding, else ``None``: the last."""

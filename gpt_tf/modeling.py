@@ -13,7 +13,7 @@ import tensorflow as tf
 from gpt_tf.cache import KVCache, write
 from gpt_tf.embedding import Embedding, unset
 from gpt_tf.outputs import TFBaseModelOutput
-from gpt_tf.pretrained import TFOpenAIGPTPreTrainedModel
+from gpt_tf.pretrained import TFOpenAIGPTPreTrainedModel, build_once
 from gpt_tf.weights import wide
 from gptcore.config import OpenAIGPTConfig
 from gptcore.parameters import Head, feed_forward_width
@@ -191,8 +191,9 @@ class TFOpenAIGPTModel(TFOpenAIGPTPreTrainedModel):
 
     Args:
         config: sizes and settings; not changed.
-        dtype: of all weights: ``float32`` (default), ``float64``, ``bfloat16``, ``float16``; or a Keras
-            policy such as ``mixed_bfloat16``: float32 weights, computation in bfloat16.
+        dtype: of all weights: ``float32``, ``float64``, ``bfloat16``, ``float16``; or a Keras policy such as
+            ``mixed_bfloat16``: float32 weights, computation in bfloat16. Default: Keras' global policy, float32
+            unless it was changed.
         attn_implementation: ``"sdpa"`` (Keras' operation) or ``"eager"`` (written out); the same numbers.
         seed: of the fresh weights; ``None`` leaves memory as it is, for a caller that fills it.
         name, trainable: as in every Keras model.
@@ -222,12 +223,13 @@ class TFOpenAIGPTModel(TFOpenAIGPTPreTrainedModel):
         self.positions_embed = Embedding(config.n_positions, width, dtype=dtype, name="positions_embed")
         self.drop = dropout(config.embd_pdrop, "drop", dtype)
         self.h = [Block(config, dtype=dtype, name=f"h_{layer}") for layer in range(config.n_layer)]
+        for block in self.h:
+            self._track_trackable(block, block.name)  # tf.train.Checkpoint sees no lists of Keras layers
         self.materialize(seed)
 
     def build(self, input_shape=None):
         """Make all variables."""
-        for layer in (self.tokens_embed, self.positions_embed, *self.h):
-            layer.build()
+        build_once(self.tokens_embed, self.positions_embed, *self.h)
 
     def call(
         self,

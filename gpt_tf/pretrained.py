@@ -1,5 +1,6 @@
 """What all four models share: fresh weights, loading and saving, resizing, input checks, ``fit``."""
 
+import functools
 import inspect
 from collections.abc import Mapping
 from pathlib import Path
@@ -7,8 +8,10 @@ from typing import Any, ClassVar, Self
 
 import keras
 import tensorflow as tf
+from keras.src.backend import in_symbolic_scope
 
 from gpt_tf.cache import KVCache
+from gpt_tf.fit import Fit
 from gpt_tf.weights import (
     assign,
     dtype_name,
@@ -31,17 +34,16 @@ from gptcore.inputs import (
     check_quantization,
 )
 from gptcore.models import Configured
-from gptcore.outputs import ModelOutput
 from gptcore.parameters import Head, resized_embedding
 
-LOSSES = ("loss", "mc_loss")
+IDS = ("input_ids", "token_type_ids", "position_ids", "mc_token_ids", "mc_labels")
 
 
-class TFOpenAIGPTPreTrainedModel(Configured, Pushable, keras.Model):
+class TFOpenAIGPTPreTrainedModel(Configured, Fit, Pushable, keras.Model):
     """Base of the four models; ``config`` and ``head`` say which parameters it has.
 
     ``fit`` after ``compile(optimizer)`` minimises the model's own losses, with the labels inside the dict of
-    inputs; after ``compile(optimizer, loss)`` that loss, and any metrics, see the logits.
+    inputs; after ``compile(optimizer, loss)`` that loss sees the logits. ``gpt_tf.fit.Fit`` has the details.
     """
 
     head: ClassVar[Head]
@@ -52,8 +54,9 @@ class TFOpenAIGPTPreTrainedModel(Configured, Pushable, keras.Model):
         self.config = config
 
     def materialize(self, seed: int | None) -> None:
-        """Make all variables and, with a seed, give them their first values."""
+        """Make all variables and, with a seed, give them their first values; a subclass may still add layers."""
         self.build()
+        self._tracker.unlock()
         if seed is not None:
             assign(self, fresh_values(self.config, self.head, dtype_name(self.dtype), seed))
 
@@ -73,7 +76,7 @@ class TFOpenAIGPTPreTrainedModel(Configured, Pushable, keras.Model):
 
         Args:
             path_or_repo_id: a folder, or ``owner/name``.
-            dtype: of the weights in memory: ``float32`` if ``None``, ``auto`` for the stored; or a policy.
+            dtype: of the weights in memory: Keras' global policy if ``None``, ``auto`` for the stored; or a policy.
             attn_implementation: ``"sdpa"`` or ``"eager"``.
             quantization: ``None``; PyTorch has more.
             output_loading_info: also return ``missing_keys`` (freshly initialised) and ``unexpected_keys``
@@ -121,7 +124,20 @@ class TFOpenAIGPTPreTrainedModel(Configured, Pushable, keras.Model):
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Self:
         """The inverse of ``get_config``."""
         settings = {**config, "config": OpenAIGPTConfig.from_dict(config["config"])}
-        return cls(**settings)
+        model = cls(**settings)
+        if not all(layer.built for layer in model.layers):  # those of a subclass, made by a call
+            model.compute_output_spec(keras.KerasTensor(model.ids_shape(1), "int32"))
+        return model
+
+    def ids_shape(self, size: int | None) -> tuple[int | None, ...]:
+        """The shape of ids, each dimension of the same size."""
+        return (size,) * (3 if self.head is Head.DOUBLE_HEADS else 2)
+
+    @functools.wraps(keras.Model.export)
+    def export(self, filepath, format="tf_saved_model", verbose=None, input_signature=None, **options):
+        if input_signature is None:
+            input_signature = [tf.TensorSpec(self.ids_shape(None), tf.int32, name="input_ids")]
+        super().export(filepath, format, verbose, input_signature, **options)
 
     @property
     def trunk(self) -> keras.Model:
@@ -168,6 +184,8 @@ class TFOpenAIGPTPreTrainedModel(Configured, Pushable, keras.Model):
         rows = tf.concat([old[:kept], rows[kept:]], 0)  # float64 rows keep every bit
         self.trunk.tokens_embed.replace(rows)
         self._adopt(config)
+        for model in (self, self.trunk):  # what Keras compiled reads the old table
+            model.train_function = model.test_function = model.predict_function = None
         return self.trunk.tokens_embed
 
     def _choose(self, argument: bool | None, name: str) -> bool:
@@ -186,49 +204,38 @@ class TFOpenAIGPTPreTrainedModel(Configured, Pushable, keras.Model):
         return tuple(map(widened, tensors.values()))
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """As ``call``; a dict in first place holds all the inputs."""
+        """As ``call``; a dict in first place holds all the inputs, and a mask that Keras put on the ids or embeddings
+        is the attention mask where there is no other.
+        """
         if args and isinstance(args[0], Mapping):
-            return super().__call__(**args[0], **kwargs)
-        if any(isinstance(value, (list, str)) for value in args):  # which Keras allows by keyword alone
+            if len(args) > 1:
+                raise InputError(f"inputs behind a dict must be named; got {len(args) - 1} without a name. Name them")
+            args, kwargs = (), dict(**args[0], **kwargs)
+        elif any(isinstance(value, (list, str)) for value in args):  # which Keras allows by keyword alone
             args, kwargs = (), inspect.signature(self.call).bind(*args, **kwargs).arguments
+        names = [*self.call_signature_parameters, *[""] * len(args)][: len(args)]
+        given = {**dict(zip(names, args, strict=True)), **kwargs}
+        masks = (getattr(given.get(name), "_keras_mask", None) for name in ("input_ids", "inputs_embeds"))
+        mask = next((mask for mask in masks if isinstance(mask, tf.Tensor)), None)
+        if mask is not None and given.get("attention_mask") is None:
+            args = tuple(mask if name == "attention_mask" else value for name, value in zip(names, args, strict=True))
+            kwargs = kwargs if "attention_mask" in names else {**kwargs, "attention_mask": mask}
+        if in_symbolic_scope():
+            args = tuple(self.without_values(*pair) for pair in zip(names, args, strict=True))
+            kwargs = {name: self.without_values(name, value) for name, value in kwargs.items()}
         return super().__call__(*args, **kwargs)
 
-    def train_step(self, data: Any) -> Any:
-        """One step of ``fit``."""
-        return super().train_step(with_fields(data))
-
-    def test_step(self, data: Any) -> Any:
-        """One step of ``evaluate``."""
-        return super().test_step(with_fields(data))
-
-    def predict_step(self, data: Any) -> Any:
-        """One step of ``predict``: the output without the losses, which are not per example."""
-        output = super().predict_step(with_fields(data))
-        return type(output)(**{name: value for name, value in output.items() if name not in LOSSES})
-
-    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
-        """The compiled loss on the logits or, if there is none, the sum of the model's own losses."""
-        if self._compile_loss is not None:
-            return super().compute_loss(x, y, scores(y_pred), sample_weight, training)
-        losses = [y_pred[name] for name in LOSSES if name in y_pred]
-        if not losses:
-            raise InputError("no loss: put labels into the dict of inputs, or compile the model with a loss")
-        return sum([*losses, *self.losses])
-
-    def compute_metrics(self, x, y, y_pred, sample_weight=None):
-        """The compiled metrics on the logits."""
-        return super().compute_metrics(x, y, scores(y_pred), sample_weight)
+    def without_values(self, name: str, value: Any) -> Any:
+        """Ids as integers, where Keras builds a model around this one: all its tensors are float32 then."""
+        is_ids = name in IDS or (name == "labels" and self.head is not Head.SEQUENCE_CLASSIFICATION)
+        return tf.cast(value, tf.int32) if is_ids and tf.is_tensor(value) and value.dtype.is_floating else value
 
 
-def with_fields(data: Any) -> tuple[Any, Any, Any]:
-    """A batch of ``fit`` with the inputs as one dict that asks for named outputs."""
-    x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
-    return {**(x if isinstance(x, Mapping) else {"input_ids": x}), "return_dict": True}, y, sample_weight
-
-
-def scores(output: ModelOutput) -> tf.Tensor:
-    """What a Keras loss or metric compares with the targets."""
-    return output["logits"] if "logits" in output else output["last_hidden_state"]
+def build_once(*layers: keras.layers.Layer) -> None:
+    """Make the variables of layers that have none yet: Keras may build a model again, with any shape."""
+    for layer in layers:
+        if not layer.built:
+            layer.build(None)
 
 
 def as_tensor(name: str, value: Any) -> tf.Tensor | None:

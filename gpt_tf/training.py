@@ -10,10 +10,14 @@ from gpt_tf.pretrained import describe
 from gpt_tf.weights import assign, export, parameters_of, to_numpy_bits, transform_of
 from gptcore.errors import ConfigError
 from gptcore.inputs import problem_type
-from gptcore.parameters import Head, parameters
+from gptcore.layouts import keras as layouts
+from gptcore.parameters import ROWS, Head, parameters
 from gptcore.recipe import Recipe
 from gptcore.training import dropout_seed, micro_batches, objective, rows_of_process, shares
-from gptcore.training.trainer import check_weights
+from gptcore.training.trainer import MOMENTS, check_weights
+
+# Names of the variables that do not decay.
+UNDECAYED = sorted({f"^{layouts.ROWS[row.name][0].rpartition('/')[2]}$" for row in ROWS if not row.kind.decays})
 
 
 class Objective:
@@ -26,7 +30,7 @@ class Objective:
     def __init__(self, model):
         self.model = model
         self.lm_head = LMHead(dtype=model.dtype_policy)
-        self.extract_dropout = keras.layers.Dropout(model.config.summary_first_dropout)
+        self.extract_dropout = keras.layers.Dropout(model.config.summary_first_dropout, dtype=model.dtype_policy)
 
     def __call__(self, input_ids, labels, extract_positions=None, targets=None, training=False):
         """The language-modelling loss; where there is a task, its loss and logits too.
@@ -78,12 +82,13 @@ class LearningRates(keras.optimizers.schedules.LearningRateSchedule):
 @keras.saving.register_keras_serializable(package="gptcore")
 class AdamW(keras.optimizers.AdamW):
     """Keras' AdamW with the epsilon added to the corrected root, as in PyTorch and optax, and with clipping by the norm
-    of the whole gradient where several replicas have a part of it each.
+    of the whole gradient where several replicas have a part of it each. Biases and gains do not decay.
     """
 
     def __init__(self, *args, max_grad_norm=None, **kwargs):
         super().__init__(*args, **kwargs)
         self.max_grad_norm = max_grad_norm
+        self.exclude_from_weight_decay(var_names=UNDECAYED)  # not in Keras' get_config
 
     def apply(self, grads, trainable_variables=None):
         replica = tf.distribute.get_replica_context()
@@ -131,7 +136,6 @@ def adamw(model, recipe: Recipe, total_steps):
     >>> round(float(optimizer.learning_rate), 6)
     0.00025
     """
-    table = parameters(model.config, model.head)
     optimizer = AdamW(
         LearningRates(recipe.learning_rates(total_steps)),
         weight_decay=recipe.weight_decay,
@@ -139,9 +143,6 @@ def adamw(model, recipe: Recipe, total_steps):
         beta_2=recipe.adam_beta2,
         epsilon=recipe.adam_epsilon,
         max_grad_norm=recipe.max_grad_norm,
-    )
-    optimizer.exclude_from_weight_decay(
-        [variable for name, variable in parameters_of(model).items() if not table[name].kind.decays]
     )
     optimizer.build(model.trainable_variables)
     return optimizer
@@ -276,6 +277,8 @@ class Trainer:
                 yield f"{moment}.{name}", transform_of(table[name])(to_numpy_bits(values))
 
     def moments_of(self, variable):
+        if not variable.trainable:  # the optimizer does not know it
+            return dict.fromkeys(MOMENTS, tf.zeros_like(variable))
         index = self.optimizer._get_variable_index(variable)
         return {"exp_avg": self.optimizer._momentums[index], "exp_avg_sq": self.optimizer._velocities[index]}
 
@@ -285,5 +288,6 @@ class Trainer:
         table, variables = parameters(self.config, self.head), parameters_of(self.model)
         for name, array in moments:
             moment, _, parameter = name.partition(".")
-            self.moments_of(variables[parameter])[moment].assign(transform_of(table[parameter])(array))
+            if variables[parameter].trainable:
+                self.moments_of(variables[parameter])[moment].assign(transform_of(table[parameter])(array))
         self.optimizer.iterations.assign(step)

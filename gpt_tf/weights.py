@@ -18,10 +18,11 @@ MIXED = "mixed_"
 
 
 def framework_dtype(dtype: str | tf.DType | keras.DTypePolicy | None) -> keras.DTypePolicy:
-    """The Keras policy of that name, float32 for ``None``; a ``CheckpointError`` if there is none."""
-    name = getattr(dtype, "name", dtype) or "float32"
+    """The Keras policy of that name, the global one for ``None``; a ``CheckpointError`` if there is none."""
+    policy = keras.config.dtype_policy() if dtype is None else dtype
+    name = getattr(policy, "name", policy)
     check_dtype(name.removeprefix(MIXED))
-    return dtype if isinstance(dtype, keras.DTypePolicy) else keras.DTypePolicy(name)
+    return policy if isinstance(policy, keras.DTypePolicy) else keras.DTypePolicy(name)
 
 
 def dtype_name(dtype: str | tf.DType | keras.DTypePolicy) -> str:

@@ -13,8 +13,9 @@ from trained_scale import trained_scale
 import gpt_tf
 from gpt_tf.generation import programs_of
 from gpt_tf.training import Trainer, adamw
-from gpt_tf.weights import assign
+from gpt_tf.weights import assign, export
 from gptcore import ConfigError, InputError, OpenAIGPTConfig
+from gptcore.parameters import Head
 from gptcore.recipe import Recipe
 
 CONFIG = OpenAIGPTConfig(vocab_size=41, n_positions=13, n_embd=14, n_head=2, n_layer=2, num_labels=3)
@@ -230,3 +231,101 @@ def test_the_optimizer_in_fit(tmp_path):
     again = keras.saving.load_model(tmp_path / "model.keras")
     assert again.optimizer.get_config() == model.optimizer.get_config()
     assert float(again.optimizer.learning_rate) == float(model.optimizer.learning_rate)
+
+
+def test_frozen_layers_in_the_trainer():
+    model = build(gpt_tf.TFOpenAIGPTLMHeadModel)
+    model.transformer.h[0].trainable = False
+    before = {name: value.copy() for name, value in export(model)}
+    trainer = Trainer(model, Recipe(learning_rate=0.01, warmup_steps=0), 3)
+    trainer.step(0, {"input_ids": IDS, "labels": IDS})
+    moments = dict(trainer.moments())
+    for name, value in trainer.weights():
+        still = name.startswith("h.0.")
+        assert (value == before[name]).all() == still, name
+        assert (moments[f"exp_avg_sq.{name}"] == 0).all() == still, name
+    trainer.restore(1, list(trainer.weights()), moments.items())
+    trainer.step(1, {"input_ids": IDS, "labels": IDS})
+
+
+@pytest.mark.parametrize("policy", ["float64", "mixed_bfloat16", "mixed_float16"])
+def test_the_global_policy(policy, make_checkpoint):
+    before = keras.config.dtype_policy()
+    folder = make_checkpoint(CONFIG, Head.LM)
+    keras.config.set_dtype_policy(policy)
+    try:
+        models = [gpt_tf.TFOpenAIGPTLMHeadModel(CONFIG), gpt_tf.TFOpenAIGPTLMHeadModel.from_pretrained(folder)]
+        plain = gpt_tf.TFOpenAIGPTLMHeadModel.from_pretrained(folder, dtype="float32")
+        plain_loss = Trainer(plain, Recipe(), 1).evaluate({"input_ids": IDS, "labels": IDS})["lm_loss"]
+    finally:
+        keras.config.set_dtype_policy(before)
+    for model in models:
+        assert {layer.dtype_policy.name for layer in model._flatten_layers()} == {policy}
+        assert model(IDS).logits.dtype == keras.DTypePolicy(policy).compute_dtype
+        model.compile("adam", run_eagerly=True)
+        assert isinstance(model.optimizer, keras.optimizers.LossScaleOptimizer) == (policy == "mixed_float16")
+        model.fit({"input_ids": IDS, "labels": IDS}, verbose=0)
+    assert plain.dtype_policy.name == "float32"
+    assert plain_loss == pytest.approx(float(plain({"input_ids": IDS, "labels": IDS}).loss), rel=1e-6)
+
+
+def test_a_resize_reaches_what_keras_compiled():
+    model = build(gpt_tf.TFOpenAIGPTLMHeadModel)
+    inputs = {"input_ids": IDS, "labels": IDS}
+    model.compile("sgd")
+    model.predict(IDS, verbose=0), model.evaluate(inputs, verbose=0), model.transformer.predict(IDS, verbose=0)
+    model.resize_token_embeddings(47)
+    model.get_input_embeddings().embeddings.assign_add(tf.ones((47, 14)) / 8)
+    np.testing.assert_allclose(model.predict(IDS, verbose=0)["logits"], model(IDS).logits, atol=1e-4)
+    found, expected = model.transformer.predict(IDS, verbose=0), model.transformer(IDS)
+    np.testing.assert_allclose(found["last_hidden_state"], expected.last_hidden_state, atol=1e-4)
+    assert model.evaluate(inputs, verbose=0) == pytest.approx(float(model(inputs).loss), rel=1e-5)
+
+
+@pytest.mark.parametrize("name", ["input_ids", "labels"])
+@pytest.mark.parametrize("wrong", [-3, 41])
+def test_ids_outside_are_no_number_under_xla(name, wrong):
+    model = build(gpt_tf.TFOpenAIGPTLMHeadModel)
+    ids = IDS.copy()
+    ids[1, 2] = wrong
+    inputs = {"input_ids": IDS, "labels": IDS, name: ids}
+    run = tf.function(lambda inputs: dict(model(inputs)), jit_compile=True)
+    output = run({name: tf.constant(values) for name, values in inputs.items()})
+    assert np.isnan(output["loss"])
+    if name == "input_ids":
+        assert np.isnan(output["logits"][1, 2:]).all()
+        np.testing.assert_allclose(output["logits"][0], model(IDS).logits[0], atol=1e-4)
+
+
+MASKED = np.array([[0, 0, 5, 6, 7], [1, 2, 3, 4, 0]])
+
+
+@pytest.mark.parametrize("model_class", [gpt_tf.TFOpenAIGPTModel, *MODELS], ids=lambda c: c.__name__)
+@pytest.mark.parametrize("way", ["named", "positional", "dict"])
+def test_a_mask_of_keras_is_the_attention_mask(model_class, way):
+    model, embedding = build(model_class), keras.layers.Embedding(41, 14, mask_zero=True)
+    embeds = embedding(MASKED)
+    if model_class is gpt_tf.TFOpenAIGPTDoubleHeadsModel:
+        embeds = tf.reshape(embeds, (2, 1, 5, 14))
+        embeds._keras_mask = tf.constant(MASKED[:, None] != 0)
+    expected = model(inputs_embeds=tf.identity(embeds), attention_mask=tf.reshape(MASKED != 0, embeds.shape[:-1]))
+    if way == "named":
+        output = model(inputs_embeds=embeds)
+    elif way == "positional":
+        output = model(None, None, None, None, None, embeds)
+    else:
+        output = model({"inputs_embeds": embeds, "attention_mask": None})
+    np.testing.assert_array_equal(output[0], expected[0])
+
+
+def test_a_mask_of_keras_in_a_functional_model():
+    model, embedding = build(gpt_tf.TFOpenAIGPTModel), keras.layers.Embedding(41, 14, mask_zero=True)
+    ids = keras.Input((5,), dtype="int32")
+    output = keras.Model(ids, model(inputs_embeds=embedding(ids)))(MASKED)
+    expected = model(inputs_embeds=tf.identity(embedding(MASKED)), attention_mask=MASKED != 0)
+    np.testing.assert_array_equal(output[0], expected[0])
+
+
+def test_only_a_dict_comes_without_a_name():
+    with pytest.raises(InputError, match="inputs behind a dict must be named; got 1 without a name"):
+        build(gpt_tf.TFOpenAIGPTModel)({"input_ids": IDS}, IDS > 0)

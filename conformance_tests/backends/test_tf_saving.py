@@ -1,0 +1,129 @@
+"""What comes back of a model after Keras or TensorFlow saved it, alone and as a part of another."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import gpt_tf
+from gpt_tf.training import adamw
+from gptcore import OpenAIGPTConfig
+from gptcore.parameters import parameters
+from gptcore.recipe import Recipe
+
+CONFIG = OpenAIGPTConfig(vocab_size=31, n_positions=7, n_embd=6, n_layer=2, n_head=2, num_labels=3)
+IDS = np.arange(10).reshape(2, 5)
+MODELS = {
+    gpt_tf.TFOpenAIGPTModel: IDS,
+    gpt_tf.TFOpenAIGPTLMHeadModel: IDS,
+    gpt_tf.TFOpenAIGPTDoubleHeadsModel: IDS[:, None],
+    gpt_tf.TFOpenAIGPTForSequenceClassification: IDS,
+}
+each_model = pytest.mark.parametrize("model_class", MODELS, ids=lambda model_class: model_class.__name__)
+
+
+class Around(keras.Model):
+    """A head of one's own on our trunk."""
+
+    def __init__(self, trunk, **options):
+        super().__init__(**options)
+        self.trunk, self.dense = trunk, keras.layers.Dense(3)
+
+    def call(self, ids):
+        return self.dense(self.trunk(ids).last_hidden_state)
+
+    def get_config(self):
+        return {**super().get_config(), "trunk": keras.saving.serialize_keras_object(self.trunk)}
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(**{**config, "trunk": keras.saving.deserialize_keras_object(config["trunk"])})
+
+
+class Named(Around):
+    """The same, with its inputs as a dict."""
+
+    def call(self, inputs):
+        return self.dense(self.trunk(inputs).last_hidden_state)
+
+
+class Below(gpt_tf.TFOpenAIGPTModel):
+    """A subclass with a layer more."""
+
+    def __init__(self, config, **options):
+        super().__init__(config, **options)
+        self.probe = keras.layers.Dense(3)
+
+    def call(self, input_ids=None, **inputs):
+        return self.probe(super().call(input_ids, **inputs).last_hidden_state)
+
+
+MIXED = {
+    "around": (lambda: Around(gpt_tf.TFOpenAIGPTModel(CONFIG)), IDS),
+    "around, named": (lambda: Named(gpt_tf.TFOpenAIGPTModel(CONFIG)), {"input_ids": IDS, "attention_mask": IDS > 2}),
+    "subclass": (lambda: Below(CONFIG), IDS),
+}
+
+
+@pytest.mark.parametrize("case", MIXED)
+def test_models_of_ours_and_of_the_user(case, tmp_path):
+    make, inputs = MIXED[case]
+    model = make()
+    expected = model(inputs).numpy()
+    model.save(tmp_path / "model.keras")
+    classes = {kind.__name__: kind for kind in (Around, Named, Below)}
+    loaded = keras.saving.load_model(tmp_path / "model.keras", custom_objects=classes)
+    np.testing.assert_array_equal(loaded(inputs).numpy(), expected)
+
+
+def test_float_ids_are_still_an_error():
+    model = gpt_tf.TFOpenAIGPTModel(CONFIG)
+    for ids in (IDS.astype(np.float32), keras.Input((5,))):
+        with pytest.raises(ValueError, match="input_ids has dtype float32"):
+            model(ids)
+    graph = tf.function(lambda ids: model(ids).last_hidden_state)
+    with pytest.raises(ValueError, match="input_ids has dtype float32"):
+        graph(tf.zeros((2, 5)))
+
+
+@each_model
+def test_build_makes_nothing_twice(model_class):
+    model = model_class(CONFIG)
+    expected, variables = model(MODELS[model_class])[0].numpy(), len(model.variables)
+    model.build((None, 5))
+    model.build()
+    assert len(model.variables) == variables
+    np.testing.assert_array_equal(model(MODELS[model_class])[0], expected)
+
+
+@each_model
+def test_a_tensorflow_checkpoint_has_every_weight(model_class, tmp_path):
+    model, other = model_class(CONFIG, seed=1), model_class(CONFIG, seed=2)
+    path = tf.train.Checkpoint(model).write(tmp_path / "checkpoint")
+    tf.train.Checkpoint(other).read(path).assert_consumed()
+    stored = [name for name, _ in tf.train.list_variables(path) if name.endswith("VARIABLE_VALUE")]
+    assert len(stored) == len(parameters(CONFIG, model_class.head))
+    for expected, found in zip(model.weights, other.weights, strict=True):
+        np.testing.assert_array_equal(found, expected)
+
+
+def test_what_does_not_decay_comes_back(tmp_path):
+    model = gpt_tf.TFOpenAIGPTLMHeadModel(CONFIG)
+    model.compile(adamw(model, Recipe(), 3))
+    model.save(tmp_path / "model.keras")
+    table = parameters(CONFIG, model.head)
+    expected = sorted(p.shape for p in table.values() if p.kind.decays)
+    for each in (model, keras.saving.load_model(tmp_path / "model.keras")):
+        decaying = [tuple(v.shape) for v in each.trainable_variables if each.optimizer._use_weight_decay(v)]
+        assert sorted(decaying) == expected
+
+
+@each_model
+def test_export_without_a_signature(model_class, tmp_path):
+    model, ids = model_class(CONFIG), MODELS[model_class].astype(np.int32)
+    model.export(tmp_path / "exported", verbose=False)
+    artifact = tf.saved_model.load(tmp_path / "exported")
+    for part in (ids, ids[:1, ..., :3]):
+        found, expected = artifact.serve(part), model(part)
+        for name in expected:
+            np.testing.assert_allclose(found[name], expected[name], atol=1e-5)

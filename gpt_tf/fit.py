@@ -1,0 +1,197 @@
+"""What ``compile``, ``fit`` and ``evaluate`` of Keras do with the models' own losses."""
+
+import functools
+from collections.abc import Mapping
+from typing import Any, ClassVar, NamedTuple
+
+import keras
+import tensorflow as tf
+
+from gptcore.errors import ConfigError, InputError
+from gptcore.outputs import ModelOutput
+from gptcore.parameters import Head
+
+LOSSES = {"labels": "loss", "mc_labels": "mc_loss"}
+LOGITS = {"labels": "logits", "mc_labels": "mc_logits"}
+
+
+class Compared(NamedTuple):
+    """What one of the model's own losses compares.
+
+    Attributes:
+        logits, labels: side by side; the labels of language modelling are shifted already.
+        losses: of each label, 0 where it is ignored.
+        counts: bool, whether each label counts.
+    """
+
+    logits: tf.Tensor
+    labels: tf.Tensor
+    losses: tf.Tensor
+    counts: tf.Tensor
+
+
+class Fit:
+    """``fit`` with the model's own losses after ``compile(optimizer)``, or with a compiled loss on the logits.
+
+    The model's own losses read the labels from the dict of inputs. ``y`` may hold them too: a dict with the same names,
+    or the array of class labels. ``sample_weight`` multiplies the losses of an example, as in Keras: the weighted sum
+    is divided by the number of labels. ``class_weight`` is for classification. ``loss_weights`` is a dict with the keys
+    ``loss`` and ``mc_loss``. Metrics see the labels and the logits, without ignored labels; those of language modelling
+    see each logit beside the label of the next token.
+
+    A compiled loss or metric sees ``logits``, or, where ``y`` is a dict, the outputs of those names:
+    ``compile(loss={"logits": ..., "mc_logits": ...})``.
+
+    On several replicas of ``tf.distribute``, a loss is the mean over the labels of all of them.
+
+    With ``jit_compile=True`` no value can be checked: ids outside of the vocabulary make the outputs of their sequence
+    NaN, and labels outside make the loss NaN.
+    """
+
+    label_names: ClassVar[tuple[str, ...]] = ()
+
+    def compared(self, inputs: Mapping[str, Any], output: ModelOutput) -> dict[str, Compared]:
+        """What the model's own losses compare, by the name of the labels; only where there are labels."""
+        return {}
+
+    @functools.wraps(keras.Model.fit)
+    def fit(self, x=None, y=None, *arguments, **options):
+        validation = options.get("validation_data")
+        if isinstance(validation, tuple) and len(validation) == 3:
+            inputs, targets, weights = validation
+            options["validation_data"] = (*self.with_y(inputs, targets, {"sample_weight": weights}), weights)
+        return super().fit(*self.with_y(x, y, options), *arguments, **options)
+
+    @functools.wraps(keras.Model.evaluate)
+    def evaluate(self, x=None, y=None, *arguments, **options):
+        return super().evaluate(*self.with_y(x, y, options), *arguments, **options)
+
+    def loss_weights(self):
+        """What ``compile`` got for the model's own losses; Keras calls no ``compile`` of ours when it loads a model."""
+        weights, own = self._compile_config.config["loss_weights"], [LOSSES[name] for name in self.label_names]
+        if weights is None:
+            return {}
+        if not isinstance(weights, Mapping) or not set(weights) <= set(own):
+            raise ConfigError(
+                f"loss_weights must be a dict with keys among {own}; got {weights!r}. "
+                "Name the model's own losses, or compile a loss"
+            )
+        return weights
+
+    def with_y(self, x, y, options):
+        """The inputs and ``y``: Keras drops weights without a ``y``, so the labels among the inputs become one."""
+        weights = [name for name in ("sample_weight", "class_weight") if options.get(name) is not None]
+        if not weights or y is not None or self._compile_loss is not None or not isinstance(x, Mapping):
+            return x, y
+        y = {name: x[name] for name in self.label_names if name in x}
+        x = {name: value for name, value in x.items() if name not in y}
+        if "class_weight" not in weights:
+            return x, y
+        if self.head is not Head.SEQUENCE_CLASSIFICATION:
+            raise InputError("class_weight must be None for labels that are tokens. Pass a sample_weight per example")
+        return x, y.get("labels")
+
+    def train_step(self, data):
+        """One step of ``fit``."""
+        return super().train_step(self.with_fields(data))
+
+    def test_step(self, data):
+        """One step of ``evaluate``."""
+        return super().test_step(self.with_fields(data))
+
+    def predict_step(self, data):
+        """One step of ``predict``: the output without the losses, which are not per example."""
+        output = super().predict_step(self.with_fields(data))
+        return type(output)(**{name: value for name, value in output.items() if name not in LOSSES.values()})
+
+    def with_fields(self, data):
+        """A batch with the inputs as one dict that asks for named outputs, and holds the labels of an own loss."""
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        if self._compile_loss is None:
+            x, y = self.with_labels(x, y), None
+        return {**named(x), "return_dict": True}, y, sample_weight
+
+    def with_labels(self, x, y):
+        """The inputs with the labels of ``y`` among them."""
+        inputs = named(x)
+        if y is None:
+            return inputs
+        if not isinstance(y, Mapping) and self.head is Head.SEQUENCE_CLASSIFICATION:
+            y = {"labels": y}
+        if not isinstance(y, Mapping) or not set(y) <= set(self.label_names):
+            raise InputError(
+                f"y must be a dict with keys among {list(self.label_names)} for the model's own loss; "
+                f"got {list(y) if isinstance(y, Mapping) else 'an array'}. Name the labels, or compile a loss"
+            )
+        if set(y) & set(inputs):
+            raise InputError(f"{min(set(y) & set(inputs))} must be in the inputs or in y; got both. Leave one out")
+        return {**inputs, **y}
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        """The compiled loss on the logits or, if there is none, the sum of the model's own losses."""
+        if self._compile_loss is not None:
+            return super().compute_loss(x, y, scores(y_pred, y), sample_weight, training)
+        compared = self.compared(x, y_pred)
+        if not compared:
+            raise InputError("no loss: put labels into the dict of inputs, or compile the model with a loss")
+        losses, loss_weights = [], self.loss_weights()
+        for name, (_, _, each, counts) in compared.items():
+            loss, count = y_pred[LOSSES[name]], tf.reduce_sum(tf.cast(counts, each.dtype))
+            if sample_weight is not None:
+                loss = tf.reduce_sum(each * per_label(sample_weight, name, each)) / tf.maximum(count, 1)
+            losses.append(over_replicas(loss, count) * loss_weights.get(LOSSES[name], 1))
+        return sum([*losses, *map(self._aggregate_additional_loss, self.losses)])
+
+    def compute_metrics(self, x, y, y_pred, sample_weight=None):
+        """The compiled metrics on the logits."""
+        if self._compile_loss is not None or self._compile_metrics is None:
+            return super().compute_metrics(x, y, scores(y_pred, y), sample_weight)
+        labels, logits, weights = {}, {}, {}
+        for name, (predicted, expected, each, counts) in self.compared(self.with_labels(x, y), y_pred).items():
+            weight = tf.ones_like(each) if sample_weight is None else per_label(sample_weight, name, each)
+            if len(predicted.shape) > len(counts.shape):  # classes, some of which may be ignored
+                predicted, expected, weight = (tf.boolean_mask(a, counts) for a in (predicted, expected, weight))
+            labels[LOGITS[name]], logits[LOGITS[name]], weights[LOGITS[name]] = expected, predicted, weight
+        return super().compute_metrics(x, labels, logits, None if sample_weight is None else weights)
+
+    def _maybe_symbolic_build(self, iterator=None, data_batch=None):
+        """Keras would build with the mean of the batches of all replicas, in which ids are no integers."""
+        if iterator is not None and self._distribute_strategy is not None:
+            _, _, batches = next(iter(iterator))
+            first = lambda value: self.distribute_strategy.experimental_local_results(value)[0]  # noqa: E731
+            iterator, data_batch = None, tf.nest.map_structure(first, next(batches))
+        super()._maybe_symbolic_build(iterator, data_batch)
+
+
+def named(x):
+    """The inputs as a dict."""
+    return x if isinstance(x, Mapping) else {"input_ids": x}
+
+
+def scores(output, y):
+    """What a compiled loss or metric compares with the targets."""
+    if isinstance(y, Mapping):
+        return {name: output[name] for name in y}
+    return output["logits"] if "logits" in output else output["last_hidden_state"]
+
+
+def per_label(sample_weight, name, losses):
+    """A weight per example as one per label; ``sample_weight`` may hold one set for each set of labels."""
+    weights = sample_weight[name] if isinstance(sample_weight, Mapping) else sample_weight
+    if len(weights.shape) != 1 and tuple(weights.shape[1:]) != (1,):
+        raise InputError(
+            f"sample_weight must have the shape (batch,); got {tuple(weights.shape)}. "
+            "Set labels to -100 to leave single tokens out"
+        )
+    weights = tf.reshape(weights, (-1, *[1] * (len(losses.shape) - 1)))
+    return tf.broadcast_to(tf.cast(weights, losses.dtype), tf.shape(losses))
+
+
+def over_replicas(loss, count):
+    """The mean over the labels of all replicas, divided by their number: Keras adds up the gradients of all."""
+    replica = tf.distribute.get_replica_context()
+    replicas = replica.num_replicas_in_sync if replica else 1
+    if replicas == 1:
+        return loss
+    total, count = replica.all_reduce(tf.distribute.ReduceOp.SUM, [loss * count, count])
+    return total / tf.maximum(count, 1) / replicas
