@@ -7,7 +7,6 @@ import torch
 
 from gpt_torch.cache import KVCache
 from gpt_torch.modeling import take_position
-from gpt_torch.projection import lay_out
 from gpt_torch.sampling import choose
 from gptcore import generation
 from gptcore.generation.device import program
@@ -18,7 +17,6 @@ class Stepper:
 
     def __init__(self, model):
         self.model = model
-        lay_out(model, by_columns=True)
 
     @torch.inference_mode()
     def start(self, input_ids, attention_mask, capacity):

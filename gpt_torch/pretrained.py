@@ -9,7 +9,6 @@ from torch import nn
 from torch.utils._python_dispatch import is_in_torch_dispatch_mode
 
 from gpt_torch.cache import KVCache
-from gpt_torch.projection import lay_out
 from gpt_torch.quantization import KINDS, Int8Embedding, Int8Weight, quantize
 from gpt_torch.weights import assign, device_of, dtype_name, export, framework_dtype, from_numpy, to_numpy_bits
 from gptcore.checkpoint import Pushable, fresh_values, open_pretrained, save_pretrained
@@ -200,10 +199,9 @@ class OpenAIGPTPreTrainedModel(Configured, Pushable, nn.Module):
             raise InputError(f"a quantized model cannot be {what}; load it without quantization for that")
 
     def train(self, mode: bool = True) -> Self:
-        """Training mode, with the kernels in memory as at first, or evaluation mode."""
+        """Training mode, or evaluation mode."""
         if mode:
             self.reject_quantized("trained")
-            lay_out(self, by_columns=False)
         return super().train(mode)
 
     def _choose(self, argument: bool | None, name: str) -> bool:

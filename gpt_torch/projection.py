@@ -1,6 +1,7 @@
 """Matrix products, by the fastest kernel: PyTorch hands float32 to MKL, which on AMD has a half of oneDNN's speed."""
 
 import functools
+import math
 
 import torch
 from torch import nn
@@ -8,6 +9,7 @@ from torch.autograd import forward_ad
 from torch.nn import functional
 
 PLAIN = (torch.Tensor, nn.Parameter)
+PARTS = 8
 
 
 class Projection(nn.Module):
@@ -60,10 +62,24 @@ def linear(x, weight, bias=None):
     if not by_onednn(x, weight):
         return functional.linear(x, weight, bias)
     if not torch.is_grad_enabled():
+        if x.numel() == x.size(-1) and x.dtype is torch.float32 and weight.t().is_contiguous():
+            return product_of_one_row(x, weight, bias)
         return Product.forward(x, weight, bias)
     # A view made inside of a Function could not be edited in place, as hooks and masks of logits do.
     product = Product.apply(x.reshape(-1, x.size(-1)), weight, bias)
     return product.view(*x.shape[:-1], weight.size(0))
+
+
+def product_of_one_row(x, weight, bias):
+    """``linear`` of a single row and a kernel stored (in, out), at the speed of memory.
+
+    oneDNN reads such a kernel at two thirds of it. Here threads share parts of the sum, and each reads its part of the
+    kernel from end to end.
+    """
+    parts = math.gcd(x.numel(), PARTS)
+    products = torch.bmm(x.reshape(parts, 1, -1), weight.t().view(parts, -1, weight.size(0)))
+    product = products.sum(0)
+    return (product if bias is None else product + bias).view(*x.shape[:-1], weight.size(0))
 
 
 def by_onednn(x, weight):
@@ -88,19 +104,3 @@ def onednn():
         return ()
     fast_bfloat16 = torch.ops.mkldnn._is_mkldnn_bf16_supported()
     return (torch.float32, torch.bfloat16) if fast_bfloat16 else (torch.float32,)
-
-
-@torch.inference_mode(False)
-@torch.no_grad()
-def lay_out(model, *, by_columns):
-    """Store the kernels of a model by columns, which oneDNN reads faster for few rows, or by rows, as at first.
-
-    In place; values, shapes and names stay. What shards or flattens parameters expects rows.
-    """
-    for module in model.modules():
-        if isinstance(module, Projection):
-            weight = module.weight
-            if not by_columns:
-                weight.data = weight.data.contiguous()
-            elif weight.device.type == "cpu" and weight.is_contiguous():
-                weight.data = weight.data.t().contiguous().t()
