@@ -109,9 +109,19 @@ def test_a_folder_with_a_run(tmp_path):
     make(tmp_path)()
     with pytest.raises(TrainingError, match="has a run; resume it, or begin in a new folder"):
         make(tmp_path)()
-    with pytest.raises(TrainingError, match=r"other settings.*\n  - seed was 0, now 1"):
+    with pytest.raises(TrainingError, match=r"other settings or data.*\n  - seed was 0, now 1$"):
         make(tmp_path, settings={"seed": 1})(resume=True)
     assert len(losses(tmp_path)) == 12  # nothing was lost
+
+
+def test_only_the_settings_that_differ_are_named(tmp_path):
+    recipe = {"batch_size": 4, "betas": [0.9, 0.99], "extra": {}}
+    make(tmp_path, settings={"recipe": recipe, "fingerprint": {"examples": "ab"}})()
+    others = {"recipe": {**recipe, "batch_size": 8}, "fingerprint": {"examples": "cd"}}
+    with pytest.raises(TrainingError) as caught:
+        make(tmp_path, settings=others)(resume=True)
+    named = ["  - fingerprint.examples was 'ab', now 'cd'", "  - recipe.batch_size was 4, now 8"]
+    assert str(caught.value).splitlines()[1:] == named
 
 
 def test_a_full_disk(tmp_path, monkeypatch):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import itertools
 import json
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -15,6 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from gptcore import DEFAULT_MODEL
 from gptcore import files as files_module
+from gptcore.checkpoint.opening import open_checkpoint
 from gptcore.cli.loading import load_backends
 from gptcore.cli.settings import SHIPPED, parse_settings
 from gptcore.config import OpenAIGPTConfig
@@ -29,10 +31,12 @@ from gptcore.training import (
     Checkpoints,
     Evaluation,
     Run,
+    fingerprint,
     keep_freed_memory,
     once,
     read_log,
     tokenize_corpus,
+    tokenizer_fingerprint,
 )
 from gptcore.training.curves import draw, plot
 from gptcore.training.evaluation import evaluate_lm, evaluate_task
@@ -108,7 +112,8 @@ def train_lm(
         evaluate = lambda trainer: evaluate_lm(trainer, held_out, bytes_per_token)  # noqa: E731
     start(
         trainer, batches, total, output, chosen, words,
-        what={"task": "lm", "model": model, "config": sizes, "corpus": [str(path) for path in files]},
+        what={"task": "lm", "config": sizes},
+        content={"examples": fingerprint([blocks["train"].ids, length]), "model": model and model_fingerprint(model)},
         evaluate=evaluate,
         evaluate_every=evaluate_every, save_every=save_every, patience=patience, resume=resume, quiet=quiet,
     )  # fmt: skip
@@ -150,7 +155,8 @@ def train_task(
     trainer = load_backends([backend])[0].trainer(model, TASKS[task].head, chosen, total, **changes)
     start(
         trainer, batches, total, output, chosen, words,
-        what={"task": task, "model": model, "corpus": [str(path) for path in files]},
+        what={"task": task, "labels": labels.get("label2id")},
+        content={"examples": fingerprint(examples.examples), "model": model_fingerprint(model)},
         evaluate=(lambda trainer: evaluate_task(trainer, held_out)) if held_out else None,
         **options,
     )  # fmt: skip
@@ -172,6 +178,7 @@ def start(
     tokenizer: Any,
     *,
     what: Mapping[str, Any],
+    content: Mapping[str, Any],
     evaluate: Any,
     evaluate_every: int | None,
     save_every: int | None,
@@ -183,7 +190,12 @@ def start(
     keep_freed_memory()
     checkpoints = Checkpoints(
         output,
-        {**what, "recipe": recipe.to_dict(), "examples": len(batches.source)},
+        {
+            **what,
+            "recipe": recipe.to_dict(),
+            "examples": len(batches.source),
+            "fingerprint": {**content, "tokenizer": tokenizer_fingerprint(tokenizer)},
+        },
         extra_files=tokenizer.save_pretrained,
     )
     console = Console(stderr=True)
@@ -250,6 +262,13 @@ def chosen_recipe(stage: Recipe, file: Path | None, settings: Sequence[str] | No
 def config_of(model: str, changes: Mapping[str, Any]) -> OpenAIGPTConfig:
     """The config of a checkpoint, changed."""
     return OpenAIGPTConfig.from_pretrained(model, **changes)
+
+
+def model_fingerprint(model: str) -> str:
+    """The fingerprint of a checkpoint: its config and weights, in whichever format and place."""
+    checkpoint = open_checkpoint(model)
+    config, sources = checkpoint.config.replace(extra={}).to_dict(), checkpoint.matching.sources
+    return fingerprint(itertools.chain([config], (sources[name].read("float32") for name in sorted(sources))))
 
 
 def text_columns(task: str, columns: str | None, choices: int) -> tuple[str, ...]:

@@ -2,7 +2,7 @@
 
 ``step-00000100`` is a model folder as any other, with two more files: ``optimizer.safetensors`` holds Adam's moments by
 canonical name, ``training.json`` the step and what the run was started with. So a run can be resumed in another
-framework than it was begun in. ``last`` and ``best`` are links.
+framework than it was begun in. ``last`` and ``best`` are links, or copies of the model where a system has no links.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,8 @@ class Checkpoints:
 
     Args:
         folder: of the run; made if missing.
-        settings: what the run is started with; a resumed run must have the same.
+        settings: what the run is started with, ready for JSON; a resumed run must have the same. Of data, give the
+            ``fingerprint``, not the path.
         keep: how many of the newest to keep, besides the best.
         extra_files: writes more files into a checkpoint, such as the tokenizer.
     """
@@ -110,15 +111,16 @@ class Checkpoints:
             raise TrainingError(f"{self.folder} has no checkpoint to resume from")
         path = self.path(self.steps()[-1])
         state = read_state(path)
+        before, now = dict(_flat(state["settings"])), dict(_flat(self.settings))
         differences = [
-            f"{name} was {state['settings'].get(name)!r}, now {self.settings.get(name)!r}"
-            for name in sorted({*state["settings"], *self.settings})
-            if state["settings"].get(name) != self.settings.get(name)
+            f"{name} was {before.get(name)!r}, now {now.get(name)!r}"
+            for name in sorted({*before, *now})
+            if before.get(name) != now.get(name)
         ]
         if differences:
             raise TrainingError(
-                f"{path} was made with other settings; restore them, or begin in a new folder:\n"
-                + bullet_list(differences)
+                f"cannot resume {path}: the run was started with other settings or data. Restore them, or choose "
+                "another folder:\n" + bullet_list(differences)
             )
         sources = match(read_tensors(path), trainer.config, trainer.head).sources
         stored = {tensor.name: tensor for tensor in safetensors.read(path / OPTIMIZER_NAME)}
@@ -147,6 +149,15 @@ class Checkpoints:
                 shutil.rmtree(self.path(step), ignore_errors=True)
         for path in self.folder.glob(f"step-*{PARTIAL}"):
             shutil.rmtree(path, ignore_errors=True)
+
+
+def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Settings by dotted names, so that one that differs is shown alone."""
+    for name, value in settings.items():
+        if isinstance(value, Mapping) and value:
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield prefix + name, value
 
 
 def read_state(path: Path) -> dict[str, Any]:
