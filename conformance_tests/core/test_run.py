@@ -2,8 +2,10 @@
 
 import errno
 import json
+import signal
 import subprocess
 import sys
+import threading
 
 import numpy as np
 import pytest
@@ -12,7 +14,7 @@ from gptcore.checkpoint import fresh_values
 from gptcore.config import OpenAIGPTConfig
 from gptcore.errors import CheckpointError, TrainingError
 from gptcore.parameters import Head
-from gptcore.training import Batches, Checkpoints, Evaluation, Run, read_log
+from gptcore.training import Batches, Checkpoints, Evaluation, Interrupted, Run, read_log
 from gptcore.training.trainer import MOMENTS
 
 CONFIG = OpenAIGPTConfig(vocab_size=11, n_positions=8, n_embd=6, n_layer=1, n_head=2)
@@ -107,7 +109,7 @@ def test_divergence_keeps_the_last_good_checkpoint(tmp_path):
 
 def test_a_folder_with_a_run(tmp_path):
     make(tmp_path)()
-    with pytest.raises(TrainingError, match="has a run; resume it, or begin in a new folder"):
+    with pytest.raises(TrainingError, match=r"already holds a run. Pass resume=True, or choose another folder\.$"):
         make(tmp_path)()
     with pytest.raises(TrainingError, match=r"other settings or data.*\n  - seed was 0, now 1$"):
         make(tmp_path, settings={"seed": 1})(resume=True)
@@ -122,6 +124,76 @@ def test_only_the_settings_that_differ_are_named(tmp_path):
         make(tmp_path, settings=others)(resume=True)
     named = ["  - fingerprint.examples was 'ab', now 'cd'", "  - recipe.batch_size was 4, now 8"]
     assert str(caught.value).splitlines()[1:] == named
+
+
+def test_a_log_without_a_checkpoint_is_a_run(tmp_path):
+    with pytest.raises(TrainingError):
+        make(tmp_path, NumPyTrainer(nan_at=2))()
+    with pytest.raises(TrainingError, match="already holds a run"):
+        make(tmp_path)()
+    assert len(losses(tmp_path)) == 2
+    make(tmp_path)(resume=True)
+    assert len(losses(tmp_path)) == 12
+
+
+def sender(*at):
+    """A listener that sends signals to this process: (step, signal) pairs."""
+
+    def send(record):
+        for step, number in at:
+            if record["step"] == step:
+                signal.raise_signal(number)
+
+    return send
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("step", [0, 6, 11])
+def test_a_signal_saves_what_is_done(number, step, tmp_path):
+    make(tmp_path / "whole")()
+    before = signal.getsignal(number)
+    with pytest.raises(Interrupted) as caught:
+        make(tmp_path / "run", save_every=None, listeners=[sender((step, number))])()
+    assert (caught.value.signal, caught.value.step) == (number, step + 1)
+    assert signal.getsignal(number) == before
+    run = make(tmp_path / "run", save_every=None)
+    assert run.checkpoints.steps() == [step + 1]
+    run(resume=True)
+    assert losses(tmp_path / "run") == losses(tmp_path / "whole")
+
+
+def test_an_evaluation_that_is_due_comes_before_the_stop(tmp_path):
+    options = {"evaluate": lambda trainer: Evaluation({"score": 1.0}, 1.0), "evaluate_every": 2, "save_every": None}
+    with pytest.raises(Interrupted):
+        make(tmp_path, listeners=[sender((3, signal.SIGINT))], **options)()
+    assert [record["step"] for record in read_log(tmp_path / "log.jsonl") if "eval_score" in record] == [1, 3]
+
+
+def test_a_second_signal_stops_at_once(tmp_path):
+    with pytest.raises(KeyboardInterrupt) as caught:
+        make(tmp_path, listeners=[sender((4, signal.SIGINT), (4, signal.SIGINT))])()
+    assert not isinstance(caught.value, Interrupted)
+    assert make(tmp_path).checkpoints.steps() == [3]
+
+
+def test_signals_that_are_not_held(tmp_path):
+    """Several processes would stop at different updates; a handler of the program's own has its say."""
+    several = NumPyTrainer()
+    several.processes = 2
+    with pytest.raises(KeyboardInterrupt) as caught:
+        make(tmp_path / "several", several, listeners=[sender((4, signal.SIGINT))])()
+    assert not isinstance(caught.value, Interrupted)
+    received = []
+    before = signal.signal(signal.SIGTERM, lambda number, frame: received.append(number))
+    try:
+        make(tmp_path / "own", listeners=[sender((4, signal.SIGTERM))])()
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert received == [signal.SIGTERM]
+    thread = threading.Thread(target=make(tmp_path / "thread"))
+    thread.start()
+    thread.join()
+    assert [len(losses(tmp_path / name)) for name in ("own", "thread")] == [12, 12]
 
 
 def test_a_full_disk(tmp_path, monkeypatch):

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import signal
 from types import SimpleNamespace
 
 import numpy as np
@@ -20,15 +21,18 @@ WORDS = "the cat sat on the mat and the dog ran to the sea . " * 3
 
 
 class StillTrainer:
-    """Counts its steps; its model never changes."""
+    """Its model never changes."""
 
     config, is_main = CONFIG, True
+    signals = {}
+    """Step -> the signals that reach the process in it."""
 
     def __init__(self, source, head, recipe, total_steps, **changes):
-        self.head, self.steps = head, 0
+        self.head = head
 
     def step(self, step, batch):
-        self.steps += 1
+        for number in self.signals.get(step, ()):
+            signal.raise_signal(number)
         return {"loss": float(step), "grad_norm": 1.0, "learning_rate": 0.1}
 
     def weights(self):
@@ -75,6 +79,45 @@ def lm(run, vocabulary, tmp_path):
         return run("train", "lm", files, "--tokenizer", words, "--output", output, "--quiet", *LM, *more)
 
     return lm
+
+
+@pytest.mark.parametrize("command", ["lm", "classify"])
+def test_a_run_is_not_started_over(lm, classify, still, command, tmp_path):
+    train = {"lm": lm, "classify": classify}[command]
+    assert train()[0] == 0
+    log = (tmp_path / "run" / "log.jsonl").read_bytes()
+    still.clear()
+    status, _, error = train("--recipe", "no such file")
+    assert (status, still) == (2, [])
+    assert error == f"error: {tmp_path / 'run'} already holds a run. Add --resume, or choose another --output.\n"
+    assert (tmp_path / "run" / "log.jsonl").read_bytes() == log
+
+
+def test_a_finished_run_says_so(lm, tmp_path):
+    assert lm("--resume")[0] == 0  # nothing to resume yet
+    status, out, error = lm("--resume")
+    assert (status, out) == (0, f"{tmp_path / 'run' / 'last'}\n")
+    assert error == f"{tmp_path / 'run'} is finished: it has 3 of 3 updates. Nothing was trained.\n"
+
+
+INT, TERM = signal.SIGINT, signal.SIGTERM
+
+
+@pytest.mark.parametrize(
+    ("signals", "status", "message"),
+    [
+        ([INT], 130, "Stopped after 2 of 3 updates, saved in {run}/step-00000002. Add --resume to go on."),
+        ([TERM], 143, "Stopped after 2 of 3 updates, saved in {run}/step-00000002. Add --resume to go on."),
+        ([INT, INT], 130, "Stopped at once; there is no checkpoint yet. Add --resume to go on."),
+    ],
+    ids=["interrupt", "terminate", "interrupt twice"],
+)
+def test_a_signal(lm, monkeypatch, tmp_path, signals, status, message):
+    monkeypatch.setattr(StillTrainer, "signals", {1: signals})
+    assert lm()[::2] == (status, message.format(run=tmp_path / "run") + "\n")
+    monkeypatch.setattr(StillTrainer, "signals", {})
+    assert lm("--resume")[0] == 0
+    assert len(read_log(tmp_path / "run" / "log.jsonl")) == 3
 
 
 def reversed_words(folder, vocabulary):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import itertools
 import json
+import signal
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,7 +21,7 @@ from gptcore.checkpoint.opening import open_checkpoint
 from gptcore.cli.loading import load_backends
 from gptcore.cli.settings import SHIPPED, parse_settings
 from gptcore.config import OpenAIGPTConfig
-from gptcore.errors import ConfigError, DataError, GPTError
+from gptcore.errors import ConfigError, DataError, GPTError, TrainingError
 from gptcore.installation import install_command
 from gptcore.parameters import Head
 from gptcore.recipe import FINE_TUNING, PRETRAINING, Recipe
@@ -40,7 +41,7 @@ from gptcore.training import (
 )
 from gptcore.training.curves import draw, plot
 from gptcore.training.evaluation import evaluate_lm, evaluate_task
-from gptcore.training.run import LOG_NAME, Record
+from gptcore.training.run import LOG_NAME, Interrupted, Record, has_run
 from tokenization import OpenAIGPTTokenizerFast
 
 RECIPE_NAME = "recipe.yaml"
@@ -89,6 +90,7 @@ def train_lm(
 ) -> None:
     """Language modelling: pre-training from fresh weights, or going on from a model."""
     require_libraries()
+    require_no_run(output, resume)
     chosen = chosen_recipe(PRETRAINING, recipe, settings)
     if tokenizer is None and model is None:
         raise ConfigError("fresh weights need a --tokenizer; train one with: gptcore tokenizer train")
@@ -136,6 +138,7 @@ def train_task(
 ) -> None:
     """Fine-tuning on one of the four kinds of task."""
     require_libraries()
+    require_no_run(output, options["resume"])
     chosen = chosen_recipe(FINE_TUNING, recipe, settings)
     words = OpenAIGPTTokenizerFast.from_pretrained(model)
     vocab_size = add_task_tokens(words)
@@ -167,6 +170,12 @@ def require_libraries() -> None:
     missing = [name for name in ("sklearn", "matplotlib", "plotext") if importlib.util.find_spec(name) is None]
     if missing:
         raise GPTError(f"training needs {', '.join(missing)}: {install_command('train')}")
+
+
+def require_no_run(output: Path, resume: bool) -> None:
+    """Raise a ``TrainingError`` before anything is loaded into a folder that holds another run."""
+    if not resume and has_run(output):
+        raise TrainingError(f"{output} already holds a run. Add --resume, or choose another --output.")
 
 
 def start(
@@ -207,21 +216,35 @@ def start(
         TimeRemainingColumn(),
     )
     quiet = quiet or not trainer.is_main
-    with Progress(*columns, console=console, disable=quiet) as bar:
-        shown = bar.add_task("training", total=total)
+    bar = Progress(*columns, console=console, disable=quiet)
+    shown = bar.add_task("training", total=total)
 
-        def show(record: Record) -> None:
-            text = f"loss {record['loss']:.4f}, {record['tokens_per_second']:,.0f} tokens/s"
-            bar.update(shown, completed=record["step"] + 1, description=text)
-            if not quiet and (found := evaluation_text(record)):
-                bar.console.print(f"after {record['step'] + 1:,} updates: {found}", highlight=False)
+    def show(record: Record) -> None:
+        text = f"loss {record['loss']:.4f}, {record['tokens_per_second']:,.0f} tokens/s"
+        bar.update(shown, completed=record["step"] + 1, description=text)
+        if not quiet and (found := evaluation_text(record)):
+            bar.console.print(f"after {record['step'] + 1:,} updates: {found}", highlight=False)
 
-        listeners = [show, *([tensorboard(output)] if trainer.is_main else [])]
-        run = Run(
-            trainer=trainer, batches=batches, total_steps=total, checkpoints=checkpoints, evaluate=evaluate,
-            evaluate_every=evaluate_every, save_every=save_every, patience=patience, listeners=listeners,
-        )  # fmt: skip
-        run(resume=resume)
+    def tell(text: str) -> None:
+        if trainer.is_main:
+            console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+    listeners = [show, *([tensorboard(output)] if trainer.is_main else [])]
+    run = Run(
+        trainer=trainer, batches=batches, total_steps=total, checkpoints=checkpoints, evaluate=evaluate,
+        evaluate_every=evaluate_every, save_every=save_every, patience=patience, listeners=listeners,
+    )  # fmt: skip
+    try:
+        with bar:
+            record = run(resume=resume)
+    except Interrupted as stop:
+        tell(f"Stopped after {stop.step:,} of {total:,} updates, saved in {stop.path}. Add --resume to go on.")
+        raise typer.Exit(128 + stop.signal) from None
+    except KeyboardInterrupt:
+        tell(f"Stopped at once; {run.kept()}. Add --resume to go on.")
+        raise typer.Exit(128 + signal.SIGINT) from None
+    if not record:
+        tell(f"{output} is finished: it has {checkpoints.steps()[-1]:,} of {total:,} updates. Nothing was trained.")
     if trainer.is_main:
         recipe.write(output / RECIPE_NAME)
         records = read_log(output / LOG_NAME)

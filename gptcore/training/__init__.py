@@ -5,7 +5,7 @@ from gptcore.training.checkpoints import Checkpoints
 from gptcore.training.corpus import Blocks, TokenFile, tokenize_corpus
 from gptcore.training.fingerprints import fingerprint, tokenizer_fingerprint
 from gptcore.training.memory import keep_freed_memory
-from gptcore.training.run import Evaluation, Run, read_log
+from gptcore.training.run import Evaluation, Interrupted, Run, read_log
 from gptcore.training.trainer import Trainer, dropout_seed, rows_of_process
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "Blocks",
     "Checkpoints",
     "Evaluation",
+    "Interrupted",
     "Run",
     "TokenFile",
     "Trainer",
