@@ -2,15 +2,18 @@
 
 import errno
 import json
+import shutil
 import signal
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from gptcore.checkpoint import fresh_values
+from gptcore.checkpoint.pretrained import open_pretrained
 from gptcore.config import OpenAIGPTConfig
 from gptcore.errors import CheckpointError, TrainingError
 from gptcore.parameters import Head
@@ -88,6 +91,71 @@ def test_what_is_kept(tmp_path):
     assert (tmp_path / "best").resolve().name == "step-00000004"
     assert (tmp_path / "last").resolve().name == "step-00000012"
     assert not list(tmp_path.glob("*.partial"))
+
+
+def content(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def no_links(monkeypatch):
+    def refuse(self, target, target_is_directory=False):
+        raise OSError(errno.EOPNOTSUPP, "Operation not supported")
+
+    monkeypatch.setattr("pathlib.Path.symlink_to", refuse)
+
+
+def test_without_links_there_are_copies_of_the_model(tmp_path, monkeypatch):
+    no_links(monkeypatch)
+    scores = iter([1.0, 3.0, 2.0, 2.5])
+    options = {"evaluate": lambda trainer: Evaluation({}, next(scores)), "evaluate_every": 3}
+    make(tmp_path, **options)()
+    assert {path.name for path in (tmp_path / "last").iterdir()} == {"config.json", "model.safetensors"}
+    assert open_pretrained(tmp_path / "last", Head.LM).config == open_pretrained(tmp_path, Head.LM).config
+    assert content(tmp_path / "last") != content(tmp_path / "best")
+    assert not list(tmp_path.glob("*.partial"))
+    monkeypatch.undo()
+    make(tmp_path, settings={"seed": 0}, total_steps=15)(resume=True)  # moved to where there are links
+    assert (tmp_path / "last").resolve().name == "step-00000015"
+
+
+def test_a_step_that_is_saved_again_is_never_half_there(tmp_path, monkeypatch):
+    run = make(tmp_path)
+    run()
+    seen = []
+    real = shutil.rmtree
+
+    def rmtree(path, **options):
+        seen.append((run.checkpoints.path(12) / "training.json").is_file())
+        real(path, **options)
+
+    monkeypatch.setattr("gptcore.training.checkpoints.shutil.rmtree", rmtree)
+    run.checkpoints.save(12, run.trainer)
+    assert all(seen)
+    before = content(run.checkpoints.path(12))
+    rename = Path.rename
+
+    def failing(self, target):
+        if Path(target) == run.checkpoints.path(12) and ".old" not in self.name:
+            raise OSError(errno.EIO, "Input/output error")
+        return rename(self, target)
+
+    monkeypatch.setattr("pathlib.Path.rename", failing)
+    with pytest.raises(CheckpointError, match="Input/output error; earlier checkpoints are untouched"):
+        run.checkpoints.save(12, NumPyTrainer())
+    monkeypatch.undo()
+    assert content(run.checkpoints.path(12)) == before
+
+
+def test_a_run_stands_for_its_last_checkpoint(tmp_path):
+    make(tmp_path)()
+    for place in (tmp_path, str(tmp_path)):
+        assert OpenAIGPTConfig.from_pretrained(place).n_embd == CONFIG.n_embd
+        name, values = next(open_pretrained(place, Head.LM).values())
+        newest = dict(open_pretrained(tmp_path / "step-00000012", Head.LM).values())
+        np.testing.assert_array_equal(values, newest[name])
+    (tmp_path / "config.json").write_text((tmp_path / "step-00000009" / "config.json").read_text())
+    with pytest.raises(CheckpointError):  # a model's own folder, whose weights are missing
+        open_pretrained(tmp_path, Head.LM)
 
 
 def test_early_stop(tmp_path):

@@ -85,18 +85,17 @@ class Checkpoints:
             state = {"step": step, "settings": self.settings, "progress": dict(progress or {})}
             with atomic_write(partial / STATE_NAME) as file:
                 file.write(json.dumps(state, indent=2).encode() + b"\n")
-            shutil.rmtree(path, ignore_errors=True)
-            partial.rename(path)
+            _replace(partial, path)
             sync_folder(self.folder)
+            self._link("last", path)
+            if best:
+                self._link("best", path)
         except OSError as cause:
             raise CheckpointError(
                 f"cannot write {path}: {cause.strerror}; earlier checkpoints are untouched"
             ) from cause
         finally:
             shutil.rmtree(partial, ignore_errors=True)
-        self._link("last", path)
-        if best:
-            self._link("best", path)
         self._forget()
         return path
 
@@ -136,10 +135,14 @@ class Checkpoints:
         return state["step"], state["progress"]
 
     def _link(self, name: str, target: Path) -> None:
+        """Let a name stand for a checkpoint: by a link or, where a system has none, by a copy of the model."""
         fresh = self.folder / f".{name}{PARTIAL}"
-        fresh.unlink(missing_ok=True)
-        fresh.symlink_to(target.name)
-        os.replace(fresh, self.folder / name)
+        _remove(fresh)
+        try:
+            fresh.symlink_to(target.name)
+        except OSError:  # Windows without the privilege, Google Drive, FAT
+            shutil.copytree(target, fresh, ignore=shutil.ignore_patterns(OPTIMIZER_NAME, STATE_NAME))
+        _replace(fresh, self.folder / name)
 
     def _forget(self) -> None:
         """Remove all but the newest and the best, and what a killed run left behind."""
@@ -147,8 +150,32 @@ class Checkpoints:
         for step in self.steps()[: -self.keep]:
             if self.path(step) != best and self.path(step).resolve() != best:
                 shutil.rmtree(self.path(step), ignore_errors=True)
-        for path in self.folder.glob(f"step-*{PARTIAL}"):
-            shutil.rmtree(path, ignore_errors=True)
+        for path in self.folder.glob(f"*{PARTIAL}"):
+            _remove(path)
+
+
+def _replace(fresh: Path, path: Path) -> None:
+    """Rename over what is there. No system replaces a folder with files, so it is first moved aside."""
+    if path.is_symlink() or not path.exists():
+        os.replace(fresh, path)
+        return
+    aside = path.with_name(f".{path.name}.old{PARTIAL}")
+    _remove(aside)
+    path.rename(aside)
+    try:
+        fresh.rename(path)
+    except OSError:
+        aside.rename(path)
+        raise
+    _remove(aside)
+
+
+def _remove(path: Path) -> None:
+    """A link, or a folder with all that is in it, if it is there."""
+    if path.is_symlink():
+        path.unlink()
+    else:
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
