@@ -115,7 +115,7 @@ def loop(graph, state, input_ids, attention_mask, last, length, method, numbers,
     def go_on(carry):
         ids, column, cache, running = carry
         tokens = jax.lax.dynamic_slice_in_dim(ids, column - 1, 1, axis=1)
-        logits, cache, _ = read(graph, state, cache, tokens)
+        logits, cache, _ = read(graph, state, cache, jnp.maximum(tokens, 0))
         ids, running = put(ids, column, logits, running)
         return ids, column + 1, cache, running
 

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from gptcore.generation.random import LARGEST_UNIFORM, PARITY, ROTATIONS
+from gptcore.generation.search import NOTHING
 
 
 def choose(logits, method, numbers, rows, step):
@@ -16,14 +17,14 @@ def choose(logits, method, numbers, rows, step):
         step: () which token of the continuation, from 0.
 
     Returns:
-        (B,)
+        (B,); -1 where the highest score is not finite
     """
     scores = logits.astype(jnp.float32)
     if len(numbers.eos_token_ids):
         early = jnp.where(step < numbers.min_new_tokens, -jnp.inf, 0)
         scores = scores.at[:, jnp.asarray(numbers.eos_token_ids)].add(early)
     if not method.do_sample:
-        return scores.argmax(-1)
+        return highest(scores)
     scores = scores / numbers.temperature
     if method.top_k:
         scores = top_k(scores, method.top_k)
@@ -31,7 +32,13 @@ def choose(logits, method, numbers, rows, step):
         scores = top_p(scores, numbers.tail)
     if method.min_p:
         scores = min_p(scores, numbers.min_p)
-    return (scores + gumbel(numbers.seed, rows, step, scores.shape[-1])).argmax(-1)
+    return highest(scores + gumbel(numbers.seed, rows, step, scores.shape[-1]))
+
+
+def highest(scores):
+    """The token with the highest score of each row; -1 where that is infinite or not a number."""
+    tokens = scores.argmax(-1)
+    return jnp.where(jnp.isfinite(jnp.take_along_axis(scores, tokens[:, None], -1)[:, 0]), tokens, NOTHING)
 
 
 def top_k(scores, k):

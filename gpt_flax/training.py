@@ -146,7 +146,7 @@ class Trainer:
         self.rates = recipe.learning_rates(total_steps)
         # A mesh of its own, where the compiler works out how what is in between is spread.
         self.mesh = distribution and Mesh(distribution.devices, distribution.axis_names)
-        self.is_main = jax.process_index() == 0
+        self.is_main, self.processes = jax.process_index() == 0, jax.process_count()
         self.precision = "highest" if recipe.precision == "float32" else "default"
         check_places(model)
         graph = model

@@ -126,7 +126,7 @@ def loop(model, input_ids, attention_mask, last, length, method, numbers, return
         return (column < numbers.max_new_tokens) & tf.reduce_any(running)
 
     def go_on(ids, column, cache, running, tokens):
-        logits, cache, _ = read(model, cache, tokens[:, None])
+        logits, cache, _ = read(model, cache, tf.maximum(tokens, 0)[:, None])
         ids, running, tokens = put(ids, column, logits, running)
         return ids, column + 1, cache, running, tokens
 

@@ -5,6 +5,7 @@ import math
 import tensorflow as tf
 
 from gptcore.generation.random import LARGEST_UNIFORM, PARITY, ROTATIONS
+from gptcore.generation.search import NOTHING
 
 
 def choose(logits, method, numbers, rows, step):
@@ -17,14 +18,14 @@ def choose(logits, method, numbers, rows, step):
         step: () which token of the continuation, from 0.
 
     Returns:
-        (B,) int64
+        (B,) int64; -1 where the highest score is not finite
     """
     scores = tf.cast(logits, tf.float32)
     if len(numbers.eos_token_ids):
         ends = tf.reduce_any(tf.range(scores.shape[-1])[:, None] == tf.stack(numbers.eos_token_ids), -1)  # (V,)
         scores = tf.where(ends & (step < numbers.min_new_tokens), -math.inf, scores)
     if not method.do_sample:
-        return tf.argmax(scores, -1)
+        return highest(scores)
     scores = scores / numbers.temperature
     if method.top_k:
         scores = top_k(scores, method.top_k)
@@ -32,7 +33,13 @@ def choose(logits, method, numbers, rows, step):
         scores = top_p(scores, numbers.tail)
     if method.min_p:
         scores = min_p(scores, numbers.min_p)
-    return tf.argmax(scores + gumbel(numbers.seed, rows, step, scores.shape[-1]), -1)
+    return highest(scores + gumbel(numbers.seed, rows, step, scores.shape[-1]))
+
+
+def highest(scores):
+    """The token with the highest score of each row; -1 where that is infinite or not a number."""
+    best = tf.reduce_max(tf.where(tf.math.is_nan(scores), math.inf, scores), -1)  # XLA passes over what is no number
+    return tf.where(tf.math.is_finite(best), tf.argmax(scores, -1), NOTHING)
 
 
 def top_k(scores, k):

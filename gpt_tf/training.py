@@ -184,6 +184,8 @@ class Trainer:
         self.is_main = (
             resolver is None or not resolver.task_type or (resolver.task_type, resolver.task_id) == ("worker", 0)
         )
+        spread = resolver is not None and resolver.task_type
+        self.processes = resolver.cluster_spec().num_tasks(resolver.task_type) if spread else 1
         with self.strategy.scope():
             self.optimizer = adamw(model, recipe, total_steps)
         self.objective = Objective(model)

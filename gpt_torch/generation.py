@@ -81,7 +81,7 @@ def loop(model, input_ids, attention_mask, last, method, numbers, returned):
     logits, cache, _ = read(model, empty_cache(model, batch, length + new), input_ids, attention_mask, last)
     for column in range(new):
         if column:
-            logits, cache, _ = read(model, cache, ids[:, column - 1 : column])
+            logits, cache, _ = read(model, cache, ids[:, column - 1 : column].clamp(min=0))
         tokens = choose(logits, method, numbers, rows, column).where(running, fill)
         ids[:, column] = tokens
         if numbers.eos_token_ids:  # otherwise the host need not wait

@@ -3,6 +3,7 @@
 import torch
 
 from gptcore.generation.random import LARGEST_UNIFORM, PARITY, ROTATIONS
+from gptcore.generation.search import NOTHING
 
 
 def choose(logits, method, numbers, rows, step):
@@ -15,13 +16,13 @@ def choose(logits, method, numbers, rows, step):
         step: which token of the continuation, from 0.
 
     Returns:
-        (B,)
+        (B,); -1 where the highest score is not finite
     """
     scores = logits.float()
     if numbers.eos_token_ids and step < numbers.min_new_tokens:
         scores = scores.index_fill(-1, torch.tensor(numbers.eos_token_ids, device=scores.device), -torch.inf)
     if not method.do_sample:
-        return scores.argmax(-1)
+        return highest(scores)
     scores = scores / float(numbers.temperature)
     if method.top_k:
         scores = top_k(scores, method.top_k)
@@ -29,7 +30,13 @@ def choose(logits, method, numbers, rows, step):
         scores = top_p(scores, float(numbers.tail))
     if method.min_p:
         scores = min_p(scores, float(numbers.min_p))
-    return (scores + gumbel(int(numbers.seed), rows, step, scores.size(-1))).argmax(-1)
+    return highest(scores + gumbel(int(numbers.seed), rows, step, scores.size(-1)))
+
+
+def highest(scores):
+    """The token with the highest score of each row; -1 where that is infinite or not a number."""
+    tokens = scores.argmax(-1)
+    return tokens.where(scores.gather(-1, tokens[:, None])[:, 0].isfinite(), NOTHING)
 
 
 def top_k(scores, k):

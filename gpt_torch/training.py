@@ -132,7 +132,7 @@ class Trainer:
         self.rates = recipe.learning_rates(total_steps)
         # Without being told, accelerate ignores torchrun's other processes where there is no GPU.
         self.accelerator = distribution or Accelerator(cpu=not torch.accelerator.is_available())
-        self.is_main = self.accelerator.is_main_process
+        self.is_main, self.processes = self.accelerator.is_main_process, self.accelerator.num_processes
         optimizer, _ = adamw(model, recipe, total_steps)
         self.objective, self.optimizer = self.accelerator.prepare(Objective(model), optimizer)
 

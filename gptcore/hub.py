@@ -36,6 +36,8 @@ WRITING = BOTH_WAYS | {
     412: CONFLICT.format(412),
 }
 
+LAST, CONFIG_FILE = "last", "config.json"  # of a folder of a run, and of one of a model
+
 Choose = Callable[[Sequence[str]], Sequence[str]]
 """Which of the files of a repository are wanted."""
 
@@ -71,7 +73,7 @@ def resolve(
     """The local folder of a checkpoint; a folder that exists is taken as it is, without any network call.
 
     Args:
-        path_or_repo_id: a folder, or ``owner/name`` on the hub.
+        path_or_repo_id: a folder (that of a run stands for its last checkpoint), or ``owner/name`` on the hub.
         choose: picks the files that are wanted from the names of those that the repository has.
         revision: branch, tag or commit on the hub.
         cache_dir: where downloads are kept; the hub's own default if ``None``.
@@ -84,7 +86,8 @@ def resolve(
     """
     folder = Path(path_or_repo_id)
     if folder.is_dir():
-        return folder
+        last = folder / LAST
+        return last if (last / CONFIG_FILE).is_file() and not (folder / CONFIG_FILE).exists() else folder
     repo_id = str(path_or_repo_id)
     if not REPO_ID.fullmatch(repo_id) or folder.exists():
         raise CheckpointError(f"{repo_id!r} is neither a folder nor a repository id such as 'owner/name'")

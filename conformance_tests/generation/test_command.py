@@ -1,6 +1,8 @@
 """``gptcore generate`` as its users run it, and text that comes in whole words."""
 
+import io
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -66,6 +68,9 @@ def test_a_file_gives_json_lines_that_all_frameworks_agree_on(run, folder, tmp_p
         (("a", "--max-new-tokens", 99), "n_positions=40"),
         (("--file", "nowhere.txt"), "cannot read nowhere.txt"),
         (("--file", Path(__file__).parents[1] / "cases"), "cannot read"),
+        (("a", "--temperature", 0.7), "only sampling uses temperature. Add --sample, or leave out temperature."),
+        (("a", "--top-k", 7, "--top-p", 0.5), "only sampling uses top_k, top_p"),
+        (("a", "--set", "min_p=0.1"), "only sampling uses min_p"),
         (("a", "--backend", "tf", "--quantization", "int8"), "quantization='int8' must be None; gpt_torch has 'int8'"),
         (("a", "--quantization", "int3"), "quantization='int3' must be None, 'int8'"),
     ],
@@ -75,6 +80,45 @@ def test_mistakes(run, folder, arguments, message):
     assert status == 2
     assert message in err
     assert "Traceback" not in err
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("\u200b", "line 4: the prompt is empty"),  # white space to no Python, and no token either
+        ("a " * 38, "line 4: 38 prompt + 3 new tokens = 41, but n_positions=40"),
+    ],
+    ids=["no token", "too long"],
+)
+def test_a_line_that_cannot_be_continued_is_told_first(run, folder, tmp_path, line, message):
+    prompts = tmp_path / "prompts.txt"
+    prompts.write_text(f"the cat\n\nsat.\n{line}\n", encoding="utf-8")
+    options = ("--model", folder, "--pre-tokenizer", "basic", "--max-new-tokens", 3, "--batch-size", 1)
+    status, out, err = run("generate", "--file", prompts, *options)
+    assert (status, out) == (2, "")
+    assert f"{prompts}, {message}" in err
+
+
+def test_lines_are_those_of_line_breaks_alone(run, folder, tmp_path):
+    """Other characters that Unicode breaks lines at are text; a byte order mark is none."""
+    prompts = tmp_path / "prompts.txt"
+    lines = ["the cat", "sat\u2028the\u2029cat\x0c\x0b\x1c\x85th", "a b"]
+    prompts.write_bytes(b"\xef\xbb\xbf" + "\r\n".join([*lines[:2], ""]).encode() + f"\n{lines[2]}".encode())
+    options = ("--model", folder, "--pre-tokenizer", "basic", "--max-new-tokens", 2)
+    status, out, _ = run("generate", "--file", prompts, *options)
+    assert status == 0
+    assert [json.loads(line)["prompt"] for line in out.rstrip("\n").split("\n")] == lines
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "ascii", "utf-8"])
+def test_answers_in_any_encoding(run, folder, tmp_path, monkeypatch, encoding):
+    prompts = tmp_path / "prompts.txt"
+    prompts.write_text("the \u732b\n", encoding="utf-8")
+    output = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
+    monkeypatch.setattr(sys, "stdout", output)
+    options = ("--model", folder, "--pre-tokenizer", "basic", "--max-new-tokens", 2)
+    assert run("generate", "--file", prompts, *options)[0] == 0
+    assert json.loads(output.buffer.getvalue().decode(encoding))["prompt"] == "the \u732b"
 
 
 def test_int8(run, folder):

@@ -3,7 +3,10 @@
 import numpy as np
 import pytest
 from generation_data import CONFIG, EOS, IDS, MASKS, weights
+from trained_scale import trained_scale
 
+from gptcore.checkpoint import save_pretrained
+from gptcore.config import OpenAIGPTConfig
 from gptcore.errors import ConfigError, InputError
 from gptcore.generation import GenerationConfig, check_prompt, decode
 from gptcore.generation.device import host_settings
@@ -55,8 +58,6 @@ def reference():
 @pytest.fixture(scope="module")
 def model(backend, tmp_path_factory):
     """One for all tests, so that each program is traced once."""
-    from gptcore.checkpoint import save_pretrained
-
     folder = tmp_path_factory.mktemp("model")
     save_pretrained(folder, CONFIG, Head.LM, "float32", weights())
     return backend.load(folder, Head.LM)
@@ -135,8 +136,6 @@ def test_a_padded_row_is_continued_as_the_row_alone(model, reference, side, meth
 @pytest.mark.parametrize("dtype", ["float64", "bfloat16", "float16"])
 def test_other_types(backend, tmp_path, dtype):
     """Each token is the likeliest by the model's own uncached logits, but for what rounding leaves open."""
-    from gptcore.checkpoint import save_pretrained
-
     save_pretrained(tmp_path, CONFIG, Head.LM, "float32", weights())
     model = backend.load(tmp_path, Head.LM, dtype=dtype)
     ids = np.asarray(model.generate(IDS, max_new_tokens=6))
@@ -193,3 +192,17 @@ def test_scores_and_a_streamer(model):
 def test_mistakes_are_errors_with_the_same_text(model, ids, settings, error, message):
     with pytest.raises(error, match=message):
         model.generate(ids, **settings)
+
+
+@pytest.mark.parametrize("settings", [{}, {"do_sample": True, "top_p": 0.9, "min_p": 0.01}], ids=["greedy", "sampled"])
+def test_nothing_to_choose_on_the_device(backend, make_checkpoint, settings):
+    """One damaged weight, or an end of text that may not come yet where there is nothing else."""
+    config = OpenAIGPTConfig(vocab_size=5, n_positions=8, n_embd=4, n_layer=1, n_head=1)
+    folder = make_checkpoint(config, Head.LM)
+    damaged = {name: np.array(array) for name, array in trained_scale(config, Head.LM)}
+    damaged["tokens_embed.weight"][3] = np.nan
+    save_pretrained(folder.parent / "damaged", config, Head.LM, "float32", damaged.items())
+    ends = {"eos_token_id": [0, 1, 2, 3, 4], "min_new_tokens": 2}
+    for path, more in ((folder.parent / "damaged", {}), (folder, ends)):
+        with pytest.raises(InputError, match="cannot choose a token in row 0"):
+            backend.load(path, Head.LM).generate(np.array([[1, 2]]), max_new_tokens=3, **settings, **more)

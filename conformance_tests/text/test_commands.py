@@ -1,12 +1,15 @@
 """``gptcore tokenize`` and ``gptcore tokenizer train``."""
 
+import io
 import json
+import sys
 
 import pytest
 from text_data import VOCABULARY
 from typer.testing import CliRunner
 
-from gptcore.cli.app import application
+from gptcore import __version__
+from gptcore.cli.app import app, application
 from gptcore.errors import GPTError
 from tokenization import OpenAIGPTTokenizerFast
 
@@ -83,3 +86,26 @@ def test_training(run, tmp_path):
     assert result.exit_code == 0, result.output
     assert {"vocab.json", "merges.txt", "tokenizer.json"} <= {path.name for path in (tmp_path / "out").iterdir()}
     assert OpenAIGPTTokenizerFast.from_pretrained(tmp_path / "out").tokenize("lowest") == ["lowest</w>"]
+
+
+@pytest.mark.parametrize("show", ["table", "colour"])
+def test_text_that_the_encoding_of_the_output_lacks(monkeypatch, show):
+    output = io.TextIOWrapper(io.BytesIO(), encoding="cp1252")
+    monkeypatch.setattr(sys, "stdout", output)
+    settings = ("--tokenizer", str(VOCABULARY), "--pre-tokenizer", "basic", "--text", "\u732b\udcff")
+    monkeypatch.setattr(sys, "argv", ["gptcore", "tokenize", *settings, "--format", show])
+    with pytest.raises(SystemExit) as caught:
+        app()
+    output.flush()
+    assert caught.value.code == 0
+    assert "732b" in output.buffer.getvalue().decode("cp1252")
+
+
+@pytest.mark.parametrize("arguments", [("-h",), ("--help",), ("train", "-h"), ("train", "lm", "-h")])
+def test_help(run, arguments):
+    result = run(*arguments)
+    assert (result.exit_code, "Usage" in result.stdout) == (0, True)
+
+
+def test_version(run):
+    assert run("--version").stdout == f"gptcore {__version__}\n"

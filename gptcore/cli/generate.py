@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import io
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,11 +16,14 @@ from rich.progress import track
 from gptcore import DEFAULT_MODEL
 from gptcore.cli.loading import load_backends
 from gptcore.cli.settings import SHIPPED, parse_settings
-from gptcore.errors import InputError
+from gptcore.errors import ConfigError, InputError
 from gptcore.files import decoded
-from gptcore.generation import GenerationConfig, TextStreamer
+from gptcore.generation import GenerationConfig, TextStreamer, check_prompt, settled
 from gptcore.parameters import Head
 from tokenization import OpenAIGPTTokenizerFast
+
+SAMPLING = ("temperature", "top_k", "top_p", "min_p", "typical_p")
+"""The settings that nothing but sampling uses."""
 
 
 def generate_command(
@@ -35,10 +38,19 @@ def generate_command(
     quantization: Annotated[str | None, typer.Option(help="int8: a byte a weight; torch only.")] = None,
     pre_tokenizer: Annotated[str | None, typer.Option(help="basic, original or auto; default: as recorded.")] = None,
     max_new_tokens: Annotated[int, typer.Option(help="Length of the continuation.")] = 40,
-    sample: Annotated[bool, typer.Option(help="Draw tokens at random.")] = False,
-    temperature: Annotated[float, typer.Option(help="Divides the logits.")] = 1.0,
-    top_k: Annotated[int, typer.Option(help="Keep the k likeliest tokens; 0 keeps all.")] = 50,
-    top_p: Annotated[float, typer.Option(help="Keep the likeliest tokens of this probability.")] = 1.0,
+    sample: Annotated[bool, typer.Option(help="Draw tokens at random. The options of sampling need it.")] = False,
+    temperature: Annotated[
+        float | None, typer.Option(help="Sampling temperature. Lower is more predictable.", show_default="1.0")
+    ] = None,
+    top_k: Annotated[
+        int | None, typer.Option(help="Sample from the k likeliest tokens; 0 keeps all.", show_default="50")
+    ] = None,
+    top_p: Annotated[
+        float | None,
+        typer.Option(
+            help="Sample from the smallest set of tokens whose probabilities add up to this.", show_default="1.0"
+        ),
+    ] = None,
     num_beams: Annotated[int, typer.Option(help="Beam search.")] = 1,
     repetition_penalty: Annotated[float, typer.Option(help="Above 1: fewer repetitions.")] = 1.0,
     no_repeat_ngram_size: Annotated[int, typer.Option(help="No run of that many tokens twice.")] = 0,
@@ -50,12 +62,11 @@ def generate_command(
     """Continue a text, word by word as it comes; or each line of a file."""
     if (text is None) == (file is None):
         raise InputError("pass a text or --file, one of the two")
+    of_sampling = {"temperature": temperature, "top_k": top_k, "top_p": top_p}
     settings: dict[str, Any] = {
         "max_new_tokens": max_new_tokens,
         "do_sample": sample,
-        "temperature": temperature,
-        "top_k": top_k,
-        "top_p": top_p,
+        **{name: value for name, value in of_sampling.items() if value is not None},
         "num_beams": num_beams,
         "repetition_penalty": repetition_penalty,
         "no_repeat_ngram_size": no_repeat_ngram_size,
@@ -63,14 +74,25 @@ def generate_command(
         **parse_settings(setting or [], "--set"),
     }
     GenerationConfig(**settings)  # mistakes are told before a model is loaded
-    prompts = [text] if text is not None else _lines(file)
+    _check_sampling(settings)
+    lines = {} if file is None else _lines(file)
     options = {} if pre_tokenizer is None else {"pre_tokenizer": pre_tokenizer}
     tokenizer = OpenAIGPTTokenizerFast.from_pretrained(model, **options)
     loaded = load_backends([backend])[0].load(model, Head.LM, dtype=dtype, quantization=quantization)
     if text is not None:
         _one(loaded, tokenizer, text, settings)
     else:
-        _many(loaded, tokenizer, prompts, batch_size, settings)
+        _many(loaded, tokenizer, lines, file, batch_size, settings)
+
+
+def _check_sampling(settings: dict[str, Any]) -> None:
+    """Raise a ``ConfigError`` for settings of sampling that would have no effect."""
+    idle = [name for name in SAMPLING if name in settings]
+    if settings.get("penalty_alpha") is not None and "top_k" in idle:
+        idle.remove("top_k")  # contrastive search chooses among so many
+    if idle and not settings["do_sample"]:
+        names = ", ".join(idle)
+        raise ConfigError(f"--sample is missing: only sampling uses {names}. Add --sample, or leave out {names}.")
 
 
 def _one(model: Any, tokenizer: Any, text: str, settings: dict[str, Any]) -> None:
@@ -88,27 +110,38 @@ def _show(piece: str) -> None:
     sys.stdout.flush()
 
 
-def _many(model: Any, tokenizer: Any, prompts: list[str], batch_size: int, settings: dict[str, Any]) -> None:
+def _many(
+    model: Any, tokenizer: Any, lines: dict[int, str], file: Path | None, batch_size: int, settings: dict[str, Any]
+) -> None:
+    """Continue the lines of a file, by number; all of them are checked before the first answer."""
+    config, prompts = settled(model.config, None, settings), []
+    for number, line in lines.items():
+        ids = tokenizer(line, verbose=False).input_ids
+        try:
+            check_prompt(model.config, config, np.array([ids], np.int64))
+        except InputError as cause:
+            raise InputError(f"{file}, line {number}: {cause}") from cause
+        prompts.append((line, ids))
+    in_unicode = (sys.stdout.encoding or "utf-8").lower().startswith("utf")  # escapes are JSON in every encoding
     starts = range(0, len(prompts), batch_size)
     for start in track(starts, "generating", console=Console(stderr=True), disable=not sys.stderr.isatty()):
         batch = prompts[start : start + batch_size]
-        rows = [tokenizer(prompt).input_ids for prompt in batch]
-        width = max(map(len, rows))
-        ids, mask = np.zeros((len(rows), width), np.int64), np.zeros((len(rows), width), np.int64)
-        for i, row in enumerate(rows):
+        width = max(len(row) for _, row in batch)
+        ids, mask = np.zeros((len(batch), width), np.int64), np.zeros((len(batch), width), np.int64)
+        for i, (_, row) in enumerate(batch):
             ids[i, width - len(row) :], mask[i, width - len(row) :] = row, 1
         output = model.generate(ids, mask, tokenizer=tokenizer, **settings)
-        returned = len(output) // len(rows)
+        returned = len(output) // len(batch)
         for i, new in enumerate(output[:, width:]):
-            answer = {"prompt": batch[i // returned], "text": tokenizer.decode(new), "ids": new.tolist()}
-            print(json.dumps(answer, ensure_ascii=False), flush=True)
+            answer = {"prompt": batch[i // returned][0], "text": tokenizer.decode(new), "ids": new.tolist()}
+            print(json.dumps(answer, ensure_ascii=not in_unicode), flush=True)
 
 
-def _lines(file: Path | None) -> list[str]:
-    assert file is not None
+def _lines(file: Path) -> dict[int, str]:
+    """The lines of a file by number, without blank ones; other characters that Unicode breaks lines at are text."""
     try:
         content = file.read_bytes()
     except OSError as cause:
         raise InputError(f"cannot read {file}: {cause.strerror}") from cause
-    lines = io.StringIO(decoded(content, file, InputError), newline=None)
-    return [line.rstrip("\n") for line in lines if line.strip()]
+    lines = re.split("\r\n?|\n", decoded(content, file, InputError))
+    return {number: line for number, line in enumerate(lines, 1) if line.strip()}

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+import itertools
 import json
+import signal
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,10 +17,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from gptcore import DEFAULT_MODEL
 from gptcore import files as files_module
+from gptcore.checkpoint.opening import open_checkpoint
 from gptcore.cli.loading import load_backends
 from gptcore.cli.settings import SHIPPED, parse_settings, text_columns
 from gptcore.config import OpenAIGPTConfig
-from gptcore.errors import ConfigError, DataError, GPTError
+from gptcore.errors import ConfigError, DataError, GPTError, TrainingError
 from gptcore.installation import install_command
 from gptcore.parameters import Head
 from gptcore.recipe import FINE_TUNING, PRETRAINING, Recipe
@@ -29,14 +32,16 @@ from gptcore.training import (
     Checkpoints,
     Evaluation,
     Run,
+    fingerprint,
     keep_freed_memory,
     once,
     read_log,
     tokenize_corpus,
+    tokenizer_fingerprint,
 )
 from gptcore.training.curves import draw, plot
 from gptcore.training.evaluation import evaluate_lm, evaluate_task
-from gptcore.training.run import LOG_NAME, Record
+from gptcore.training.run import LOG_NAME, Interrupted, Record, has_run
 from tokenization import OpenAIGPTTokenizerFast
 
 RECIPE_NAME = "recipe.yaml"
@@ -85,6 +90,7 @@ def train_lm(
 ) -> None:
     """Language modelling: pre-training from fresh weights, or going on from a model."""
     require_libraries()
+    require_no_run(output, resume)
     chosen = chosen_recipe(PRETRAINING, recipe, settings)
     if tokenizer is None and model is None:
         raise ConfigError("fresh weights need a --tokenizer; train one with: gptcore tokenizer train")
@@ -109,7 +115,8 @@ def train_lm(
         evaluate = lambda trainer: evaluate_lm(trainer, held_out, bytes_per_token)  # noqa: E731
     start(
         trainer, batches, total, output, chosen, words,
-        what={"task": "lm", "model": model, "config": sizes, "corpus": [str(path) for path in files]},
+        what={"task": "lm", "config": sizes},
+        content={"examples": fingerprint([blocks["train"].ids, length]), "model": model and model_fingerprint(model)},
         evaluate=evaluate,
         evaluate_every=evaluate_every, save_every=save_every, patience=patience, resume=resume, quiet=quiet,
     )  # fmt: skip
@@ -132,6 +139,7 @@ def train_task(
 ) -> None:
     """Fine-tuning on one of the four kinds of task."""
     require_libraries()
+    require_no_run(output, options["resume"])
     chosen = chosen_recipe(FINE_TUNING, recipe, settings)
     words = OpenAIGPTTokenizerFast.from_pretrained(model)
     vocab_size = add_task_tokens(words)
@@ -152,7 +160,8 @@ def train_task(
     trainer = load_backends([backend])[0].trainer(model, TASKS[task].head, chosen, total, **changes)
     start(
         trainer, batches, total, output, chosen, words,
-        what={"task": task, "model": model, "corpus": [str(path) for path in files]},
+        what={"task": task, "labels": labels.get("label2id")},
+        content={"examples": fingerprint(examples.examples), "model": model_fingerprint(model)},
         evaluate=(lambda trainer: evaluate_task(trainer, held_out)) if held_out else None,
         **options,
     )  # fmt: skip
@@ -165,6 +174,12 @@ def require_libraries() -> None:
         raise GPTError(f"training needs {', '.join(missing)}: {install_command('train')}")
 
 
+def require_no_run(output: Path, resume: bool) -> None:
+    """Raise a ``TrainingError`` before anything is loaded into a folder that holds another run."""
+    if not resume and has_run(output):
+        raise TrainingError(f"{output} already holds a run. Add --resume, or choose another --output.")
+
+
 def start(
     trainer: Any,
     batches: Batches,
@@ -174,6 +189,7 @@ def start(
     tokenizer: Any,
     *,
     what: Mapping[str, Any],
+    content: Mapping[str, Any],
     evaluate: Any,
     evaluate_every: int | None,
     save_every: int | None,
@@ -185,7 +201,12 @@ def start(
     keep_freed_memory()
     checkpoints = Checkpoints(
         output,
-        {**what, "recipe": recipe.to_dict(), "examples": len(batches.source)},
+        {
+            **what,
+            "recipe": recipe.to_dict(),
+            "examples": len(batches.source),
+            "fingerprint": {**content, "tokenizer": tokenizer_fingerprint(tokenizer)},
+        },
         extra_files=tokenizer.save_pretrained,
     )
     console = Console(stderr=True)
@@ -203,21 +224,35 @@ def start(
     if not quiet:
         tokens = batches[0]["input_ids"].size
         console.print(f"{total:,} updates of {tokens:,} tokens, {total * tokens:,} in all", highlight=False)
-    with Progress(*columns, console=console, disable=quiet) as bar:
-        shown = bar.add_task("training", total=total)
+    bar = Progress(*columns, console=console, disable=quiet)
+    shown = bar.add_task("training", total=total)
 
-        def show(record: Record) -> None:
-            text = f"loss {record['loss']:.4f}, {record['tokens_per_second']:,.0f} tokens/s"
-            bar.update(shown, completed=record["step"] + 1, description=text)
-            if not quiet and (found := evaluation_text(record)):
-                bar.console.print(f"after {record['step'] + 1:,} updates: {found}", highlight=False)
+    def show(record: Record) -> None:
+        text = f"loss {record['loss']:.4f}, {record['tokens_per_second']:,.0f} tokens/s"
+        bar.update(shown, completed=record["step"] + 1, description=text)
+        if not quiet and (found := evaluation_text(record)):
+            bar.console.print(f"after {record['step'] + 1:,} updates: {found}", highlight=False)
 
-        listeners = [show, *([tensorboard(output)] if trainer.is_main else [])]
-        run = Run(
-            trainer=trainer, batches=batches, total_steps=total, checkpoints=checkpoints, evaluate=evaluate,
-            evaluate_every=evaluate_every, save_every=save_every, patience=patience, listeners=listeners,
-        )  # fmt: skip
-        run(resume=resume)
+    def tell(text: str) -> None:
+        if trainer.is_main:
+            console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+    listeners = [show, *([tensorboard(output)] if trainer.is_main else [])]
+    run = Run(
+        trainer=trainer, batches=batches, total_steps=total, checkpoints=checkpoints, evaluate=evaluate,
+        evaluate_every=evaluate_every, save_every=save_every, patience=patience, listeners=listeners,
+    )  # fmt: skip
+    try:
+        with bar:
+            record = run(resume=resume)
+    except Interrupted as stop:
+        tell(f"Stopped after {stop.step:,} of {total:,} updates, saved in {stop.path}. Add --resume to go on.")
+        raise typer.Exit(128 + stop.signal) from None
+    except KeyboardInterrupt:
+        tell(f"Stopped at once; {run.kept()}. Add --resume to go on.")
+        raise typer.Exit(128 + signal.SIGINT) from None
+    if not record:
+        tell(f"{output} is finished: it has {checkpoints.steps()[-1]:,} of {total:,} updates. Nothing was trained.")
     if trainer.is_main:
         recipe.write(output / RECIPE_NAME)
         records = read_log(output / LOG_NAME)
@@ -258,6 +293,13 @@ def chosen_recipe(stage: Recipe, file: Path | None, settings: Sequence[str] | No
 def config_of(model: str, changes: Mapping[str, Any]) -> OpenAIGPTConfig:
     """The config of a checkpoint, changed."""
     return OpenAIGPTConfig.from_pretrained(model, **changes)
+
+
+def model_fingerprint(model: str) -> str:
+    """The fingerprint of a checkpoint: its config and weights, in whichever format and place."""
+    checkpoint = open_checkpoint(model)
+    config, sources = checkpoint.config.replace(extra={}).to_dict(), checkpoint.matching.sources
+    return fingerprint(itertools.chain([config], (sources[name].read("float32") for name in sorted(sources))))
 
 
 def read_rows(files: Sequence[Path], names: Sequence[str], label: str, header: str | None) -> list[dict[str, Any]]:

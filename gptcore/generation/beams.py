@@ -9,6 +9,7 @@ from gptcore.generation.config import GenerationConfig
 from gptcore.generation.processors import process
 from gptcore.generation.prompt import Prompt
 from gptcore.generation.random import gumbel
+from gptcore.generation.search import check_chosen, usable
 from gptcore.generation.stepper import Ids, Logits, Stepper
 
 
@@ -27,7 +28,9 @@ class Hypotheses:
         self.kept: list[tuple[float, Ids]] = []
 
     def add(self, tokens: Ids, log_probability: float) -> None:
-        """Keep a continuation, if it is among the best."""
+        """Keep a continuation, if it is among the best; one with a token that is not allowed never is."""
+        if log_probability == -np.inf:
+            return
         score = log_probability / len(tokens) ** self.length_penalty
         if len(self.kept) < self.size or score > self.kept[-1][0]:
             self.kept.append((score, tokens))
@@ -65,6 +68,7 @@ def beam_search(stepper: Stepper, config: GenerationConfig, prompt: Prompt) -> t
     finished = np.zeros(batch, bool)
     vocabulary = logits.shape[-1]
     for new in range(1, prompt.max_new_tokens + 1):
+        check_chosen((usable(logits) | finished.repeat(beams)).reshape(batch, beams))
         rows = [np.append(start, row) for start, row in zip(starts, tokens, strict=True)]
         scores = process(config, log_softmax(logits), rows, new - 1, prompt.length)
         scores = (scores.reshape(batch, beams, -1) + totals[:, :, None]).reshape(batch, -1)
@@ -79,8 +83,10 @@ def beam_search(stepper: Stepper, config: GenerationConfig, prompt: Prompt) -> t
                     running.append(candidate)
                 if (ends or new == prompt.max_new_tokens) and rank < beams and not finished[i]:
                     done[i].add(np.append(tokens[i * beams + beam], token), float(scores[i, candidate]))
-            chosen[i] = running[:beams]
-            totals[i] = scores[i, chosen[i]]
+            running = running[:beams]  # fewer where nearly every token is an end of text
+            chosen[i, : len(running)] = running
+            totals[i] = -np.inf
+            totals[i, : len(running)] = scores[i, running]
             finished[i] |= done[i].is_done(float(totals[i, 0]), new)
         if finished.all() or new == prompt.max_new_tokens:
             break
@@ -105,6 +111,7 @@ def _candidates(config: GenerationConfig, scores: Logits, step: int) -> NDArray[
 
 
 def _collected(config: GenerationConfig, prompt: Prompt, done: list[Hypotheses]) -> tuple[Ids, NDArray[np.float32]]:
+    check_chosen(np.array([len(hypotheses.kept) >= config.num_return_sequences for hypotheses in done]))
     best = [item for hypotheses in done for item in hypotheses.kept[: config.num_return_sequences]]
     width = max(len(tokens) for _, tokens in best)
     sequences = np.full((len(best), prompt.length + width), config.fill_token_id, np.int64)

@@ -14,7 +14,7 @@ from gptcore.generation.config import GenerationConfig
 from gptcore.generation.contrastive import ContrastiveSearch
 from gptcore.generation.processors import process
 from gptcore.generation.prompt import Prompt
-from gptcore.generation.search import Search
+from gptcore.generation.search import NOTHING, Search, check_chosen
 from gptcore.generation.stepper import Ids, Logits, Stepper
 from gptcore.outputs import ModelOutput
 
@@ -83,6 +83,7 @@ def _steps(
     for new in range(prompt.max_new_tokens):
         scores = process(config, logits, rows, new, prompt.length)
         tokens = np.where(running, search.choose(scores, new), config.fill_token_id)
+        check_chosen(tokens != NOTHING)
         if on_tokens is not None:
             on_tokens(tokens)
         yield tokens, scores

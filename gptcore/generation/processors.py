@@ -37,7 +37,11 @@ def process(config: GenerationConfig, scores: Scores, rows: Rows, new_tokens: in
     too_short = prompt_length + new_tokens < config.min_length or new_tokens < (config.min_new_tokens or 0)
     if config.eos_token_ids and too_short:
         scores = without(scores, config.eos_token_ids)
-    return warp(config, scores) if config.do_sample else scores
+    if not config.do_sample:
+        return scores
+    scores, usable = scores.copy(), np.isfinite(scores.max(-1))  # of other rows no token can be drawn anyway
+    scores[usable] = warp(config, scores[usable])
+    return scores
 
 
 def warp(config: GenerationConfig, scores: Scores) -> Scores:

@@ -12,6 +12,7 @@ from gptcore.generation.config import GenerationConfig
 from gptcore.generation.decoding import GenerateOutput, decode
 from gptcore.generation.device import host_settings
 from gptcore.generation.prompt import check_prompt
+from gptcore.generation.search import NOTHING, check_chosen
 from gptcore.generation.stepper import DeviceStepper, Uncached
 
 
@@ -47,6 +48,7 @@ def generate(
     if streamer is None and not host_settings(config):
         prompt = prompt.repeated(config.num_return_sequences)
         new = stepper.continued(config, prompt)
+        check_chosen(new != NOTHING)
         return config, GenerateOutput(sequences=np.concatenate([prompt.input_ids, new], axis=1))
     if streamer is not None:
         streamer.put(prompt.input_ids)

@@ -7,9 +7,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gptcore.errors import InputError
 from gptcore.generation.config import GenerationConfig
 from gptcore.generation.random import gumbel
 from gptcore.generation.stepper import Ids, Logits, Stepper
+
+NOTHING = -1
+"""In place of a token, where none can be chosen."""
 
 
 class Search:
@@ -30,7 +34,7 @@ class Search:
         return logits
 
     def choose(self, scores: Logits, step: int) -> Ids:
-        """The next token of each row, (B,), from processed scores (B, V); ``step`` counts new tokens from 0."""
+        """The next token of each row, (B,), or ``NOTHING``, from processed scores (B, V); ``step`` counts from 0."""
         return choose(self.config, scores, step)
 
     def advance(self, tokens: Ids) -> Logits:
@@ -40,13 +44,33 @@ class Search:
 
 
 def choose(config: GenerationConfig, scores: Logits, step: int) -> Ids:
-    """The highest score of each row or, in sampling, the highest sum of score and noise. (B, V) -> (B,)"""
+    """The highest score of each row or, in sampling, the highest sum of score and noise. (B, V) -> (B,)
+
+    ``NOTHING`` where the highest score is not finite: a logit is infinite or not a number, or no token is allowed.
+    """
+    chosen = np.where(usable(scores), scores.argmax(-1), NOTHING)
     if not config.do_sample:
-        best: Ids = scores.argmax(-1)
-        return best
-    chosen = np.empty(len(scores), np.int64)
+        return chosen
     for i, row in enumerate(scores):
+        if chosen[i] == NOTHING:
+            continue
         candidates = np.flatnonzero(row > -np.inf)
         noise = gumbel(config.seed, i % config.num_return_sequences, step, candidates)
         chosen[i] = candidates[(row[candidates] + noise).argmax()]
     return chosen
+
+
+def usable(scores: Logits) -> NDArray[np.bool_]:
+    """Whether a token can be chosen in each row: (B, V) -> (B,)"""
+    finite: NDArray[np.bool_] = np.isfinite(scores.max(-1))
+    return finite
+
+
+def check_chosen(chosen: NDArray[np.bool_]) -> None:
+    """Raise an ``InputError`` for the first row, of (B,) or (B, N), where no token could be chosen."""
+    rows = np.nonzero(~chosen)[0]
+    if len(rows):
+        raise InputError(
+            f"cannot choose a token in row {rows[0]}: its logits are infinite or not a number, or no token is allowed. "
+            "Check the weights and their dtype, or relax bad_words_ids, no_repeat_ngram_size and min_new_tokens."
+        )

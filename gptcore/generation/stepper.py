@@ -60,7 +60,10 @@ class DeviceStepper(Stepper, Protocol):
     """One that also has the whole loop, as a program that never leaves the device."""
 
     def continued(self, config: GenerationConfig, prompt: Prompt) -> Ids:
-        """The new ids (B, N) by greedy search or sampling, N at most ``prompt.max_new_tokens``."""
+        """The new ids (B, N) by greedy search or sampling, N at most ``prompt.max_new_tokens``.
+
+        -1 where no token can be chosen; the loop goes on, as it never waits for the host.
+        """
         ...
 
 

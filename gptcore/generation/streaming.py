@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import queue
 import threading
 from collections.abc import Callable, Iterator
@@ -60,23 +61,50 @@ class TextStreamer:
 def stream_text(model: Any, tokenizer: Any, input_ids: Any, **settings: Any) -> Iterator[str]:
     """Pieces of the continuation of one prompt, while a thread generates it.
 
+    The thread ends with the next token once the iterator is closed or forgotten, or the program ends.
+
     Args:
         model: of any framework, with ``generate``.
-        tokenizer: decodes ids.
+        tokenizer: decodes ids, also for ``stop_strings``.
         input_ids: (1, T), as ``generate`` takes them.
         settings: of ``GenerationConfig``.
     """
     pieces: queue.Queue[str | BaseException | None] = queue.Queue()
+    unwanted = threading.Event()
+
+    class Streamer(TextStreamer):
+        def put(self, ids: Any) -> None:
+            if unwanted.is_set():
+                raise _UnwantedError
+            super().put(ids)
 
     def run() -> None:
         try:
-            model.generate(input_ids, streamer=TextStreamer(tokenizer, pieces.put), **settings)
+            model.generate(input_ids, streamer=Streamer(tokenizer, pieces.put), tokenizer=tokenizer, **settings)
             pieces.put(None)
+        except _UnwantedError:
+            pass
         except BaseException as error:  # goes on in the thread that reads
             pieces.put(error)
+        finally:
+            atexit.unregister(end)
 
-    threading.Thread(target=run, daemon=True).start()
-    while (piece := pieces.get()) is not None:
-        if isinstance(piece, BaseException):
-            raise piece
-        yield piece
+    def end() -> None:
+        """An interpreter that ends while a thread is inside a framework aborts."""
+        unwanted.set()
+        thread.join()
+
+    thread = threading.Thread(target=run, daemon=True)
+    atexit.register(end)  # now: what ends later than the framework's own functions comes too late
+    thread.start()
+    try:
+        while (piece := pieces.get()) is not None:
+            if isinstance(piece, BaseException):
+                raise piece
+            yield piece
+    finally:
+        unwanted.set()
+
+
+class _UnwantedError(Exception):
+    """Nobody reads a stream any more."""

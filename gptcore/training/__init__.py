@@ -3,8 +3,9 @@
 from gptcore.training.batches import Batches, micro_batches, objective, once, shares
 from gptcore.training.checkpoints import Checkpoints
 from gptcore.training.corpus import Blocks, TokenFile, tokenize_corpus
+from gptcore.training.fingerprints import fingerprint, tokenizer_fingerprint
 from gptcore.training.memory import keep_freed_memory
-from gptcore.training.run import Evaluation, Run, read_log
+from gptcore.training.run import Evaluation, Interrupted, Run, read_log
 from gptcore.training.trainer import Trainer, dropout_seed, rows_of_process
 
 __all__ = [
@@ -12,10 +13,12 @@ __all__ = [
     "Blocks",
     "Checkpoints",
     "Evaluation",
+    "Interrupted",
     "Run",
     "TokenFile",
     "Trainer",
     "dropout_seed",
+    "fingerprint",
     "keep_freed_memory",
     "micro_batches",
     "objective",
@@ -24,4 +27,5 @@ __all__ = [
     "rows_of_process",
     "shares",
     "tokenize_corpus",
+    "tokenizer_fingerprint",
 ]

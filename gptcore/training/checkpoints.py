@@ -2,7 +2,7 @@
 
 ``step-00000100`` is a model folder as any other, with two more files: ``optimizer.safetensors`` holds Adam's moments by
 canonical name, ``training.json`` the step and what the run was started with. So a run can be resumed in another
-framework than it was begun in. ``last`` and ``best`` are links.
+framework than it was begun in. ``last`` and ``best`` are links, or copies of the model where a system has no links.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,8 @@ class Checkpoints:
 
     Args:
         folder: of the run; made if missing.
-        settings: what the run is started with; a resumed run must have the same.
+        settings: what the run is started with, ready for JSON; a resumed run must have the same. Of data, give the
+            ``fingerprint``, not the path.
         keep: how many of the newest to keep, besides the best.
         extra_files: writes more files into a checkpoint, such as the tokenizer.
     """
@@ -84,18 +85,17 @@ class Checkpoints:
             state = {"step": step, "settings": self.settings, "progress": dict(progress or {})}
             with atomic_write(partial / STATE_NAME) as file:
                 file.write(json.dumps(state, indent=2).encode() + b"\n")
-            shutil.rmtree(path, ignore_errors=True)
-            partial.rename(path)
+            _replace(partial, path)
             sync_folder(self.folder)
+            self._link("last", path)
+            if best:
+                self._link("best", path)
         except OSError as cause:
             raise CheckpointError(
                 f"cannot write {path}: {cause.strerror}; earlier checkpoints are untouched"
             ) from cause
         finally:
             shutil.rmtree(partial, ignore_errors=True)
-        self._link("last", path)
-        if best:
-            self._link("best", path)
         self._forget()
         return path
 
@@ -110,15 +110,16 @@ class Checkpoints:
             raise TrainingError(f"{self.folder} has no checkpoint to resume from")
         path = self.path(self.steps()[-1])
         state = read_state(path)
+        before, now = dict(_flat(state["settings"])), dict(_flat(self.settings))
         differences = [
-            f"{name} was {state['settings'].get(name)!r}, now {self.settings.get(name)!r}"
-            for name in sorted({*state["settings"], *self.settings})
-            if state["settings"].get(name) != self.settings.get(name)
+            f"{name} was {before.get(name)!r}, now {now.get(name)!r}"
+            for name in sorted({*before, *now})
+            if before.get(name) != now.get(name)
         ]
         if differences:
             raise TrainingError(
-                f"{path} was made with other settings; restore them, or begin in a new folder:\n"
-                + bullet_list(differences)
+                f"cannot resume {path}: the run was started with other settings or data. Restore them, or choose "
+                "another folder:\n" + bullet_list(differences)
             )
         sources = match(read_tensors(path), trainer.config, trainer.head).sources
         stored = {tensor.name: tensor for tensor in safetensors.read(path / OPTIMIZER_NAME)}
@@ -134,10 +135,14 @@ class Checkpoints:
         return state["step"], state["progress"]
 
     def _link(self, name: str, target: Path) -> None:
+        """Let a name stand for a checkpoint: by a link or, where a system has none, by a copy of the model."""
         fresh = self.folder / f".{name}{PARTIAL}"
-        fresh.unlink(missing_ok=True)
-        fresh.symlink_to(target.name)
-        os.replace(fresh, self.folder / name)
+        _remove(fresh)
+        try:
+            fresh.symlink_to(target.name)
+        except OSError:  # Windows without the privilege, Google Drive, FAT
+            shutil.copytree(target, fresh, ignore=shutil.ignore_patterns(OPTIMIZER_NAME, STATE_NAME))
+        _replace(fresh, self.folder / name)
 
     def _forget(self) -> None:
         """Remove all but the newest and the best, and what a killed run left behind."""
@@ -145,8 +150,41 @@ class Checkpoints:
         for step in self.steps()[: -self.keep]:
             if self.path(step) != best and self.path(step).resolve() != best:
                 shutil.rmtree(self.path(step), ignore_errors=True)
-        for path in self.folder.glob(f"step-*{PARTIAL}"):
-            shutil.rmtree(path, ignore_errors=True)
+        for path in self.folder.glob(f"*{PARTIAL}"):
+            _remove(path)
+
+
+def _replace(fresh: Path, path: Path) -> None:
+    """Rename over what is there. No system replaces a folder with files, so it is first moved aside."""
+    if path.is_symlink() or not path.exists():
+        os.replace(fresh, path)
+        return
+    aside = path.with_name(f".{path.name}.old{PARTIAL}")
+    _remove(aside)
+    path.rename(aside)
+    try:
+        fresh.rename(path)
+    except OSError:
+        aside.rename(path)
+        raise
+    _remove(aside)
+
+
+def _remove(path: Path) -> None:
+    """A link, or a folder with all that is in it, if it is there."""
+    if path.is_symlink():
+        path.unlink()
+    else:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Settings by dotted names, so that one that differs is shown alone."""
+    for name, value in settings.items():
+        if isinstance(value, Mapping) and value:
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield prefix + name, value
 
 
 def read_state(path: Path) -> dict[str, Any]:

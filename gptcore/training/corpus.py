@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -15,6 +14,7 @@ from gptcore import files as files_module
 from gptcore.checkpoint.atomic import atomic_write
 from gptcore.errors import DataError
 from gptcore.inputs import IGNORED_LABEL
+from gptcore.training.fingerprints import fingerprint, tokenizer_fingerprint
 
 INFO_NAME = "tokens.json"
 LINE_BREAK = "\n</w>"
@@ -63,7 +63,7 @@ def tokenize_corpus(
     """
     paths = files_module.find(files, (*files_module.TEXT, *files_module.TABLES))
     folder = Path(folder)
-    source = fingerprint(paths, tokenizer, column)
+    source = source_fingerprint(paths, tokenizer, column)
     if (folder / INFO_NAME).is_file() and (kept := TokenFile(folder)).source == source:
         return kept
     folder.mkdir(parents=True, exist_ok=True)
@@ -88,11 +88,10 @@ def ids_path(folder: Path, source: str) -> Path:
     return folder / f"tokens-{source[:16]}.bin"
 
 
-def fingerprint(paths: Sequence[Path], tokenizer: Any, column: str) -> str:
-    """What the ids were made from: names, sizes and times of the files, the vocabulary and the text path."""
+def source_fingerprint(paths: Sequence[Path], tokenizer: Any, column: str) -> str:
+    """What the ids were made from: names, sizes and times of the files, the column and the tokenizer."""
     stats = [(str(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
-    settings = [type(tokenizer).__name__, tokenizer.pre_tokenizer, column, sorted(tokenizer.get_vocab().items())]
-    return hashlib.sha256(json.dumps([stats, settings]).encode()).hexdigest()
+    return fingerprint([stats, column, type(tokenizer).__name__, tokenizer_fingerprint(tokenizer)])
 
 
 def _ids(

@@ -1,11 +1,14 @@
-"""The training loop, written once over ``Trainer``: log, evaluation, checkpoints, early stop, resume."""
+"""The training loop, written once over ``Trainer``: log, evaluation, checkpoints, early stop, signals, resume."""
 
 from __future__ import annotations
 
 import json
 import math
+import signal
+import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,12 +16,26 @@ from typing import Any
 from gptcore.checkpoint.atomic import atomic_write
 from gptcore.errors import CheckpointError, TrainingError
 from gptcore.training.batches import Batches
-from gptcore.training.checkpoints import Checkpoints
+from gptcore.training.checkpoints import STATE_NAME, Checkpoints
 from gptcore.training.trainer import Trainer
 
 LOG_NAME = "log.jsonl"
 
 Record = dict[str, Any]
+
+
+class Interrupted(KeyboardInterrupt):
+    """A signal stopped a run, after it had saved all its updates.
+
+    Attributes:
+        signal: SIGINT or SIGTERM.
+        step: how many updates are done.
+        path: the checkpoint that holds them.
+    """
+
+    def __init__(self, number: int, step: int, path: Path) -> None:
+        super().__init__(f"stopped after {step:,} updates, which {path} holds")
+        self.signal, self.step, self.path = number, step, path
 
 
 @dataclass(frozen=True)
@@ -71,32 +88,41 @@ class Run:
             TrainingError: the loss or the gradient is not finite (the checkpoints are as they were), or the folder has
                 a run and ``resume`` is not set.
             CheckpointError: the disk is full; earlier checkpoints are untouched.
+            Interrupted: a ``KeyboardInterrupt``, after the first Ctrl-C or SIGTERM: the current update is finished and
+                saved. A second signal acts at once. Only in the main thread of a program that leaves these signals
+                to Python, and where one process trains: several would stop at different updates.
         """
         step, best, waited = self._begin(resume)
         record: Record = {}
-        while step < self.total_steps and not self._out_of_patience(waited):
-            record = self._step(step)
-            step += 1
-            last = step == self.total_steps
-            improved = False
-            if self.evaluate and (last or due(step, self.evaluate_every)):
-                evaluation = self.evaluate(self.trainer)
-                record |= {f"eval_{name}": value for name, value in evaluation.metrics.items()}
-                improved = evaluation.score > best
-                best, waited = (evaluation.score, 0) if improved else (best, waited + 1)
-            self._log(record)
-            if last or improved or due(step, self.save_every) or self._out_of_patience(waited):
-                progress = {"best": best if math.isfinite(best) else None, "waited": waited}
-                self.checkpoints.save(step, self.trainer, best=improved, progress=progress)
+        with held_signals(getattr(self.trainer, "processes", 1) == 1) as received:
+            while step < self.total_steps and not self._out_of_patience(waited):
+                record = self._step(step)
+                step += 1
+                last = step == self.total_steps
+                improved = False
+                if self.evaluate and (last or due(step, self.evaluate_every)):
+                    evaluation = self.evaluate(self.trainer)
+                    record |= {f"eval_{name}": value for name, value in evaluation.metrics.items()}
+                    improved = evaluation.score > best
+                    best, waited = (evaluation.score, 0) if improved else (best, waited + 1)
+                self._log(record)
+                stop = list(received)
+                if last or improved or stop or due(step, self.save_every) or self._out_of_patience(waited):
+                    progress = {"best": best if math.isfinite(best) else None, "waited": waited}
+                    path = self.checkpoints.save(step, self.trainer, best=improved, progress=progress)
+                if stop:
+                    raise Interrupted(stop[0], step, path)
         return record
 
     def _begin(self, resume: bool) -> tuple[int, float, int]:
         """The step to start with, the best score so far, and the evaluations since."""
+        if not resume and has_run(self.checkpoints.folder):
+            raise TrainingError(
+                f"{self.checkpoints.folder} already holds a run. Pass resume=True, or choose another folder."
+            )
         if not self.checkpoints.steps():
             self._cut_log(0)
             return 0, -math.inf, 0
-        if not resume:
-            raise TrainingError(f"{self.checkpoints.folder} has a run; resume it, or begin in a new folder")
         step, progress = self.checkpoints.restore(self.trainer)
         self._cut_log(step)
         best = progress.get("best")
@@ -111,11 +137,12 @@ class Run:
             if not math.isfinite(results[name]):
                 raise TrainingError(
                     f"{name} is {results[name]} at step {step}, with the learning rate {results['learning_rate']:.3g}; "
-                    f"{self._kept()}; lower learning_rate or lengthen the warm-up"
+                    f"{self.kept()}; lower learning_rate or lengthen the warm-up"
                 )
         return {"step": step, **results, "tokens_per_second": batch["input_ids"].size / seconds}
 
-    def _kept(self) -> str:
+    def kept(self) -> str:
+        """What a run that stops now can resume from, for people."""
         steps = self.checkpoints.steps()
         return (
             f"the last good checkpoint is {self.checkpoints.path(steps[-1])}" if steps else "there is no checkpoint yet"
@@ -131,7 +158,7 @@ class Run:
                 with path.open("a", encoding="utf-8") as file:
                     file.write(json.dumps(record) + "\n")
             except OSError as cause:
-                raise CheckpointError(f"cannot write {path}: {cause.strerror}; {self._kept()}") from cause
+                raise CheckpointError(f"cannot write {path}: {cause.strerror}; {self.kept()}") from cause
             for listener in self.listeners:
                 listener(record)
 
@@ -142,6 +169,40 @@ class Run:
             kept = [record for record in read_log(path) if record["step"] < step] if path.is_file() else []
             with atomic_write(path) as file:
                 file.writelines(json.dumps(record).encode() + b"\n" for record in kept)
+
+
+def has_run(folder: Path) -> bool:
+    """Whether updates were logged or saved in a folder: a run that starts there would replace them."""
+    log = folder / LOG_NAME
+    return any(folder.glob(f"step-????????/{STATE_NAME}")) or (log.is_file() and log.stat().st_size > 0)
+
+
+@contextmanager
+def held_signals(hold: bool) -> Iterator[list[int]]:
+    """Collect the first SIGINT or SIGTERM in a list, instead of its usual effect; a second one has that again.
+
+    A handler of the program's own stays, and only the main thread can set others.
+    """
+    received: list[int] = []
+    usual = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
+    if not hold or threading.current_thread() is not threading.main_thread():
+        usual = {}
+    held = {number: handler for number, handler in usual.items() if signal.getsignal(number) == handler}
+
+    def restore() -> None:
+        for number, handler in held.items():
+            signal.signal(number, handler)
+
+    def receive(number: int, frame: Any) -> None:
+        received.append(number)
+        restore()
+
+    for number in held:
+        signal.signal(number, receive)
+    try:
+        yield received
+    finally:
+        restore()
 
 
 def due(step: int, every: int | None) -> bool:

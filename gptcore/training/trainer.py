@@ -27,6 +27,8 @@ class Trainer(Protocol):
     head: Head
     is_main: bool
     """Whether this process writes files; the others only compute."""
+    processes: int
+    """How many processes train together; 1 where a trainer does not say."""
 
     def step(self, step: int, batch: Batch) -> dict[str, float]:
         """Update the weights by one batch.

@@ -1,0 +1,208 @@
+"""What ``gptcore train`` resumes and what it refuses, with a trainer that computes nothing."""
+
+import json
+import shutil
+import signal
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from training_data import tokenizer
+
+from gptcore import DEFAULT_MODEL
+from gptcore.checkpoint import fresh_values
+from gptcore.config import OpenAIGPTConfig
+from gptcore.training import read_log
+from gptcore.training.trainer import MOMENTS
+
+CONFIG = OpenAIGPTConfig(vocab_size=11, n_positions=8, n_embd=6, n_layer=1, n_head=2)
+LM = ("--config=n_positions=8", "--set", "max_steps=3", "--set", "batch_size=2")
+WORDS = "the cat sat on the mat and the dog ran to the sea . " * 3
+
+
+class StillTrainer:
+    """Its model never changes."""
+
+    config, is_main = CONFIG, True
+    signals = {}
+    """Step -> the signals that reach the process in it."""
+
+    def __init__(self, source, head, recipe, total_steps, **changes):
+        self.head = head
+
+    def step(self, step, batch):
+        for number in self.signals.get(step, ()):
+            signal.raise_signal(number)
+        return {"loss": float(step), "grad_norm": 1.0, "learning_rate": 0.1}
+
+    def weights(self):
+        yield from fresh_values(CONFIG, self.head, "float32", 0)
+
+    def moments(self):
+        for moment in MOMENTS:
+            yield from ((f"{moment}.{name}", np.zeros_like(array)) for name, array in self.weights())
+
+    def restore(self, step, weights, moments):
+        assert list(weights)
+        assert list(moments)
+
+
+@pytest.fixture(autouse=True)
+def still(monkeypatch):
+    """The names of the backends that a command loaded."""
+    loaded = []
+
+    def load(names):
+        loaded.extend(names)
+        return [SimpleNamespace(trainer=StillTrainer)]
+
+    monkeypatch.setattr("gptcore.cli.train.load_backends", load)
+    monkeypatch.setattr("gptcore.cli.train.plot", lambda records, path: None)
+    monkeypatch.setattr("gptcore.cli.train.tensorboard", lambda output: lambda record: None)
+    return loaded
+
+
+@pytest.fixture(scope="module")
+def vocabulary(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("vocabulary")
+    tokenizer().save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def lm(run, vocabulary, tmp_path):
+    """A function (arguments) -> the result of ``train lm`` over ``corpus.txt``."""
+    corpus = tmp_path / "corpus.txt"
+    corpus.write_text(WORDS)
+
+    def lm(*more, files=corpus, words=vocabulary, output=tmp_path / "run"):
+        return run("train", "lm", files, "--tokenizer", words, "--output", output, "--quiet", *LM, *more)
+
+    return lm
+
+
+@pytest.mark.parametrize("command", ["lm", "classify"])
+def test_a_run_is_not_started_over(lm, classify, still, command, tmp_path):
+    train = {"lm": lm, "classify": classify}[command]
+    assert train()[0] == 0
+    log = (tmp_path / "run" / "log.jsonl").read_bytes()
+    still.clear()
+    status, _, error = train("--recipe", "no such file")
+    assert (status, still) == (2, [])
+    assert error == f"error: {tmp_path / 'run'} already holds a run. Add --resume, or choose another --output.\n"
+    assert (tmp_path / "run" / "log.jsonl").read_bytes() == log
+
+
+def test_a_finished_run_says_so(lm, tmp_path):
+    assert lm("--resume")[0] == 0  # nothing to resume yet
+    status, out, error = lm("--resume")
+    assert (status, out) == (0, f"{tmp_path / 'run' / 'last'}\n")
+    assert error == f"{tmp_path / 'run'} is finished: it has 3 of 3 updates. Nothing was trained.\n"
+
+
+INT, TERM = signal.SIGINT, signal.SIGTERM
+
+
+@pytest.mark.parametrize(
+    ("signals", "status", "message"),
+    [
+        ([INT], 130, "Stopped after 2 of 3 updates, saved in {run}/step-00000002. Add --resume to go on."),
+        ([TERM], 143, "Stopped after 2 of 3 updates, saved in {run}/step-00000002. Add --resume to go on."),
+        ([INT, INT], 130, "Stopped at once; there is no checkpoint yet. Add --resume to go on."),
+    ],
+    ids=["interrupt", "terminate", "interrupt twice"],
+)
+def test_a_signal(lm, monkeypatch, tmp_path, signals, status, message):
+    monkeypatch.setattr(StillTrainer, "signals", {1: signals})
+    assert lm()[::2] == (status, message.format(run=tmp_path / "run") + "\n")
+    monkeypatch.setattr(StillTrainer, "signals", {})
+    assert lm("--resume")[0] == 0
+    assert len(read_log(tmp_path / "run" / "log.jsonl")) == 3
+
+
+def reversed_words(folder, vocabulary):
+    (folder / "corpus.txt").write_text(" ".join(WORDS.split()[::-1]))
+    return {}
+
+
+def reversed_merges(folder, vocabulary):
+    """The same pieces, put together in another order."""
+    words = shutil.copytree(vocabulary, folder / "words")
+    (words / "tokenizer.json").unlink(missing_ok=True)
+    version, *merges = (words / "merges.txt").read_text().splitlines()
+    (words / "merges.txt").write_text("\n".join([version, *merges[::-1]]) + "\n")
+    return {"words": words}
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [(reversed_words, ["examples"]), (reversed_merges, ["examples", "tokenizer"])],
+)
+def test_other_content_under_the_same_names_is_refused(lm, vocabulary, tmp_path, change, named):
+    assert lm()[0] == 0
+    status, _, error = lm("--resume", **change(tmp_path, vocabulary))
+    assert status == 2
+    assert [line.split()[1] for line in error.splitlines()[1:]] == [f"fingerprint.{name}" for name in named]
+
+
+def test_the_same_content_resumes_from_anywhere(lm, vocabulary, tmp_path, monkeypatch):
+    assert lm()[0] == 0
+    moved = tmp_path / "elsewhere"
+    moved.mkdir()
+    for name in ("corpus.txt", "run"):
+        (tmp_path / name).rename(moved / name)
+    words = shutil.copytree(vocabulary, moved / "words")
+    for folder, prefix in ((tmp_path, moved), (moved, "."), (moved / "words", "..")):
+        monkeypatch.chdir(folder)
+        files, output = f"{prefix}/corpus.txt", f"{prefix}/run"
+        assert lm("--resume", files=files, words=words, output=output)[0] == 0
+    assert len(read_log(moved / "run" / "log.jsonl")) == 3
+
+
+ROWS = [{"text": f"{word} {word}", "label": "ab"[i % 2], "other": "ba"[i % 2]} for i, word in enumerate(WORDS.split())]
+
+
+def written(path, rows):
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+@pytest.fixture
+def classify(run, tmp_path):
+    """A function (arguments) -> the result of ``train classify`` over ``rows.jsonl``."""
+    rows = written(tmp_path / "rows.jsonl", ROWS)
+
+    def classify(*more, model=DEFAULT_MODEL):
+        settings = ("--set", "max_steps=3", "--set", "batch_size=2", "--output", tmp_path / "run", "--quiet")
+        return run("train", "classify", rows, "--model", model, *settings, *more)
+
+    return classify
+
+
+@pytest.mark.parametrize(
+    ("rows", "more", "named"),
+    [
+        ([{**row, "label": "ba"[i % 2]} for i, row in enumerate(ROWS)], (), "fingerprint.examples"),
+        ([{**row, "label": "xy"[i % 2]} for i, row in enumerate(ROWS)], (), "labels.a"),
+        (ROWS[::-1], (), "fingerprint.examples"),
+        (ROWS, ("--label", "other"), "fingerprint.examples"),
+        (ROWS, ("--columns", "other"), "fingerprint.examples"),
+    ],
+    ids=["swapped labels", "renamed labels", "another order", "another label", "another column"],
+)
+def test_other_rows_under_the_same_path_are_refused(classify, tmp_path, rows, more, named):
+    assert classify()[0] == 0
+    written(tmp_path / "rows.jsonl", rows)
+    status, _, error = classify("--resume", *more)
+    assert status == 2
+    assert error.splitlines()[1].split()[1] == named
+
+
+def test_another_model_under_the_same_path_is_refused(classify, tmp_path):
+    model = shutil.copytree(DEFAULT_MODEL, tmp_path / "model")
+    assert classify(model=model)[0] == 0
+    assert classify("--resume")[0] == 0  # the same model from another folder
+    config = json.loads((model / "config.json").read_text())
+    (model / "config.json").write_text(json.dumps({**config, "resid_pdrop": 0.3}))
+    status, _, error = classify("--resume", model=model)
+    assert (status, error.splitlines()[1].split()[1]) == (2, "fingerprint.model")
