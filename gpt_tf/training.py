@@ -17,7 +17,7 @@ from gptcore.training import dropout_seed, micro_batches, objective, rows_of_pro
 from gptcore.training.trainer import MOMENTS, check_weights
 
 # Names of the variables that do not decay.
-UNDECAYED = sorted({f"^{layouts.ROWS[row.name][0].rpartition('/')[2]}$" for row in ROWS if not row.kind.decays})
+UNDECAYED = {layouts.ROWS[row.name][0].rpartition("/")[2] for row in ROWS if not row.kind.decays}
 
 
 class Objective:
@@ -88,7 +88,13 @@ class AdamW(keras.optimizers.AdamW):
     def __init__(self, *args, max_grad_norm=None, **kwargs):
         super().__init__(*args, **kwargs)
         self.max_grad_norm = max_grad_norm
-        self.exclude_from_weight_decay(var_names=UNDECAYED)  # not in Keras' get_config
+
+    def build(self, variables):
+        """Make the moments; biases and gains are excluded here, because Keras saves no exclusions."""
+        if not self.built:
+            excluded = [v for v in variables if v.name in UNDECAYED or not self._use_weight_decay(v)]
+            self.exclude_from_weight_decay(excluded)
+        super().build(variables)
 
     def apply(self, grads, trainable_variables=None):
         replica = tf.distribute.get_replica_context()
