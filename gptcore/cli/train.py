@@ -6,6 +6,7 @@ import importlib.util
 import itertools
 import json
 import signal
+import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,12 +16,13 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from gptcore import DEFAULT_MODEL
+from gptcore import DEFAULT_MODEL, hub
 from gptcore import files as files_module
+from gptcore.checkpoint.atomic import atomic_write
 from gptcore.checkpoint.opening import open_checkpoint
 from gptcore.cli.loading import load_backends
 from gptcore.cli.settings import SHIPPED, parse_settings, text_columns
-from gptcore.config import OpenAIGPTConfig
+from gptcore.config import OpenAIGPTConfig, read_json_object
 from gptcore.errors import ConfigError, DataError, GPTError, TrainingError
 from gptcore.installation import install_command
 from gptcore.parameters import Head
@@ -45,6 +47,9 @@ from gptcore.training.run import LOG_NAME, Interrupted, Record, has_run
 from tokenization import OpenAIGPTTokenizerFast
 
 RECIPE_NAME = "recipe.yaml"
+TASK_NAME = "task.json"
+"""In a checkpoint: the task, and how the columns of its tables were called."""
+
 EVALUATION_BATCH = 16
 
 train_application = typer.Typer(help="Train a model.", no_args_is_help=True)
@@ -65,6 +70,13 @@ Resume = Annotated[bool, typer.Option(help="Go on from the newest checkpoint in 
 Quiet = Annotated[bool, typer.Option(help="Show no progress and no curve.")]
 Columns = Annotated[str | None, typer.Option(help="Names of the text columns, separated by commas.")]
 Label = Annotated[str, typer.Option(help="The name of the label column.")]
+EvalColumns = Annotated[
+    str | None, typer.Option(help="Names of the text columns, separated by commas. Default: those of the training.")
+]
+EvalLabel = Annotated[
+    str | None, typer.Option(help="The name of the label column. Default: that of the training, else label.")
+]
+AsJSON = Annotated[bool, typer.Option("--json", help="Print JSON, as into a file or a pipe, instead of a table.")]
 Header = Annotated[str | None, typer.Option(help="Names of all columns, for CSV or TSV without a header.")]
 
 
@@ -117,6 +129,7 @@ def train_lm(
         trainer, batches, total, output, chosen, words,
         what={"task": "lm", "config": sizes},
         content={"examples": fingerprint([blocks["train"].ids, length]), "model": model and model_fingerprint(model)},
+        columns={"columns": [column]},
         evaluate=evaluate,
         evaluate_every=evaluate_every, save_every=save_every, patience=patience, resume=resume, quiet=quiet,
     )  # fmt: skip
@@ -162,6 +175,7 @@ def train_task(
         trainer, batches, total, output, chosen, words,
         what={"task": task, "labels": labels.get("label2id")},
         content={"examples": fingerprint(examples.examples), "model": model_fingerprint(model)},
+        columns={"columns": names, "label": label},
         evaluate=(lambda trainer: evaluate_task(trainer, held_out)) if held_out else None,
         **options,
     )  # fmt: skip
@@ -190,6 +204,7 @@ def start(
     *,
     what: Mapping[str, Any],
     content: Mapping[str, Any],
+    columns: Mapping[str, Any],
     evaluate: Any,
     evaluate_every: int | None,
     save_every: int | None,
@@ -199,6 +214,12 @@ def start(
 ) -> None:
     """Run, with progress, and leave the recipe and the curve beside the log."""
     keep_freed_memory()
+
+    def write_more(folder: Path) -> None:
+        tokenizer.save_pretrained(folder)
+        with atomic_write(folder / TASK_NAME) as file:
+            file.write(json.dumps({"task": what["task"], **columns}, indent=2).encode() + b"\n")
+
     checkpoints = Checkpoints(
         output,
         {
@@ -207,10 +228,10 @@ def start(
             "examples": len(batches.source),
             "fingerprint": {**content, "tokenizer": tokenizer_fingerprint(tokenizer)},
         },
-        extra_files=tokenizer.save_pretrained,
+        extra_files=write_more,
     )
     console = Console(stderr=True)
-    columns = (
+    parts = (
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
@@ -224,7 +245,7 @@ def start(
     if not quiet:
         tokens = batches[0]["input_ids"].size
         console.print(f"{total:,} updates of {tokens:,} tokens, {total * tokens:,} in all", highlight=False)
-    bar = Progress(*columns, console=console, disable=quiet)
+    bar = Progress(*parts, console=console, disable=quiet)
     shown = bar.add_task("training", total=total)
 
     def show(record: Record) -> None:
@@ -346,17 +367,25 @@ def add_task_commands(task: str, help_text: str) -> None:
         files: Files,
         model: Annotated[str, typer.Option(help="A folder of gptcore train, or a repository.")],
         backend: Backend = "torch",
-        columns: Columns = None,
-        label: Label = LABEL,
+        columns: EvalColumns = None,
+        label: EvalLabel = None,
         header: Header = None,
-        choices: Annotated[int, typer.Option(min=2, help="How many choices there are, for choice.")] = 2,
+        choices: Annotated[
+            int | None, typer.Option(min=2, help="How many choices there are, for choice.", show_default="2")
+        ] = None,
+        as_json: AsJSON = False,
     ) -> None:
         keep_freed_memory()
         words = OpenAIGPTTokenizerFast.from_pretrained(model)
-        names = text_columns(task, columns, choices)
-        examples = TaskExamples(task, read_rows(files, names, label, header), words, config_of(model, {}), names)
+        trained = trained_columns(model, task)
+        if columns is None and choices is None and "columns" in trained:
+            names = tuple(trained["columns"])
+        else:
+            names = text_columns(task, columns, choices or 2)
+        rows = read_rows(files, names, label or trained.get("label", LABEL), header)
+        examples = TaskExamples(task, rows, words, config_of(model, {}), names)
         trainer = load_backends([backend])[0].trainer(model, TASKS[task].head, FINE_TUNING, 1)
-        report(evaluate_task(trainer, once(examples, EVALUATION_BATCH, examples.collate)))
+        report(evaluate_task(trainer, once(examples, EVALUATION_BATCH, examples.collate)), as_json)
 
 
 @eval_application.command("lm")
@@ -364,27 +393,45 @@ def eval_lm(
     files: Files,
     model: Annotated[str, typer.Option(help="A folder or a repository.", show_default=SHIPPED)] = DEFAULT_MODEL,
     backend: Backend = "torch",
-    column: Annotated[str, typer.Option(help="The text column, in tables.")] = "text",
+    column: Annotated[
+        str | None, typer.Option(help="The text column, in tables. Default: that of the training, else text.")
+    ] = None,
     stride: Annotated[
         int | None,
         typer.Option(
             min=1, help="Tokens from a block to the next; fewer than n_positions: each is read with more before it."
         ),
     ] = None,
+    as_json: AsJSON = False,
 ) -> None:
     """Loss per token, perplexity and bits per byte of a corpus."""
     keep_freed_memory()
     words = OpenAIGPTTokenizerFast.from_pretrained(model)
+    trained = trained_columns(model, "lm").get("columns", ["text"])
     with tempfile.TemporaryDirectory() as folder:
-        corpus = tokenize_corpus(files, words, folder, column=column)
+        corpus = tokenize_corpus(files, words, folder, column=column or trained[0])
         blocks = Blocks(corpus.ids, config_of(model, {}).n_positions, stride)
         trainer = load_backends([backend])[0].trainer(model, Head.LM, PRETRAINING, 1)
-        report(evaluate_lm(trainer, once(blocks, EVALUATION_BATCH), corpus.bytes_per_token))
+        report(evaluate_lm(trainer, once(blocks, EVALUATION_BATCH), corpus.bytes_per_token), as_json)
 
 
-def report(evaluation: Evaluation) -> None:
-    """One JSON object on standard output."""
-    print(json.dumps(dict(evaluation.metrics)))
+def trained_columns(model: str, task: str) -> dict[str, Any]:
+    """The names of the columns that a local model was trained on, if it was on this task."""
+    if not Path(model).is_dir():
+        return {}
+    path = hub.resolve(model, hub.named(TASK_NAME)) / TASK_NAME
+    trained = read_json_object(path) if path.is_file() else {}
+    return trained if trained.get("task") == task else {}
+
+
+def report(evaluation: Evaluation, as_json: bool) -> None:
+    """The metrics on standard output: a table on a terminal, else one JSON object."""
+    if as_json or not sys.stdout.isatty():
+        print(json.dumps(dict(evaluation.metrics)))
+        return
+    width = max(map(len, evaluation.metrics))
+    for name, value in evaluation.metrics.items():
+        print(f"{name.replace('_', ' '):{width}}  {value:.4f}")
 
 
 for _name, _help in (

@@ -1,8 +1,9 @@
-"""What ``gptcore train`` resumes and what it refuses, with a trainer that computes nothing."""
+"""What ``gptcore train`` resumes, refuses and remembers, with a trainer that computes nothing."""
 
 import json
 import shutil
 import signal
+import sys
 from types import SimpleNamespace
 
 import numpy as np
@@ -12,7 +13,7 @@ from training_data import tokenizer
 from gptcore import DEFAULT_MODEL
 from gptcore.checkpoint import fresh_values
 from gptcore.config import OpenAIGPTConfig
-from gptcore.training import read_log
+from gptcore.training import Evaluation, read_log
 from gptcore.training.trainer import MOMENTS
 
 CONFIG = OpenAIGPTConfig(vocab_size=11, n_positions=8, n_embd=6, n_layer=1, n_head=2)
@@ -23,12 +24,13 @@ WORDS = "the cat sat on the mat and the dog ran to the sea . " * 3
 class StillTrainer:
     """Its model never changes."""
 
-    config, is_main = CONFIG, True
+    is_main = True
     signals = {}
     """Step -> the signals that reach the process in it."""
 
     def __init__(self, source, head, recipe, total_steps, **changes):
-        self.head = head
+        labels = {name: value for name, value in changes.items() if name != "vocab_size"}
+        self.head, self.config = head, CONFIG.replace(**labels)
 
     def step(self, step, batch):
         for number in self.signals.get(step, ()):
@@ -36,7 +38,7 @@ class StillTrainer:
         return {"loss": float(step), "grad_norm": 1.0, "learning_rate": 0.1}
 
     def weights(self):
-        yield from fresh_values(CONFIG, self.head, "float32", 0)
+        yield from fresh_values(self.config, self.head, "float32", 0)
 
     def moments(self):
         for moment in MOMENTS:
@@ -206,3 +208,59 @@ def test_another_model_under_the_same_path_is_refused(classify, tmp_path):
     (model / "config.json").write_text(json.dumps({**config, "resid_pdrop": 0.3}))
     status, _, error = classify("--resume", model=model)
     assert (status, error.splitlines()[1].split()[1]) == (2, "fingerprint.model")
+
+
+METRICS = {"task_loss": 0.123456, "f1": 1.0}
+
+
+@pytest.fixture
+def measured(monkeypatch):
+    """The number of examples of each evaluation; all have the same metrics."""
+    examples = []
+
+    def evaluate(trainer, batches, *_):
+        examples.append(sum(len(batch["input_ids"]) for batch in batches))
+        return Evaluation(METRICS, 1.0)
+
+    for name in ("evaluate_task", "evaluate_lm"):
+        monkeypatch.setattr(f"gptcore.cli.train.{name}", evaluate)
+    return examples
+
+
+def test_evaluation_remembers_the_columns(run, measured, tmp_path):
+    rows = written(tmp_path / "rows.jsonl", [{"review": row["text"], "mood": row["label"]} for row in ROWS])
+    others = written(tmp_path / "others.jsonl", ROWS)
+    output = tmp_path / "run"
+    names = ("--columns", "review", "--label", "mood")
+    settings = ("--set", "max_steps=1", "--set", "batch_size=2", "--output", output, "--quiet")
+    assert run("train", "classify", rows, *names, *settings)[0] == 0
+    for model in (output, output / "last"):
+        assert json.loads(run("eval", "classify", rows, "--model", model)[1]) == METRICS
+    assert run("eval", "classify", others, "--model", output)[0] == 2
+    options = ("--columns", "text", "--label", "label")
+    assert run("eval", "classify", others, "--model", output, *options)[0] == 0
+    assert measured == [len(ROWS)] * 3
+    status, _, error = run("eval", "similarity", rows, "--model", output)  # of another task nothing is known
+    assert (status, "sentence1" in error) == (2, True)
+
+
+def test_evaluation_remembers_the_column_of_a_corpus(run, lm, measured, tmp_path):
+    rows = written(tmp_path / "rows.jsonl", [{"body": WORDS}])
+    assert lm("--column", "body", files=rows)[0] == 0
+    assert run("eval", "lm", rows, "--model", tmp_path / "run")[0] == 0
+    assert run("eval", "lm", rows, "--model", tmp_path / "run", "--column", "text")[0] == 2
+
+
+@pytest.mark.parametrize(
+    ("on_terminal", "more", "shown"),
+    [
+        (False, (), json.dumps(METRICS) + "\n"),
+        (True, ("--json",), json.dumps(METRICS) + "\n"),
+        (True, (), "task loss  0.1235\nf1         1.0000\n"),
+    ],
+    ids=["pipe", "json", "terminal"],
+)
+def test_metrics_for_programs_and_people(run, measured, monkeypatch, tmp_path, on_terminal, more, shown):
+    (tmp_path / "corpus.txt").write_text(WORDS)
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: on_terminal)
+    assert run("eval", "lm", tmp_path / "corpus.txt", *more)[:2] == (0, shown)
