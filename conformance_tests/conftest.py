@@ -6,6 +6,7 @@ import gc
 import os
 import runpy
 import shutil
+import signal
 import sys
 import tempfile
 import warnings
@@ -32,7 +33,11 @@ kept_maps = 0  # when JAX was last cleared; TensorFlow frees none of its own
 
 
 def pytest_configure(config):
-    """One cache of compiled JAX programs for all test processes, and for the commands that tests start."""
+    """One cache of compiled JAX programs for all test processes, and for the commands that tests start.
+
+    A shell that starts the tests in the background has them ignore SIGINT, which tests send.
+    """
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     if CACHE not in os.environ:
         os.environ[CACHE] = config.jax_cache = tempfile.mkdtemp(prefix="gptcore-jax-")
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"

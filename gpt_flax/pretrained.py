@@ -71,7 +71,7 @@ class FlaxOpenAIGPTPreTrainedModel(Configured, Pushable, nnx.Module):
             attn_implementation: ``"sdpa"`` or ``"eager"``.
             quantization: ``None``; PyTorch has more.
             output_loading_info: also return ``missing_keys`` (made fresh) and ``unexpected_keys`` (left aside).
-            seed: of the weights that the checkpoint lacks, and of the dropout.
+            seed: of the weights that the checkpoint lacks.
             options: ``revision``, ``cache_dir``, ``local_files_only``, ``token``; ``allow_pickle=True`` to read
                 files of ``torch.save``; ``ignore_mismatched_sizes=True`` for a fresh head where the stored one has
                 another shape, such as for another ``num_labels``; all others override the config.
@@ -82,8 +82,7 @@ class FlaxOpenAIGPTPreTrainedModel(Configured, Pushable, nnx.Module):
         named = dtype if isinstance(dtype, str) or dtype is None else dtype_name(dtype)
         check_quantization(quantization)
         source = open_pretrained(path_or_repo_id, cls.head, named, **options)
-        _, rngs = seeded(seed, None)
-        model = cls(source.config, dtype=source.dtype, attn_implementation=attn_implementation, seed=None, rngs=rngs)
+        model = cls(source.config, dtype=source.dtype, attn_implementation=attn_implementation, seed=None)
         assign(model, source.values(seed))
         model.eval()
         return (model, source.report()) if output_loading_info else model

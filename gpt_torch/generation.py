@@ -1,12 +1,11 @@
 """Generation: the trunk with a KV cache behind ``gptcore.generation``."""
 
-import contextlib
-
 import numpy as np
 import torch
 
 from gpt_torch.cache import KVCache
 from gpt_torch.modeling import take_position
+from gpt_torch.pretrained import without_dropout
 from gpt_torch.sampling import choose
 from gptcore import generation
 from gptcore.generation.device import program
@@ -97,19 +96,6 @@ def empty_cache(model, batch, capacity):
 
 def as_numpy(tensor):
     return tensor.float().cpu().numpy()
-
-
-@contextlib.contextmanager
-def without_dropout(model):
-    """Evaluation mode; afterwards every module is in its own mode again."""
-    training = [module for module in model.modules() if module.training]
-    for module in training:
-        module.training = False
-    try:
-        yield
-    finally:
-        for module in training:
-            module.training = True
 
 
 def generate(model, input_ids, attention_mask, generation_config, streamer, tokenizer, settings):

@@ -250,3 +250,16 @@ def readable(tensor: torch.Tensor) -> bool:
     traced = torch.jit.is_tracing() or is_in_torch_dispatch_mode() or torch._C._are_functorch_transforms_active()
     captured = tensor.is_cuda and torch.cuda.is_current_stream_capturing()
     return type(tensor) is torch.Tensor and not (tensor.is_meta or traced or captured)
+
+
+@contextlib.contextmanager
+def without_dropout(model):
+    """Evaluation mode; afterwards every module is in its own mode again."""
+    training = [module for module in model.modules() if module.training]
+    for module in training:
+        module.training = False
+    try:
+        yield
+    finally:
+        for module in training:
+            module.training = True

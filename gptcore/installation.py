@@ -41,7 +41,7 @@ def required(extra: str, reason: str, *modules: str) -> Iterator[None]:
     Raises:
         ModuleNotFoundError: with the name of the module.
 
-    >>> with required("train", "the plot needs matplotlib", "matplotlib_of_tomorrow"):
+    >>> with required("train", "the plot needs matplotlib", "matplotlib_of_tomorrow"):  # doctest: +ELLIPSIS
     ...     import matplotlib_of_tomorrow
     Traceback (most recent call last):
         ...

@@ -61,7 +61,7 @@ def pipeline(
 
     >>> write = pipeline("text-generation")
     >>> write("Once upon a time", max_new_tokens=5)
-    [{'generated_text': 'once upon a time there was a king,'}]
+    [{'generated_text': 'once upon a time there was a great deal'}]
     """
     tasks = ("text-generation", "score", *TASK_OF)
     problems = list(unknown([task], tasks))

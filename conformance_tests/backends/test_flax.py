@@ -131,8 +131,6 @@ def test_the_seed_of_a_head_that_the_checkpoint_lacks(tmp_path, seed):
     model = model_class.from_pretrained(tmp_path, seed=seed)
     fresh = model_class(CONFIG, seed=seed)
     assert largest_difference(weights(model.score), weights(fresh.score)) == 0
-    keys, expected = (jax.random.key_data(m.transformer.drop.rngs.key.get_value()) for m in (model, fresh))
-    assert largest_difference(keys, expected) == 0
     assert largest_difference(weights(model.transformer), weights(build(type(model.transformer)))) == 0
 
 

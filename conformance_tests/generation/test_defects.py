@@ -8,6 +8,7 @@ import pytest
 from defects import read_defects
 from generation_data import COMMON, CONFIG, EOS, IDS, MASKS, weights
 
+from gptcore import InputError
 from gptcore.checkpoint import save_pretrained
 from gptcore.generation.device import host_settings
 from gptcore.generation.request import settled
@@ -36,7 +37,10 @@ def is_right(backend, folder, case):
     """Whether a backend gives transformers' ids or, where it draws, those of the loop on the host."""
     model, settings = backend.load(folder, Head.LM), CASES[case]
     mask = MASKS[case].astype(np.int64) if case in MASKS else None
-    ids = model.generate(IDS, mask, **COMMON, **settings)
+    try:
+        ids = model.generate(IDS, mask, **COMMON, **settings)
+    except InputError:  # nothing could be chosen
+        return False
     if settings.get("do_sample"):
         expected = model.generate(IDS, mask, output_scores=True, **COMMON, **settings)
     else:

@@ -17,7 +17,7 @@ from gptcore.training import Evaluation, read_log
 from gptcore.training.trainer import MOMENTS
 
 CONFIG = OpenAIGPTConfig(vocab_size=11, n_positions=8, n_embd=6, n_layer=1, n_head=2)
-LM = ("--config=n_positions=8", "--set", "max_steps=3", "--set", "batch_size=2")
+LM = ("--config=n_positions=8", "--set", "max_steps=3", "--set", "warmup_steps=0", "--set", "batch_size=2")
 WORDS = "the cat sat on the mat and the dog ran to the sea . " * 3
 
 
