@@ -6,6 +6,7 @@ import sys
 
 import numpy as np
 import pytest
+from checkpoint_data import save
 
 from gptcore import DEFAULT_MODEL
 from gptcore.backends import load_backend
@@ -70,6 +71,12 @@ def test_the_table(run):
         "all differences are within tolerance",
     ):
         assert words in out
+
+
+def test_a_pickle_has_to_be_allowed(run, tmp_path):
+    save(tmp_path, Head.LM, form="pytorch")
+    assert run("verify", tmp_path, "--backend", "torch")[0] == 2
+    assert run("verify", tmp_path, "--backend", "torch", "--allow-pickle")[0] == 0
 
 
 @pytest.mark.parametrize("quantity", ["outputs", "gradients"])

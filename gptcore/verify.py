@@ -119,7 +119,7 @@ def verify(
         batch, length: of the ids; the longest that fits (at most 512 tokens) if ``length`` is ``None``.
         gradients: also compare the gradient of every parameter.
         seed: of the ids.
-        location: ``revision``, ``cache_dir``, ``local_files_only``, ``token``.
+        location: ``revision``, ``cache_dir``, ``local_files_only``, ``token``, ``allow_pickle``.
 
     Raises:
         CheckpointError, InputError: the checkpoint cannot be read or the ids do not fit it.

@@ -49,6 +49,7 @@ def verify_command(
         length=length,
         gradients=gradients,
         seed=seed,
+        **({"allow_pickle": True} if allow_pickle else {}),
     )
     if as_json:
         print(json.dumps(report.to_dict(), indent=2))
