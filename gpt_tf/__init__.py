@@ -1,23 +1,28 @@
 """OpenAI GPT in Keras 3 on TensorFlow. This is the whole public surface."""
 
-import os
-
 from gptcore.installation import required
 
-with required(
-    "tf",
-    f"gpt_tf needs Keras 3 and TensorFlow (KERAS_BACKEND is {os.environ.get('KERAS_BACKEND', 'not set')})",
-    *("tensorflow", "keras", "jax", "torch", "openvino"),  # Keras imports what it runs on
-):
-    import tensorflow  # noqa: F401, I001 - first: without it Keras fails inside of itself
-    import keras
 
-if keras.config.backend() != "tensorflow":
-    raise ImportError(
-        f"gpt_tf runs on Keras' TensorFlow backend, but Keras was started with {keras.config.backend()!r}; "
+def _started_with(backend):
+    return ImportError(
+        f"gpt_tf runs on Keras' TensorFlow backend, but Keras was started with {backend!r}; "
         'set the environment variable KERAS_BACKEND=tensorflow (or "backend" in ~/.keras/keras.json) '
         "before Keras is first imported"
     )
+
+
+with required("tf", "gpt_tf needs Keras 3 and TensorFlow", "tensorflow", "keras"):
+    import tensorflow  # noqa: F401 - first: without it Keras fails inside of itself
+
+    try:
+        import keras
+    except ModuleNotFoundError as cause:
+        if cause.name in ("jax", "torch", "openvino"):  # what Keras would run on
+            raise _started_with(cause.name) from cause
+        raise
+
+if keras.config.backend() != "tensorflow":
+    raise _started_with(keras.config.backend())
 
 from gpt_tf.heads import (
     TFOpenAIGPTDoubleHeadsModel,
