@@ -55,9 +55,10 @@ def test_the_bundled_model_writes(backend):
 
 def test_a_stream_is_the_text(backend, fine_tuned):
     write = pipeline("text-generation", fine_tuned("lm"), backend=backend.name)
-    pieces = list(write.stream("the work", max_new_tokens=6))
-    (whole,) = write("the work", max_new_tokens=6, return_full_text=False, readable=False)
-    assert "".join(pieces).strip() == whole["generated_text"].strip()
+    for readable in (True, False):
+        pieces = list(write.stream("the work", max_new_tokens=6, readable=readable))
+        (whole,) = write("the work", max_new_tokens=6, return_full_text=False, readable=readable)
+        assert "".join(pieces) == whole["generated_text"]
 
 
 def test_scores_are_those_of_the_loss(backend, fine_tuned):

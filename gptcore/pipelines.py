@@ -126,15 +126,16 @@ class TextGeneration:
                 answers.append([{"generated_text": self._text([*prompt, *ids], readable)} for ids in group])
         return answers[0] if single else answers
 
-    def stream(self, text: str, **settings: Any) -> Iterator[str]:
+    def stream(self, text: str, *, readable: bool = True, **settings: Any) -> Iterator[str]:
         """Yield the continuation of one text, in whole words as they come.
 
         Args:
             text: The prompt.
+            readable: Whether to set spaces as people do. Default: true.
             settings: Of ``GenerationConfig``.
         """
         ids = np.array([self._prompt(text, 0, True)], np.int64)
-        yield from stream_text(self.model, self.tokenizer, ids, **settings)
+        yield from stream_text(self.model, self.tokenizer, ids, readable=readable, **settings)
 
     def _prompt(self, text: Any, position: int, single: bool) -> list[int]:
         return encoded(self.tokenizer, text, "text" if single else f"texts[{position}]")

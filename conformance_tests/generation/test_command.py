@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -32,19 +33,30 @@ def folder(tmp_path_factory):
 
 def test_a_text_goes_on(run, folder):
     command = ("generate", "the cat", "--model", folder, "--pre-tokenizer", "basic", "--max-new-tokens", 12)
-    status, out, _ = run(*command)
-    assert status == 0
-    assert out.startswith("the cat")
-    assert len(out) > len("the cat\n")
-    assert run(*command)[1] == out
-    status, beams, _ = run(*command, "--num-beams", 3)
-    assert (status, beams.startswith("the cat")) == (0, True)
+    for method in (("--greedy",), ("--num-beams", 3), ("--seed", 5)):
+        status, out, error = run(*command, *method)
+        assert (status, error) == (0, "")
+        assert out.startswith("the cat")
+        assert len(out) > len("the cat\n")
+        assert run(*command, *method)[1] == out
+    _, out, error = run(*command)
+    seed = re.fullmatch(r"\(--seed (\d+) gives the same again\)\n", error)[1]
+    assert run(*command, "--seed", seed)[1] == out
+
+
+def test_spaces_are_set_as_people_do(run, folder):
+    command = ("generate", "the cat, a.", "--model", folder, "--pre-tokenizer", "basic", "--max-new-tokens", 9)
+    _, out, _ = run(*command, "--greedy")
+    assert out.startswith("the cat, a.")
+    _, raw, _ = run(*command, "--greedy", "--raw")
+    assert raw.startswith("the cat , a .")
+    assert "".join(raw.split()) == "".join(out.split())
 
 
 def test_a_file_gives_json_lines_that_all_frameworks_agree_on(run, folder, tmp_path):
     prompts = tmp_path / "prompts.txt"
     prompts.write_bytes("\ufeffthe cat\r\n\nsat.\u2028\x85\x0cthe\na b c d e\n".encode())
-    options = ("--model", folder, "--pre-tokenizer", "basic", "--max-new-tokens", 9, "--sample", "--seed", 7)
+    options = ("--model", folder, "--pre-tokenizer", "basic", "--max-new-tokens", 9, "--seed", 7)
     answers = set()
     for backend in ("torch", "tf", "flax"):
         for batch_size in (1, 2):  # a row gives what it would give alone
@@ -68,9 +80,9 @@ def test_a_file_gives_json_lines_that_all_frameworks_agree_on(run, folder, tmp_p
         (("a", "--max-new-tokens", 99), "n_positions=40"),
         (("--file", "nowhere.txt"), "cannot read nowhere.txt"),
         (("--file", Path(__file__).parents[1] / "cases"), "cannot read"),
-        (("a", "--temperature", 0.7), "only sampling uses temperature. Add --sample, or leave out temperature."),
-        (("a", "--top-k", 7, "--top-p", 0.5), "only sampling uses top_k, top_p"),
-        (("a", "--set", "min_p=0.1"), "only sampling uses min_p"),
+        (("a", "--greedy", "--temperature", 0.7), "only sampling uses temperature; greedy search and beam search"),
+        (("a", "--greedy", "--top-k", 7, "--top-p", 0.5), "only sampling uses top_k, top_p"),
+        (("a", "--num-beams", 2, "--set", "min_p=0.1"), "only sampling uses min_p"),
         (("a", "--backend", "tf", "--quantization", "int8"), "quantization='int8' must be None; gpt_torch has 'int8'"),
         (("a", "--quantization", "int3"), "quantization='int3' must be None, 'int8'"),
     ],
@@ -122,7 +134,17 @@ def test_answers_in_any_encoding(run, folder, tmp_path, monkeypatch, encoding):
 
 
 def test_int8(run, folder):
-    options = ("--model", folder, "--pre-tokenizer", "basic", "--max-new-tokens", 12, "--quantization", "int8")
+    options = (
+        "--model",
+        folder,
+        "--pre-tokenizer",
+        "basic",
+        "--max-new-tokens",
+        12,
+        "--quantization",
+        "int8",
+        "--greedy",
+    )
     status, out, err = run("generate", "the cat", *options)
     assert (status, err, out.startswith("the cat")) == (0, "", True)
 

@@ -23,7 +23,7 @@ from gptcore.verify import verify
 from tokenization import OpenAIGPTTokenizerFast
 
 NEXT = (
-    ('generate "The dog" --sample --seed 1', "continue a text of your own"),
+    ('generate "The dog" --seed 1', "continue a text of your own"),
     ('tokenize --text "The dog sat."', "show the tokens of a text"),
     ("--help", "list all commands; each has its own --help"),
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import secrets
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -38,7 +39,9 @@ def generate_command(
     quantization: Annotated[str | None, typer.Option(help="int8: a byte a weight; torch only.")] = None,
     pre_tokenizer: Annotated[str | None, typer.Option(help="basic, original or auto; default: as recorded.")] = None,
     max_new_tokens: Annotated[int, typer.Option(help="Length of the continuation.")] = 40,
-    sample: Annotated[bool, typer.Option(help="Draw tokens at random. The options of sampling need it.")] = False,
+    greedy: Annotated[
+        bool, typer.Option("--greedy", help="Take the most likely token instead of drawing one.")
+    ] = False,
     temperature: Annotated[
         float | None, typer.Option(help="Sampling temperature. Lower is more predictable.", show_default="1.0")
     ] = None,
@@ -51,27 +54,37 @@ def generate_command(
             help="Sample from the smallest set of tokens whose probabilities add up to this.", show_default="1.0"
         ),
     ] = None,
-    num_beams: Annotated[int, typer.Option(help="Beam search.")] = 1,
+    num_beams: Annotated[int, typer.Option(help="Beams of beam search, which draws no tokens.")] = 1,
     repetition_penalty: Annotated[float, typer.Option(help="Above 1: fewer repetitions.")] = 1.0,
     no_repeat_ngram_size: Annotated[int, typer.Option(help="No run of that many tokens twice.")] = 0,
-    seed: Annotated[int, typer.Option(help="The same seed gives the same text in every backend.")] = 0,
+    seed: Annotated[
+        int | None,
+        typer.Option(help="The same seed gives the same text in every backend.", show_default="drawn, and shown"),
+    ] = None,
+    raw: Annotated[bool, typer.Option("--raw", help="Leave spaces where the model has them: do n't , .")] = False,
     setting: Annotated[
         list[str] | None, typer.Option("--set", metavar="NAME=JSON", help="Any other setting of GenerationConfig.")
     ] = None,
 ) -> None:
-    """Continue a text, word by word as it comes; or each line of a file."""
+    """Continue a text, word by word as it comes; or each line of a file. Tokens are drawn at random.
+
+    Examples: gptcore generate "The dog" --seed 1; gptcore generate "The dog" --greedy --backend flax;
+    gptcore generate --file prompts.txt --max-new-tokens 20 > answers.jsonl
+    """
     if (text is None) == (file is None):
         raise InputError("pass a text or --file, one of the two")
     of_sampling = {"temperature": temperature, "top_k": top_k, "top_p": top_p}
+    more = parse_settings(setting or [], "--set")
+    draws = not greedy and num_beams == 1 and more.get("penalty_alpha") is None
     settings: dict[str, Any] = {
         "max_new_tokens": max_new_tokens,
-        "do_sample": sample,
+        "do_sample": draws,
         **{name: value for name, value in of_sampling.items() if value is not None},
         "num_beams": num_beams,
         "repetition_penalty": repetition_penalty,
         "no_repeat_ngram_size": no_repeat_ngram_size,
-        "seed": seed,
-        **parse_settings(setting or [], "--set"),
+        "seed": secrets.randbelow(10**6) if seed is None else seed,
+        **more,
     }
     GenerationConfig(**settings)  # mistakes are told before a model is loaded
     _check_sampling(settings)
@@ -80,9 +93,11 @@ def generate_command(
     tokenizer = OpenAIGPTTokenizerFast.from_pretrained(model, **options)
     loaded = load_backends([backend])[0].load(model, Head.LM, dtype=dtype, quantization=quantization)
     if text is not None:
-        _one(loaded, tokenizer, text, settings)
+        _one(loaded, tokenizer, text, settings, raw)
     else:
-        _many(loaded, tokenizer, lines, file, batch_size, settings)
+        _many(loaded, tokenizer, lines, file, batch_size, settings, raw)
+    if seed is None and settings["do_sample"]:
+        print(f"(--seed {settings['seed']} gives the same again)", file=sys.stderr)
 
 
 def _check_sampling(settings: dict[str, Any]) -> None:
@@ -92,15 +107,17 @@ def _check_sampling(settings: dict[str, Any]) -> None:
         idle.remove("top_k")  # contrastive search chooses among so many
     if idle and not settings["do_sample"]:
         names = ", ".join(idle)
-        raise ConfigError(f"--sample is missing: only sampling uses {names}. Add --sample, or leave out {names}.")
+        raise ConfigError(
+            f"only sampling uses {names}; greedy search and beam search do not. Leave out one or the other."
+        )
 
 
-def _one(model: Any, tokenizer: Any, text: str, settings: dict[str, Any]) -> None:
+def _one(model: Any, tokenizer: Any, text: str, settings: dict[str, Any], raw: bool) -> None:
     ids = np.array([tokenizer(text).input_ids], np.int64).reshape(1, -1)
     if settings["num_beams"] > 1:
-        print(tokenizer.decode(model.generate(ids, tokenizer=tokenizer, **settings)[0]))
+        print(tokenizer.decode(model.generate(ids, tokenizer=tokenizer, **settings)[0], readable=not raw))
         return
-    streamer = TextStreamer(tokenizer, _show, skip_prompt=False)
+    streamer = TextStreamer(tokenizer, _show, skip_prompt=False, readable=not raw)
     model.generate(ids, streamer=streamer, tokenizer=tokenizer, **settings)
     print()
 
@@ -111,7 +128,13 @@ def _show(piece: str) -> None:
 
 
 def _many(
-    model: Any, tokenizer: Any, lines: dict[int, str], file: Path | None, batch_size: int, settings: dict[str, Any]
+    model: Any,
+    tokenizer: Any,
+    lines: dict[int, str],
+    file: Path | None,
+    batch_size: int,
+    settings: dict[str, Any],
+    raw: bool,
 ) -> None:
     """Continue the lines of a file, by number; all of them are checked before the first answer."""
     config, prompts = settled(model.config, None, settings), []
@@ -133,7 +156,8 @@ def _many(
         output = model.generate(ids, mask, tokenizer=tokenizer, **settings)
         returned = len(output) // len(batch)
         for i, new in enumerate(output[:, width:]):
-            answer = {"prompt": batch[i // returned][0], "text": tokenizer.decode(new), "ids": new.tolist()}
+            text = tokenizer.decode(new, readable=not raw)
+            answer = {"prompt": batch[i // returned][0], "text": text, "ids": new.tolist()}
             print(json.dumps(answer, ensure_ascii=not in_unicode), flush=True)
 
 

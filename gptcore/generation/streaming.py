@@ -18,6 +18,7 @@ class TextStreamer:
         tokenizer: decodes ids.
         on_text: called with each piece; the pieces together are the whole text.
         skip_prompt: leave the prompt out.
+        readable: set spaces as people do; a piece then comes when the next words have decided about its spaces.
 
     >>> class Words:
     ...     def decode(self, ids):
@@ -31,10 +32,14 @@ class TextStreamer:
     ['w', ' lo', ' tide']
     """
 
-    def __init__(self, tokenizer: Any, on_text: Callable[[str], Any], *, skip_prompt: bool = True) -> None:
+    def __init__(
+        self, tokenizer: Any, on_text: Callable[[str], Any], *, skip_prompt: bool = True, readable: bool = False
+    ) -> None:
         self._tokenizer, self._on_text, self._skip_prompt = tokenizer, on_text, skip_prompt
+        self._options = {"readable": True} if readable else {}
         self._ids: list[int] = []
-        self._given = 0  # characters
+        self._text = ""  # of all ids
+        self._given = 0  # characters, not counting white space: what follows may change that
         self._at_prompt = True
 
     def put(self, ids: Any) -> None:
@@ -43,22 +48,35 @@ class TextStreamer:
         if is_prompt and self._skip_prompt:
             return
         self._ids += np.asarray(ids).reshape(-1).tolist()
-        text = self._tokenizer.decode(self._ids)
-        whole = len(text) - len(text.split(" ")[-1])  # what follows the last space may still grow
-        self._give(text, max(whole - 1, 0))
+        text, before = self._tokenizer.decode(self._ids, **self._options), self._text
+        changes = (i for i, (new, old) in enumerate(zip(text, before, strict=False)) if new != old)
+        settled = next(changes, min(len(text), len(before))) if self._options else len(text)
+        self._text = text
+        self._give(text.rfind(" ", 0, settled))  # what follows the last space may still grow
 
     def end(self) -> None:
         """Give the rest."""
-        text = self._tokenizer.decode(self._ids)
-        self._give(text, len(text))
+        self._give(len(self._text))
 
-    def _give(self, text: str, end: int) -> None:
-        if end > self._given:
-            self._on_text(text[self._given : end])
-            self._given = end
+    def _give(self, end: int) -> None:
+        start = self._given_end()
+        if end > start:
+            piece = self._text[start:end]
+            self._given += sum(not character.isspace() for character in piece)
+            self._on_text(piece)
+
+    def _given_end(self) -> int:
+        """Where in the text the characters end that were given."""
+        position, left = 0, self._given
+        while left:
+            left -= not self._text[position].isspace()
+            position += 1
+        return position
 
 
-def stream_text(model: Any, tokenizer: Any, input_ids: Any, **settings: Any) -> Iterator[str]:
+def stream_text(
+    model: Any, tokenizer: Any, input_ids: Any, *, readable: bool = False, **settings: Any
+) -> Iterator[str]:
     """Pieces of the continuation of one prompt, while a thread generates it.
 
     The thread ends with the next token once the iterator is closed or forgotten, or the program ends.
@@ -67,6 +85,7 @@ def stream_text(model: Any, tokenizer: Any, input_ids: Any, **settings: Any) -> 
         model: of any framework, with ``generate``.
         tokenizer: decodes ids, also for ``stop_strings``.
         input_ids: (1, T), as ``generate`` takes them.
+        readable: set spaces as people do.
         settings: of ``GenerationConfig``.
     """
     pieces: queue.Queue[str | BaseException | None] = queue.Queue()
@@ -80,7 +99,8 @@ def stream_text(model: Any, tokenizer: Any, input_ids: Any, **settings: Any) -> 
 
     def run() -> None:
         try:
-            model.generate(input_ids, streamer=Streamer(tokenizer, pieces.put), tokenizer=tokenizer, **settings)
+            streamer = Streamer(tokenizer, pieces.put, readable=readable)
+            model.generate(input_ids, streamer=streamer, tokenizer=tokenizer, **settings)
             pieces.put(None)
         except _UnwantedError:
             pass
