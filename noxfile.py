@@ -23,7 +23,7 @@ if THIS_PYTHON not in PYTHONS:
 
 BACKENDS = ("torch", "tf", "flax")
 PEERS = ("transformers==4.57.6", "keras-hub==0.32.0", "ctranslate2==4.8.5", "tensorflow==2.21.0", "keras==3.15.1")
-TEST_TOOLS = ("pytest", "pytest-xdist", "hypothesis", "packaging")
+TEST_TOOLS = ("pytest", "pytest-xdist", "hypothesis", "packaging", "flatbuffers")  # which jax.export writes
 EXAMPLE_TOOLS = ("nbclient", "ipykernel", "grain")
 STYLE_AND_TYPES = ("ruff", "mypy", "types-PyYAML")
 NO_FRAMEWORK = ("conformance_tests/core", "conformance_tests/text")
