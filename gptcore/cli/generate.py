@@ -21,6 +21,7 @@ from gptcore.errors import ConfigError, InputError
 from gptcore.files import decoded
 from gptcore.generation import GenerationConfig, TextStreamer, check_prompt, settled
 from gptcore.parameters import Head
+from gptcore.pipelines import left_padded
 from tokenization import OpenAIGPTTokenizerFast
 
 SAMPLING = ("temperature", "top_k", "top_p", "min_p", "typical_p")
@@ -149,13 +150,10 @@ def _many(
     starts = range(0, len(prompts), batch_size)
     for start in track(starts, "generating", console=Console(stderr=True), disable=not sys.stderr.isatty()):
         batch = prompts[start : start + batch_size]
-        width = max(len(row) for _, row in batch)
-        ids, mask = np.zeros((len(batch), width), np.int64), np.zeros((len(batch), width), np.int64)
-        for i, (_, row) in enumerate(batch):
-            ids[i, width - len(row) :], mask[i, width - len(row) :] = row, 1
+        ids, mask = left_padded([row for _, row in batch])
         output = model.generate(ids, mask, tokenizer=tokenizer, **settings)
         returned = len(output) // len(batch)
-        for i, new in enumerate(output[:, width:]):
+        for i, new in enumerate(output[:, ids.shape[1] :]):
             text = tokenizer.decode(new, readable=not raw)
             answer = {"prompt": batch[i // returned][0], "text": text, "ids": new.tolist()}
             print(json.dumps(answer, ensure_ascii=not in_unicode), flush=True)
