@@ -26,6 +26,13 @@ with contextlib.suppress(ImportError):
     import triton  # noqa: F401
 
 BACKENDS = ("torch", "tf", "flax")
+LONGEST = (
+    "test_examples.py",
+    "test_many_machines.py",
+    "test_distributed.py",
+    "test_verify.py",
+    "test_default_model.py",
+)
 CACHE = "JAX_COMPILATION_CACHE_DIR"
 OPT_IN = ("against_transformers", "with_other_libraries")
 MAPS, MANY_MAPS = Path("/proc/self/maps"), 20_000
@@ -41,6 +48,11 @@ def pytest_configure(config):
     if CACHE not in os.environ:
         os.environ[CACHE] = config.jax_cache = tempfile.mkdtemp(prefix="gptcore-jax-")
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+
+
+def pytest_collection_modifyitems(items):
+    """The longest tests first: at the end, one process would work alone."""
+    items.sort(key=lambda item: item.path.name not in LONGEST)
 
 
 def pytest_unconfigure(config):
