@@ -58,7 +58,7 @@ def test_from_text_to_tasks(backend, script, tmp_path):
         texts = {f"choice{i}": word for i, word in enumerate(words, 1)}
         choices.append({"context": f"a {draw.choice(SUBJECTS)} to see", **texts, "label": 1 - number % 2})
     rows = write(tmp_path / "choices.jsonl", choices)
-    arguments = ("--model", tmp_path / "lm", *training, "--epochs", 16, "--output", tmp_path / "choices")
+    arguments = ("--model", tmp_path / "lm", *training, "--epochs", 8, "--output", tmp_path / "choices")
     printed = script(folder / "run_multiple_choice.py", rows, *arguments)
     assert numbers("accuracy", printed)[-1] > 0.9
     for name in ("lm", "reviews", "choices"):
