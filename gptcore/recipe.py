@@ -203,7 +203,7 @@ class Recipe:
         return [
             f"The warm-up takes {warmup * total_steps:,.0f} of {total_steps:,} updates, so the learning rate only "
             f"reaches {largest:.3g} of {self.learning_rate:g}. Lower warmup_steps (to {total_steps // 10}, say), raise "
-            "epochs, or start from the preset 'small'."
+            "epochs, or pre-train with --preset small."
         ]
 
 

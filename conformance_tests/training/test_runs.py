@@ -102,6 +102,23 @@ def test_a_finished_run_says_so(lm, tmp_path):
     assert error == f"{tmp_path / 'run'} is finished: it has 3 of 3 updates. Nothing was trained.\n"
 
 
+def test_a_preset_sets_sizes_and_recipe(lm, monkeypatch):
+    started = []
+
+    class Recorder(StillTrainer):
+        def __init__(self, source, head, recipe, total_steps):
+            started.append((source, recipe))
+            super().__init__(source, head, recipe, total_steps)
+
+    monkeypatch.setattr("gptcore.cli.train.load_backends", lambda names: [SimpleNamespace(trainer=Recorder)])
+    assert lm("--preset", "small", "--config=n_layer=1")[0] == 0
+    ((config, recipe),) = started
+    assert (config.n_embd, config.n_head, config.n_layer, config.n_positions) == (128, 4, 1, 8)
+    assert (recipe.learning_rate, recipe.max_steps) == (1e-3, 3)
+    status, _, error = lm("--preset", "tiny", "--resume")
+    assert (status, error) == (2, "error: --preset must be one of paper, small; got 'tiny'.\n")
+
+
 INT, TERM = signal.SIGINT, signal.SIGTERM
 
 

@@ -26,7 +26,7 @@ from gptcore.config import OpenAIGPTConfig, read_json_object
 from gptcore.errors import ConfigError, DataError, GPTError, TrainingError
 from gptcore.installation import install_command
 from gptcore.parameters import Head
-from gptcore.recipe import FINE_TUNING, PRETRAINING, Recipe
+from gptcore.recipe import FINE_TUNING, PRESETS, PRETRAINING, Recipe
 from gptcore.tasks import LABEL, TASKS, TaskExamples, add_task_tokens, label_settings, places
 from gptcore.training import (
     Batches,
@@ -92,6 +92,9 @@ def train_lm(
     backend: Backend = "torch",
     validation: Validation = None,
     column: Annotated[str, typer.Option(help="The text column, in tables.")] = "text",
+    preset: Annotated[
+        str, typer.Option(help="Hyperparameters and sizes: paper, or small for a megabyte of text on a laptop.")
+    ] = "paper",
     recipe: RecipeFile = None,
     settings: Settings = None,
     evaluate_every: Every = None,
@@ -103,12 +106,15 @@ def train_lm(
     """Language modelling: pre-training from fresh weights, or going on from a model."""
     require_libraries()
     require_no_run(output, resume)
-    chosen = chosen_recipe(PRETRAINING, recipe, settings)
+    if preset not in PRESETS:
+        raise ConfigError(f"--preset must be one of {', '.join(PRESETS)}; got {preset!r}.")
+    chosen = chosen_recipe(PRESETS[preset].recipe, recipe, settings)
     if tokenizer is None and model is None:
         raise ConfigError("fresh weights need a --tokenizer; train one with: gptcore tokenizer train")
     words = OpenAIGPTTokenizerFast.from_pretrained(str(tokenizer or model))
     sizes = parse_settings(config or [], "--config")
-    source = model if model is not None else OpenAIGPTConfig(**{"vocab_size": len(words), **sizes})
+    fresh = {"vocab_size": len(words), **PRESETS[preset].sizes, **sizes}
+    source = model if model is not None else OpenAIGPTConfig(**fresh)
     length = (config_of(model, sizes) if model is not None else source).n_positions  # type: ignore[union-attr]
     words.model_max_length = length
     corpus = {
