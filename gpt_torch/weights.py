@@ -35,7 +35,8 @@ def device_of(device_map: Any) -> torch.device | None:
     if isinstance(device_map, dict):
         raise ConfigError(f"device_map must name one device; got {device_map}. Pass device_map='auto' or a device.")
     if device_map in ("auto", "balanced", "balanced_low_0", "sequential"):
-        return torch.accelerator.current_accelerator() or torch.device("cpu")
+        # A build for CUDA names its accelerator even where there is none.
+        return torch.accelerator.current_accelerator() if torch.accelerator.is_available() else torch.device("cpu")
     return None if device_map is None else torch.device(device_map)
 
 
