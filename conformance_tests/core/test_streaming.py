@@ -7,7 +7,8 @@ import threading
 import numpy as np
 import pytest
 
-from gptcore.generation import stream_text
+from gptcore.generation import TextStreamer, stream_text
+from tokenization.readable import readable_text
 
 
 class Words:
@@ -66,7 +67,8 @@ def test_the_model_gets_the_tokenizer_for_stop_strings():
 def test_a_program_may_end_while_a_stream_is_open():
     program = """
 import numpy as np
-from gptcore.generation import stream_text
+from gptcore.generation import TextStreamer, stream_text
+from tokenization.readable import readable_text
 
 class Words:
     decode = staticmethod(lambda ids: "word " * len(ids))
@@ -84,3 +86,22 @@ print(next(stream), flush=True)
 """
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, "word\nended\n", "")
+
+
+def test_readable_pieces_are_the_readable_text():
+    text = "\" do n't , \" said the king ' s dogs ' , and ( so ) it went : 3 . 50 , or more . the end"
+    words = text.split(" ")
+
+    class Tokenizer:
+        def decode(self, ids, *, readable):
+            return readable_text(" ".join(words[i] for i in ids))
+
+    pieces = []
+    streamer = TextStreamer(Tokenizer(), pieces.append, skip_prompt=False, readable=True)
+    for i in range(len(words)):
+        streamer.put(np.array([i]))
+    streamer.end()
+    whole = readable_text(text)
+    assert "".join("".join(pieces).split()) == "".join(whole.split())  # no character is lost or comes twice
+    assert "".join(pieces) == whole
+    assert len(pieces) > 8
