@@ -32,6 +32,7 @@ LONGEST = (
     "test_distributed.py",
     "test_verify.py",
     "test_default_model.py",
+    "test_readme.py",
 )
 CACHE = "JAX_COMPILATION_CACHE_DIR"
 OPT_IN = ("against_transformers", "with_other_libraries")

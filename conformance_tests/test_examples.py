@@ -38,7 +38,7 @@ def test_from_text_to_tasks(backend, script, tmp_path):
     assert losses[-1] < losses[0] - 0.5
 
     reviews = [{"text": f"a {draw.choice(words)} {draw.choice(SUBJECTS)}", "label": label}
-               for _ in range(120) for label, words in (("good", GOOD), ("bad", BAD))]  # fmt: skip
+               for _ in range(107) for label, words in (("good", GOOD), ("bad", BAD))]  # fmt: skip
     training = ("--epochs", 6, "--learning_rate", 2e-3)
     rows = write(tmp_path / "reviews.jsonl", reviews)
     printed = script(
@@ -53,7 +53,7 @@ def test_from_text_to_tasks(backend, script, tmp_path):
     assert numbers("accuracy", printed)[-1] > 0.9
 
     choices = []
-    for number in range(96):
+    for number in range(107):
         words = (draw.choice(GOOD), draw.choice(BAD))[:: 1 if number % 2 else -1]
         texts = {f"choice{i}": word for i, word in enumerate(words, 1)}
         choices.append({"context": f"a {draw.choice(SUBJECTS)} to see", **texts, "label": 1 - number % 2})
