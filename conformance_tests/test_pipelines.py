@@ -1,5 +1,6 @@
 """Strings in, strings out, the same in every framework; and ``gptcore predict``."""
 
+import copy
 import json
 
 import numpy as np
@@ -29,9 +30,9 @@ def fine_tuned(tmp_path_factory):
     def folder(task):
         if task not in folders:
             folders[task] = tmp_path_factory.mktemp(task)
-            words, head = tokenizer(), Head.LM if task == "lm" else TASKS[task].head
+            words, head = copy.deepcopy(tokenizer()), Head.LM if task == "lm" else TASKS[task].head
             labels = {} if task == "lm" else label_settings(task, [row["label"] for row in ROWS[task]])
-            add_task_tokens(words)
+            add_task_tokens(words, None if task == "lm" else task)
             settings = config(vocab_size=len(words), **labels)
             save_pretrained(folders[task], settings, head, "float32", values(head, "float32", settings))
             words.save_pretrained(folders[task])
@@ -114,6 +115,11 @@ MISTAKES = {
         lambda models: pipeline("text-classification", DEFAULT_MODEL),
         InputError,
         "gptcore train classify",
+    ),
+    "a model for another task": (
+        lambda models: pipeline("entailment", models("classify")),
+        InputError,
+        "model must be one that was fine-tuned for entailment; got .*, which is for classify",
     ),
     "no text": (lambda models: pipeline("text-classification", models("classify"))([None]), DataError, "row 1: text"),
     "no pair": (
