@@ -1,18 +1,15 @@
 """Strings in, strings out, the same in every framework; and ``gptcore predict``."""
 
-import copy
 import json
 
 import numpy as np
 import pytest
-from checkpoint_data import values
-from training_data import ROWS, config, tokenizer
+from training_data import ROWS, save_fine_tuned, tokenizer
 
 from gptcore import DEFAULT_MODEL, InputError, pipeline
-from gptcore.checkpoint import save_pretrained
 from gptcore.errors import DataError
 from gptcore.parameters import Head
-from gptcore.tasks import TASKS, add_task_tokens, label_settings
+from gptcore.tasks import TASKS
 
 NAMES = {
     "text-classification": "classify",
@@ -29,13 +26,7 @@ def fine_tuned(tmp_path_factory):
 
     def folder(task):
         if task not in folders:
-            folders[task] = tmp_path_factory.mktemp(task)
-            words, head = copy.deepcopy(tokenizer()), Head.LM if task == "lm" else TASKS[task].head
-            labels = {} if task == "lm" else label_settings(task, [row["label"] for row in ROWS[task]])
-            add_task_tokens(words, None if task == "lm" else task)
-            settings = config(vocab_size=len(words), **labels)
-            save_pretrained(folders[task], settings, head, "float32", values(head, "float32", settings))
-            words.save_pretrained(folders[task])
+            folders[task] = save_fine_tuned(tmp_path_factory.mktemp(task), task)
         return str(folders[task])
 
     return folder

@@ -120,7 +120,8 @@ class TextGeneration:
             batch = prompts[start : start + self.batch_size]
             rows = [self._prompt(text, start + i, single) for i, text in enumerate(batch)]
             ids, mask = left_padded(rows)
-            new = self.model.generate(ids, mask, tokenizer=self.tokenizer, **settings)[:, ids.shape[1] :]
+            output = self.model.generate(ids, mask, tokenizer=self.tokenizer, **settings)
+            new = np.asarray(output)[:, ids.shape[1] :]
             returned = len(new) // len(rows)
             for i, row in enumerate(rows):
                 prompt = row if return_full_text else []
