@@ -4,14 +4,12 @@ import json
 
 import numpy as np
 import pytest
-from checkpoint_data import values
-from training_data import ROWS, config, tokenizer
+from training_data import ROWS, save_fine_tuned, tokenizer
 
 from gptcore import DEFAULT_MODEL, InputError, pipeline
-from gptcore.checkpoint import save_pretrained
 from gptcore.errors import DataError
 from gptcore.parameters import Head
-from gptcore.tasks import TASKS, add_task_tokens, label_settings
+from gptcore.tasks import TASKS
 
 NAMES = {
     "text-classification": "classify",
@@ -28,13 +26,7 @@ def fine_tuned(tmp_path_factory):
 
     def folder(task):
         if task not in folders:
-            folders[task] = tmp_path_factory.mktemp(task)
-            words, head = tokenizer(), Head.LM if task == "lm" else TASKS[task].head
-            labels = {} if task == "lm" else label_settings(task, [row["label"] for row in ROWS[task]])
-            add_task_tokens(words)
-            settings = config(vocab_size=len(words), **labels)
-            save_pretrained(folders[task], settings, head, "float32", values(head, "float32", settings))
-            words.save_pretrained(folders[task])
+            folders[task] = save_fine_tuned(tmp_path_factory.mktemp(task), task)
         return str(folders[task])
 
     return folder
@@ -114,6 +106,11 @@ MISTAKES = {
         lambda models: pipeline("text-classification", DEFAULT_MODEL),
         InputError,
         "gptcore train classify",
+    ),
+    "a model for another task": (
+        lambda models: pipeline("entailment", models("classify")),
+        InputError,
+        "model must be one that was fine-tuned for entailment; got .*, which is for classify",
     ),
     "no text": (lambda models: pipeline("text-classification", models("classify"))([None]), DataError, "row 1: text"),
     "no pair": (

@@ -1,13 +1,16 @@
 """Models, batches and the truth for tests of training: AdamW in float64 over the reference's gradients."""
 
+import copy
 import functools
 import socket
 import tempfile
 from pathlib import Path
 
 import numpy as np
+from checkpoint_data import values
 from trained_scale import trained_scale
 
+from gptcore.checkpoint import save_pretrained
 from gptcore.config import OpenAIGPTConfig
 from gptcore.parameters import Head, parameters
 from gptcore.recipe import Recipe
@@ -69,6 +72,17 @@ def task_batches(task, recipe=RECIPE, **changes):
     settings = config(**label_settings(task, [row["label"] for row in ROWS[task]]), **changes)
     examples = TaskExamples(task, ROWS[task], words, settings)
     return settings, Batches(examples, recipe.batch_size, seed=recipe.seed, collate=examples.collate)
+
+
+def save_fine_tuned(folder, task):
+    """Write a model with the head of a task (or "lm") and its tokenizer; returns the folder."""
+    words, head = copy.deepcopy(tokenizer()), HEADS[task]
+    labels = {} if task == "lm" else label_settings(task, [row["label"] for row in ROWS[task]])
+    add_task_tokens(words, None if task == "lm" else task)
+    settings = config(vocab_size=len(words), **labels)
+    save_pretrained(folder, settings, head, "float32", values(head, "float32", settings))
+    words.save_pretrained(folder)
+    return folder
 
 
 def reference_losses(settings, head, weights, batch):

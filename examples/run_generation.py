@@ -34,7 +34,7 @@ def main():
     tokenizer = OpenAIGPTTokenizerFast.from_pretrained(arguments.model_name_or_path)
     model = load_backend(arguments.backend).load(arguments.model_name_or_path, Head.LM)
     prompt = arguments.prompt or input("Model prompt >>> ")
-    input_ids = np.array([tokenizer(prompt).input_ids])
+    input_ids = np.array([tokenizer(prompt, add_special_tokens=False).input_ids])
     sequences = model.generate(
         input_ids,
         max_new_tokens=arguments.length,

@@ -5,8 +5,10 @@ from collections.abc import Mapping
 from typing import Any, ClassVar, NamedTuple
 
 import keras
+import numpy as np
 import tensorflow as tf
 
+from gpt_tf.text import ReadsText, columns_of
 from gptcore.errors import ConfigError, InputError
 from gptcore.outputs import ModelOutput
 from gptcore.parameters import Head
@@ -30,7 +32,7 @@ class Compared(NamedTuple):
     counts: tf.Tensor
 
 
-class Fit:
+class Fit(ReadsText):
     """``fit`` with the model's own losses after ``compile(optimizer)``, or with a compiled loss on the logits.
 
     The model's own losses read the labels from the dict of inputs. ``y`` may hold them too: a dict with the same names,
@@ -41,6 +43,9 @@ class Fit:
 
     A compiled loss or metric sees ``logits``, or, where ``y`` is a dict, the outputs of those names:
     ``compile(loss={"logits": ..., "mc_logits": ...})``.
+
+    ``x`` of ``fit``, ``evaluate`` and ``predict`` may be text: a list of texts or, for pairs, two lists, as in
+    ``tokenizer(texts, text_pairs)``. ``model.tokenizer`` encodes them.
 
     On several replicas of ``tf.distribute``, a loss is the mean over the labels of all of them.
 
@@ -57,14 +62,19 @@ class Fit:
     @functools.wraps(keras.Model.fit)
     def fit(self, x=None, y=None, *arguments, **options):
         validation = options.get("validation_data")
-        if isinstance(validation, tuple) and len(validation) == 3:
-            inputs, targets, weights = validation
-            options["validation_data"] = (*self.with_y(inputs, targets, {"sample_weight": weights}), weights)
+        if isinstance(validation, tuple) and len(validation) in (2, 3):
+            inputs, targets, *weights = validation
+            weighted = {"sample_weight": weights[0]} if weights else {}
+            options["validation_data"] = (*self.with_y(inputs, targets, weighted), *weights)
         return super().fit(*self.with_y(x, y, options), *arguments, **options)
 
     @functools.wraps(keras.Model.evaluate)
     def evaluate(self, x=None, y=None, *arguments, **options):
         return super().evaluate(*self.with_y(x, y, options), *arguments, **options)
+
+    @functools.wraps(keras.Model.predict)
+    def predict(self, x, *arguments, **options):
+        return super().predict(self.with_ids(x), *arguments, **options)
 
     def loss_weights(self):
         """What ``compile`` got for the model's own losses; Keras calls no ``compile`` of ours when it loads a model."""
@@ -80,6 +90,8 @@ class Fit:
 
     def with_y(self, x, y, options):
         """The inputs and ``y``: Keras drops weights without a ``y``, so the labels among the inputs become one."""
+        if columns_of(x) is not None:
+            x, y = self.with_ids(x), np.asarray(y) if isinstance(y, (list, tuple)) else y
         weights = [name for name in ("sample_weight", "class_weight") if options.get(name) is not None]
         if not weights or y is not None or self._compile_loss is not None or not isinstance(x, Mapping):
             return x, y

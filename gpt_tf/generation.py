@@ -8,6 +8,7 @@ import tensorflow as tf
 from gpt_tf.cache import KVCache
 from gpt_tf.modeling import take_position
 from gpt_tf.sampling import choose
+from gpt_tf.text import continued, is_texts
 from gptcore import generation
 from gptcore.generation.device import check_traced, program
 
@@ -141,6 +142,8 @@ def loop(model, input_ids, attention_mask, last, length, method, numbers, return
 
 def generate(model, input_ids, attention_mask, generation_config, streamer, tokenizer, settings):
     """``TFOpenAIGPTLMHeadModel.generate``."""
+    if isinstance(input_ids, str) or is_texts(input_ids):
+        return continued(model, input_ids, attention_mask, generation_config, streamer, tokenizer, settings)
     if tf.inside_function():
         return traced(model, input_ids, attention_mask, generation_config, settings)
     ids, mask = (x.numpy() if isinstance(x, tf.Tensor) else x for x in (input_ids, attention_mask))

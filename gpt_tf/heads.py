@@ -215,15 +215,17 @@ class TFOpenAIGPTLMHeadModel(TFOpenAIGPTPreTrainedModel):
         result always has ``max_new_tokens`` new columns, filled behind the end; what needs the host is an error.
 
         Args:
-            input_ids: (B, T) ids.
+            input_ids: (B, T) ids; or a text, or a list of texts.
             attention_mask: (B, T), 0 for padding on either side; default: all but ``pad_token_id``.
             generation_config: a ``GenerationConfig``; default: one with the ids of ``config``.
             streamer: gets the prompt and each new token by ``put``, and ``end``; for one row.
-            tokenizer: decodes ids, for ``stop_strings``.
+            tokenizer: decodes ids, for ``stop_strings``; reads text. Default for text: ``model.tokenizer``.
             settings: of ``GenerationConfig``, over those of ``generation_config``.
 
         Returns:
-            (B, T + N) ids with the prompt in front, or a ``GenerateOutput`` with ``return_dict_in_generate``.
+            (B, T + N) ids with the prompt in front, or a ``GenerateOutput`` with ``return_dict_in_generate``. For a
+            text, the text with the prompt in front, as ``gptcore.pipeline`` writes it; for a list of texts, or with
+            ``num_return_sequences`` above 1, a list of texts.
 
         Raises:
             ConfigError, InputError: the settings contradict, or the prompt does not fit.

@@ -12,6 +12,7 @@ from keras.src.backend import in_symbolic_scope
 
 from gpt_tf.cache import KVCache
 from gpt_tf.fit import Fit
+from gpt_tf.text import source_of
 from gpt_tf.weights import (
     assign,
     dtype_name,
@@ -21,6 +22,7 @@ from gpt_tf.weights import (
     parameters_of,
     to_numpy_bits,
 )
+from gptcore import hub
 from gptcore.checkpoint import Pushable, fresh_values, open_pretrained, save_pretrained
 from gptcore.config import OpenAIGPTConfig
 from gptcore.errors import InputError
@@ -95,6 +97,7 @@ class TFOpenAIGPTPreTrainedModel(Configured, Fit, Pushable, keras.Model):
         source = open_pretrained(path_or_repo_id, cls.head, stored_as, **options)
         settings = {"dtype": policy or source.dtype, "attn_implementation": attn_implementation}
         model = cls(source.config, seed=None, **settings)
+        model._tokenizer_source = source_of(path_or_repo_id, hub.split_options(options)[0])
         assign(model, source.values(seed))
         return (model, source.report()) if output_loading_info else model
 
@@ -145,8 +148,8 @@ class TFOpenAIGPTPreTrainedModel(Configured, Fit, Pushable, keras.Model):
         return self if self.head is Head.NONE else self.transformer
 
     def __dir__(self) -> list[str]:
-        """Keras saves what ``dir`` names, and would meet the same variables again behind ``trunk``."""
-        return [name for name in super().__dir__() if name != "trunk"]
+        """Keras saves what ``dir`` names: it would meet variables again behind ``trunk``, and load a tokenizer."""
+        return [name for name in super().__dir__() if name not in ("trunk", "tokenizer")]
 
     @property
     def attn_implementation(self) -> str:

@@ -73,6 +73,8 @@ def pipeline(
             f"model must be one that was fine-tuned for {task}; got {model!r}, whose tokenizer lacks the token "
             f"{EXTRACT!r}. Fine-tune it: gptcore train {TASK_OF[task]} FILES --output RUN."
         )
+    if task in TASK_OF and words.task not in (None, TASK_OF[task]):
+        raise InputError(f"model must be one that was fine-tuned for {task}; got {model!r}, which is for {words.task}.")
     head = TASKS[TASK_OF[task]].head if task in TASK_OF else Head.LM
     loaded = load_backend(backend).load(model, head, dtype=dtype)
     if task == "text-generation":
@@ -118,7 +120,8 @@ class TextGeneration:
             batch = prompts[start : start + self.batch_size]
             rows = [self._prompt(text, start + i, single) for i, text in enumerate(batch)]
             ids, mask = left_padded(rows)
-            new = self.model.generate(ids, mask, tokenizer=self.tokenizer, **settings)[:, ids.shape[1] :]
+            output = self.model.generate(ids, mask, tokenizer=self.tokenizer, **settings)
+            new = np.asarray(output)[:, ids.shape[1] :]
             returned = len(new) // len(rows)
             for i, row in enumerate(rows):
                 prompt = row if return_full_text else []
@@ -282,7 +285,7 @@ def encoded(tokenizer: Any, text: Any, name: str) -> list[int]:
     """The ids of one text, which must have some."""
     if not isinstance(text, str):
         raise InputError(f"{name} must be a str; got {type(text).__name__}.")
-    ids: list[int] = tokenizer(text, verbose=False).input_ids
+    ids: list[int] = tokenizer(text, add_special_tokens=False, verbose=False).input_ids
     if not ids:
         raise InputError(f"{name} must have at least one token; got {text!r:.80}.")
     return ids

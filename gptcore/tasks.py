@@ -18,11 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gptcore.config import OpenAIGPTConfig
-from gptcore.errors import ConfigError, DataError
+from gptcore.errors import ConfigError, DataError, InputError
 from gptcore.inputs import IGNORED_LABEL
 from gptcore.parameters import Head
 
-START, DELIMITER, EXTRACT = "_start_", "_delimiter_", "_classify_"
+TASK_TOKENS = START, DELIMITER, EXTRACT = "_start_", "_delimiter_", "_classify_"
 LABEL = "label"
 MISSING = ("", "-", "nan", "NaN", "None", "null", "<NA>", "NaT")
 """How files and programs spell that there is no label."""
@@ -71,10 +71,42 @@ def choice_columns(count: int) -> tuple[str, ...]:
     return ("context", *(f"choice{i}" for i in range(1, count + 1)))
 
 
-def add_task_tokens(tokenizer: Any) -> int:
-    """Give a tokenizer the start, delimiter and extract tokens, if it lacks them; returns its new length."""
-    tokenizer.add_tokens([START, DELIMITER, EXTRACT], special_tokens=True)
+def part_length(length: int, parts: int) -> int:
+    """How many tokens of each text a sequence of at most ``length`` tokens keeps, as in the authors' code."""
+    return length // parts - 2
+
+
+def add_task_tokens(tokenizer: Any, task: str | None = None) -> int:
+    """Give a tokenizer the start, delimiter and extract tokens, if it lacks them.
+
+    Args:
+        tokenizer: Of ``tokenization``.
+        task: A name in ``TASKS``: calls of the tokenizer then put the tokens around a text or a pair, as
+            ``TaskExamples`` does. Default: calls are left as they are.
+
+    Returns:
+        The new length of the tokenizer.
+    """
+    tokenizer.add_tokens(list(TASK_TOKENS), special_tokens=True)
+    if task is not None:
+        tokenizer.task = task
     return len(tokenizer)
+
+
+def check_texts(task: str, count: int) -> None:
+    """Raise an ``InputError`` unless so many texts, in one row, are an input of a task."""
+    columns = TASKS[task].columns
+    if len(TASKS[task].sequences(columns)) > 1:
+        raise InputError(
+            f"cannot encode an input of {task} as one row: the model reads several, and compares or adds their scores. "
+            "Use gptcore.pipeline, or pass add_special_tokens=False for the ids of a text alone."
+        )
+    if count != len(columns):
+        expected = "one text" if len(columns) == 1 else f"a pair ({', '.join(columns)})"
+        raise InputError(
+            f"an input of {task} must be {expected}; got {'one text' if count == 1 else 'a pair'}. "
+            f"Pass {'text alone' if len(columns) == 1 else 'text and text_pair'}, or add_special_tokens=False."
+        )
 
 
 class TaskExamples:
@@ -106,9 +138,9 @@ class TaskExamples:
         self.task, self.columns = TASKS[task], tuple(columns or TASKS[task].columns)
         if not rows:
             raise DataError("the dataset has no rows")
-        self.special = [tokenizer.convert_tokens_to_ids(token) for token in (START, DELIMITER, EXTRACT)]
+        self.special = [tokenizer.convert_tokens_to_ids(token) for token in TASK_TOKENS]
         self.limit = config.n_positions
-        if self.limit // len(self.task.sequences(self.columns)[0]) <= 2:
+        if part_length(self.limit, len(self.task.sequences(self.columns)[0])) < 1:
             raise ConfigError(f"n_positions={self.limit} leaves no room for the texts of {task} and their three tokens")
         self.truncated = 0
         where = places(rows)
@@ -118,7 +150,7 @@ class TaskExamples:
             for place, row in zip(where, rows, strict=True)
         ]
         flat = [text for row in texts for text in row]
-        ids = iter(tokenizer(flat, verbose=False).input_ids)
+        ids = iter(tokenizer(flat, add_special_tokens=False, verbose=False).input_ids)
         self.examples: list[dict[str, Any]] = [
             {
                 "sequences": [self.sequence(parts) for parts in self.task.sequences([next(ids) for _ in row])],
@@ -150,7 +182,7 @@ class TaskExamples:
     def sequence(self, parts: Sequence[Sequence[int]]) -> list[int]:
         """``start part [delimiter part] extract``, each part cut to its share of the context."""
         start, delimiter, extract = self.special
-        room = self.limit // len(parts) - 2
+        room = part_length(self.limit, len(parts))
         self.truncated += any(len(part) > room for part in parts)
         first, *others = (list(part[:room]) for part in parts)
         return [start, *first, *(i for part in others for i in (delimiter, *part)), extract]

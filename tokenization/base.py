@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from gptcore.errors import InputError, TokenizerError
+from gptcore.tasks import TASK_TOKENS, check_texts
 from tokenization.added import ADDITIONAL, NAMED, AnyToken, Segment
 from tokenization.alignment import Aligned, Span
 from tokenization.calls import CallMixin
 from tokenization.characters import lower
-from tokenization.encoding import SIDES, as_list, one_of, to_list
+from tokenization.encoding import SIDES, as_list, joined, one_of, to_list
 from tokenization.modes import pre_tokenizer as make_pre_tokenizer
 from tokenization.pretrained import PretrainedMixin
 from tokenization.readable import readable_text
@@ -34,6 +35,7 @@ class TokenizerBase(CallMixin, PretrainedMixin):
         clean_up_tokenization_spaces: whether ``decode`` takes out spaces before some punctuation.
         split_special_tokens: whether special tokens in a text are taken for plain text.
         rules: the fingerprint of the text path's rules that is wanted; any known one if ``None``.
+        task: the task whose tokens a call puts around a text; see ``SpecialTokensMixin.task``. None by default.
         options: special tokens by name (``pad_token="<pad>"``, ``additional_special_tokens=[...]``), and
             ``added_tokens_decoder``. Anything else is kept, and saved.
 
@@ -60,6 +62,7 @@ class TokenizerBase(CallMixin, PretrainedMixin):
         clean_up_tokenization_spaces: bool = False,
         split_special_tokens: bool = False,
         rules: str | None = None,
+        task: str | None = None,
         **options: Any,
     ) -> None:
         vocabulary = read_vocabulary(vocab_file, merges_file)
@@ -73,6 +76,7 @@ class TokenizerBase(CallMixin, PretrainedMixin):
             clean_up_tokenization_spaces=clean_up_tokenization_spaces,
             split_special_tokens=split_special_tokens,
             rules=rules,
+            task=task,
             **options,
         )
 
@@ -88,6 +92,7 @@ class TokenizerBase(CallMixin, PretrainedMixin):
         clean_up_tokenization_spaces: bool = False,
         split_special_tokens: bool = False,
         rules: str | None = None,
+        task: str | None = None,
         **options: Any,
     ) -> None:
         self._path = make_pre_tokenizer(pre_tokenizer, rules)
@@ -101,6 +106,8 @@ class TokenizerBase(CallMixin, PretrainedMixin):
         self.split_special_tokens = bool(split_special_tokens)
         self._said_too_long = False
         self._start_special(vocabulary, {"unk_token": unk_token, **options})
+        if task is not None:
+            self.task = task
         self.init_kwargs = {
             name: value for name, value in options.items() if name not in (*NAMED, ADDITIONAL, "added_tokens_decoder")
         }
@@ -173,13 +180,18 @@ class TokenizerBase(CallMixin, PretrainedMixin):
         Args:
             text: any string; lone surrogates and control characters too.
             pair: a second text, whose tokens follow.
-            add_special_tokens: OpenAI GPT adds none; there for the interface.
+            add_special_tokens: whether to put the tokens of the tokenizer's ``task`` around. Default: false.
             split_special_tokens: take special tokens in the text for plain text; as set for the tokenizer by default.
         """
-        tokens: list[str] = []
-        for segment in self._segments(text, split_special_tokens):
-            tokens += self._pieces(segment.text) if segment.token_id is None else [segment.text]
-        return tokens if pair is None else tokens + self.tokenize(pair, split_special_tokens=split_special_tokens)
+        parts: list[list[str]] = []
+        for part in (text,) if pair is None else (text, pair):
+            parts.append([])
+            for segment in self._segments(part, split_special_tokens):
+                parts[-1] += self._pieces(segment.text) if segment.token_id is None else [segment.text]
+        if self.task is None or not add_special_tokens:
+            return joined(parts, None)
+        check_texts(self.task, len(parts))
+        return joined(parts, TASK_TOKENS)
 
     def _segments(self, text: str, split_special_tokens: bool | None = None) -> list[Segment]:
         if not isinstance(text, str):
@@ -220,23 +232,25 @@ class TokenizerBase(CallMixin, PretrainedMixin):
                     at += length
         return ids, offsets
 
-    # OpenAI GPT puts no special tokens around a text.
+    # OpenAI GPT puts no special tokens around a text; a task does.
 
     def num_special_tokens_to_add(self, pair: bool = False) -> int:
-        """How many special tokens are put around a text: none."""
-        return 0
+        """How many special tokens are put around a text or a pair: none without a ``task``, else 2 or 3."""
+        return len(self.build_inputs_with_special_tokens([], [] if pair else None))
 
     def build_inputs_with_special_tokens(
         self, token_ids_0: list[int], token_ids_1: list[int] | None = None
     ) -> list[int]:
-        """The ids of a text or a pair, one after the other."""
-        return token_ids_0 + (token_ids_1 or [])
+        """The ids of a text or a pair, one after the other, with the tokens of the ``task`` around."""
+        return joined([token_ids_0] if token_ids_1 is None else [token_ids_0, token_ids_1], self._marks())
 
     def create_token_type_ids_from_sequences(
         self, token_ids_0: list[int], token_ids_1: list[int] | None = None
     ) -> list[int]:
         """0 for the first text, 1 for the second. A GPT looks these up in its *token* embedding table."""
-        return [0] * len(token_ids_0) + [1] * len(token_ids_1 or [])
+        parts = [token_ids_0] if token_ids_1 is None else [token_ids_0, token_ids_1]
+        types = [[i] * len(part) for i, part in enumerate(parts)]
+        return joined(types, None if self.task is None else (0, 0, len(parts) - 1))
 
     # Tokens to ids, and ids to text.
 

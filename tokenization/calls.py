@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 from gptcore.errors import InputError, TokenizerError
 from gptcore.settings import is_integer, unknown
+from gptcore.tasks import check_texts, part_length
 from tokenization.alignment import Span
 from tokenization.encoding import (
     NO_LIMIT,
@@ -17,6 +18,7 @@ from tokenization.encoding import (
     TRUNCATIONS,
     BatchEncoding,
     as_list,
+    joined,
     one_of,
     pad_row,
     plain_text,
@@ -56,12 +58,6 @@ class CallMixin(SpecialTokensMixin):
     @abstractmethod
     def convert_tokens_to_ids(self, tokens: str | Iterable[str]) -> Any:
         """The id of a token, or a list of ids."""
-
-    @abstractmethod
-    def create_token_type_ids_from_sequences(
-        self, token_ids_0: list[int], token_ids_1: list[int] | None = None
-    ) -> list[int]:
-        """Which part a token belongs to."""
 
     def encode(
         self,
@@ -104,25 +100,33 @@ class CallMixin(SpecialTokensMixin):
     ) -> BatchEncoding:
         """Encode a text, a pair of texts, or a batch of either.
 
+        The tokenizer of a fine-tuned model, which has a ``task``, puts the task's tokens around a text
+        (``_start_ text _classify_``) or a pair (``_start_ text _delimiter_ text_pair _classify_``), as in training.
+        ``truncation=True`` then also cuts as in training: a text to ``max_length - 2`` tokens, each text of a pair to
+        ``max_length // 2 - 2``. An input of similarity or multiple choice is several rows, so that a call is an error:
+        use ``gptcore.pipeline``. ``add_special_tokens=False`` gives the ids of the text alone.
+
         Args:
             text: a text; or several: a list, an array, a column of a table, any other sequence, or an iterator.
             text_pair: as many, each encoded behind its ``text``.
             is_split_into_words: a text is a list of words; ``word_ids()`` of the result tells which.
-            settings: ``padding`` (``True`` or ``"longest"``, ``"max_length"``, ``False``); ``truncation`` (``True`` or
-                ``"longest_first"``, ``"only_first"``, ``"only_second"``, ``False``); ``max_length`` (default: the
-                model's); ``pad_to_multiple_of``; ``padding_side``; ``return_tensors`` (``"np"``, ``"pt"``, ``"tf"``,
-                ``"jax"``, default lists); ``return_attention_mask`` (default ``True``); ``return_token_type_ids``,
+            settings: ``add_special_tokens`` (default ``True``: those of the ``task``); ``padding`` (``True`` or
+                ``"longest"``, ``"max_length"``, ``False``); ``truncation`` (``True`` or ``"longest_first"``,
+                ``"only_first"``, ``"only_second"``, ``False``); ``max_length`` (default: the model's);
+                ``pad_to_multiple_of``; ``padding_side``; ``return_tensors`` (``"np"``, ``"pt"``, ``"tf"``, ``"jax"``,
+                default lists); ``return_attention_mask`` (default ``True``); ``return_token_type_ids``,
                 ``return_special_tokens_mask``, ``return_offsets_mapping``, ``return_length`` (without padding; default
                 ``False``); ``return_overflowing_tokens``: what truncation cuts off follows in rows of its own, as in
                 transformers' fast class; each begins with the last ``stride`` (default 0) tokens of the row before.
 
         Returns:
             ``input_ids``, ``attention_mask`` and what was asked for; ``offset_mapping`` has for each token the start
-            and end in the text that was passed, (0, 0) for padding. With ``return_overflowing_tokens`` a batch, of one
-            text too, and ``overflow_to_sample_mapping``: which text each row is from.
+            and end in the text that was passed, (0, 0) for padding and for the tokens of the task. With
+            ``return_overflowing_tokens`` a batch, of one text too, and ``overflow_to_sample_mapping``: which text each
+            row is from.
 
         Raises:
-            InputError: an input is no text, or the parts of a batch do not fit together.
+            InputError: an input is no text or none of the task, or the parts of a batch do not fit together.
             TokenizerError: a setting is unknown, or padding is asked for without a padding token.
         """
         text, text_pair = as_list(text), as_list(text_pair)
@@ -191,15 +195,18 @@ class CallMixin(SpecialTokensMixin):
     def _rows(self, text: Part, pair: Part | None, plan: CallSettings, sample: int) -> list[Row]:
         """A text or pair, truncated: one row, and on request one for each part that was cut off."""
         length, pair_length = len(text[0]), None if pair is None else len(pair[0])
+        if plan.task is not None:
+            check_texts(plan.task, 1 if pair is None else 2)
         if plan.limit is None:
-            if plan.verbose and length + (pair_length or 0) > self.model_max_length:
-                self._warn_too_long(length + (pair_length or 0))
-            return [self._row(text, pair, plan, sample)]
+            row = self._row(text, pair, plan, sample)
+            if plan.verbose and len(row["input_ids"]) > self.model_max_length:
+                self._warn_too_long(len(row["input_ids"]))
+            return [row]
         if plan.overflow and pair is not None and plan.truncation == "longest_first":
             raise InputError(
                 "return_overflowing_tokens cuts one text of a pair. Set truncation to 'only_first' or 'only_second'"
             )
-        kept, kept_pair = truncate_pair(length, pair_length, plan.limit, plan.truncation)
+        kept, kept_pair = plan.kept(length, pair_length)
         texts = self._windows(text, kept, plan)
         pairs = [None] if pair is None or kept_pair is None else self._windows(pair, kept_pair, plan)
         return [self._row(first, second, plan, sample) for first in texts for second in pairs]
@@ -223,21 +230,24 @@ class CallMixin(SpecialTokensMixin):
 
     def _row(self, text: Part, pair: Part | None, plan: CallSettings, sample: int) -> Row:
         """Ids, and what else is asked for."""
-        first, first_offsets, first_words = text
-        second, second_offsets, second_words = pair or ([], [], [])
-        row: Row = {"input_ids": first + second if second else first}
+        parts = (text,) if pair is None else (text, pair)
+
+        def row_of(values: Any, *marks: Any) -> Any:
+            return joined(values, marks if plan.marks else None)
+
+        row: Row = {"input_ids": joined([part[0] for part in parts], plan.marks)}
         if plan.token_type_ids:
-            row["token_type_ids"] = self.create_token_type_ids_from_sequences(first, None if pair is None else second)
+            row["token_type_ids"] = row_of([[i] * len(part[0]) for i, part in enumerate(parts)], 0, 0, len(parts) - 1)
         if plan.attention_mask:
             row["attention_mask"] = [1] * len(row["input_ids"])
         if plan.special_tokens_mask:
-            row["special_tokens_mask"] = [0] * len(row["input_ids"])
+            row["special_tokens_mask"] = row_of([[0] * len(part[0]) for part in parts], 1, 1, 1)
         if plan.offsets:
-            row["offset_mapping"] = first_offsets + second_offsets
+            row["offset_mapping"] = row_of([part[1] for part in parts], (0, 0), (0, 0), (0, 0))
         if plan.overflow:
             row["overflow_to_sample_mapping"] = sample
         if plan.words:
-            row[WORDS] = first_words + second_words
+            row[WORDS] = row_of([part[2] for part in parts], None, None, None)
         return row
 
     def _part(self, text: Any, is_split_into_words: bool, offsets: bool) -> Part:
@@ -372,7 +382,6 @@ class CallSettings:
         is_split_into_words: bool = False,
         **others: Any,
     ) -> None:
-        del add_special_tokens  # there are none around a text
         if others:
             known = [*(CallSettings.__init__.__kwdefaults__ or ()), *_ARGUMENTS]
             raise TokenizerError("\n".join(unknown(others, known)))
@@ -381,7 +390,7 @@ class CallSettings:
         if max_length is not None and (not isinstance(max_length, int) or max_length < 1):
             raise TokenizerError(f"max_length is {max_length!r}; it is a whole number from 1")
         if truncation is None:
-            truncation = "longest_first" if max_length is not None and padding is False else False
+            truncation = max_length is not None and padding is False
         spelled = {True: "longest_first", False: "do_not_truncate"}
         self.truncation = one_of("truncation", spelled.get(truncation, truncation), TRUNCATIONS)  # type: ignore[arg-type]
         spelled = {True: "longest", False: "do_not_pad"}
@@ -390,6 +399,9 @@ class CallSettings:
             max_length = tokenizer.model_max_length
         self.max_length = max_length
         self.limit = None if self.truncation == "do_not_truncate" else max_length
+        self.task = tokenizer.task if add_special_tokens else None
+        self.marks = tokenizer._marks() if add_special_tokens else None
+        self.as_in_training = truncation is True and self.task is not None
         if self.padding == "max_length" and max_length is None:
             self.padding = "do_not_pad"
         if self.padding != "do_not_pad" and tokenizer.pad_token is None:
@@ -417,6 +429,23 @@ class CallSettings:
         self.words = is_split_into_words
         self.is_plain = (
             self.limit is None
+            and self.task is None
             and self.padding == "do_not_pad"
             and not (self.token_type_ids or self.special_tokens_mask or self.offsets or self.length or self.overflow)
         )
+
+    def kept(self, length: int, pair_length: int | None) -> tuple[int, int | None]:
+        """How many tokens of a text or of each text of a pair stay, so that the row has at most ``limit``.
+
+        Raises:
+            InputError: the tokens of the task leave no room, or the part that the strategy names is too short.
+        """
+        assert self.limit is not None
+        parts = 1 if pair_length is None else 2
+        added = 0 if self.task is None else parts + 1
+        room = part_length(self.limit, parts) if self.as_in_training else self.limit - added
+        if added and room < 1:
+            raise InputError(f"max_length must leave room for texts and the tokens of {self.task}; got {self.limit}.")
+        if self.as_in_training:
+            return min(length, room), None if pair_length is None else min(pair_length, room)
+        return truncate_pair(length, pair_length, room, self.truncation)

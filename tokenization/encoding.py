@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from gptcore.errors import InputError, TokenizerError
+
+T = TypeVar("T")
 
 TENSORS = {"np": None, "pt": "torch", "tf": "tf", "jax": "flax"}
 """What ``return_tensors`` takes, and the backend that makes it."""
@@ -234,6 +236,18 @@ def truncate_pair(first: int, second: int | None, limit: int, strategy: str) -> 
     if first > second:
         return first - level - rest // 2, second - (rest - rest // 2)
     return first - rest // 2, second - level - (rest - rest // 2)
+
+
+def joined(parts: Sequence[list[T]], marks: Sequence[T] | None) -> list[T]:
+    """One row of one or two parts; ``marks`` are those of the start, delimiter and extract tokens, if there are any.
+
+    >>> joined([[5, 6], [7]], (1, 2, 3)), joined([[5, 6]], (1, 2, 3)), joined([[5, 6], [7]], None)
+    ([1, 5, 6, 2, 7, 3], [1, 5, 6, 3], [5, 6, 7])
+    """
+    if marks is not None:
+        start, delimiter, extract = marks
+        return [start, *parts[0], *(item for part in parts[1:] for item in (delimiter, *part)), extract]
+    return parts[0] if len(parts) == 1 else parts[0] + parts[1]
 
 
 def pad_row(row: dict[str, Any], length: int, side: str, fill: Mapping[str, Any]) -> None:

@@ -8,16 +8,17 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, ClassVar
 
-from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
 from gptcore.errors import TokenizerError
+from gptcore.tasks import TASK_TOKENS
 from tokenization.added import AnyToken
 from tokenization.base import TokenizerBase
 from tokenization.bpe import MAX_WORD_LENGTH, cut
 from tokenization.cache import BoundedCache
 from tokenization.characters import lower
 from tokenization.pretokenizer import NEWLINE
-from tokenization.tokenizer_json import read_tokenizer_json
+from tokenization.tokenizer_json import check_task, read_tokenizer_json
 from tokenization.vocabulary import END_OF_WORD
 
 CACHED_CHUNKS = 131_072
@@ -56,7 +57,8 @@ class OpenAIGPTTokenizerFast(TokenizerBase):
         if vocab_file is not None and merges_file is not None:
             super().__init__(vocab_file, merges_file, pre_tokenizer, unk_token, **options)
         elif tokenizer_file is not None:
-            vocabulary, added = read_tokenizer_json(tokenizer_file)
+            vocabulary, added, template = read_tokenizer_json(tokenizer_file)
+            check_task(tokenizer_file, template, options)
             options = {"added_tokens_decoder": added, **options}
             self._start(vocabulary, pre_tokenizer=pre_tokenizer, unk_token=unk_token, **options)
         else:
@@ -162,8 +164,9 @@ class OpenAIGPTTokenizerFast(TokenizerBase):
     def backend_tokenizer(self) -> Tokenizer:
         """The vocabulary and the basic path as an object of the ``tokenizers`` library: what ``tokenizer.json`` holds.
 
-        A copy, made anew when tokens are added. The library has no original path, and knows an older Unicode than this
-        class: characters newer than Unicode 8 can get other ids.
+        A copy, made anew when tokens are added. With a ``task``, its template puts the tokens around a text or a pair:
+        the same template for every task. The library has no original path, and knows an older Unicode than this class:
+        characters newer than Unicode 8 can get other ids.
         """
         if self._backend is None:
             backend = Tokenizer(self._bpe)
@@ -172,6 +175,13 @@ class OpenAIGPTTokenizerFast(TokenizerBase):
             backend.decoder = decoders.BPEDecoder(suffix=END_OF_WORD)
             for _, token in sorted(self._tokens.added.items()):
                 (backend.add_special_tokens if token.special else backend.add_tokens)([token])
+            if (marks := self._marks()) is not None:
+                start, delimiter, extract = TASK_TOKENS
+                backend.post_processor = processors.TemplateProcessing(
+                    single=[start, "$A", extract],
+                    pair=[start, "$A", delimiter, "$B:1", f"{extract}:1"],
+                    special_tokens=list(zip(TASK_TOKENS, marks, strict=True)),
+                )
             self._backend = backend
         return self._backend
 

@@ -13,7 +13,14 @@ from gptcore import hub
 from gptcore.checkpoint.atomic import atomic_write
 from gptcore.errors import TokenizerError
 from tokenization.added import ADDITIONAL, NAMED
-from tokenization.tokenizer_json import TOKENIZER_FILE, added_token, added_tokens, read_tokenizer_json
+from tokenization.tokenizer_json import (
+    TOKENIZER_FILE,
+    TokenizerJson,
+    added_token,
+    added_tokens,
+    check_task,
+    read_tokenizer_json,
+)
 from tokenization.vocabulary import Vocabulary, read_json, read_vocabulary
 
 if TYPE_CHECKING:
@@ -58,8 +65,9 @@ class PretrainedMixin(ABC):
         """
         location, options = hub.split_options(options)
         folder = hub.resolve(pretrained_model_name_or_path, hub.named(*FILES), **location)
-        vocabulary, from_file = _vocabulary(folder)
+        vocabulary, from_file, template = _vocabulary(folder)
         recorded = _recorded(folder, from_file)
+        check_task(folder / TOKENIZER_FILE, template, {**recorded, **options})
         if options.get("pre_tokenizer", recorded.get("pre_tokenizer")) == recorded.get("pre_tokenizer"):
             options.setdefault("rules", recorded.get(RULES_KEY))
         recorded.pop(RULES_KEY, None)
@@ -78,7 +86,8 @@ class PretrainedMixin(ABC):
         """Write the tokenizer to a folder, which is made if need be; returns the names of the files.
 
         ``tokenizer_config.json`` records the text path and its rules. ``tokenizer.json``, which the fast class writes,
-        holds the basic path in either mode, as the published one does: it has no words for the original path.
+        holds the basic path in either mode, as the published one does: it has no words for the original path. The
+        ``task`` is in both: other programs find its tokens in the template of ``tokenizer.json``.
 
         Raises:
             CheckpointError: a file cannot be written; it is as it was before.
@@ -171,13 +180,15 @@ def _write(folder: Path, name: str, data: bytes, prefix: str | None) -> Path:
     return path
 
 
-def _vocabulary(folder: Path) -> tuple[Vocabulary, dict[int, AddedToken]]:
-    """The vocabulary of a folder, and the added tokens that ``tokenizer.json`` knows."""
+def _vocabulary(folder: Path) -> TokenizerJson:
+    """The vocabulary of a folder, and what else ``tokenizer.json`` says."""
     has_json = (folder / TOKENIZER_FILE).is_file()
     for vocab_file, merges_file in VOCABULARY_FILES:
         if (folder / vocab_file).is_file() and (folder / merges_file).is_file():
-            added = read_tokenizer_json(folder / TOKENIZER_FILE)[1] if has_json else {}
-            return read_vocabulary(folder / vocab_file, folder / merges_file), added
+            vocabulary = read_vocabulary(folder / vocab_file, folder / merges_file)
+            if not has_json:
+                return TokenizerJson(vocabulary, {}, template=False)
+            return read_tokenizer_json(folder / TOKENIZER_FILE)._replace(vocabulary=vocabulary)
     if has_json:
         return read_tokenizer_json(folder / TOKENIZER_FILE)
     wanted = ", or ".join(" and ".join(pair) for pair in VOCABULARY_FILES)
@@ -244,6 +255,7 @@ def _config(tokenizer: TokenizerBase) -> dict[str, Any]:
         "pre_tokenizer": tokenizer.pre_tokenizer,
         RULES_KEY: tokenizer.rules,
         "split_special_tokens": tokenizer.split_special_tokens,
+        **({} if tokenizer.task is None else {"task": tokenizer.task}),
         "tokenizer_class": "OpenAIGPTTokenizer",
         "truncation_side": tokenizer.truncation_side,
     }

@@ -9,8 +9,9 @@ from typing import Any
 from tokenizers import AddedToken
 
 from gptcore.errors import TokenizerError
+from gptcore.tasks import TASK_TOKENS, TASKS
 from tokenization.added import ADDITIONAL, NAMED, AnyToken, TokenSet, special_token, special_tokens
-from tokenization.encoding import to_list
+from tokenization.encoding import joined, one_of, to_list
 from tokenization.vocabulary import Vocabulary
 
 
@@ -53,6 +54,7 @@ class SpecialTokensMixin(ABC):
     """Special and added tokens."""
 
     _tokens: TokenSet
+    _task: str | None = None
 
     bos_token, bos_token_id = NamedToken(), NamedTokenId()
     eos_token, eos_token_id = NamedToken(), NamedTokenId()
@@ -77,6 +79,31 @@ class SpecialTokensMixin(ABC):
     @abstractmethod
     def _tokens_changed(self) -> None:
         """Called after every change of the tokens."""
+
+    @property
+    def task(self) -> str | None:
+        """The task of ``gptcore.tasks.TASKS`` whose tokens a call puts around a text or a pair; ``None`` for no token.
+
+        ``gptcore.tasks.add_task_tokens`` sets it, as ``gptcore train`` does; it is saved with the tokenizer.
+        """
+        return self._task
+
+    @task.setter
+    def task(self, task: str | None) -> None:
+        if task is not None:
+            one_of("task", task, tuple(TASKS))
+            missing = [token for token in TASK_TOKENS if self._tokens.id_of(token) is None]
+            if missing:
+                raise TokenizerError(
+                    f"cannot set task to {task!r}: the tokenizer lacks {', '.join(missing)}. "
+                    f"Use gptcore.tasks.add_task_tokens(tokenizer, {task!r})."
+                )
+        self._task = task
+        self._tokens_changed()
+
+    def _marks(self) -> list[int] | None:
+        """The ids of the tokens that a call puts around a text, if there are any."""
+        return None if self._task is None else [self._tokens.id_of(token) for token in TASK_TOKENS]  # type: ignore[misc]
 
     def _id_or_unknown(self, token: str) -> int | None:
         found = self._tokens.id_of(token)
@@ -197,8 +224,9 @@ class SpecialTokensMixin(ABC):
         token_ids_1: Sequence[int] | None = None,
         already_has_special_tokens: bool = False,
     ) -> list[int]:
-        """1 for a special token, 0 for any other; all 0 for ids that have no special tokens around them yet."""
+        """1 for a special token, 0 for any other; for ids without those of the task, 1 where they will be."""
         if not already_has_special_tokens:
-            return [0] * (len(token_ids_0) + len(token_ids_1 or []))
+            parts = [token_ids_0] if token_ids_1 is None else [token_ids_0, token_ids_1]
+            return joined([[0] * len(part) for part in parts], None if self._task is None else (1, 1, 1))
         special = set(self.all_special_ids)
         return [int(token_id in special) for token_id in to_list(token_ids_0)]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 from tokenizers import AddedToken
 
 from gptcore.errors import TokenizerError
+from gptcore.tasks import TASKS
 from tokenization.vocabulary import END_OF_WORD, Vocabulary, check_ids, checked_merges, read_json
 
 TOKENIZER_FILE = "tokenizer.json"
@@ -29,11 +31,32 @@ _NORMALIZER: dict[str, tuple[Any, ...]] = {
     "strip_accents": (None, True),
     "lowercase": (True,),
 }
-_PRE_TOKENIZER: dict[str, tuple[Any, ...]] = {"type": ("BertPreTokenizer",)}
 
 
-def read_tokenizer_json(file: str | Path) -> tuple[Vocabulary, dict[int, AddedToken]]:
-    """The vocabulary and the added tokens of a ``tokenizer.json``.
+_PARTS: dict[str, dict[str, tuple[Any, ...]]] = {
+    "model": _MODEL,
+    "normalizer": _NORMALIZER,
+    "pre_tokenizer": {"type": ("BertPreTokenizer",)},
+    "post_processor": {"type": (None, "TemplateProcessing")},
+}
+
+
+class TokenizerJson(NamedTuple):
+    """What a ``tokenizer.json`` says.
+
+    Attributes:
+        vocabulary: The pieces and merges.
+        added: The added tokens by id.
+        template: Whether it puts tokens around a text. Which, the task of the tokenizer says.
+    """
+
+    vocabulary: Vocabulary
+    added: dict[int, AddedToken]
+    template: bool
+
+
+def read_tokenizer_json(file: str | Path) -> TokenizerJson:
+    """Read a ``tokenizer.json``.
 
     Raises:
         TokenizerError: the file cannot be read, is no OpenAI GPT tokenizer, or its vocabulary cannot be used.
@@ -41,7 +64,7 @@ def read_tokenizer_json(file: str | Path) -> tuple[Vocabulary, dict[int, AddedTo
     content = read_json(file)
     if not isinstance(content, dict) or not isinstance(content.get("model"), dict):
         raise TokenizerError(f"{file}, line 1: no tokenizer.json: it has no 'model'")
-    for part, wanted in (("model", _MODEL), ("normalizer", _NORMALIZER), ("pre_tokenizer", _PRE_TOKENIZER)):
+    for part, wanted in _PARTS.items():
         _check(file, part, content.get(part), wanted)
     encoder, merges = content["model"].get("vocab"), content["model"].get("merges")
     if not isinstance(encoder, dict) or not all(type(i) is int for i in encoder.values()):
@@ -63,7 +86,17 @@ def read_tokenizer_json(file: str | Path) -> tuple[Vocabulary, dict[int, AddedTo
         isinstance(token, dict) and type(token.get("id")) is int for token in tokens
     ):
         raise TokenizerError(f"{file}: added_tokens is no list of objects with whole numbers as 'id'")
-    return vocabulary, added_tokens(file, {token["id"]: token for token in tokens})
+    added = added_tokens(file, {token["id"]: token for token in tokens})
+    return TokenizerJson(vocabulary, added, content.get("post_processor") is not None)
+
+
+def check_task(file: str | Path, template: bool, options: Mapping[str, Any]) -> None:
+    """Raise a ``TokenizerError`` if a ``tokenizer.json`` puts tokens around a text for a task that nothing names."""
+    if template and "task" not in options:
+        raise TokenizerError(
+            f"cannot load {file}: its post_processor puts tokens around a text, for a task that nothing names. "
+            f"Load a folder with its tokenizer_config.json, or pass task: {', '.join(TASKS)}, or None for no tokens."
+        )
 
 
 def _texts(merge: Any) -> list[str]:

@@ -1,5 +1,6 @@
 """Where a checkpoint comes from: the words in its files, and the model card beside them."""
 
+import json
 import re
 
 import pytest
@@ -15,6 +16,7 @@ from gptcore.checkpoint.conversion import convert_checkpoint
 from gptcore.checkpoint.folder import WRITABLE
 from gptcore.checkpoint.opening import open_checkpoint
 from gptcore.parameters import Head
+from gptcore.tasks import TASK_TOKENS
 
 PRODUCER = f"gptcore {gptcore.__version__}"
 
@@ -84,11 +86,13 @@ def test_the_hub_understands_a_card(tmp_path, head):
     )
 
 
-def test_the_tokenizers_example_runs(tmp_path, monkeypatch, capsys):
-    save(tmp_path / "a", Head.LM)
-    (tmp_path / "a" / "vocab.json").write_text('{"<unk>": 0, "a</w>": 1}')
+@pytest.mark.parametrize(("head", "task"), [(Head.LM, None), (Head.SEQUENCE_CLASSIFICATION, "entail")])
+def test_the_tokenizers_example_runs(tmp_path, monkeypatch, capsys, head, task):
+    save(tmp_path / "a", head)
+    pieces = ["<unk>", "a</w>", *TASK_TOKENS]
+    (tmp_path / "a" / "vocab.json").write_text(json.dumps({piece: i for i, piece in enumerate(pieces)}))
     (tmp_path / "a" / "merges.txt").write_text("#version: 0.2\n")
-    (tmp_path / "a" / "tokenizer_config.json").write_text('{"pre_tokenizer": "basic"}')
+    (tmp_path / "a" / "tokenizer_config.json").write_text(json.dumps({"pre_tokenizer": "basic", "task": task}))
     blocks = re.findall(r"```python\n(.*?)```", convert(tmp_path / "a", tmp_path / "b"), re.DOTALL)
     assert len(blocks) == 4
     monkeypatch.chdir(tmp_path / "b")

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from training_data import ROWS, TEXT, tokenizer
 
+from gptcore import pipeline
 from gptcore.errors import GPTError
 from gptcore.training import read_log
 from tokenization import OpenAIGPTTokenizerFast
@@ -64,6 +65,12 @@ def test_the_two_stages(backend, run, vocabulary, tmp_path):
         last = read_log(tmp_path / task / "log.jsonl")[-1]
         for name in ("task_loss", "lm_loss", "accuracy", "f1", "matthews"):
             assert json.loads(out)[name] == pytest.approx(last[f"eval_{name}"], rel=1e-6)
+    predict = pipeline("text-classification", str(tmp_path / "classify" / "last"), backend=backend.name)
+    words = OpenAIGPTTokenizerFast.from_pretrained(tmp_path / "classify" / "last")
+    logits = predict.model.forward(dict(words("a fine film", return_tensors="np")))["logits"][0]
+    probabilities = np.exp(logits) / np.exp(logits).sum()
+    answers = {answer["label"]: answer["score"] for answer in predict("a fine film", top_k=None)}
+    assert answers == pytest.approx(dict(zip("ab", probabilities, strict=True)), rel=1e-5)
 
 
 @pytest.mark.parametrize("value", ["true", "false"])

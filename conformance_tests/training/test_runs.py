@@ -15,6 +15,7 @@ from gptcore.checkpoint import fresh_values
 from gptcore.config import OpenAIGPTConfig
 from gptcore.training import Evaluation, read_log
 from gptcore.training.trainer import MOMENTS
+from tokenization import OpenAIGPTTokenizerFast
 
 CONFIG = OpenAIGPTConfig(vocab_size=11, n_positions=8, n_embd=6, n_layer=1, n_head=2)
 LM = ("--config=n_positions=8", "--set", "max_steps=3", "--set", "warmup_steps=0", "--set", "batch_size=2")
@@ -259,6 +260,14 @@ def test_evaluation_remembers_the_columns(run, measured, tmp_path):
     assert measured == [len(ROWS)] * 3
     status, _, error = run("eval", "similarity", rows, "--model", output)  # of another task nothing is known
     assert (status, "sentence1" in error) == (2, True)
+
+
+def test_the_tokenizer_of_a_run_knows_its_task(run, lm, classify, tmp_path):
+    assert classify()[0] == 0
+    tuned = tmp_path / "run" / "last"
+    assert OpenAIGPTTokenizerFast.from_pretrained(tuned).task == "classify"
+    assert lm("--model", DEFAULT_MODEL, words=tuned, output=tmp_path / "lm")[0] == 0
+    assert OpenAIGPTTokenizerFast.from_pretrained(tmp_path / "lm" / "last").task is None
 
 
 def test_evaluation_remembers_the_column_of_a_corpus(run, lm, measured, tmp_path):

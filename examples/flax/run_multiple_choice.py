@@ -33,7 +33,7 @@ def main():
     arguments = parser.parse_args()
 
     tokenizer = OpenAIGPTTokenizerFast.from_pretrained(arguments.model)
-    vocab_size = add_task_tokens(tokenizer)
+    vocab_size = add_task_tokens(tokenizer, "choice")
     columns = (*TASKS["choice"].columns, "label")
     rows = [row for path in files.find(arguments.rows, files.TABLES) for _, row in files.rows(path, columns)]
     model = FlaxOpenAIGPTDoubleHeadsModel.from_pretrained(arguments.model)

@@ -44,7 +44,7 @@ def main():
     arguments = parser.parse_args()
 
     tokenizer = OpenAIGPTTokenizerFast.from_pretrained(arguments.model)
-    vocab_size = add_task_tokens(tokenizer)
+    vocab_size = add_task_tokens(tokenizer, "classify")
     rows = [row for path in files.find(arguments.rows, files.TABLES) for _, row in files.rows(path, ("text", "label"))]
     labels = label_settings("classify", [row["label"] for row in rows], places(rows))
     model = FlaxOpenAIGPTForSequenceClassification.from_pretrained(arguments.model, **labels)

@@ -30,7 +30,7 @@ def main():
     keras.utils.set_random_seed(0)  # dropout: its layers draw their seeds when they are made
 
     tokenizer = OpenAIGPTTokenizerFast.from_pretrained(arguments.model)
-    vocab_size = add_task_tokens(tokenizer)
+    vocab_size = add_task_tokens(tokenizer, "choice")
     columns = (*TASKS["choice"].columns, "label")
     rows = [row for path in files.find(arguments.rows, files.TABLES) for _, row in files.rows(path, columns)]
     model = TFOpenAIGPTDoubleHeadsModel.from_pretrained(arguments.model)

@@ -30,7 +30,7 @@ def main():
     keras.utils.set_random_seed(0)  # dropout: its layers draw their seeds when they are made
 
     tokenizer = OpenAIGPTTokenizerFast.from_pretrained(arguments.model)
-    vocab_size = add_task_tokens(tokenizer)
+    vocab_size = add_task_tokens(tokenizer, "classify")
     rows = [row for path in files.find(arguments.rows, files.TABLES) for _, row in files.rows(path, ("text", "label"))]
     labels = label_settings("classify", [row["label"] for row in rows], places(rows))
     model = TFOpenAIGPTForSequenceClassification.from_pretrained(arguments.model, **labels)

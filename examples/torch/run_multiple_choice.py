@@ -29,7 +29,7 @@ def main():
     torch.manual_seed(0)  # dropout, and the order of the rows
 
     tokenizer = OpenAIGPTTokenizerFast.from_pretrained(arguments.model)
-    vocab_size = add_task_tokens(tokenizer)
+    vocab_size = add_task_tokens(tokenizer, "choice")
     columns = (*TASKS["choice"].columns, "label")
     rows = [row for path in files.find(arguments.rows, files.TABLES) for _, row in files.rows(path, columns)]
     model = OpenAIGPTDoubleHeadsModel.from_pretrained(arguments.model)

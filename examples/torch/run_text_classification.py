@@ -33,7 +33,7 @@ def main():
     accelerator = Accelerator()
     set_seed(0, device_specific=True)  # dropout, and the order of the rows
     tokenizer = OpenAIGPTTokenizerFast.from_pretrained(arguments.model)
-    vocab_size = add_task_tokens(tokenizer)
+    vocab_size = add_task_tokens(tokenizer, "classify")
     rows = [row for path in files.find(arguments.rows, files.TABLES) for _, row in files.rows(path, ("text", "label"))]
     labels = label_settings("classify", [row["label"] for row in rows], places(rows))
     model = OpenAIGPTForSequenceClassification.from_pretrained(arguments.model, **labels)

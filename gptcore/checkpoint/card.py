@@ -118,9 +118,11 @@ def _examples(config: OpenAIGPTConfig, head: Head, form: str, dtype: str, has_to
         for title, imported, package, prefix, array in FRAMEWORKS
     ]
     if has_tokenizer:
+        # A tokenizer with a task may take pairs alone.
+        plain = "" if head in (Head.NONE, Head.LM) else ", add_special_tokens=False"
         blocks.append(
             "Text to ids:\n\n```python\nfrom tokenization import OpenAIGPTTokenizerFast\n\n"
             f'tokenizer = OpenAIGPTTokenizerFast{LOADING}".")\n'
-            'print(tokenizer("the cat sat on the mat").input_ids)\n```\n'
+            f'print(tokenizer("the cat sat on the mat"{plain}).input_ids)\n```\n'
         )
     return "\n".join(blocks)

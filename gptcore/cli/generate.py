@@ -114,7 +114,7 @@ def _check_sampling(settings: dict[str, Any]) -> None:
 
 
 def _one(model: Any, tokenizer: Any, text: str, settings: dict[str, Any], raw: bool) -> None:
-    ids = np.array([tokenizer(text).input_ids], np.int64).reshape(1, -1)
+    ids = np.array([tokenizer(text, add_special_tokens=False).input_ids], np.int64).reshape(1, -1)
     if settings["num_beams"] > 1:
         print(tokenizer.decode(model.generate(ids, tokenizer=tokenizer, **settings)[0], readable=not raw))
         return
@@ -140,7 +140,7 @@ def _many(
     """Continue the lines of a file, by number; all of them are checked before the first answer."""
     config, prompts = settled(model.config, None, settings), []
     for number, line in lines.items():
-        ids = tokenizer(line, verbose=False).input_ids
+        ids = tokenizer(line, add_special_tokens=False, verbose=False).input_ids
         try:
             check_prompt(model.config, config, np.array([ids], np.int64))
         except InputError as cause:

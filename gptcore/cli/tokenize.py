@@ -47,10 +47,10 @@ def tokenize_command(
     content = _read(file) if text is None else text
     options = {} if pre_tokenizer is None else {"pre_tokenizer": pre_tokenizer}
     loaded = OpenAIGPTTokenizerFast.from_pretrained(tokenizer, **options)
+    encoded = loaded(content, add_special_tokens=False, return_offsets_mapping=show is not Format.IDS, verbose=False)
     if show is Format.IDS:
-        print(*loaded(content, verbose=False).input_ids)
+        print(*encoded.input_ids)
         return
-    encoded = loaded(content, return_offsets_mapping=True, verbose=False)
     pieces = loaded.convert_ids_to_tokens(encoded.input_ids)
     if show is Format.JSON:
         result = {

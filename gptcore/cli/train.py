@@ -111,7 +111,7 @@ def train_lm(
     chosen = chosen_recipe(PRESETS[preset].recipe, recipe, settings)
     if tokenizer is None and model is None:
         raise ConfigError("fresh weights need a --tokenizer; train one with: gptcore tokenizer train")
-    words = OpenAIGPTTokenizerFast.from_pretrained(str(tokenizer or model))
+    words = OpenAIGPTTokenizerFast.from_pretrained(str(tokenizer or model), task=None)
     sizes = parse_settings(config or [], "--config")
     fresh = {"vocab_size": len(words), **PRESETS[preset].sizes, **sizes}
     source = model if model is not None else OpenAIGPTConfig(**fresh)
@@ -161,7 +161,7 @@ def train_task(
     require_no_run(output, options["resume"])
     chosen = chosen_recipe(FINE_TUNING, recipe, settings)
     words = OpenAIGPTTokenizerFast.from_pretrained(model)
-    vocab_size = add_task_tokens(words)
+    vocab_size = add_task_tokens(words, task)
     names = text_columns(task, columns, choices)
     rows = read_rows(files, names, label, header)
     labels = label_settings(task, [row[LABEL] for row in rows], places(rows))

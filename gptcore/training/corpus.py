@@ -103,7 +103,8 @@ def _ids(
     size, done, first = sum(path.stat().st_size for path in paths), 0, True
     for path in paths:
         for batch in _batched(texts(path, column)):
-            for text, ids in zip(batch, tokenizer(batch, verbose=False).input_ids, strict=True):
+            encoded = tokenizer(batch, add_special_tokens=False, verbose=False)
+            for text, ids in zip(batch, encoded.input_ids, strict=True):
                 yield between + ids if ids and not first else ids, len(text.encode("utf-8", "surrogatepass"))
                 first = first and not ids
         done += path.stat().st_size

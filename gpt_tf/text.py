@@ -1,0 +1,115 @@
+"""Text in place of ids, where users of Keras expect it: ``generate``, ``fit``, ``evaluate`` and ``predict``."""
+
+from pathlib import Path
+
+import tensorflow as tf
+
+from gptcore import generation
+from gptcore.checkpoint.folder import folder_of
+from gptcore.errors import GPTError, InputError
+from gptcore.parameters import Head
+from gptcore.tasks import check_texts
+
+
+class ReadsText:
+    """A model with a tokenizer."""
+
+    _tokenizer = None
+    _tokenizer_source = None
+
+    @property
+    def tokenizer(self):
+        """What reads text: the tokenizer that was set or, after ``from_pretrained``, the one beside the weights. It is
+        loaded on first use.
+
+        Raises:
+            InputError: there is none.
+        """
+        if self._tokenizer is None:
+            self._tokenizer = load_tokenizer(self._tokenizer_source)
+        return self._tokenizer
+
+    def __setattr__(self, name, value):
+        """Keras reads an attribute before it sets it, and would load a tokenizer to replace it."""
+        super().__setattr__("_tokenizer" if name == "tokenizer" else name, value)
+
+    def with_ids(self, x):
+        """Texts, or a pair of lists of texts, as a dict of ids and mask, padded on the right; anything else as it is.
+
+        The tokens of the tokenizer's ``task`` are added, and texts are cut to ``n_positions`` tokens.
+        """
+        columns = columns_of(x)
+        if columns is None:
+            return x
+        from gptcore.pipelines import right_padded  # with the tokenizers, which ids do not need
+
+        if self.head is Head.DOUBLE_HEADS:
+            check_texts("choice", len(columns))
+        settings = {"truncation": True, "max_length": self.config.n_positions}
+        rows = self.tokenizer(*columns, **settings).input_ids
+        for i, row in enumerate(rows):
+            if not row:
+                raise InputError(f"texts[{i}] must have at least one token; got {columns[0][i]!r:.80}.")
+        ids, mask = right_padded(rows, self.config)
+        return {"input_ids": ids, "attention_mask": mask}
+
+
+def source_of(path_or_repo_id, location):
+    """Where a tokenizer is loaded from later: the folder of a checkpoint, or a repository."""
+    path = Path(path_or_repo_id)
+    return (str(folder_of(path.resolve())) if path.exists() else str(path_or_repo_id), *location.items())
+
+
+def load_tokenizer(source):
+    """The tokenizer of ``source_of``."""
+    from tokenization import OpenAIGPTTokenizerFast
+
+    advice = "Set model.tokenizer = OpenAIGPTTokenizerFast.from_pretrained(FOLDER), or pass ids."
+    if source is None:
+        raise InputError(f"cannot read text: a model that was not made by from_pretrained has no tokenizer. {advice}")
+    path_or_repo_id, *location = source
+    try:
+        return OpenAIGPTTokenizerFast.from_pretrained(path_or_repo_id, **dict(location))
+    except GPTError as cause:
+        raise InputError(f"cannot read text: {cause}. {advice}") from cause
+
+
+def is_texts(x):
+    """Whether this is a list, tuple, array or column of text."""
+    is_array = getattr(getattr(x, "dtype", None), "kind", None) in ("U", "O") and len(x.shape) == 1
+    return (is_array or isinstance(x, (list, tuple))) and len(x) > 0 and isinstance(next(iter(x)), str)
+
+
+def columns_of(x):
+    """One or two lists of text, if the inputs are text."""
+    if isinstance(x, str):
+        return [[x]]
+    if is_texts(x):
+        return [list(x)]
+    if not isinstance(x, (list, tuple)) or not x or not all(map(is_texts, x)):
+        return None
+    if len(x) != 2 or any(isinstance(column, tuple) for column in x):
+        raise InputError(
+            f"pairs of texts must be two lists, as in tokenizer(texts, text_pairs); got {len(x)} rows. "
+            "Pass tuple(map(list, zip(*pairs)))."
+        )
+    return [list(column) for column in x]
+
+
+def continued(model, texts, attention_mask, generation_config, streamer, tokenizer, settings):
+    """``TFOpenAIGPTLMHeadModel.generate`` of a text, or of a list of texts."""
+    from gptcore.pipelines import TextGeneration
+
+    config = generation.settled(model.config, generation_config, settings)
+    if tf.inside_function():
+        raise InputError("prompts must be ids inside tf.function; got text. Use model.tokenizer outside of it.")
+    if attention_mask is not None:
+        raise InputError("attention_mask must be None for text; got a mask. Leave it out, or pass ids.")
+    if config.return_dict_in_generate:
+        raise InputError("return_dict_in_generate must be False for text; got True. Pass ids.")
+    texts = texts if isinstance(texts, str) else list(texts)
+    write = TextGeneration(model, tokenizer or model.tokenizer, batch_size=len(texts) or 1)
+    answers = write(texts, generation_config=generation_config, streamer=streamer, **settings)
+    rows = [answers] if isinstance(texts, str) else answers
+    found = [answer["generated_text"] for row in rows for answer in row]
+    return found[0] if isinstance(texts, str) and len(found) == 1 else found
