@@ -20,7 +20,7 @@ from gptcore import ConfigError, InputError, OpenAIGPTConfig
 from gptcore.parameters import Head, initial_value, parameters
 from gptcore.recipe import Recipe
 
-CONFIG = OpenAIGPTConfig(vocab_size=41, n_positions=13, n_embd=14, n_head=2, n_layer=2, num_labels=3)
+CONFIG = OpenAIGPTConfig(vocab_size=41, n_positions=13, n_embd=14, n_head=2, n_layer=1, num_labels=3)
 IDS = np.arange(10).reshape(2, 5)
 MODELS = {
     gpt_flax.FlaxOpenAIGPTModel: {},
@@ -73,7 +73,7 @@ def test_tabulate(model, options):
     before = model(IDS)
     options = {**MODELS[type(model)], **options}
     table = nnx.tabulate(model, IDS, **options, console_kwargs={"width": 200, "force_terminal": False})
-    for row in ("h/1/attn/c_attn", "h/1/mlp/c_fc", "Total", "[2,5]", "embedding:"):
+    for row in ("h/0/attn/c_attn", "h/0/mlp/c_fc", "Total", "[2,5]", "embedding:"):
         assert row in table
     assert largest_difference(model(IDS), before) == 0
 

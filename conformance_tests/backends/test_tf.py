@@ -18,7 +18,7 @@ from gptcore import ConfigError, InputError, OpenAIGPTConfig
 from gptcore.parameters import Head
 from gptcore.recipe import Recipe
 
-CONFIG = OpenAIGPTConfig(vocab_size=41, n_positions=13, n_embd=14, n_head=2, n_layer=2, num_labels=3)
+CONFIG = OpenAIGPTConfig(vocab_size=41, n_positions=13, n_embd=14, n_head=2, n_layer=1, num_labels=3)
 IDS = np.arange(10).reshape(2, 5)
 MODELS = {
     gpt_tf.TFOpenAIGPTLMHeadModel: {"labels": IDS},

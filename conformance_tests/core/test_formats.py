@@ -337,6 +337,7 @@ HOSTILE_PICKLES = {
     "huge memo": (zipped(b"\x80\x02}r\xff\xff\xff\xff."), None),
     "huge string": (zipped(b"\x80\x02X\xff\xff\xff\x7fabc."), "damaged"),
     "deep": (zipped(b"(" * 100_000 + b"t" * 100_000 + b"."), "holds a tuple"),
+    "backslash": (zipped(b"c\\ x\ny\n."), "holds a Global"),
     "shape bomb": (zipped(tensor_pickle((1 << 40, 1 << 40), (1 << 40, 1), 1)), "damaged|does not lie"),
     "stride 0": (zipped(tensor_pickle((1 << 40,), (0,), 1), **{"data/0": bytes(4)}), "overlapping strides"),
     "negative": (zipped(tensor_pickle((-4,), (1,), 1), **{"data/0": bytes(4)}), "wrong storage, offset"),

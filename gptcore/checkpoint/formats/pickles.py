@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import pickletools
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -53,13 +54,16 @@ def load(stream: io.BytesIO) -> Any:
         ValueError, LookupError, TypeError: it is damaged.
     """
     machine = _Machine()
-    for opcode, argument, _ in pickletools.genops(stream):
-        if opcode.name == "STOP":
-            return machine.stack.pop()
-        step = OPCODES.get(opcode.name)
-        if step is None:
-            raise CheckpointError(f"the pickle has {opcode.name}, which a checkpoint of weights does not need; refused")
-        step(machine, argument)
+    with warnings.catch_warnings(action="ignore", category=DeprecationWarning):  # a backslash in a damaged name
+        for opcode, argument, _ in pickletools.genops(stream):
+            if opcode.name == "STOP":
+                return machine.stack.pop()
+            step = OPCODES.get(opcode.name)
+            if step is None:
+                raise CheckpointError(
+                    f"the pickle has {opcode.name}, which a checkpoint of weights does not need; refused"
+                )
+            step(machine, argument)
     raise ValueError("the pickle has no end")
 
 
