@@ -1,4 +1,4 @@
-"""Each Python block of the README runs alone, where its own framework is installed, and prints what the README shows."""
+"""Each Python block of the README runs alone, where only its framework is installed, and prints what is shown."""
 
 import re
 from pathlib import Path
@@ -12,7 +12,8 @@ BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 
 def blocks_of(name):
     """The blocks of one framework that need no extra but its own."""
-    return [block for block in BLOCKS if f"gpt_{name} " in block or f'backend="{name}"' in block if "Trainer" not in block]
+    needed = (f"from gpt_{name} import", f'backend="{name}"')
+    return [block for block in BLOCKS if any(map(block.__contains__, needed)) and "Trainer" not in block]
 
 
 @pytest.fixture
