@@ -5,12 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from gptcore import DEFAULT_MODEL
 from gptcore.errors import ConfigError, InputError
 from gptcore.settings import literal
 from gptcore.tasks import TASKS, choice_columns
 
 SHIPPED = "the bundled model"
 """What help says of the default, ``DEFAULT_MODEL``."""
+
+
+def model_named(model: str) -> str:
+    """What a heading says of a model."""
+    return SHIPPED if model == DEFAULT_MODEL else model
 
 
 def parse_settings(texts: Iterable[str], option: str) -> dict[str, Any]:

@@ -6,7 +6,6 @@ import importlib.util
 import itertools
 import json
 import signal
-import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -21,13 +20,14 @@ from gptcore import files as files_module
 from gptcore.checkpoint.atomic import atomic_write
 from gptcore.checkpoint.opening import open_checkpoint
 from gptcore.cli.loading import load_backends
-from gptcore.cli.settings import SHIPPED, parse_settings, text_columns
+from gptcore.cli.report import print_report
+from gptcore.cli.settings import SHIPPED, model_named, parse_settings, text_columns
 from gptcore.config import OpenAIGPTConfig, read_json_object
 from gptcore.errors import ConfigError, DataError, GPTError, TrainingError
 from gptcore.installation import install_command
 from gptcore.parameters import Head
 from gptcore.recipe import FINE_TUNING, PRESETS, PRETRAINING, Recipe
-from gptcore.tasks import LABEL, TASKS, TaskExamples, add_task_tokens, label_settings, places
+from gptcore.tasks import LABEL, TASKS, TaskExamples, add_task_tokens, class_names, label_settings, places
 from gptcore.training import (
     Batches,
     Blocks,
@@ -76,7 +76,7 @@ EvalColumns = Annotated[
 EvalLabel = Annotated[
     str | None, typer.Option(help="The name of the label column. Default: that of the training, else label.")
 ]
-AsJSON = Annotated[bool, typer.Option("--json", help="Print JSON, as into a file or a pipe, instead of a table.")]
+AsJSON = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of a report.")]
 Header = Annotated[str | None, typer.Option(help="Names of all columns, for CSV or TSV without a header.")]
 
 
@@ -389,9 +389,11 @@ def add_task_commands(task: str, help_text: str) -> None:
         else:
             names = text_columns(task, columns, choices or 2)
         rows = read_rows(files, names, label or trained.get("label", LABEL), header)
-        examples = TaskExamples(task, rows, words, config_of(model, {}), names)
+        config = config_of(model, {})
+        examples = TaskExamples(task, rows, words, config, names)
         trainer = load_backends([backend])[0].trainer(model, TASKS[task].head, FINE_TUNING, 1)
-        report(evaluate_task(trainer, once(examples, EVALUATION_BATCH, examples.collate)), as_json)
+        found = evaluate_task(trainer, once(examples, EVALUATION_BATCH, examples.collate))
+        report(found, as_json, f"{task}: {model}, {len(examples):,} examples", class_names(task, config, names))
 
 
 @eval_application.command("lm")
@@ -418,7 +420,8 @@ def eval_lm(
         corpus = tokenize_corpus(files, words, folder, column=column or trained[0])
         blocks = Blocks(corpus.ids, config_of(model, {}).n_positions, stride)
         trainer = load_backends([backend])[0].trainer(model, Head.LM, PRETRAINING, 1)
-        report(evaluate_lm(trainer, once(blocks, EVALUATION_BATCH), corpus.bytes_per_token), as_json)
+        found = evaluate_lm(trainer, once(blocks, EVALUATION_BATCH), corpus.bytes_per_token)
+        report(found, as_json, f"lm: {model_named(model)}, {len(corpus.ids):,} tokens")
 
 
 def trained_columns(model: str, task: str) -> dict[str, Any]:
@@ -430,14 +433,12 @@ def trained_columns(model: str, task: str) -> dict[str, Any]:
     return trained if trained.get("task") == task else {}
 
 
-def report(evaluation: Evaluation, as_json: bool) -> None:
-    """The metrics on standard output: a table on a terminal, else one JSON object."""
-    if as_json or not sys.stdout.isatty():
+def report(evaluation: Evaluation, as_json: bool, subject: str, labels: Sequence[str] = ()) -> None:
+    """The metrics on standard output: for people, or one JSON object for programs."""
+    if as_json:
         print(json.dumps(dict(evaluation.metrics)))
-        return
-    width = max(map(len, evaluation.metrics))
-    for name, value in evaluation.metrics.items():
-        print(f"{name.replace('_', ' '):{width}}  {value:.4f}")
+    else:
+        print_report(evaluation, subject, labels)
 
 
 for _name, _help in (
