@@ -53,7 +53,7 @@ class FlaxBackend:
         if isinstance(source, OpenAIGPTConfig):
             model = MODELS[head](source.replace(**config), seed=recipe.seed)
         else:
-            model = MODELS[head].from_pretrained(source, seed=recipe.seed, **config)
+            model = MODELS[head].from_pretrained(source, seed=recipe.seed, ignore_mismatched_labels=True, **config)
         if vocab_size and vocab_size != model.config.vocab_size:
             model.resize_token_embeddings(vocab_size)
         mesh = jax.make_mesh((jax.device_count(),), ("data",)) if jax.device_count() > 1 else None

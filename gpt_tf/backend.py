@@ -55,7 +55,8 @@ class TFBackend:
             if isinstance(source, OpenAIGPTConfig):
                 model = MODELS[head](source.replace(**config), dtype=policy, seed=recipe.seed)
             else:
-                model = MODELS[head].from_pretrained(source, dtype=policy, seed=recipe.seed, **config)
+                options = {"dtype": policy, "seed": recipe.seed, "ignore_mismatched_labels": True, **config}
+                model = MODELS[head].from_pretrained(source, **options)
             if vocab_size and vocab_size != model.config.vocab_size:
                 model.resize_token_embeddings(vocab_size)
         return Trainer(model, recipe, total_steps, distribution=strategy)

@@ -46,7 +46,7 @@ class TorchBackend:
         if isinstance(source, OpenAIGPTConfig):
             model = MODELS[head](source.replace(**config), seed=recipe.seed)
         else:
-            model = MODELS[head].from_pretrained(source, seed=recipe.seed, **config)
+            model = MODELS[head].from_pretrained(source, seed=recipe.seed, ignore_mismatched_labels=True, **config)
         if vocab_size and vocab_size != model.config.vocab_size:
             model.resize_token_embeddings(vocab_size)
         trainer = Trainer(model, recipe, total_steps)

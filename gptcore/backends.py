@@ -105,7 +105,8 @@ class Backend(Protocol):
             recipe: hyperparameters.
             total_steps: updates of the whole run.
             vocab_size: resizes the vocabulary, for tokens that the checkpoint lacks.
-            config: settings to change.
+            config: settings to change. With other labels, by name or number, than those of the checkpoint, a fresh head
+                begins.
         """
         ...
 
