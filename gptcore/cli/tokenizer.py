@@ -31,7 +31,7 @@ def train_command(
     """Train a byte-pair vocabulary, and write vocab.json, merges.txt, tokenizer.json and the settings."""
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, disable=quiet, transient=True) as bar:
+    with Progress(*columns, console=console, disable=quiet or not console.is_terminal, transient=True) as bar:
         task = bar.add_task("reading", total=None)
         tokenizer = train(
             list(files),
@@ -42,4 +42,5 @@ def train_command(
             show_progress=not quiet,
             progress=lambda done, total: bar.update(task, completed=done, total=total),
         )
-    console.print(f"{len(tokenizer):,} pieces, text path {tokenizer.pre_tokenizer!r}, in {output}", highlight=False)
+    text = f"{len(tokenizer):,} pieces, text path {tokenizer.pre_tokenizer!r}, in {output}"
+    console.print(text, markup=False, highlight=False, soft_wrap=True)
