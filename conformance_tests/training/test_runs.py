@@ -54,11 +54,11 @@ def still(monkeypatch):
     """The names of the backends that a command loaded."""
     loaded = []
 
-    def load(names):
-        loaded.extend(names)
-        return [SimpleNamespace(trainer=StillTrainer)]
+    def use(context, name, device):
+        loaded.append(name)
+        return SimpleNamespace(trainer=StillTrainer)
 
-    monkeypatch.setattr("gptcore.cli.train.load_backends", load)
+    monkeypatch.setattr("gptcore.cli.train.use_backend", use)
     monkeypatch.setattr("gptcore.cli.train.plot", lambda records, path: None)
     monkeypatch.setattr("gptcore.cli.train.tensorboard", lambda output: lambda record: None)
     return loaded
@@ -110,7 +110,7 @@ def test_a_preset_sets_sizes_and_recipe(lm, monkeypatch):
             started.append((source, recipe))
             super().__init__(source, head, recipe, total_steps)
 
-    monkeypatch.setattr("gptcore.cli.train.load_backends", lambda names: [SimpleNamespace(trainer=Recorder)])
+    monkeypatch.setattr("gptcore.cli.train.use_backend", lambda *_: SimpleNamespace(trainer=Recorder))
     assert lm("--preset", "small", "--config=n_layer=1")[0] == 0
     ((config, recipe),) = started
     assert (config.n_embd, config.n_head, config.n_layer, config.n_positions) == (128, 4, 1, 8)

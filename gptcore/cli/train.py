@@ -19,7 +19,7 @@ from gptcore import DEFAULT_MODEL, hub
 from gptcore import files as files_module
 from gptcore.checkpoint.atomic import atomic_write
 from gptcore.checkpoint.opening import open_checkpoint
-from gptcore.cli.loading import load_backends
+from gptcore.cli.loading import Device, use_backend
 from gptcore.cli.report import print_report
 from gptcore.cli.settings import SHIPPED, model_named, parse_settings, text_columns
 from gptcore.config import OpenAIGPTConfig, read_json_object
@@ -82,6 +82,7 @@ Header = Annotated[str | None, typer.Option(help="Names of all columns, for CSV 
 
 @train_application.command("lm")
 def train_lm(
+    context: typer.Context,
     files: Files,
     output: Output,
     tokenizer: Annotated[str | None, typer.Option(help="Folder or repository; default: that of MODEL.")] = None,
@@ -90,6 +91,7 @@ def train_lm(
         list[str] | None, typer.Option("--config", metavar="NAME=JSON", help="A size of the model, such as n_layer=4.")
     ] = None,
     backend: Backend = "torch",
+    device: Device = None,
     validation: Validation = None,
     column: Annotated[str, typer.Option(help="The text column, in tables.")] = "text",
     preset: Annotated[
@@ -111,6 +113,7 @@ def train_lm(
     chosen = chosen_recipe(PRESETS[preset].recipe, recipe, settings)
     if tokenizer is None and model is None:
         raise ConfigError("fresh weights need a --tokenizer; train one with: gptcore tokenizer train")
+    loaded = use_backend(context, backend, device)
     words = OpenAIGPTTokenizerFast.from_pretrained(str(tokenizer or model))
     sizes = parse_settings(config or [], "--config")
     fresh = {"vocab_size": len(words), **PRESETS[preset].sizes, **sizes}
@@ -126,7 +129,7 @@ def train_lm(
     batches = Batches(blocks["train"], chosen.batch_size, seed=chosen.seed)
     total = chosen.total_steps(len(blocks["train"]))
     changes = sizes if model is not None else {}
-    trainer = load_backends([backend])[0].trainer(source, Head.LM, chosen, total, **changes)
+    trainer = loaded.trainer(source, Head.LM, chosen, total, **changes)
     evaluate = None
     if "validation" in corpus:
         held_out, bytes_per_token = once(blocks["validation"], EVALUATION_BATCH), corpus["validation"].bytes_per_token
@@ -142,11 +145,13 @@ def train_lm(
 
 
 def train_task(
+    context: typer.Context,
     task: str,
     files: list[Path],
     output: Path,
     model: str,
     backend: str,
+    device: str | None,
     validation: list[Path] | None,
     columns: str | None,
     label: str,
@@ -160,6 +165,7 @@ def train_task(
     require_libraries()
     require_no_run(output, options["resume"])
     chosen = chosen_recipe(FINE_TUNING, recipe, settings)
+    loaded = use_backend(context, backend, device)
     words = OpenAIGPTTokenizerFast.from_pretrained(model)
     vocab_size = add_task_tokens(words)
     names = text_columns(task, columns, choices)
@@ -176,7 +182,7 @@ def train_task(
     lengths = examples.lengths if chosen.group_by_length else None
     batches = Batches(examples, chosen.batch_size, seed=chosen.seed, collate=examples.collate, lengths=lengths)
     changes = {"vocab_size": vocab_size, **labels}
-    trainer = load_backends([backend])[0].trainer(model, TASKS[task].head, chosen, total, **changes)
+    trainer = loaded.trainer(model, TASKS[task].head, chosen, total, **changes)
     start(
         trainer, batches, total, output, chosen, words,
         what={"task": task, "labels": labels.get("label2id")},
@@ -344,12 +350,14 @@ def add_task_commands(task: str, help_text: str) -> None:
 
     @train_application.command(task, help=help_text)
     def train(
+        context: typer.Context,
         files: Files,
         output: Output,
         model: Annotated[
             str, typer.Option(help="What to start from: a folder or a repository.", show_default=SHIPPED)
         ] = DEFAULT_MODEL,
         backend: Backend = "torch",
+        device: Device = None,
         validation: Validation = None,
         columns: Columns = None,
         label: Label = LABEL,
@@ -364,15 +372,18 @@ def add_task_commands(task: str, help_text: str) -> None:
         quiet: Quiet = False,
     ) -> None:
         train_task(
-            task, files, output, model, backend, validation, columns, label, header, choices, recipe, settings,
+            context, task, files, output, model, backend, device, validation, columns, label, header, choices, recipe,
+            settings,
             evaluate_every=evaluate_every, save_every=save_every, patience=patience, resume=resume, quiet=quiet,
         )  # fmt: skip
 
     @eval_application.command(task, help=f"Measure on: {help_text}")
     def measure(
+        context: typer.Context,
         files: Files,
         model: Annotated[str, typer.Option(help="A folder of gptcore train, or a repository.")],
         backend: Backend = "torch",
+        device: Device = None,
         columns: EvalColumns = None,
         label: EvalLabel = None,
         header: Header = None,
@@ -382,6 +393,7 @@ def add_task_commands(task: str, help_text: str) -> None:
         as_json: AsJSON = False,
     ) -> None:
         keep_freed_memory()
+        loaded = use_backend(context, backend, device)
         words = OpenAIGPTTokenizerFast.from_pretrained(model)
         trained = trained_columns(model, task)
         if columns is None and choices is None and "columns" in trained:
@@ -391,16 +403,18 @@ def add_task_commands(task: str, help_text: str) -> None:
         rows = read_rows(files, names, label or trained.get("label", LABEL), header)
         config = config_of(model, {})
         examples = TaskExamples(task, rows, words, config, names)
-        trainer = load_backends([backend])[0].trainer(model, TASKS[task].head, FINE_TUNING, 1)
+        trainer = loaded.trainer(model, TASKS[task].head, FINE_TUNING, 1)
         found = evaluate_task(trainer, once(examples, EVALUATION_BATCH, examples.collate))
         report(found, as_json, f"{task}: {model}, {len(examples):,} examples", class_names(task, config, names))
 
 
 @eval_application.command("lm")
 def eval_lm(
+    context: typer.Context,
     files: Files,
     model: Annotated[str, typer.Option(help="A folder or a repository.", show_default=SHIPPED)] = DEFAULT_MODEL,
     backend: Backend = "torch",
+    device: Device = None,
     column: Annotated[
         str | None, typer.Option(help="The text column, in tables. Default: that of the training, else text.")
     ] = None,
@@ -414,12 +428,13 @@ def eval_lm(
 ) -> None:
     """Loss per token, perplexity and bits per byte of a corpus."""
     keep_freed_memory()
+    loaded = use_backend(context, backend, device)
     words = OpenAIGPTTokenizerFast.from_pretrained(model)
     trained = trained_columns(model, "lm").get("columns", ["text"])
     with tempfile.TemporaryDirectory() as folder:
         corpus = tokenize_corpus(files, words, folder, column=column or trained[0])
         blocks = Blocks(corpus.ids, config_of(model, {}).n_positions, stride)
-        trainer = load_backends([backend])[0].trainer(model, Head.LM, PRETRAINING, 1)
+        trainer = loaded.trainer(model, Head.LM, PRETRAINING, 1)
         found = evaluate_lm(trainer, once(blocks, EVALUATION_BATCH), corpus.bytes_per_token)
         report(found, as_json, f"lm: {model_named(model)}, {len(corpus.ids):,} tokens")
 
