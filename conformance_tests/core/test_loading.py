@@ -31,6 +31,16 @@ def test_they_are_shown_if_the_import_fails(capfd):
     assert "libcudart.so.12 not found" in capfd.readouterr().err
 
 
+def test_they_are_not_shown_after_ctrl_c(capfd):
+    def stopped():
+        write_as_cpp_does(b"I0000 a greeting\n")
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt), quiet():
+        stopped()
+    assert capfd.readouterr().err == ""
+
+
 def test_a_closed_standard_error_is_no_obstacle(monkeypatch):
     def closed(descriptor):
         raise OSError("Bad file descriptor")

@@ -69,11 +69,7 @@ def generate_command(
         list[str] | None, typer.Option("--set", metavar="NAME=JSON", help="Any other setting of GenerationConfig.")
     ] = None,
 ) -> None:
-    """Continue a text, word by word as it comes; or each line of a file. Tokens are drawn at random.
-
-    Examples: gptcore generate "The dog" --seed 1; gptcore generate "The dog" --greedy --backend flax;
-    gptcore generate --file prompts.txt --max-new-tokens 20 > answers.jsonl
-    """
+    """Continue a text, word by word as it comes; or each line of a file. Tokens are drawn at random."""
     if (text is None) == (file is None):
         raise InputError("pass a text or --file, one of the two")
     of_sampling = {"temperature": temperature, "top_k": top_k, "top_p": top_p}
@@ -121,8 +117,13 @@ def _one(model: Any, tokenizer: Any, text: str, settings: dict[str, Any], raw: b
         print(tokenizer.decode(model.generate(ids, tokenizer=tokenizer, **settings)[0], readable=not raw))
         return
     streamer = TextStreamer(tokenizer, _show, skip_prompt=False, readable=not raw)
-    model.generate(ids, streamer=streamer, tokenizer=tokenizer, **settings)
-    print()
+    try:
+        model.generate(ids, streamer=streamer, tokenizer=tokenizer, **settings)
+    except KeyboardInterrupt:
+        streamer.end()  # shows what it has held back
+        raise
+    finally:
+        print()
 
 
 def _show(piece: str) -> None:

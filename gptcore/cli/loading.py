@@ -57,7 +57,7 @@ def use_backend(context: typer.Context, name: str, device: str | None) -> Backen
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Capture standard error, including output of C++ code, and show it only if an exception is raised.
+    """Capture standard error, including output of C++ code, and show it only after an error, not after Ctrl-C.
 
     TensorFlow prints some lines before it reads its log settings.
     """
@@ -69,10 +69,12 @@ def quiet() -> Iterator[None]:
         return
     with tempfile.TemporaryFile() as held:
         os.dup2(held.fileno(), 2)
-        failed = True
+        failed = False
         try:
             yield
-            failed = False
+        except Exception:
+            failed = True
+            raise
         finally:
             sys.stderr.flush()
             os.dup2(real, 2)

@@ -1,7 +1,8 @@
-"""What ``gptcore eval`` prints for people."""
+"""What ``gptcore eval`` and ``gptcore train --list-settings`` print for people."""
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 
@@ -12,6 +13,7 @@ from rich.markup import escape
 from rich.measure import Measurement
 from rich.table import Table
 
+from gptcore.recipe import FINE_TUNING, PRETRAINING, described
 from gptcore.training import Evaluation
 from gptcore.training.evaluation import baseline, confusion
 
@@ -95,3 +97,22 @@ def _print_confusion(console: Console, found: NDArray[np.int64], labels: Sequenc
     for true, predicted in (divmod(i, len(labels)) for i in order):
         table.add_row(escape(labels[true]), escape(labels[predicted]), f"{wrong[true, predicted]:,}")
     console.print(table)
+
+
+def print_settings() -> None:
+    """Print the settings of a recipe: type and unit, default for language modelling and for tasks, and meaning."""
+    console = Console(highlight=False, markup=False)
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 1, 0))
+    for heading, width in {"setting": None, "type": 16, "train lm": None, "tasks": None, "meaning": None}.items():
+        table.add_column(heading, max_width=width)
+    for setting in described():
+        defaults = (getattr(recipe, setting.name) for recipe in (PRETRAINING, FINE_TUNING))
+        unit = f", {setting.unit}" if setting.unit else ""
+        table.add_row(setting.name, setting.type + unit, *map(_literal, defaults), setting.text)
+    console.print(table)
+    console.print("Pass one as --set NAME=VALUE, or several in a YAML or JSON file: --recipe FILE.", soft_wrap=True)
+
+
+def _literal(value: object) -> str:
+    """A value as ``--set`` takes it."""
+    return value if isinstance(value, str) else json.dumps(value).replace("null", "none")

@@ -14,6 +14,11 @@ SHIPPED = "the bundled model"
 """What help says of the default, ``DEFAULT_MODEL``."""
 
 
+def examples(*commands: str) -> str:
+    """The end of a ``--help``: commands that a user can copy."""
+    return "\n\n".join(["Examples:" if len(commands) > 1 else "Example:", *commands])
+
+
 def model_named(model: str) -> str:
     """What a heading says of a model."""
     return SHIPPED if model == DEFAULT_MODEL else model

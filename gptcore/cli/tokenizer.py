@@ -9,9 +9,12 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeElapsedColumn
 
+from gptcore.cli.settings import examples
 from tokenization import train
 
-tokenizer_application = typer.Typer(help="Make tokenizers.", no_args_is_help=True)
+TRAIN = "gptcore tokenizer train books --output words --vocab-size 8192"
+
+tokenizer_application = typer.Typer(help="Make tokenizers.", epilog=examples(TRAIN), no_args_is_help=True)
 
 
 @tokenizer_application.callback()
@@ -19,7 +22,7 @@ def _group() -> None:
     """Make tokenizers."""
 
 
-@tokenizer_application.command("train")
+@tokenizer_application.command("train", epilog=examples(TRAIN))
 def train_command(
     files: Annotated[list[Path], typer.Argument(help="UTF-8 text files, plain or .xz, or folders of them.")],
     output: Annotated[Path, typer.Option(help="The folder to write; it is made if need be.")],

@@ -20,8 +20,8 @@ from gptcore import files as files_module
 from gptcore.checkpoint.atomic import atomic_write
 from gptcore.checkpoint.opening import open_checkpoint
 from gptcore.cli.loading import Device, use_backend
-from gptcore.cli.report import print_report
-from gptcore.cli.settings import SHIPPED, model_named, parse_settings, text_columns
+from gptcore.cli.report import print_report, print_settings
+from gptcore.cli.settings import SHIPPED, examples, model_named, parse_settings, text_columns
 from gptcore.config import OpenAIGPTConfig, read_json_object
 from gptcore.errors import ConfigError, DataError, GPTError, TrainingError
 from gptcore.installation import install_command
@@ -52,8 +52,28 @@ TASK_NAME = "task.json"
 
 EVALUATION_BATCH = 16
 
-train_application = typer.Typer(help="Train a model.", no_args_is_help=True)
-eval_application = typer.Typer(help="Measure a model.", no_args_is_help=True)
+TRAIN_LM = "gptcore train lm books --tokenizer words --preset small --output runs/books"
+EVAL_LM = ("gptcore eval lm heldout", "gptcore eval lm heldout --model runs/books")
+RUNS = {"classify": "reviews", "entail": "pairs", "similarity": "scores", "choice": "stories"}
+"""Task -> what its rows are called in examples."""
+
+
+def _train(task: str) -> str:
+    return f"gptcore train {task} {RUNS[task]}.jsonl --output runs/{RUNS[task]}"
+
+
+def _eval(task: str) -> str:
+    return f"gptcore eval {task} {RUNS[task]}.jsonl --model runs/{RUNS[task]}"
+
+
+train_application = typer.Typer(
+    help="Train a model.",
+    epilog=examples("gptcore train --list-settings", _train("classify"), TRAIN_LM),
+    no_args_is_help=True,
+)
+eval_application = typer.Typer(
+    help="Measure a model.", epilog=examples(_eval("classify"), EVAL_LM[0]), no_args_is_help=True
+)
 
 Files = Annotated[list[Path], typer.Argument(help="What to read; folders stand for the files inside.")]
 Output = Annotated[Path, typer.Option(help="The folder of the run.")]
@@ -61,7 +81,12 @@ Backend = Annotated[str, typer.Option(help="torch, tf or flax.")]
 Validation = Annotated[list[Path] | None, typer.Option(help="What to measure the model on.")]
 RecipeFile = Annotated[Path | None, typer.Option("--recipe", help="A YAML or JSON file of hyperparameters.")]
 Settings = Annotated[
-    list[str] | None, typer.Option("--set", metavar="NAME=JSON", help="A hyperparameter, over those of the recipe.")
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="NAME=JSON",
+        help="A hyperparameter: gptcore train --list-settings lists them.",
+    ),
 ]
 Every = Annotated[int | None, typer.Option(min=1, help="Updates between evaluations; default: only at the end.")]
 SaveEvery = Annotated[int | None, typer.Option(min=1, help="Updates between checkpoints; default: only at the end.")]
@@ -80,7 +105,28 @@ AsJSON = Annotated[bool, typer.Option("--json", help="Print one JSON object inst
 Header = Annotated[str | None, typer.Option(help="Names of all columns, for CSV or TSV without a header.")]
 
 
-@train_application.command("lm")
+def _list_settings(wanted: bool) -> None:
+    if wanted:
+        print_settings()
+        raise typer.Exit
+
+
+@train_application.callback()
+def _group(
+    list_settings: Annotated[
+        bool,
+        typer.Option(
+            "--list-settings",
+            callback=_list_settings,
+            is_eager=True,
+            help="List the settings for --set and exit.",
+        ),
+    ] = False,
+) -> None:
+    """Train a model."""
+
+
+@train_application.command("lm", epilog=examples(TRAIN_LM))
 def train_lm(
     context: typer.Context,
     files: Files,
@@ -348,7 +394,7 @@ def read_rows(files: Sequence[Path], names: Sequence[str], label: str, header: s
 def add_task_commands(task: str, help_text: str) -> None:
     """The commands of one kind of task."""
 
-    @train_application.command(task, help=help_text)
+    @train_application.command(task, help=help_text, epilog=examples(_train(task)))
     def train(
         context: typer.Context,
         files: Files,
@@ -377,7 +423,9 @@ def add_task_commands(task: str, help_text: str) -> None:
             evaluate_every=evaluate_every, save_every=save_every, patience=patience, resume=resume, quiet=quiet,
         )  # fmt: skip
 
-    @eval_application.command(task, help=f"Measure on: {help_text}")
+    @eval_application.command(
+        task, help=f"Measure on: {help_text}", epilog=examples(_eval(task), f"{_eval(task)} --json")
+    )
     def measure(
         context: typer.Context,
         files: Files,
@@ -408,7 +456,7 @@ def add_task_commands(task: str, help_text: str) -> None:
         report(found, as_json, f"{task}: {model}, {len(examples):,} examples", class_names(task, config, names))
 
 
-@eval_application.command("lm")
+@eval_application.command("lm", epilog=examples(*EVAL_LM))
 def eval_lm(
     context: typer.Context,
     files: Files,
