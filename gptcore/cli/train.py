@@ -392,9 +392,9 @@ def read_rows(files: Sequence[Path], names: Sequence[str], label: str, header: s
 
 
 def add_task_commands(task: str, help_text: str) -> None:
-    """The commands of one kind of task."""
+    """The commands of one kind of task; ``help_text`` says what is trained and evaluated."""
 
-    @train_application.command(task, help=help_text, epilog=examples(_train(task)))
+    @train_application.command(task, help=f"Train {help_text}", epilog=examples(_train(task)))
     def train(
         context: typer.Context,
         files: Files,
@@ -423,9 +423,7 @@ def add_task_commands(task: str, help_text: str) -> None:
             evaluate_every=evaluate_every, save_every=save_every, patience=patience, resume=resume, quiet=quiet,
         )  # fmt: skip
 
-    @eval_application.command(
-        task, help=f"Measure on: {help_text}", epilog=examples(_eval(task), f"{_eval(task)} --json")
-    )
+    @eval_application.command(task, help=f"Evaluate {help_text}", epilog=examples(_eval(task), f"{_eval(task)} --json"))
     def measure(
         context: typer.Context,
         files: Files,
@@ -469,7 +467,7 @@ def eval_lm(
     stride: Annotated[
         int | None,
         typer.Option(
-            min=1, help="Tokens from a block to the next; fewer than n_positions: each is read with more before it."
+            min=1, help="Tokens between block starts; fewer give each token more context.", show_default="n_positions"
         ),
     ] = None,
     as_json: AsJSON = False,
@@ -505,9 +503,12 @@ def report(evaluation: Evaluation, as_json: bool, subject: str, labels: Sequence
 
 
 for _name, _help in (
-    ("classify", "Classification of a text: columns text, label."),
-    ("entail", "Entailment of two texts: columns premise, hypothesis, label."),
-    ("similarity", "Similarity of two texts: columns sentence1, sentence2, label (numbers are scores)."),
-    ("choice", "Multiple choice: columns context, choice1, choice2, ..., label (from 0)."),
+    ("classify", "a text classifier; columns: text, label."),
+    ("entail", "a classifier of two texts; columns: premise, hypothesis, label."),
+    (
+        "similarity",
+        "a model of the similarity of two texts; columns: sentence1, sentence2, label (number: score).",
+    ),
+    ("choice", "a model that chooses between texts; columns: context, choice1, choice2, ..., label (from 0)."),
 ):
     add_task_commands(_name, _help)
