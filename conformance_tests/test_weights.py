@@ -55,9 +55,10 @@ def test_fresh_weights_are_the_same_everywhere(backends, tmp_path, make_checkpoi
         np.testing.assert_array_equal(loaded[0], other)
 
 
-def test_a_head_for_another_number_of_labels_is_fresh(backends, make_checkpoint):
+@pytest.mark.parametrize("option", ["ignore_mismatched_sizes", "ignore_mismatched_labels"])
+def test_a_head_for_another_number_of_labels_is_fresh(backends, make_checkpoint, option):
     folder = make_checkpoint(CONFIG, Head.SEQUENCE_CLASSIFICATION)
-    settings = {"num_labels": 3, "ignore_mismatched_sizes": True}
+    settings = {"num_labels": 3, option: True}
     models = [b.load(folder, Head.SEQUENCE_CLASSIFICATION, **settings) for b in backends]
     for model in models:
         assert model.config.id2label == {0: "LABEL_0", 1: "LABEL_1", 2: "LABEL_2"}

@@ -1,4 +1,7 @@
-"""Trains each case on one replica and on two; prints metrics and the largest distance of the weights as JSON."""
+"""Trains each case on one replica and on two; prints metrics and the largest distance of the weights as JSON.
+
+Then runs a model on the second device.
+"""
 
 import json
 import sys
@@ -8,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 import gpt_tf
+from gpt_tf.backend import BACKEND
 from gptcore import OpenAIGPTConfig
 
 OFF = dict.fromkeys(("resid_pdrop", "embd_pdrop", "attn_pdrop", "summary_first_dropout"), 0.0)
@@ -52,6 +56,8 @@ def main():
     for name, case in CASES.items():
         (alone, weights), (together, same_weights) = (trained(strategy, *case) for strategy in strategies)
         found[name] = {"alone": alone, "together": together, "distance": float(np.abs(weights - same_weights).max())}
+    with BACKEND.on("CPU:1"):
+        found["on"] = [LM(CONFIG)(IDS).logits.device[-5:], BACKEND.devices()]
     json.dump(found, sys.stdout)
 
 

@@ -41,6 +41,12 @@ class FlaxBackend:
     def tensor(self, array):
         return jnp.asarray(array)
 
+    def devices(self) -> list[str]:
+        return list(local_devices())
+
+    def on(self, device):
+        return jax.default_device(local_devices()[device])
+
     def load(self, path, head, *, dtype="float32", attn_implementation="sdpa", **config) -> "FlaxBackendModel":
         options = {"dtype": dtype, "attn_implementation": attn_implementation, **config}
         with precision(dtype):
@@ -53,11 +59,20 @@ class FlaxBackend:
         if isinstance(source, OpenAIGPTConfig):
             model = MODELS[head](source.replace(**config), seed=recipe.seed)
         else:
-            model = MODELS[head].from_pretrained(source, seed=recipe.seed, **config)
+            model = MODELS[head].from_pretrained(source, seed=recipe.seed, ignore_mismatched_labels=True, **config)
         if vocab_size and vocab_size != model.config.vocab_size:
             model.resize_token_embeddings(vocab_size)
-        mesh = jax.make_mesh((jax.device_count(),), ("data",)) if jax.device_count() > 1 else None
+        spread = jax.device_count() > 1 and jax.config.jax_default_device is None
+        mesh = jax.make_mesh((jax.device_count(),), ("data",)) if spread else None
         return Trainer(model, recipe, total_steps, distribution=mesh)
+
+
+def local_devices() -> dict[str, jax.Device]:
+    """The devices of this process by name: those that JAX prefers and, beside a GPU, the CPU."""
+    found = list(jax.local_devices())
+    with contextlib.suppress(RuntimeError):  # JAX_PLATFORMS leaves the CPU out
+        found += jax.local_devices(backend="cpu")
+    return {f"{device.platform}:{device.id}": device for device in found}
 
 
 @contextlib.contextmanager

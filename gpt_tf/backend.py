@@ -1,5 +1,6 @@
 """The adapter that conformance and the command line use; see ``gptcore.backends``."""
 
+import contextlib
 import os
 from pathlib import Path
 from typing import Any
@@ -30,12 +31,26 @@ class TFBackend:
     """Keras on TensorFlow, as ``gptcore.backends.Backend``."""
 
     name = "tf"
+    device = None
+    """The one that ``on`` has chosen."""
 
     def versions(self) -> dict[str, str]:
         return {"tensorflow": tf.__version__, "keras": keras.__version__}
 
     def tensor(self, array):
         return tf.convert_to_tensor(array)
+
+    def devices(self) -> list[str]:
+        return [device.name.removeprefix("/device:") for device in tf.config.list_logical_devices()]
+
+    @contextlib.contextmanager
+    def on(self, device):
+        before, self.device = self.device, device
+        try:
+            with tf.device(device):
+                yield
+        finally:
+            self.device = before
 
     def load(self, path, head, *, dtype="float32", attn_implementation="sdpa", **config) -> "TFBackendModel":
         tf.config.experimental.enable_tensor_float_32_execution(False)
@@ -46,7 +61,7 @@ class TFBackend:
         tf.config.experimental.enable_tensor_float_32_execution(False)
         if "TF_CONFIG" in os.environ:
             strategy = tf.distribute.MultiWorkerMirroredStrategy()
-        elif len(tf.config.list_logical_devices("GPU")) > 1:
+        elif self.device is None and len(tf.config.list_logical_devices("GPU")) > 1:
             strategy = tf.distribute.MirroredStrategy()
         else:
             strategy = tf.distribute.get_strategy()
@@ -55,7 +70,8 @@ class TFBackend:
             if isinstance(source, OpenAIGPTConfig):
                 model = MODELS[head](source.replace(**config), dtype=policy, seed=recipe.seed)
             else:
-                model = MODELS[head].from_pretrained(source, dtype=policy, seed=recipe.seed, **config)
+                options = {"dtype": policy, "seed": recipe.seed, "ignore_mismatched_labels": True, **config}
+                model = MODELS[head].from_pretrained(source, **options)
             if vocab_size and vocab_size != model.config.vocab_size:
                 model.resize_token_embeddings(vocab_size)
         return Trainer(model, recipe, total_steps, distribution=strategy)

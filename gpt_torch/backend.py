@@ -1,10 +1,11 @@
 """The adapter that conformance and the command line use; see ``gptcore.backends``."""
 
 import atexit
+import contextlib
+import os
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from gpt_torch import heads
@@ -16,6 +17,8 @@ from gptcore.backends import Arrays
 from gptcore.config import OpenAIGPTConfig
 from gptcore.generation import GenerateOutput
 from gptcore.parameters import Head
+
+ACCELERATE_DEVICE = "ACCELERATE_TORCH_DEVICE"  # where a trainer computes, for accelerate
 
 MODELS = {
     Head.NONE: OpenAIGPTModel,
@@ -36,6 +39,21 @@ class TorchBackend:
     def tensor(self, array):
         return torch.from_numpy(array)
 
+    def devices(self) -> list[str]:
+        found = torch.accelerator.current_accelerator()
+        return ["cpu", *(f"{found}:{i}" for i in range(torch.accelerator.device_count()))]
+
+    @contextlib.contextmanager
+    def on(self, device):
+        before = os.environ.get(ACCELERATE_DEVICE)
+        os.environ[ACCELERATE_DEVICE] = device
+        try:
+            with torch.device(device):
+                yield
+        finally:
+            del os.environ[ACCELERATE_DEVICE]
+            os.environ.update({} if before is None else {ACCELERATE_DEVICE: before})
+
     def load(self, path, head, *, dtype="float32", attn_implementation="sdpa", **config) -> "TorchBackendModel":
         torch.set_float32_matmul_precision("highest")
         options = {"dtype": dtype, "attn_implementation": attn_implementation, **config}
@@ -46,7 +64,7 @@ class TorchBackend:
         if isinstance(source, OpenAIGPTConfig):
             model = MODELS[head](source.replace(**config), seed=recipe.seed)
         else:
-            model = MODELS[head].from_pretrained(source, seed=recipe.seed, **config)
+            model = MODELS[head].from_pretrained(source, seed=recipe.seed, ignore_mismatched_labels=True, **config)
         if vocab_size and vocab_size != model.config.vocab_size:
             model.resize_token_embeddings(vocab_size)
         trainer = Trainer(model, recipe, total_steps)
@@ -74,19 +92,19 @@ class TorchBackendModel:
         flags = {"output_attentions": output_attentions, "output_hidden_states": output_hidden_states}
         if past_key_values is not None or use_cache:  # two of the models have no cache
             flags |= {"past_key_values": past_key_values, "use_cache": use_cache}
-        output = self.model(**to_tensors(inputs), **flags)
+        output = self.model(**self.tensors(inputs), **flags)
         return {name: to_arrays(value) for name, value in output.items()}
 
     def reordered(self, past_key_values: KVCache, rows) -> KVCache:
-        return past_key_values.reordered(torch.from_numpy(rows))
+        return past_key_values.reordered(torch.from_numpy(rows).to(self.model.device))
 
     def generate(self, input_ids, attention_mask=None, **settings):
         output = self.model.generate(input_ids, attention_mask, **settings)
-        return output if isinstance(output, GenerateOutput) else np.asarray(output)
+        return output if isinstance(output, GenerateOutput) else output.cpu().numpy()
 
     def loss_and_gradients(self, inputs: Arrays):
         self.model.zero_grad(set_to_none=True)
-        output = self.model(**to_tensors(inputs))
+        output = self.model(**self.tensors(inputs))
         losses = {name: value for name, value in output.items() if name.endswith("loss")}
         sum(losses.values()).backward()
         gradients = {
@@ -95,15 +113,14 @@ class TorchBackendModel:
         }
         return {name: value.item() for name, value in losses.items()}, gradients
 
+    def tensors(self, inputs: Arrays) -> dict[str, torch.Tensor]:
+        return {name: torch.from_numpy(array).to(self.model.device) for name, array in inputs.items()}
+
     def weights(self):
         return dict(export(self.model))
 
     def save(self, folder: str | Path, max_shard_size=None) -> None:
         self.model.save_pretrained(folder, max_shard_size=max_shard_size)
-
-
-def to_tensors(inputs: Arrays) -> dict[str, torch.Tensor]:
-    return {name: torch.from_numpy(array) for name, array in inputs.items()}
 
 
 def to_arrays(value):

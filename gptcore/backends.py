@@ -6,7 +6,8 @@ fourth backend is a package that somebody else can publish and certify with the 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any, Protocol
@@ -14,7 +15,7 @@ from typing import Any, Protocol
 from numpy.typing import NDArray
 
 from gptcore.config import OpenAIGPTConfig
-from gptcore.errors import GPTError
+from gptcore.errors import GPTError, InputError
 from gptcore.installation import install_command
 from gptcore.parameters import Head
 from gptcore.recipe import Recipe
@@ -81,6 +82,14 @@ class Backend(Protocol):
         """The framework's tensor of an array."""
         ...
 
+    def devices(self) -> list[str]:
+        """The names of the devices of this machine that the framework can compute on."""
+        ...
+
+    def on(self, device: str) -> AbstractContextManager[Any]:
+        """Let models that are loaded inside, and trainers, compute on one of ``devices``, and on no other."""
+        ...
+
     def load(
         self, path: str | Path, head: Head, *, dtype: str = "float32", attn_implementation: str = "sdpa", **config: Any
     ) -> BackendModel:
@@ -105,7 +114,8 @@ class Backend(Protocol):
             recipe: hyperparameters.
             total_steps: updates of the whole run.
             vocab_size: resizes the vocabulary, for tokens that the checkpoint lacks.
-            config: settings to change.
+            config: settings to change. With other labels, by name or number, than those of the checkpoint, a fresh head
+                begins.
         """
         ...
 
@@ -132,6 +142,25 @@ def load_backend(name: str) -> Backend:
     except Exception as cause:  # whatever a broken framework raises
         raise GPTError(f"cannot import backend {name!r}: {type(cause).__name__}: {cause}") from cause
     return backend
+
+
+def device_named(device: str, devices: Sequence[str]) -> str:
+    """Find a device by name, in any case; the first of a kind also without its number.
+
+    Args:
+        device: The name.
+        devices: The names of all devices of this machine.
+
+    Raises:
+        InputError: there is no such device; lists those that there are.
+
+    >>> device_named("gpu", ["CPU:0", "GPU:0", "GPU:1"])
+    'GPU:0'
+    """
+    for name in devices:
+        if device.lower().removesuffix(":0") == name.lower().removesuffix(":0"):
+            return name
+    raise InputError(f"device must be one of {', '.join(devices)}, which this machine has; got {device!r}.")
 
 
 def installed() -> list[str]:

@@ -6,6 +6,7 @@ import hashlib
 from pathlib import Path
 
 CARD_NAME = "README.md"
+SOURCE_CARD_NAME = "README.source.md"  # of a conversion: what somebody wrote of the model that was converted
 SEAL = "<!-- written by gptcore, and unchanged since: "
 LOADING = ".from_pretrained("
 MAX_CARD_BYTES = 1 << 20  # a longer one is somebody's own

@@ -6,8 +6,10 @@ Sources: Radford et al. 2018, section 4.1, and the authors' fine-tuning code for
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import json
 import math
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,24 +60,29 @@ class Recipe:
     """How to train. The defaults are the paper's pre-training; ``FINE_TUNING`` is its other stage.
 
     Args:
-        learning_rate: the largest one, above 0.
-        schedule: ``cosine``, ``linear`` or ``constant`` after the warm-up, as in transformers; ``original_cosine``,
-            ``original_linear`` as in the authors' code, where the decay counts from the first step.
-        warmup_steps: updates over which the learning rate rises from 0; or
-        warmup_ratio: the same as a share of all updates, in [0, 1); ``warmup_steps`` wins if it is above 0.
-        epochs: passes over the data; above 0, may be a fraction.
-        max_steps: updates, over ``epochs``; ``None`` for as many as ``epochs`` takes.
-        batch_size: examples in an update, over all processes.
-        group_by_length: whether examples of a task share a batch with others of about their length: most of the padding
-            is saved, and long examples meet no short ones. Blocks of text all have one length.
-        micro_batch_size: examples at a time in one process; gradients are added up over the update. ``None`` for all.
-        weight_decay: decoupled, on all but biases and gains.
-        adam_beta1, adam_beta2, adam_epsilon: of Adam; in [0, 1), in [0, 1), above 0. The epsilon is added to the root
-            of the corrected second moment.
-        max_grad_norm: gradients are scaled down to this global norm; ``None`` for no limit.
-        lm_coefficient: weight of the language-modelling loss beside a task's, lambda of the paper's equation 5.
-        seed: of the order of examples and of dropout, in [0, 2**32).
-        precision: ``float32``, or ``bfloat16`` to compute in it with weights in float32.
+        learning_rate: Largest learning rate; must be above 0.
+        schedule: Shape of the learning rate after the warm-up: ``cosine``, ``linear`` or ``constant`` as in
+            transformers, ``original_cosine`` or ``original_linear`` as in the authors' code, where the decay counts
+            from the first update.
+        warmup_steps (updates): Length of the warm-up, in which the learning rate rises from 0; 0 leaves it to
+            ``warmup_ratio``.
+        warmup_ratio (share): Length of the warm-up as a share of all updates, in [0, 1), where ``warmup_steps`` is 0.
+        epochs (passes): Length of the training in passes over the data; must be above 0 and may be a fraction.
+        max_steps (updates): Length of the training in place of ``epochs``; ``None`` for as many as ``epochs`` takes.
+        batch_size (examples): Examples in an update, over all processes.
+        group_by_length: Whether examples of a task share a batch with others of about their length, which saves most
+            of the padding; blocks of text all have one length.
+        micro_batch_size (examples): Examples at a time in one process, to save memory; the gradients of an update are
+            added up; ``None`` for all.
+        weight_decay: Decoupled decay of all weights but biases and gains, per unit of the learning rate; at least 0.
+        adam_beta1: Decay rate of Adam's mean of the gradient, in [0, 1).
+        adam_beta2: Decay rate of Adam's mean of the squared gradient, in [0, 1).
+        adam_epsilon: Number added to the root of Adam's corrected second moment; must be above 0.
+        max_grad_norm: Limit of the global norm of the gradients, which are scaled down to it; ``None`` for no limit.
+        lm_coefficient: Weight of the language-modelling loss beside a task's, lambda of the paper's equation 5; at
+            least 0.
+        seed: Random seed of the order of examples, of dropout and of fresh weights, in [0, 2**32).
+        precision: Precision of the computation, ``float32`` or ``bfloat16``; weights stay in float32.
 
     Raises:
         ConfigError: with every setting that is unknown or out of range.
@@ -205,6 +212,44 @@ class Recipe:
             f"reaches {largest:.3g} of {self.learning_rate:g}. Lower warmup_steps (to {total_steps // 10}, say), raise "
             "epochs, or pre-train with --preset small."
         ]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a user has to know of one setting of a recipe.
+
+    Attributes:
+        name: in a recipe and for ``--set``.
+        type: of its values, in words.
+        unit: of a number; empty where it has none.
+        text: what it does, and its limits.
+    """
+
+    name: str
+    type: str
+    unit: str
+    text: str
+
+
+TYPES = {"float": "number", "int": "integer", "bool": "true/false", "str": "word"}
+
+
+def described() -> list[Setting]:
+    """All settings of a recipe in the order of their definition, from the docstring of ``Recipe``.
+
+    >>> described()[2].name, described()[2].type, described()[2].unit
+    ('warmup_steps', 'integer', 'updates')
+    """
+    arguments = re.search(r"Args:\n(.*?)\n\n", inspect.getdoc(Recipe) or "", re.DOTALL)
+    entries = re.findall(
+        r"^    (\w+)(?: \((.*)\))?: (.*(?:\n {8}.*)*)", arguments[1] if arguments else "", re.MULTILINE
+    )
+    texts = {name: (unit, " ".join(text.replace("``", "").split())) for name, unit, text in entries}
+    settings = []
+    for spec in dataclasses.fields(Recipe):
+        kind, _, optional = str(spec.type).partition(" | ")
+        settings.append(Setting(spec.name, TYPES[kind] + " or none" * bool(optional), *texts[spec.name]))
+    return settings
 
 
 def _numbers(settings: Any) -> Any:

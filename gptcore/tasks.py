@@ -322,6 +322,22 @@ def label_settings(task: str, labels: Sequence[Any], where: Sequence[str] | None
     }
 
 
+def class_names(task: str, config: OpenAIGPTConfig, columns: Sequence[str]) -> list[str]:
+    """The names of the classes of a task, by number; none where the model gives scores.
+
+    Args:
+        task: a name in ``TASKS``.
+        config: of the model; its ``id2label`` names the labels.
+        columns: of the texts; those of a choice are its context and the choices.
+
+    >>> class_names("choice", OpenAIGPTConfig(), choice_columns(3))
+    ['0', '1', '2']
+    """
+    if task == "choice":
+        return [str(i) for i in range(len(columns) - 1)]
+    return [] if config.problem_type == "regression" else [config.id2label[i] for i in range(config.num_labels)]
+
+
 def is_number(label: Any) -> bool:
     """Whether a label is a finite number, or the text of one."""
     try:

@@ -49,6 +49,10 @@ def test_replicas_train_like_one(replicas, case):
     assert found["distance"] < 1e-5
 
 
+def test_a_model_computes_on_the_chosen_device(replicas):
+    assert replicas["on"] == ["CPU:1", ["CPU:0", "CPU:1"]]
+
+
 WEIGHTED = {
     "argument": lambda model: model.evaluate(OWN, sample_weight=WEIGHTS, verbose=0),
     "y": lambda model: model.evaluate(X, CLASSES, sample_weight=WEIGHTS, verbose=0),

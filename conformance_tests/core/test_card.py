@@ -100,12 +100,54 @@ def test_the_tokenizers_example_runs(tmp_path, monkeypatch, capsys, head, task):
     assert capsys.readouterr().out == f"{[0] * 17}\n"  # each letter is unknown
 
 
-def test_a_card_that_somebody_wrote_goes_along_and_stays(tmp_path):
+def test_a_card_that_somebody_wrote_of_the_source_goes_along_beside_that_of_the_result(tmp_path):
+    """It describes other files: their format and dtype, and how to load them."""
     save(tmp_path / "a", Head.LM)
     (tmp_path / "a" / "README.md").write_text("of the source")
-    assert convert(tmp_path / "a", tmp_path / "b") == "of the source"
+    for source, folder in (("a", "b"), ("b", "c")):
+        card = convert(tmp_path / source, tmp_path / folder)
+        assert is_generated(card)
+        assert "The card of the source, [README.source.md](README.source.md), may say" in card
+        assert (tmp_path / folder / "README.source.md").read_text() == "of the source"
+    (tmp_path / "c" / "README.md").write_text("of the next")
+    convert(tmp_path / "c", tmp_path / "b")
+    assert (tmp_path / "b" / "README.source.md").read_text() == "of the next"
+    save(tmp_path / "plain", Head.LM)
+    assert "The files do not say" in convert(tmp_path / "plain", tmp_path / "b")
+    assert not (tmp_path / "b" / "README.source.md").exists()
+
+
+def test_a_card_that_somebody_wrote_of_the_target_stays(tmp_path):
+    save(tmp_path / "a", Head.LM)
+    (tmp_path / "b").mkdir()
     (tmp_path / "b" / "README.md").write_text("of the target")
     assert convert(tmp_path / "a", tmp_path / "b", "keras") == "of the target"
+
+
+def test_the_bundled_model_is_named(tmp_path):
+    card = convert(gptcore.DEFAULT_MODEL, tmp_path)
+    assert (
+        f"Converted from the model that comes with {PRODUCER}, safetensors, float16: every value is as it was" in card
+    )
+    assert "| weights | msgpack, float16 |" in card
+    assert "fairy tales" not in card
+
+
+@pytest.mark.parametrize(
+    ("labels", "row"),
+    [
+        ({"id2label": {0: "no", 1: "yes"}}, "| labels | 2: no, yes |"),
+        (
+            {"id2label": {0: "a | b", 1: "<script>`c`\n*d*"}},
+            "| labels | 2: a &#124; b, &lt;script&gt;&#96;c&#96; &#42;d&#42; |",
+        ),
+        ({"num_labels": 21}, "LABEL_19, ... |"),
+        ({"num_labels": 1, "problem_type": "regression"}, "| labels | none: a score |"),
+    ],
+)
+def test_labels_are_named(labels, row):
+    head = Head.SEQUENCE_CLASSIFICATION
+    assert row in model_card(CONFIG.replace(**labels), head, form="safetensors", dtype="float32")
 
 
 def test_a_card_that_was_made_is_made_again(tmp_path):

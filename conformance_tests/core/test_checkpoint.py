@@ -124,6 +124,39 @@ def test_renamed_labels_are_warned_of(tmp_path, caplog, stored, names, message):
     assert bool(caplog.text) == bool(message)
 
 
+@pytest.mark.parametrize(
+    ("stored", "labels", "message"),
+    [
+        (["no", "yes"], ["no", "yes"], ""),
+        (
+            ["no", "yes"],
+            ["yes", "no"],
+            "2 labels ('no', 'yes'), is left out, and a new one begins, for 2 labels ('yes'",
+        ),
+        (
+            ["LABEL_0", "LABEL_1"],
+            ["no", "yes"],
+            "for 2 labels ('LABEL_0', 'LABEL_1'), is left out",
+        ),
+        (["no", "yes"], list("abcdefg"), "for 7 labels ('a', 'b', 'c', 'd', 'e', ...)"),
+        (["no", "yes"], 1, "for 2 labels ('no', 'yes'), is left out, and a new one begins, for scores"),
+        (["LABEL_0"], 1, ""),
+    ],
+)
+def test_training_for_other_labels_begins_with_a_fresh_head(tmp_path, caplog, stored, labels, message):
+    config, head = CONFIG.replace(id2label=dict(enumerate(stored))), Head.SEQUENCE_CLASSIFICATION
+    if len(stored) == 1:
+        config = config.replace(problem_type="regression")
+    save_pretrained(tmp_path, config, head, "float32", fresh_values(config, head, "float32", 0))
+    scores = {"num_labels": 1, "problem_type": "regression"}
+    wanted = scores if labels == 1 else {"num_labels": len(labels), "id2label": dict(enumerate(labels))}
+    source = open_pretrained(tmp_path, head, ignore_mismatched_labels=True, **wanted)
+    assert source.report()["missing_keys"] == (["score.weight"] if message else [])
+    assert len(dict(source.values())["score.weight"]) == (1 if labels == 1 else len(labels))
+    assert message in caplog.text
+    assert len(caplog.records) == bool(message)
+
+
 def test_old_files_load(folder):
     """Mask buffers, no prefix, and the tied head stored twice or instead of the embedding."""
 

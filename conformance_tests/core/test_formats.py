@@ -951,6 +951,30 @@ def test_convert_and_inspect(tmp_path, run):
     assert "OpenAIGPTForSequenceClassification" in out
 
 
+def test_convert_replaces_nothing_unless_it_is_told_to(tmp_path, run):
+    save(tmp_path / "a", Head.LM)
+    target = tmp_path / "[" / "b]"  # a tag of Rich
+    target.mkdir(parents=True)
+    command = ("convert", tmp_path / "a", target, "--to", "flax")
+    status, _, told = run(*command)
+    written = "OpenAIGPTLMHeadModel, flax, float32; read back, every value as written"
+    assert (status, told) == (0, f"{target}: {written}\n")
+    before = content(target)
+    status, _, told = run("convert", "nowhere", *command[2:])
+    advice = "Add --force to replace them, or choose another OUTPUT."
+    assert (status, told) == (2, f"error: {target} already holds files. {advice}\n")
+    assert content(target) == before
+    assert run(*command, "--force", "--dtype", "float16")[0] == 0
+    assert content(target) != before
+    status, out, _ = run("inspect", target)
+    assert (status, out.startswith(f"{target}: flax_model.msgpack")) == (0, True)
+    (tmp_path / "c").write_text("mine")
+    for more in ((), ("--force",)):
+        status, _, told = run("convert", tmp_path / "a", tmp_path / "c", "--to", "flax", *more)
+        assert (status, "OUTPUT must be a folder; got the file" in told) == (2, True)
+    assert (tmp_path / "c").read_text() == "mine"
+
+
 def test_verify_against_another(tmp_path, run):
     save(tmp_path / "a", Head.LM)
     save(tmp_path / "b", Head.LM, form="flax")

@@ -5,8 +5,9 @@ import os
 import pytest
 
 from gptcore import backends
+from gptcore.backends import device_named
 from gptcore.cli.loading import load_backends, quiet
-from gptcore.errors import GPTError
+from gptcore.errors import GPTError, InputError
 
 
 def write_as_cpp_does(text):
@@ -28,6 +29,16 @@ def test_they_are_shown_if_the_import_fails(capfd):
     with pytest.raises(ImportError), quiet():
         broken()
     assert "libcudart.so.12 not found" in capfd.readouterr().err
+
+
+def test_they_are_not_shown_after_ctrl_c(capfd):
+    def stopped():
+        write_as_cpp_does(b"I0000 a greeting\n")
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt), quiet():
+        stopped()
+    assert capfd.readouterr().err == ""
 
 
 def test_a_closed_standard_error_is_no_obstacle(monkeypatch):
@@ -67,6 +78,19 @@ def test_only_a_missing_framework_counts_as_absent(importing):
         importing(RuntimeError("broken"))
     with pytest.raises(GPTError, match="cannot import backend 'torch': training needs accelerate"):
         importing(ModuleNotFoundError("training needs accelerate", name="accelerate"))
+
+
+@pytest.mark.parametrize(
+    ("device", "found"),
+    [("cpu", "cpu"), ("CPU:0", "cpu"), ("cuda", "cuda:0"), ("CUDA:1", "cuda:1"), ("cuda:2", None), ("", None)],
+)
+def test_a_device_is_found_by_its_name(device, found):
+    machine = ["cpu", "cuda:0", "cuda:1"]
+    if found:
+        assert device_named(device, machine) == found
+    else:
+        with pytest.raises(InputError, match=f"device must be one of cpu, cuda:0, cuda:1.*; got '{device}'"):
+            device_named(device, machine)
 
 
 def test_an_unknown_backend():

@@ -45,14 +45,14 @@ def test_the_two_stages(backend, run, vocabulary, tmp_path):
     assert [record["step"] for record in records if "eval_perplexity" in record] == [3, 7, 11]
     assert OpenAIGPTTokenizerFast.from_pretrained(tmp_path / "lm" / "last").model_max_length == 31
     assert (tmp_path / "lm" / "curve.png").read_bytes().startswith(b"\x89PNG")
-    status, out, _ = run("eval", "lm", TEXT, "--model", tmp_path / "lm" / "best", "--backend", backend.name)
+    status, out, _ = run("eval", "lm", TEXT, "--model", tmp_path / "lm" / "best", "--backend", backend.name, "--json")
     found = json.loads(out)
     assert found["loss"] == pytest.approx(min(r["eval_loss"] for r in records if "eval_loss" in r), rel=1e-6)
     tokens = len(tokenizer()(TEXT.read_text()).input_ids)
     bits = tokens * found["loss"] / math.log(2)
     assert found["bits_per_byte"] == pytest.approx(bits / TEXT.stat().st_size, rel=1e-6)
     status, out, _ = run(
-        "eval", "lm", TEXT, "--model", tmp_path / "lm" / "best", "--backend", backend.name, "--stride=7"
+        "eval", "lm", TEXT, "--model", tmp_path / "lm" / "best", "--backend", backend.name, "--stride=7", "--json"
     )
     assert json.loads(out)["loss"] != found["loss"]
     for task in ("choice", "classify"):
@@ -61,7 +61,9 @@ def test_the_two_stages(backend, run, vocabulary, tmp_path):
         options = ["--backend", backend.name, "--output", tmp_path / task, "--validation", rows, "--quiet"]
         command = ["train", task, rows, "--model", tmp_path / "lm" / "last", "--set", "max_steps=3", *options]
         assert run(*command)[0] == 0
-        status, out, _ = run("eval", task, rows, "--model", tmp_path / task / "last", "--backend", backend.name)
+        status, out, _ = run(
+            "eval", task, rows, "--model", tmp_path / task / "last", "--backend", backend.name, "--json"
+        )
         last = read_log(tmp_path / task / "log.jsonl")[-1]
         for name in ("task_loss", "lm_loss", "accuracy", "f1", "matthews"):
             assert json.loads(out)[name] == pytest.approx(last[f"eval_{name}"], rel=1e-6)
@@ -126,7 +128,7 @@ def test_killed_at_any_moment(backend, run, vocabulary, tmp_path):
 
 BAD = [
     (("train", "lm", "none.txt", "--output", "OUT", "--tokenizer", "VOCAB"), "there is no file or folder none.txt"),
-    (("train", "lm", "TEXT", "--output", "OUT"), "fresh weights need a --tokenizer"),
+    (("train", "lm", "TEXT", "--output", "OUT"), "Training from scratch needs --tokenizer"),
     (("train", "lm", "TEXT", "--output", "OUT", "--tokenizer", "VOCAB", "--set", "epoch=1"), "did you mean 'epochs'"),
     (("train", "lm", "TEXT", "--output", "OUT", "--tokenizer", "VOCAB", "--backend", "mlx"), "unknown backend 'mlx'"),
     (

@@ -55,11 +55,11 @@ def still(monkeypatch):
     """The names of the backends that a command loaded."""
     loaded = []
 
-    def load(names):
-        loaded.extend(names)
-        return [SimpleNamespace(trainer=StillTrainer)]
+    def use(context, name, device):
+        loaded.append(name)
+        return SimpleNamespace(trainer=StillTrainer)
 
-    monkeypatch.setattr("gptcore.cli.train.load_backends", load)
+    monkeypatch.setattr("gptcore.cli.train.use_backend", use)
     monkeypatch.setattr("gptcore.cli.train.plot", lambda records, path: None)
     monkeypatch.setattr("gptcore.cli.train.tensorboard", lambda output: lambda record: None)
     return loaded
@@ -111,7 +111,7 @@ def test_a_preset_sets_sizes_and_recipe(lm, monkeypatch):
             started.append((source, recipe))
             super().__init__(source, head, recipe, total_steps)
 
-    monkeypatch.setattr("gptcore.cli.train.load_backends", lambda names: [SimpleNamespace(trainer=Recorder)])
+    monkeypatch.setattr("gptcore.cli.train.use_backend", lambda *_: SimpleNamespace(trainer=Recorder))
     assert lm("--preset", "small", "--config=n_layer=1")[0] == 0
     ((config, recipe),) = started
     assert (config.n_embd, config.n_head, config.n_layer, config.n_positions) == (128, 4, 1, 8)
@@ -253,7 +253,7 @@ def test_evaluation_remembers_the_columns(run, measured, tmp_path):
     settings = ("--set", "max_steps=1", "--set", "batch_size=2", "--output", output, "--quiet")
     assert run("train", "classify", rows, *names, *settings)[0] == 0
     for model in (output, output / "last"):
-        assert json.loads(run("eval", "classify", rows, "--model", model)[1]) == METRICS
+        assert json.loads(run("eval", "classify", rows, "--model", model, "--json")[1]) == METRICS
     assert run("eval", "classify", others, "--model", output)[0] == 2
     options = ("--columns", "text", "--label", "label")
     assert run("eval", "classify", others, "--model", output, *options)[0] == 0
@@ -277,16 +277,15 @@ def test_evaluation_remembers_the_column_of_a_corpus(run, lm, measured, tmp_path
     assert run("eval", "lm", rows, "--model", tmp_path / "run", "--column", "text")[0] == 2
 
 
-@pytest.mark.parametrize(
-    ("on_terminal", "more", "shown"),
-    [
-        (False, (), json.dumps(METRICS) + "\n"),
-        (True, ("--json",), json.dumps(METRICS) + "\n"),
-        (True, (), "task loss  0.1235\nf1         1.0000\n"),
-    ],
-    ids=["pipe", "json", "terminal"],
-)
-def test_metrics_for_programs_and_people(run, measured, monkeypatch, tmp_path, on_terminal, more, shown):
+@pytest.mark.parametrize("on_terminal", [False, True], ids=["pipe", "terminal"])
+def test_metrics_for_programs_and_people(run, measured, monkeypatch, tmp_path, on_terminal):
     (tmp_path / "corpus.txt").write_text(WORDS)
     monkeypatch.setattr(sys.stdout, "isatty", lambda: on_terminal)
-    assert run("eval", "lm", tmp_path / "corpus.txt", *more)[:2] == (0, shown)
+    command = ("eval", "lm", tmp_path / "corpus.txt")
+    assert run(*command, "--json")[:2] == (0, json.dumps(METRICS) + "\n")
+    status, out, _ = run(*command)
+    assert (status, out.splitlines()[0].split(",")[0]) == (0, "lm: the bundled model")
+    assert [line.split()[:3] for line in out.splitlines()[2:]] == [
+        ["macro", "F1", "1.0000"],
+        ["task", "loss", "0.1235"],
+    ]

@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 from training_data import DROPOUT, HEADS, RECIPE, STILL, config, lm_batches, ragged, reference_run, task_batches
 
+from gptcore.checkpoint import open_pretrained
 from gptcore.errors import ConfigError, TrainingError
 from gptcore.parameters import Head
 from gptcore.recipe import Recipe
+from gptcore.tasks import label_settings
 from gptcore.tolerances import TOLERANCES, gradient_errors
 from gptcore.training import dropout_seed, rows_of_process
 
@@ -168,6 +170,19 @@ def test_the_model_that_was_passed_is_the_one_that_is_trained(backend, make_chec
     exported = dict(module.export(trainer.model))
     for name, array in trainer.weights():
         assert np.array_equal(array, exported[name]), name
+
+
+@pytest.mark.parametrize(("labels", "is_fresh"), [("ab", False), ("ba", True), ("xyz", True)])
+def test_training_for_other_labels_begins_with_a_fresh_head(backend, make_checkpoint, labels, is_fresh):
+    head = Head.SEQUENCE_CLASSIFICATION
+    folder = make_checkpoint(config(**label_settings("classify", "ab")), head)
+    wanted = {"num_labels": len(labels), "id2label": dict(enumerate(labels))}
+    trainer = backend.trainer(folder, head, RECIPE, 1, **wanted)
+    stored = dict(open_pretrained(folder, head).values())["score.weight"]
+    begun = dict(trainer.weights())["score.weight"]
+    assert begun.shape[0] == len(labels)
+    assert np.array_equal(stored, begun) != is_fresh
+    assert dict(trainer.config.id2label) == dict(enumerate(labels))
 
 
 def test_what_cannot_be_trained(backend, make_checkpoint):

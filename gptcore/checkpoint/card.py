@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import html
+
 from gptcore import __version__
-from gptcore.card_file import LOADING, seal
+from gptcore.card_file import LOADING, SOURCE_CARD_NAME, seal
 from gptcore.config import OpenAIGPTConfig
 from gptcore.parameters import Head, parameters
 
@@ -29,6 +31,11 @@ FRAMEWORKS = (  # title, import, package, prefix of the classes, what makes an a
 )
 
 
+UNTOLD = "The files do not say, and whoever trained it should say here,"
+SHOWN_LABELS = 20
+MARKDOWN = {ord(character): f"&#{ord(character)};" for character in "|`*[]\\~"}
+
+
 def model_card(
     config: OpenAIGPTConfig,
     head: Head,
@@ -36,6 +43,7 @@ def model_card(
     form: str,
     dtype: str,
     has_tokenizer: bool = False,
+    has_source_card: bool = False,
     history: str = "",
 ) -> str:
     """The text of a card: the same for the same checkpoint, whenever and wherever it is made.
@@ -46,6 +54,7 @@ def model_card(
         form: what the weights are stored as, such as ``safetensors``.
         dtype: of the weights in the files.
         has_tokenizer: whether the tokenizer's files lie beside.
+        has_source_card: whether a card that somebody wrote of the source of a conversion lies beside.
         history: sentences about where the weights come from.
 
     Returns:
@@ -66,7 +75,8 @@ def model_card(
         "weights": f"{form}, {dtype}",
     }
     if head is Head.SEQUENCE_CLASSIFICATION:
-        rows["labels"] = f"{config.num_labels:,}"
+        rows["labels"] = _labels(config)
+    told = f"The card of the source, [{SOURCE_CARD_NAME}]({SOURCE_CARD_NAME}), may say" if has_source_card else UNTOLD
     table = "\n".join(f"| {name} | {value} |" for name, value in rows.items())
     text = f"""---
 {_front_matter(head, form)}
@@ -90,11 +100,20 @@ OpenAI GPT, the first one (Radford et al., *Improving Language Understanding by 
 {_examples(config, head, form, dtype, has_tokenizer)}
 ## Limits
 
-At most {config.n_positions:,} tokens at a time. What it was trained on, how well it does, what it may be used for and
-under which license: the files do not say, and whoever trained it should, here.
+At most {config.n_positions:,} tokens at a time. {told} what it was trained on, how well it
+does, what it may be used for and under which license.
 
 """
     return text + seal(text)
+
+
+def _labels(config: OpenAIGPTConfig) -> str:
+    """The labels for a cell of the table: their names, which are anybody's words, in the order of their numbers."""
+    if config.problem_type == "regression":
+        return "none: a score" if config.num_labels == 1 else f"none: {config.num_labels:,} scores"
+    names = [config.id2label[i] for i in range(min(config.num_labels, SHOWN_LABELS))]
+    shown = [html.escape(" ".join(name.split())).translate(MARKDOWN) for name in names]
+    return f"{config.num_labels:,}: {', '.join(shown)}{', ...' if config.num_labels > SHOWN_LABELS else ''}"
 
 
 def _front_matter(head: Head, form: str) -> str:

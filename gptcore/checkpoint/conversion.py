@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gptcore.card_file import CARD_NAME, is_own
+from gptcore.card_file import CARD_NAME, SOURCE_CARD_NAME, is_own
 from gptcore.checkpoint.atomic import atomic_write
 from gptcore.checkpoint.dtypes import STORAGE, check_dtype, convert
 from gptcore.checkpoint.folder import check_writable, read_tensors, resolve_inside
@@ -60,8 +60,8 @@ def convert_checkpoint(
     """Write a checkpoint in another format, with ``config.json`` and the tokenizer's files, and compare it afterwards.
 
     Tensors are read, converted and written one at a time. The result is read back through its own reader, and every
-    value compared with the source's. A ``README.md`` that somebody wrote stays in ``folder``, or comes with the source;
-    without one, a card is made.
+    value compared with the source's. A card of the result is made, unless ``folder`` has a ``README.md`` that somebody
+    wrote; one that somebody wrote of the source describes other files, and goes along as ``README.source.md``.
 
     Args:
         source: of ``open_checkpoint``.
@@ -113,10 +113,13 @@ def convert_checkpoint(
             max_shard_size,
             {"converted_from": source.origin},
         )
-        for name in other_files(beside):
-            if name != CARD_NAME or (is_own(beside / name) and not is_own(folder / name)):
-                with resolve_inside(beside, name).open("rb") as old, changes.file(name) as new:
-                    shutil.copyfileobj(old, new)
+        beside_names = {name: name for name in other_files(beside) if name != CARD_NAME}
+        if is_own(beside / CARD_NAME):
+            beside_names[SOURCE_CARD_NAME] = CARD_NAME
+        changes.remove(SOURCE_CARD_NAME)  # of an earlier conversion
+        for name, old_name in beside_names.items():
+            with resolve_inside(beside, old_name).open("rb") as old, changes.file(name) as new:
+                shutil.copyfileobj(old, new)
     written = Checkpoint(
         folder, found := read_back(folder, form), source.config, source.head, match(found, source.config, source.head)
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,13 +30,19 @@ class Matching:
 
 
 def match(
-    tensors: Sequence[StoredTensor], config: OpenAIGPTConfig, head: Head, *, ignore_mismatched_sizes: bool = False
+    tensors: Sequence[StoredTensor],
+    config: OpenAIGPTConfig,
+    head: Head,
+    *,
+    ignore_mismatched_sizes: bool = False,
+    without: Collection[str] = (),
 ) -> Matching:
     """Match stored tensors to the parameters of a model, before anything is read or allocated.
 
     Trunk parameters must all be there; those of the head may be missing (a base checkpoint in a head model) and are
     then fresh. Dropped are tensors of another head, old mask buffers, the state of dropout and of an optimizer, the
-    second copy of the tied head and, with ``ignore_mismatched_sizes``, those of the head that have another shape.
+    second copy of the tied head, those of the head that ``without`` names and, with ``ignore_mismatched_sizes``, those
+    of the head that have another shape.
 
     Raises:
         CheckpointError: a tensor is missing, unknown, given twice, of another shape or type; all are listed.
@@ -56,7 +62,7 @@ def match(
     wanted = parameters(config, head)
     for name in sorted(by_name):
         fits = name in wanted and (by_name[name].shape == wanted[name].shape or not ignore_mismatched_sizes)
-        if name in HEAD_NAMES and not fits:
+        if name in HEAD_NAMES and (not fits or name in without):
             dropped.append(by_name.pop(name).name)
         elif name not in wanted:
             problems.append(f"{by_name[name].name} {by_name[name].shape} is not a parameter of this model")

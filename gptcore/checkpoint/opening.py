@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gptcore import hub
-from gptcore.card_file import CARD_NAME
-from gptcore.checkpoint.card import model_card
+from gptcore import DEFAULT_MODEL, hub
+from gptcore.card_file import CARD_NAME, SOURCE_CARD_NAME
+from gptcore.checkpoint.card import PRODUCER, model_card
 from gptcore.checkpoint.dtypes import STORAGE
 from gptcore.checkpoint.folder import folder_of, read_tensors
 from gptcore.checkpoint.formats import openai_npy, sniff
@@ -26,6 +26,7 @@ from gptcore.parameters import ARCHITECTURES, SCORE, SUMMARY, Head
 OTHER_FILES = (
     "vocab.json", "merges.txt", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json",
     "added_tokens.json", "generation_config.json", "encoder_bpe_40000.json", "vocab_40000.bpe", CARD_NAME,
+    SOURCE_CARD_NAME,
 )  # fmt: skip
 """What belongs to a model besides its weights and goes with it."""
 
@@ -58,6 +59,8 @@ class Checkpoint:
     def origin(self) -> str:
         """Where it lies, for those who meet a copy: its repository if it has one, its format and its dtype."""
         described = f"{self.form}, {self.dtype}"
+        if self.path.resolve() == Path(DEFAULT_MODEL).resolve():
+            return f"the model that comes with {PRODUCER}, {described}"
         cached = re.search(r"/models--([^/]+)/snapshots/([0-9a-f]{40})$", source_folder(self).as_posix())
         repo_id = cached[1].replace("--", "/", 1) if cached else ""
         return f"{repo_id} at {cached[2]}, {described}" if cached and hub.REPO_ID.fullmatch(repo_id) else described
@@ -129,11 +132,13 @@ def kind_of(path: Path) -> str:
 
 def card_of(checkpoint: Checkpoint, history: str = "") -> str:
     """The model card of a checkpoint; ``model_card`` says what the others are."""
+    names = other_files(source_folder(checkpoint))
     return model_card(
         checkpoint.config,
         checkpoint.head,
         form=checkpoint.form,
         dtype=checkpoint.dtype,
-        has_tokenizer=not TOKENIZER_FILES.isdisjoint(other_files(source_folder(checkpoint))),
+        has_tokenizer=not TOKENIZER_FILES.isdisjoint(names),
+        has_source_card=SOURCE_CARD_NAME in names,
         history=history,
     )

@@ -24,7 +24,8 @@ from gptcore.parameters import SCORE, Head, Parameter, initial_value, parameters
 
 logger = logging.getLogger("gptcore")
 
-LABELS = ("num_labels", "id2label", "label2id")
+LABELS = ("num_labels", "id2label", "label2id", "problem_type")
+SHOWN_LABELS = 5
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,7 @@ def open_pretrained(
     *,
     allow_pickle: bool = False,
     ignore_mismatched_sizes: bool = False,
+    ignore_mismatched_labels: bool = False,
     **options: Any,
 ) -> Pretrained:
     """Find a checkpoint and check that it fits a model, before anything of that size is allocated.
@@ -85,6 +87,8 @@ def open_pretrained(
         allow_pickle: whether files of ``torch.save`` may be read. No code in them is ever run.
         ignore_mismatched_sizes: whether a head of another shape, such as for another number of labels, is left aside
             and a fresh one made; the trunk must fit all the same.
+        ignore_mismatched_labels: whether the head is left aside, too, where its labels have other names or another
+            order; for training, in which the old labels mean nothing.
         options: ``revision``, ``cache_dir``, ``local_files_only``, ``token``; all others override the config.
 
     Raises:
@@ -96,21 +100,35 @@ def open_pretrained(
         path = hub.resolve(path_or_repo_id, wanted_files(allow_pickle), **location)
     tensors = read_tensors(path, allow_pickle=allow_pickle)
     config = config_of(path, tensors, **overrides)
-    matching = match(tensors, config, head, ignore_mismatched_sizes=ignore_mismatched_sizes)
-    if matching.missing:
-        logger.warning(
-            "%s: newly initialised, not in the checkpoint%s: %s",
-            head.architecture,
-            " in this shape" if ignore_mismatched_sizes else "",
-            ", ".join(parameter.name for parameter in matching.missing),
-        )
-    if SCORE[0].name in matching.sources and "id2label" in overrides:
+    stored = None
+    if (ignore_mismatched_labels or "id2label" in overrides) and SCORE[0].name in {t.parameter for t in tensors}:
         others = {name: value for name, value in overrides.items() if name not in LABELS}
-        _warn_of_renamed_labels(config_of(path, tensors, **others), config)
+        stored = config_of(path, tensors, **others)
+    is_other = ignore_mismatched_labels and stored is not None and stored.id2label != config.id2label
+    without = {SCORE[0].name} if is_other else set()
+    matching = match(tensors, config, head, ignore_mismatched_sizes=ignore_mismatched_sizes, without=without)
+    missing = ", ".join(parameter.name for parameter in matching.missing)
+    if missing and stored is not None and head is Head.SEQUENCE_CLASSIFICATION:
+        text = "the head of the checkpoint, for %s, is left out, and a new one begins, for %s"
+        logger.warning(text, _labels_of(stored), _labels_of(config))
+    elif missing:
+        shape = " in this shape" if ignore_mismatched_sizes else ""
+        logger.warning("%s: newly initialised, not in the checkpoint%s: %s", head.architecture, shape, missing)
+    elif stored is not None:
+        _warn_of_renamed_labels(stored, config)
     if dtype == "auto":
-        stored = {tensor.dtype for tensor in matching.sources.values()}
-        dtype = next(name for name in STORAGE if name in stored)  # the widest
+        dtypes = {tensor.dtype for tensor in matching.sources.values()}
+        dtype = next(name for name in STORAGE if name in dtypes)  # the widest
     return Pretrained(config, head, check_dtype(dtype or "float32"), matching)
+
+
+def _labels_of(config: OpenAIGPTConfig) -> str:
+    """How many labels there are, and the names of the first."""
+    if config.problem_type == "regression":
+        return "scores"
+    names = ", ".join(repr(config.id2label[i]) for i in range(min(config.num_labels, SHOWN_LABELS)))
+    more = ", ..." if config.num_labels > SHOWN_LABELS else ""
+    return f"{config.num_labels:,} labels ({names}{more})"
 
 
 def _warn_of_renamed_labels(stored: OpenAIGPTConfig, config: OpenAIGPTConfig) -> None:
@@ -121,7 +139,8 @@ def _warn_of_renamed_labels(stored: OpenAIGPTConfig, config: OpenAIGPTConfig) ->
         if name != f"LABEL_{i}" and config.id2label.get(i, name) != name
     ]
     if renamed:
-        logger.warning("the head of the checkpoint is kept, but its labels are renamed: %s", ", ".join(renamed[:5]))
+        names = ", ".join(renamed[:SHOWN_LABELS])
+        logger.warning("the head of the checkpoint is kept, but its labels are renamed: %s", names)
 
 
 def fresh_values(config: OpenAIGPTConfig, head: Head, dtype: str, seed: int) -> Iterator[tuple[str, NDArray[Any]]]:

@@ -7,8 +7,11 @@ def main() -> None:
     """Run the command line; says what to install where its libraries are missing."""
     try:
         from gptcore.cli.app import app
+
+        app()
     except ModuleNotFoundError as cause:
         if cause.name not in ("typer", "rich"):
             raise
         raise SystemExit(f"the gptcore command needs typer and rich: {install_command('cli')}") from cause
-    app()
+    except KeyboardInterrupt:  # before a command begins
+        raise SystemExit(130) from None

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import io
 import os
+import signal
 import sys
-from typing import Annotated
+from collections.abc import Callable
+from typing import Annotated, Any
 
 import typer
+import typer.core
 from rich.console import Console
 from rich.markup import escape
 
@@ -17,26 +20,66 @@ from gptcore.cli.demo import demo_command
 from gptcore.cli.generate import generate_command
 from gptcore.cli.predict import predict_command
 from gptcore.cli.push import push_command
+from gptcore.cli.settings import examples
 from gptcore.cli.tokenize import tokenize_command
 from gptcore.cli.tokenizer import tokenizer_application
 from gptcore.cli.train import eval_application, train_application
 from gptcore.cli.verify import verify_command
 from gptcore.errors import GPTError
 
+
+class Group(typer.core.TyperGroup):
+    """All commands; Ctrl-C ends each of them with one line and the exit status of a process that SIGINT ended."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            print("Interrupted.", file=sys.stderr)
+            raise typer.Exit(128 + signal.SIGINT) from None
+
+
 application = typer.Typer(
     name="gptcore",
+    cls=Group,
     help="OpenAI GPT in PyTorch, Keras/TensorFlow and Flax/JAX.",
+    epilog=examples("gptcore demo", 'gptcore generate "The dog" --seed 1', "gptcore train --help"),
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-application.command("demo")(demo_command)
-application.command("verify")(verify_command)
-application.command("convert")(convert_command)
-application.command("inspect")(inspect_command)
-application.command("push")(push_command)
-application.command("generate")(generate_command)
-application.command("predict")(predict_command)
-application.command("tokenize")(tokenize_command)
+COMMANDS: dict[str, tuple[Callable[..., None], str]] = {
+    "demo": (demo_command, examples('gptcore demo "The dog" --max-new-tokens 40')),
+    "verify": (
+        verify_command,
+        examples("gptcore verify", "gptcore verify runs/reviews --backend torch"),
+    ),
+    "convert": (convert_command, examples("gptcore convert runs/reviews reviews-keras --to keras --dtype float16")),
+    "inspect": (inspect_command, examples("gptcore inspect runs/reviews")),
+    "push": (push_command, examples("gptcore push runs/reviews/last owner/reviews --private")),
+    "generate": (
+        generate_command,
+        examples(
+            'gptcore generate "The dog" --seed 1',
+            'gptcore generate "The dog" --greedy --backend flax',
+            "gptcore generate --file prompts.txt --max-new-tokens 20 > answers.jsonl",
+        ),
+    ),
+    "predict": (
+        predict_command,
+        examples(
+            "gptcore predict classify reviews.jsonl --model runs/reviews",
+            'gptcore predict classify --text "a warm and funny film" --model runs/reviews',
+        ),
+    ),
+    "tokenize": (
+        tokenize_command,
+        examples('gptcore tokenize --text "The dog sat."', "gptcore tokenize story.txt --format ids"),
+    ),
+}
+"""Name -> function and the end of its help."""
+
+for name, (command, epilog) in COMMANDS.items():
+    application.command(name, epilog=epilog)(command)
 application.add_typer(tokenizer_application, name="tokenizer")
 application.add_typer(train_application, name="train")
 application.add_typer(eval_application, name="eval")

@@ -10,11 +10,13 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
 
 from gptcore.checkpoint.conversion import convert_checkpoint
 from gptcore.checkpoint.inspection import describe
 from gptcore.checkpoint.opening import head_named, open_checkpoint
 from gptcore.cli.settings import parse_settings
+from gptcore.errors import InputError
 
 AllowPickle = Annotated[
     bool, typer.Option("--allow-pickle", help="Read files of torch.save. Nothing in them is run, whatever they hold.")
@@ -38,14 +40,19 @@ def convert_command(
     max_shard_size: Annotated[str | None, typer.Option(help="Like 500MB; for safetensors and pytorch.")] = None,
     config: Config = None,
     allow_pickle: AllowPickle = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace files of the same names in OUTPUT.")] = False,
     quiet: Annotated[bool, typer.Option(help="Show no progress.")] = False,
 ) -> None:
-    """Write a checkpoint in another format, then read it back and compare every value."""
+    """Write a checkpoint in another format with a model card, then read it back and compare every value."""
+    if output.is_dir() and any(output.iterdir()) and not force:
+        raise InputError(f"{output} already holds files. Add --force to replace them, or choose another OUTPUT.")
+    if output.exists() and not output.is_dir():
+        raise InputError(f"OUTPUT must be a folder; got the file {output}. Choose another name.")
     head = head_named(model) if model else None
     opened = open_checkpoint(source, allow_pickle=allow_pickle, head=head, **parse_settings(config or [], "--config"))
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, disable=quiet, transient=True) as bar:
+    with Progress(*columns, console=console, disable=quiet or not console.is_terminal, transient=True) as bar:
         shown = bar.add_task("converting", total=None)
         rounding = convert_checkpoint(
             opened,
@@ -56,11 +63,9 @@ def convert_command(
             progress=lambda done, total: bar.update(shown, completed=done, total=total),
         )
     written = dtype or opened.dtype
-    console.print(
-        f"{output}: {opened.head.architecture}, {to}, {written}; read back, every value as written", highlight=False
-    )
-    if rounding.changed:
-        console.print(rounding.told(written), highlight=False)
+    text = f"{output}: {opened.head.architecture}, {to}, {written}; read back, every value as written"
+    for line in [text, rounding.told(written)] if rounding.changed else [text]:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def inspect_command(
@@ -79,11 +84,11 @@ def inspect_command(
 
 
 def _print(found: Any) -> None:
-    console = Console(highlight=False)
+    console = Console(highlight=False, markup=False, soft_wrap=True)
     console.print(f"{found['path']}: {', '.join(found['files'])} ({', '.join(found['formats'])})")
     table = Table()
     for heading in ("tensor", "parameter", "dtype", "shape", "bytes"):
-        table.add_column(heading, justify="right" if heading == "bytes" else "left")
+        table.add_column(heading, justify="right" if heading == "bytes" else "left", overflow="fold")
     for tensor in found["tensors"]:
         shape = " x ".join(map(str, tensor["shape"]))
         table.add_row(tensor["name"], tensor["parameter"], tensor["dtype"], shape, f"{tensor['bytes']:,}")
@@ -99,4 +104,4 @@ def _print(found: Any) -> None:
         text = f"fresh: {', '.join(fresh)}" if fresh else "every parameter"
         console.print(f"  {architecture}: {text}" + (f"; left aside: {', '.join(aside[:4])}" if aside else ""))
     for problem in found["problems"]:
-        console.print(f"[red]problem:[/] {problem}", soft_wrap=True)
+        console.print(Text.assemble(("problem:", "red"), f" {problem}"))

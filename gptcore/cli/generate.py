@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.progress import track
 
 from gptcore import DEFAULT_MODEL
-from gptcore.cli.loading import load_backends
+from gptcore.cli.loading import Device, use_backend
 from gptcore.cli.settings import SHIPPED, parse_settings
 from gptcore.errors import ConfigError, InputError
 from gptcore.files import decoded
@@ -29,11 +29,13 @@ SAMPLING = ("temperature", "top_k", "top_p", "min_p", "typical_p")
 
 
 def generate_command(
+    context: typer.Context,
     text: Annotated[str | None, typer.Argument(help="What to continue.")] = None,
     model: Annotated[
         str, typer.Option(help="A folder, or owner/name on the hub.", show_default=SHIPPED)
     ] = DEFAULT_MODEL,
     backend: Annotated[str, typer.Option(help="torch, tf or flax.")] = "torch",
+    device: Device = None,
     file: Annotated[Path | None, typer.Option(help="One prompt a line; answers are JSON lines.")] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Prompts at a time, of a file.")] = 8,
     dtype: Annotated[str, typer.Option(help="float32, float64, bfloat16 or float16.")] = "float32",
@@ -67,11 +69,7 @@ def generate_command(
         list[str] | None, typer.Option("--set", metavar="NAME=JSON", help="Any other setting of GenerationConfig.")
     ] = None,
 ) -> None:
-    """Continue a text, word by word as it comes; or each line of a file. Tokens are drawn at random.
-
-    Examples: gptcore generate "The dog" --seed 1; gptcore generate "The dog" --greedy --backend flax;
-    gptcore generate --file prompts.txt --max-new-tokens 20 > answers.jsonl
-    """
+    """Continue a text, word by word as it comes; or each line of a file. Tokens are drawn at random."""
     if (text is None) == (file is None):
         raise InputError("pass a text or --file, one of the two")
     of_sampling = {"temperature": temperature, "top_k": top_k, "top_p": top_p}
@@ -92,7 +90,7 @@ def generate_command(
     lines = {} if file is None else _lines(file)
     options = {} if pre_tokenizer is None else {"pre_tokenizer": pre_tokenizer}
     tokenizer = OpenAIGPTTokenizerFast.from_pretrained(model, **options)
-    loaded = load_backends([backend])[0].load(model, Head.LM, dtype=dtype, quantization=quantization)
+    loaded = use_backend(context, backend, device).load(model, Head.LM, dtype=dtype, quantization=quantization)
     if text is not None:
         _one(loaded, tokenizer, text, settings, raw)
     else:
@@ -119,8 +117,13 @@ def _one(model: Any, tokenizer: Any, text: str, settings: dict[str, Any], raw: b
         print(tokenizer.decode(model.generate(ids, tokenizer=tokenizer, **settings)[0], readable=not raw))
         return
     streamer = TextStreamer(tokenizer, _show, skip_prompt=False, readable=not raw)
-    model.generate(ids, streamer=streamer, tokenizer=tokenizer, **settings)
-    print()
+    try:
+        model.generate(ids, streamer=streamer, tokenizer=tokenizer, **settings)
+    except KeyboardInterrupt:
+        streamer.end()  # shows what it has held back
+        raise
+    finally:
+        print()
 
 
 def _show(piece: str) -> None:

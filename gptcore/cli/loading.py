@@ -7,8 +7,19 @@ import os
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
+from typing import Annotated
 
-from gptcore.backends import Backend, installed, load_backend
+import typer
+
+from gptcore.backends import Backend, device_named, installed, load_backend
+
+Device = Annotated[
+    str | None,
+    typer.Option(
+        help="Device to compute on, as the framework names it: cpu, cuda:0 or mps (torch), CPU:0 or GPU:0 (tf), cpu or "
+        "gpu:0 (flax). Default: the framework's choice."
+    ),
+]
 
 
 def load_backends(names: Sequence[str] | None = None) -> list[Backend]:
@@ -24,9 +35,29 @@ def load_backends(names: Sequence[str] | None = None) -> list[Backend]:
         return [load_backend(name) for name in names or installed()]
 
 
+def use_backend(context: typer.Context, name: str, device: str | None) -> Backend:
+    """Import a backend and let it compute on a device until the command ends.
+
+    Args:
+        context: Of the command.
+        name: The backend.
+        device: One of its devices. Default: the framework's own choice.
+
+    Raises:
+        GPTError: as ``load_backends``.
+        InputError: this machine has no such device; lists its devices.
+    """
+    (backend,) = load_backends([name])
+    if device is not None:
+        with quiet():
+            chosen = device_named(device, backend.devices())
+        context.with_resource(backend.on(chosen))
+    return backend
+
+
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Capture standard error, including output of C++ code, and show it only if an exception is raised.
+    """Capture standard error, including output of C++ code, and show it only after an error, not after Ctrl-C.
 
     TensorFlow prints some lines before it reads its log settings.
     """
@@ -38,10 +69,12 @@ def quiet() -> Iterator[None]:
         return
     with tempfile.TemporaryFile() as held:
         os.dup2(held.fileno(), 2)
-        failed = True
+        failed = False
         try:
             yield
-            failed = False
+        except Exception:
+            failed = True
+            raise
         finally:
             sys.stderr.flush()
             os.dup2(real, 2)

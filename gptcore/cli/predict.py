@@ -15,7 +15,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from gptcore import files as files_module
-from gptcore.cli.loading import quiet
+from gptcore.cli.loading import Device, quiet, use_backend
 from gptcore.cli.settings import text_columns
 from gptcore.errors import DataError, InputError
 from gptcore.pipelines import TASK_OF, Prediction, pipeline
@@ -24,6 +24,7 @@ PIPELINE_OF = {task: name for name, task in TASK_OF.items()}
 
 
 def predict_command(
+    context: typer.Context,
     task: Annotated[str, typer.Argument(help="classify, entail, similarity or choice.")],
     model: Annotated[str, typer.Option(help="A run of gptcore train, a folder or a repository.")],
     files: Annotated[
@@ -33,6 +34,7 @@ def predict_command(
         list[str] | None, typer.Option(help="A text in place of a file; once for each text column of the task.")
     ] = None,
     backend: Annotated[str, typer.Option(help="torch, tf or flax.")] = "torch",
+    device: Device = None,
     columns: Annotated[str | None, typer.Option(help="Names of the text columns, separated by commas.")] = None,
     header: Annotated[str | None, typer.Option(help="Names of all columns, for CSV or TSV without a header.")] = None,
     choices: Annotated[int, typer.Option(min=2, help="Number of choices, for choice.")] = 2,
@@ -54,6 +56,7 @@ def predict_command(
     rows = _rows(files, names, header) if files else [dict(zip(names, text or [], strict=False))]
     if text and len(text) != len(names):
         raise InputError(f"--text must be passed {len(names)} times, for {', '.join(names)}; got {len(text)}.")
+    use_backend(context, backend, device)
     with quiet():
         predict = pipeline(PIPELINE_OF[task], model, backend=backend, batch_size=batch_size)
     assert isinstance(predict, Prediction)

@@ -5,12 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from gptcore import DEFAULT_MODEL
 from gptcore.errors import ConfigError, InputError
 from gptcore.settings import literal
 from gptcore.tasks import TASKS, choice_columns
 
 SHIPPED = "the bundled model"
 """What help says of the default, ``DEFAULT_MODEL``."""
+
+
+def examples(*commands: str) -> str:
+    """The end of a ``--help``: commands that a user can copy."""
+    return "\n\n".join(["Examples:" if len(commands) > 1 else "Example:", *commands])
+
+
+def model_named(model: str) -> str:
+    """What a heading says of a model."""
+    return SHIPPED if model == DEFAULT_MODEL else model
 
 
 def parse_settings(texts: Iterable[str], option: str) -> dict[str, Any]:

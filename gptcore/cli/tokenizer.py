@@ -9,9 +9,12 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeElapsedColumn
 
+from gptcore.cli.settings import examples
 from tokenization import train
 
-tokenizer_application = typer.Typer(help="Make tokenizers.", no_args_is_help=True)
+TRAIN = "gptcore tokenizer train books --output words --vocab-size 8192"
+
+tokenizer_application = typer.Typer(help="Make tokenizers.", epilog=examples(TRAIN), no_args_is_help=True)
 
 
 @tokenizer_application.callback()
@@ -19,7 +22,7 @@ def _group() -> None:
     """Make tokenizers."""
 
 
-@tokenizer_application.command("train")
+@tokenizer_application.command("train", epilog=examples(TRAIN))
 def train_command(
     files: Annotated[list[Path], typer.Argument(help="UTF-8 text files, plain or .xz, or folders of them.")],
     output: Annotated[Path, typer.Option(help="The folder to write; it is made if need be.")],
@@ -31,7 +34,7 @@ def train_command(
     """Train a byte-pair vocabulary, and write vocab.json, merges.txt, tokenizer.json and the settings."""
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, disable=quiet, transient=True) as bar:
+    with Progress(*columns, console=console, disable=quiet or not console.is_terminal, transient=True) as bar:
         task = bar.add_task("reading", total=None)
         tokenizer = train(
             list(files),
@@ -42,4 +45,5 @@ def train_command(
             show_progress=not quiet,
             progress=lambda done, total: bar.update(task, completed=done, total=total),
         )
-    console.print(f"{len(tokenizer):,} pieces, text path {tokenizer.pre_tokenizer!r}, in {output}", highlight=False)
+    text = f"{len(tokenizer):,} pieces, text path {tokenizer.pre_tokenizer!r}, in {output}"
+    console.print(text, markup=False, highlight=False, soft_wrap=True)

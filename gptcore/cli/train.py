@@ -6,7 +6,6 @@ import importlib.util
 import itertools
 import json
 import signal
-import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,14 +19,15 @@ from gptcore import DEFAULT_MODEL, hub
 from gptcore import files as files_module
 from gptcore.checkpoint.atomic import atomic_write
 from gptcore.checkpoint.opening import open_checkpoint
-from gptcore.cli.loading import load_backends
-from gptcore.cli.settings import SHIPPED, parse_settings, text_columns
+from gptcore.cli.loading import Device, use_backend
+from gptcore.cli.report import print_report, print_settings
+from gptcore.cli.settings import SHIPPED, examples, model_named, parse_settings, text_columns
 from gptcore.config import OpenAIGPTConfig, read_json_object
 from gptcore.errors import ConfigError, DataError, GPTError, TrainingError
 from gptcore.installation import install_command
 from gptcore.parameters import Head
 from gptcore.recipe import FINE_TUNING, PRESETS, PRETRAINING, Recipe
-from gptcore.tasks import LABEL, TASKS, TaskExamples, add_task_tokens, label_settings, places
+from gptcore.tasks import LABEL, TASKS, TaskExamples, add_task_tokens, class_names, label_settings, places
 from gptcore.training import (
     Batches,
     Blocks,
@@ -52,8 +52,28 @@ TASK_NAME = "task.json"
 
 EVALUATION_BATCH = 16
 
-train_application = typer.Typer(help="Train a model.", no_args_is_help=True)
-eval_application = typer.Typer(help="Measure a model.", no_args_is_help=True)
+TRAIN_LM = "gptcore train lm books --tokenizer words --preset small --output runs/books"
+EVAL_LM = ("gptcore eval lm heldout", "gptcore eval lm heldout --model runs/books")
+RUNS = {"classify": "reviews", "entail": "pairs", "similarity": "scores", "choice": "stories"}
+"""Task -> what its rows are called in examples."""
+
+
+def _train(task: str) -> str:
+    return f"gptcore train {task} {RUNS[task]}.jsonl --output runs/{RUNS[task]}"
+
+
+def _eval(task: str) -> str:
+    return f"gptcore eval {task} {RUNS[task]}.jsonl --model runs/{RUNS[task]}"
+
+
+train_application = typer.Typer(
+    help="Train a model.",
+    epilog=examples("gptcore train --list-settings", _train("classify"), TRAIN_LM),
+    no_args_is_help=True,
+)
+eval_application = typer.Typer(
+    help="Measure a model.", epilog=examples(_eval("classify"), EVAL_LM[0]), no_args_is_help=True
+)
 
 Files = Annotated[list[Path], typer.Argument(help="What to read; folders stand for the files inside.")]
 Output = Annotated[Path, typer.Option(help="The folder of the run.")]
@@ -61,7 +81,12 @@ Backend = Annotated[str, typer.Option(help="torch, tf or flax.")]
 Validation = Annotated[list[Path] | None, typer.Option(help="What to measure the model on.")]
 RecipeFile = Annotated[Path | None, typer.Option("--recipe", help="A YAML or JSON file of hyperparameters.")]
 Settings = Annotated[
-    list[str] | None, typer.Option("--set", metavar="NAME=JSON", help="A hyperparameter, over those of the recipe.")
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="NAME=JSON",
+        help="A hyperparameter: gptcore train --list-settings lists them.",
+    ),
 ]
 Every = Annotated[int | None, typer.Option(min=1, help="Updates between evaluations; default: only at the end.")]
 SaveEvery = Annotated[int | None, typer.Option(min=1, help="Updates between checkpoints; default: only at the end.")]
@@ -76,12 +101,34 @@ EvalColumns = Annotated[
 EvalLabel = Annotated[
     str | None, typer.Option(help="The name of the label column. Default: that of the training, else label.")
 ]
-AsJSON = Annotated[bool, typer.Option("--json", help="Print JSON, as into a file or a pipe, instead of a table.")]
+AsJSON = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of a report.")]
 Header = Annotated[str | None, typer.Option(help="Names of all columns, for CSV or TSV without a header.")]
 
 
-@train_application.command("lm")
+def _list_settings(wanted: bool) -> None:
+    if wanted:
+        print_settings()
+        raise typer.Exit
+
+
+@train_application.callback()
+def _group(
+    list_settings: Annotated[
+        bool,
+        typer.Option(
+            "--list-settings",
+            callback=_list_settings,
+            is_eager=True,
+            help="List the settings for --set and exit.",
+        ),
+    ] = False,
+) -> None:
+    """Train a model."""
+
+
+@train_application.command("lm", epilog=examples(TRAIN_LM))
 def train_lm(
+    context: typer.Context,
     files: Files,
     output: Output,
     tokenizer: Annotated[str | None, typer.Option(help="Folder or repository; default: that of MODEL.")] = None,
@@ -90,6 +137,7 @@ def train_lm(
         list[str] | None, typer.Option("--config", metavar="NAME=JSON", help="A size of the model, such as n_layer=4.")
     ] = None,
     backend: Backend = "torch",
+    device: Device = None,
     validation: Validation = None,
     column: Annotated[str, typer.Option(help="The text column, in tables.")] = "text",
     preset: Annotated[
@@ -110,7 +158,8 @@ def train_lm(
         raise ConfigError(f"--preset must be one of {', '.join(PRESETS)}; got {preset!r}.")
     chosen = chosen_recipe(PRESETS[preset].recipe, recipe, settings)
     if tokenizer is None and model is None:
-        raise ConfigError("fresh weights need a --tokenizer; train one with: gptcore tokenizer train")
+        raise ConfigError('Training from scratch needs --tokenizer. Create one with "gptcore tokenizer train FILES --output words".')
+    loaded = use_backend(context, backend, device)
     words = OpenAIGPTTokenizerFast.from_pretrained(str(tokenizer or model), task=None)
     sizes = parse_settings(config or [], "--config")
     fresh = {"vocab_size": len(words), **PRESETS[preset].sizes, **sizes}
@@ -126,7 +175,7 @@ def train_lm(
     batches = Batches(blocks["train"], chosen.batch_size, seed=chosen.seed)
     total = chosen.total_steps(len(blocks["train"]))
     changes = sizes if model is not None else {}
-    trainer = load_backends([backend])[0].trainer(source, Head.LM, chosen, total, **changes)
+    trainer = loaded.trainer(source, Head.LM, chosen, total, **changes)
     evaluate = None
     if "validation" in corpus:
         held_out, bytes_per_token = once(blocks["validation"], EVALUATION_BATCH), corpus["validation"].bytes_per_token
@@ -142,11 +191,13 @@ def train_lm(
 
 
 def train_task(
+    context: typer.Context,
     task: str,
     files: list[Path],
     output: Path,
     model: str,
     backend: str,
+    device: str | None,
     validation: list[Path] | None,
     columns: str | None,
     label: str,
@@ -160,6 +211,7 @@ def train_task(
     require_libraries()
     require_no_run(output, options["resume"])
     chosen = chosen_recipe(FINE_TUNING, recipe, settings)
+    loaded = use_backend(context, backend, device)
     words = OpenAIGPTTokenizerFast.from_pretrained(model)
     vocab_size = add_task_tokens(words, task)
     names = text_columns(task, columns, choices)
@@ -176,7 +228,7 @@ def train_task(
     lengths = examples.lengths if chosen.group_by_length else None
     batches = Batches(examples, chosen.batch_size, seed=chosen.seed, collate=examples.collate, lengths=lengths)
     changes = {"vocab_size": vocab_size, **labels}
-    trainer = load_backends([backend])[0].trainer(model, TASKS[task].head, chosen, total, **changes)
+    trainer = loaded.trainer(model, TASKS[task].head, chosen, total, **changes)
     start(
         trainer, batches, total, output, chosen, words,
         what={"task": task, "labels": labels.get("label2id")},
@@ -340,16 +392,18 @@ def read_rows(files: Sequence[Path], names: Sequence[str], label: str, header: s
 
 
 def add_task_commands(task: str, help_text: str) -> None:
-    """The commands of one kind of task."""
+    """The commands of one kind of task; ``help_text`` says what is trained and evaluated."""
 
-    @train_application.command(task, help=help_text)
+    @train_application.command(task, help=f"Train {help_text}", epilog=examples(_train(task)))
     def train(
+        context: typer.Context,
         files: Files,
         output: Output,
         model: Annotated[
             str, typer.Option(help="What to start from: a folder or a repository.", show_default=SHIPPED)
         ] = DEFAULT_MODEL,
         backend: Backend = "torch",
+        device: Device = None,
         validation: Validation = None,
         columns: Columns = None,
         label: Label = LABEL,
@@ -364,15 +418,18 @@ def add_task_commands(task: str, help_text: str) -> None:
         quiet: Quiet = False,
     ) -> None:
         train_task(
-            task, files, output, model, backend, validation, columns, label, header, choices, recipe, settings,
+            context, task, files, output, model, backend, device, validation, columns, label, header, choices, recipe,
+            settings,
             evaluate_every=evaluate_every, save_every=save_every, patience=patience, resume=resume, quiet=quiet,
         )  # fmt: skip
 
-    @eval_application.command(task, help=f"Measure on: {help_text}")
+    @eval_application.command(task, help=f"Evaluate {help_text}", epilog=examples(_eval(task), f"{_eval(task)} --json"))
     def measure(
+        context: typer.Context,
         files: Files,
         model: Annotated[str, typer.Option(help="A folder of gptcore train, or a repository.")],
         backend: Backend = "torch",
+        device: Device = None,
         columns: EvalColumns = None,
         label: EvalLabel = None,
         header: Header = None,
@@ -382,6 +439,7 @@ def add_task_commands(task: str, help_text: str) -> None:
         as_json: AsJSON = False,
     ) -> None:
         keep_freed_memory()
+        loaded = use_backend(context, backend, device)
         words = OpenAIGPTTokenizerFast.from_pretrained(model)
         trained = trained_columns(model, task)
         if columns is None and choices is None and "columns" in trained:
@@ -389,36 +447,42 @@ def add_task_commands(task: str, help_text: str) -> None:
         else:
             names = text_columns(task, columns, choices or 2)
         rows = read_rows(files, names, label or trained.get("label", LABEL), header)
-        examples = TaskExamples(task, rows, words, config_of(model, {}), names)
-        trainer = load_backends([backend])[0].trainer(model, TASKS[task].head, FINE_TUNING, 1)
-        report(evaluate_task(trainer, once(examples, EVALUATION_BATCH, examples.collate)), as_json)
+        config = config_of(model, {})
+        examples = TaskExamples(task, rows, words, config, names)
+        trainer = loaded.trainer(model, TASKS[task].head, FINE_TUNING, 1)
+        found = evaluate_task(trainer, once(examples, EVALUATION_BATCH, examples.collate))
+        report(found, as_json, f"{task}: {model}, {len(examples):,} examples", class_names(task, config, names))
 
 
-@eval_application.command("lm")
+@eval_application.command("lm", epilog=examples(*EVAL_LM))
 def eval_lm(
+    context: typer.Context,
     files: Files,
     model: Annotated[str, typer.Option(help="A folder or a repository.", show_default=SHIPPED)] = DEFAULT_MODEL,
     backend: Backend = "torch",
+    device: Device = None,
     column: Annotated[
         str | None, typer.Option(help="The text column, in tables. Default: that of the training, else text.")
     ] = None,
     stride: Annotated[
         int | None,
         typer.Option(
-            min=1, help="Tokens from a block to the next; fewer than n_positions: each is read with more before it."
+            min=1, help="Tokens between block starts; fewer give each token more context.", show_default="n_positions"
         ),
     ] = None,
     as_json: AsJSON = False,
 ) -> None:
     """Loss per token, perplexity and bits per byte of a corpus."""
     keep_freed_memory()
+    loaded = use_backend(context, backend, device)
     words = OpenAIGPTTokenizerFast.from_pretrained(model)
     trained = trained_columns(model, "lm").get("columns", ["text"])
     with tempfile.TemporaryDirectory() as folder:
         corpus = tokenize_corpus(files, words, folder, column=column or trained[0])
         blocks = Blocks(corpus.ids, config_of(model, {}).n_positions, stride)
-        trainer = load_backends([backend])[0].trainer(model, Head.LM, PRETRAINING, 1)
-        report(evaluate_lm(trainer, once(blocks, EVALUATION_BATCH), corpus.bytes_per_token), as_json)
+        trainer = loaded.trainer(model, Head.LM, PRETRAINING, 1)
+        found = evaluate_lm(trainer, once(blocks, EVALUATION_BATCH), corpus.bytes_per_token)
+        report(found, as_json, f"lm: {model_named(model)}, {len(corpus.ids):,} tokens")
 
 
 def trained_columns(model: str, task: str) -> dict[str, Any]:
@@ -430,20 +494,21 @@ def trained_columns(model: str, task: str) -> dict[str, Any]:
     return trained if trained.get("task") == task else {}
 
 
-def report(evaluation: Evaluation, as_json: bool) -> None:
-    """The metrics on standard output: a table on a terminal, else one JSON object."""
-    if as_json or not sys.stdout.isatty():
+def report(evaluation: Evaluation, as_json: bool, subject: str, labels: Sequence[str] = ()) -> None:
+    """The metrics on standard output: for people, or one JSON object for programs."""
+    if as_json:
         print(json.dumps(dict(evaluation.metrics)))
-        return
-    width = max(map(len, evaluation.metrics))
-    for name, value in evaluation.metrics.items():
-        print(f"{name.replace('_', ' '):{width}}  {value:.4f}")
+    else:
+        print_report(evaluation, subject, labels)
 
 
 for _name, _help in (
-    ("classify", "Classification of a text: columns text, label."),
-    ("entail", "Entailment of two texts: columns premise, hypothesis, label."),
-    ("similarity", "Similarity of two texts: columns sentence1, sentence2, label (numbers are scores)."),
-    ("choice", "Multiple choice: columns context, choice1, choice2, ..., label (from 0)."),
+    ("classify", "a text classifier; columns: text, label."),
+    ("entail", "a classifier of two texts; columns: premise, hypothesis, label."),
+    (
+        "similarity",
+        "a model of the similarity of two texts; columns: sentence1, sentence2, label (number: score).",
+    ),
+    ("choice", "a model that chooses between texts; columns: context, choice1, choice2, ..., label (from 0)."),
 ):
     add_task_commands(_name, _help)

@@ -45,9 +45,44 @@ def evaluate_task(trainer: Trainer, batches: Sequence[Batch]) -> Evaluation:
     """The losses and metrics of a task; accuracy, or Pearson's correlation for scores, is the score."""
     losses, logits = mean_losses(trainer, batches)
     outputs, targets = np.concatenate(logits), np.concatenate([batch["targets"] for batch in batches])
-    metrics = regression_metrics(outputs[:, 0], targets) if outputs.shape[1] == 1 else class_metrics(outputs, targets)
+    metrics = task_metrics(outputs, targets)
     score = metrics["pearson" if "pearson" in metrics else "accuracy"]
-    return Evaluation({**losses, **metrics}, score if math.isfinite(score) else -math.inf)
+    return Evaluation({**losses, **metrics}, score if math.isfinite(score) else -math.inf, outputs, targets)
+
+
+def task_metrics(outputs: NDArray[Any], targets: NDArray[Any]) -> dict[str, float]:
+    """The metrics of the outputs of a head: of classes or, where each example has a single output, of scores."""
+    return regression_metrics(outputs[:, 0], targets) if outputs.shape[1] == 1 else class_metrics(outputs, targets)
+
+
+def baseline(outputs: NDArray[Any], targets: NDArray[Any]) -> tuple[float, dict[str, float]]:
+    """The best answer that is the same for every example, and its metrics: what a model must exceed to be of use.
+
+    Returns:
+        The commonest class (the first of several), or the mean of the scores; and the metrics of ``task_metrics``. With
+        scores, ``task_loss`` is among them, the variance.
+
+    >>> baseline(np.zeros((3, 2)), np.array([0, 1, 1]))[1]["accuracy"]
+    0.6666666666666666
+    """
+    if outputs.shape[1] == 1:
+        constant = np.full(outputs.shape, targets.mean(dtype=np.float64))
+        return float(constant[0, 0]), {"task_loss": float(np.var(targets, dtype=np.float64))} | task_metrics(
+            constant, targets
+        )
+    commonest = int(np.bincount(targets).argmax())
+    return commonest, task_metrics(np.tile(np.eye(outputs.shape[1])[commonest], (len(targets), 1)), targets)
+
+
+def confusion(outputs: NDArray[Any], targets: NDArray[Any]) -> NDArray[np.int64]:
+    """How many examples of each class (row) the model takes for each class (column).
+
+    >>> confusion(np.array([[1, 0], [0, 1], [0, 1.0]]), np.array([0, 1, 0])).tolist()
+    [[1, 1], [0, 1]]
+    """
+    table = np.zeros((outputs.shape[1],) * 2, np.int64)
+    np.add.at(table, (targets, outputs.argmax(-1)), 1)
+    return table
 
 
 def class_metrics(logits: NDArray[Any], targets: NDArray[Any]) -> dict[str, float]:

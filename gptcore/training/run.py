@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from numpy.typing import NDArray
+
 from gptcore.checkpoint.atomic import atomic_write
 from gptcore.errors import CheckpointError, TrainingError
 from gptcore.training.batches import Batches
@@ -45,10 +47,14 @@ class Evaluation:
     Attributes:
         metrics: by name, for the log.
         score: what decides which checkpoint is the best; larger is better.
+        outputs: of the head of a task, (examples, classes) or, for scores, (examples, 1).
+        targets: of a task, (examples,).
     """
 
     metrics: Mapping[str, float]
     score: float
+    outputs: NDArray[Any] | None = field(default=None, compare=False, repr=False)
+    targets: NDArray[Any] | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(kw_only=True)
