@@ -60,7 +60,7 @@ def picture(path: str | Path, width: float, height: float, title: str) -> Iterat
 
 
 def write_png(figure: Figure, path: str | Path) -> None:
-    """Write 128 colours, which look the same in a third of the bytes."""
+    """Write 256 colours, which look the same in a third of the bytes."""
     from io import BytesIO
 
     from PIL import Image
@@ -68,7 +68,7 @@ def write_png(figure: Figure, path: str | Path) -> None:
     buffer = BytesIO()
     figure.savefig(buffer, format="png")
     with Image.open(buffer) as image:
-        image.convert("RGB").quantize(128).save(path, dpi=(120, 120), optimize=True)
+        image.convert("RGB").quantize(256, Image.Quantize.MAXCOVERAGE).save(path, dpi=(120, 120), optimize=True)
 
 
 def legend_above(axis: Axes) -> None:
@@ -83,7 +83,7 @@ def plot_attentions(
     tokens: Sequence[str],
     path: str | Path,
     *,
-    marked: Sequence[tuple[int, int]] = (),
+    marked: Sequence[tuple[int, int, int]] = (),
 ) -> None:
     """Write a map of the attention of each head as PNG or SVG: a layer a row, a head a column.
 
@@ -91,7 +91,7 @@ def plot_attentions(
         attentions: of each layer, (1, H, T, T) or (H, T, T), as ``output_attentions=True`` returns them.
         tokens: the T tokens.
         path: the file; its name decides the format.
-        marked: places to put a box around in each map, as (token that looks, token looked at).
+        marked: places to put a box around, as (layer from 0, token that looks, token looked at).
     """
     count = len(tokens)
     layers = [np.asarray(layer, np.float32).reshape(-1, count, count) for layer in attentions]
@@ -106,7 +106,7 @@ def plot_attentions(
             axis.set_yticks(range(count), tokens)
             axis.grid(False)
             axis.spines[:].set_visible(True)
-            for query, key in marked:
+            for key, query in [(key, query) for where, query, key in marked if where == layer]:
                 axis.plot(key, query, "s", markersize=9, markerfacecolor="none", markeredgecolor=ORANGE)
         figure.colorbar(image, ax=axes, label="attention weight (a row adds up to 1)", shrink=0.8)
         figure.supylabel("token that looks")

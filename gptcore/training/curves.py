@@ -39,7 +39,7 @@ class Losses:
     Attributes:
         updates: before each loss was computed.
         values: not finite where the run was not.
-        window: losses in the running median; 1 for none.
+        window: losses in the running median, fewer at both ends; 1 for none.
         spacing: updates from a loss to the next.
         centres: indices of ``values`` at which the median was computed, a few hundred at most.
         medians: there.
@@ -73,14 +73,15 @@ def losses(records: Sequence[Record], name: str) -> Losses:
     count = len(values)
     window = 1 if count < SHORT else int(2 * math.sqrt(count)) | 1
     spacing = int(np.median(np.diff(updates))) if count > 1 else 1
-    centres = np.unique(np.linspace(0, max(count - 1, 0), min(count, 400)).astype(int))
-    nearby = [values[max(0, centre - window // 2) : centre + window // 2 + 1] for centre in centres]
+    centres = np.unique(np.linspace(0 if window == 1 else 2, max(count - 1, 0), min(count, 400)).astype(int))
+    reach = np.minimum(centres, window // 2)  # shorter at the start, where losses fall fastest
+    nearby = [values[centre - before : centre + before + 1] for centre, before in zip(centres, reach, strict=True)]
     medians = np.array([np.median(part[np.isfinite(part)]) if np.isfinite(part).any() else np.nan for part in nearby])
     finite, smooth = values[np.isfinite(values)], medians[np.isfinite(medians)]
     top = math.inf
     if len(finite) and window > 1:
         usual = np.quantile(finite, 0.98, method="lower")
-        top = max(usual, smooth.max() + 0.7 * (smooth.max() - smooth.min()))
+        top = max(usual, smooth.max() + 0.6 * (smooth.max() - smooth.min()))
     return Losses(updates, values, window, spacing, centres, medians, float(top))
 
 
