@@ -64,7 +64,7 @@ def losses(records: Sequence[Record], name: str) -> Losses:
     """The losses of this name, with their running median.
 
     >>> found = losses([{"step": step, "loss": 900.0 if step == 3 else 5 - step / 100} for step in range(100)], "loss")
-    >>> found.window, found.medians.max().round(1), found.top < 10
+    >>> found.window, round(float(found.medians.max()), 1), found.top < 10
     (21, 5.0, True)
     """
     steps, logged = curve(records, name)
@@ -79,7 +79,7 @@ def losses(records: Sequence[Record], name: str) -> Losses:
     medians = np.array([np.median(part[np.isfinite(part)]) if np.isfinite(part).any() else np.nan for part in nearby])
     finite, smooth = values[np.isfinite(values)], medians[np.isfinite(medians)]
     top = math.inf
-    if len(finite) and window > 1:
+    if len(smooth) and window > 1:
         usual = np.quantile(finite, 0.98, method="lower")
         top = max(usual, smooth.max() + 0.6 * (smooth.max() - smooth.min()))
     return Losses(updates, values, window, spacing, centres, medians, float(top))
@@ -112,14 +112,13 @@ def plot(records: Sequence[Record], path: str | Path) -> None:
         panels.append((1.1, lambda axis: draw_rates(axis, records)))
     heights = [height for height, _ in panels]
     with picture(path, 8, 0.9 + sum(heights), title(records, task, metric)) as figure:
-        axes: Any = figure.subplots(len(panels), 1, sharex=True, squeeze=False, gridspec_kw={"height_ratios": heights})[
-            :, 0
-        ]
+        ratios = {"height_ratios": heights}
+        axes: Any = figure.subplots(len(panels), 1, sharex=True, squeeze=False, gridspec_kw=ratios)[:, 0]
         for axis, (_, fill) in zip(axes, panels, strict=True):
             fill(axis)
             axis.margins(x=0.02)
         axes[-1].set_xlabel("updates")
-        axes[-1].xaxis.set_major_locator(locator())
+        axes[-1].xaxis.set_major_locator(whole_updates())
         axes[-1].xaxis.set_major_formatter("{x:,.0f}")
         figure.align_ylabels(axes)
 
@@ -139,7 +138,7 @@ def title(records: Sequence[Record], task: bool, metric: str | None) -> str:
     return f"{stage}: held-out {what} {values[-1]:.3f} after {steps[-1] + 1:,} updates"
 
 
-def locator() -> Any:
+def whole_updates() -> Any:
     """Whole updates, at round numbers."""
     from matplotlib.ticker import MaxNLocator
 
@@ -158,11 +157,11 @@ def draw_losses(axis: Axes, records: Sequence[Record], name: str, label: str) ->
         axis.plot(found.updates[found.centres], found.medians, color=DARK, linewidth=1.8, label=found.smoothing)
     above = draw_held_out(axis, records, f"eval_{name}")
     limit_losses(axis, found, above)
-    rates = [
-        record["eval_bits_per_byte"] / record["eval_loss"] for record in records if record.get("eval_bits_per_byte")
-    ]
-    if name == "loss" and rates:
-        bits = axis.secondary_yaxis("right", functions=(lambda nats: nats * rates[-1], lambda bits: bits / rates[-1]))
+    evaluations = [record for record in records if record.get("eval_bits_per_byte")]
+    ratios = [record["eval_bits_per_byte"] / record["eval_loss"] for record in evaluations]
+    ratio = next(filter(math.isfinite, ratios), None)
+    if name == "loss" and ratio:
+        bits = axis.secondary_yaxis("right", functions=(lambda nats: nats * ratio, lambda bits: bits / ratio))
         bits.set_ylabel("bits per byte of the held-out text")
     legend_above(axis)
 
@@ -242,7 +241,7 @@ def draw(records: Sequence[Record], width: int = 80, height: int = 16) -> str:
         if finite.any():
             put(updates[finite].tolist(), values[finite].tolist(), marker=marker)
     last = int(found.updates.max(initial=0)) + 1
-    ticks = [tick for tick in locator().tick_values(0, last) if 0 <= tick <= last]
+    ticks = [tick for tick in whole_updates().tick_values(0, last) if 0 <= tick <= last]
     plotext.xlim(0, last)
     plotext.xticks(ticks, [f"{tick:,.0f}" for tick in ticks])
     plotext.xlabel("updates")
