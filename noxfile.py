@@ -162,9 +162,9 @@ def instruction_sets(session):
 
 @nox.session(default=False)
 def notebooks(session):
-    """Run every notebook of ``examples/`` from start to end, each in its own kernel. Opt-in: three minutes."""
+    """Run each notebook of ``examples/`` in its own kernel; ``-- --write`` stores outputs. Opt-in: three minutes."""
     install(session, ".[all]", *EXAMPLE_TOOLS)
-    session.run("python", "conformance_tests/notebooks.py", env=SUITE)
+    session.run("python", "conformance_tests/notebooks.py", *session.posargs, env=SUITE)
 
 
 @nox.session(default=False)

@@ -17,6 +17,8 @@ from pathlib import Path
 
 from racing import WEIGHTS, Process, write_checkpoint
 
+from gptcore.figures import DARK, PALE, picture
+
 TASKS = {
     "32 + 128": {"task": "greedy", "batch": 1, "length": 32, "new": 128},
     "32 + 480": {"task": "greedy", "batch": 1, "length": 32, "new": 480},
@@ -108,24 +110,21 @@ def show(task, results):
 
 def plot(results, path):
     """Bars of tokens a second, one panel a task."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
     tasks = results["tasks"]
-    figure, panels = pyplot.subplots(len(tasks), 1, figsize=(8, 2.6 * len(tasks)), squeeze=False, layout="constrained")
-    for panel, (task, table) in zip(panels[:, 0], tasks.items(), strict=True):
-        names, rates = list(table), [figures["tokens_per_second"] for figures in table.values()]
-        colours = ["#2a6f97" if name in OURS else "#b8b8b8" for name in names]
-        bars = panel.barh(names, rates, color=colours)
-        panel.bar_label(bars, fmt="%.0f", padding=3)
-        panel.margins(x=0.12)
-        panel.invert_yaxis()
-        panel.set_title(f"{task}: tokens/s", loc="left", fontsize=10)
-        panel.spines[["top", "right"]].set_visible(False)
+    title = "Speed: longer is faster (32 + 128: a prompt of 32 tokens and 128 new ones)"
+    heights = [0.7 + 0.25 * len(table) for table in tasks.values()]
     for ending in ("png", "svg"):
-        figure.savefig(f"{path}.{ending}", dpi=150)
+        with picture(f"{path}.{ending}", 8, 1 + sum(heights), title) as figure:
+            panels = figure.subplots(len(tasks), 1, squeeze=False, gridspec_kw={"height_ratios": heights})[:, 0]
+            for panel, (task, table) in zip(panels, tasks.items(), strict=True):
+                names, rates = list(table), [figures["tokens_per_second"] for figures in table.values()]
+                bars = panel.barh(names, rates, color=[DARK if name in OURS else PALE for name in names])
+                panel.bar_label(bars, fmt="{:,.0f}", padding=3)
+                panel.margins(x=0.12)
+                panel.invert_yaxis()
+                panel.grid(visible=False, axis="y")
+                panel.set_title(task, loc="left")
+            panels[-1].set_xlabel("tokens per second")
 
 
 if __name__ == "__main__":

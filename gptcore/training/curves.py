@@ -1,13 +1,25 @@
-"""The loss curve of a run, as a picture and in the terminal."""
+"""The curves of a run, from its log: as a picture and in the terminal."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from gptcore.figures import DARK, GREY, ORANGE, PALE, legend_above, picture
 from gptcore.training.run import Record
 
-CURVES = ("loss", "eval_loss", "eval_accuracy", "eval_pearson")
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+METRICS = {"accuracy": "accuracy", "pearson": "Pearson's correlation"}
+SHORT = 20
+"""Updates; the losses of a shorter run are drawn as they are, without a running median."""
 
 
 def curve(records: Sequence[Record], name: str) -> tuple[list[int], list[float]]:
@@ -20,43 +32,217 @@ def curve(records: Sequence[Record], name: str) -> tuple[list[int], list[float]]
     return [step for step, _ in found], [value for _, value in found]
 
 
+@dataclass(frozen=True)
+class Losses:
+    """The losses of training as they are drawn.
+
+    Attributes:
+        updates: before each loss was computed.
+        values: not finite where the run was not.
+        window: losses in the running median, fewer at both ends; 1 for none.
+        spacing: updates from a loss to the next.
+        centres: indices of ``values`` at which the median was computed, a few hundred at most.
+        medians: there.
+        top: the largest value that is drawn; single outliers are above it.
+    """
+
+    updates: NDArray[Any]
+    values: NDArray[Any]
+    window: int
+    spacing: int
+    centres: NDArray[Any]
+    medians: NDArray[Any]
+    top: float
+
+    @property
+    def smoothing(self) -> str:
+        """What the medians are, for people."""
+        return f"running median of {self.window * self.spacing:,} updates"
+
+
+def losses(records: Sequence[Record], name: str) -> Losses:
+    """The losses of this name, with their running median.
+
+    >>> found = losses([{"step": step, "loss": 900.0 if step == 3 else 5 - step / 100} for step in range(100)], "loss")
+    >>> found.window, round(float(found.medians.max()), 1), found.top < 10
+    (21, 5.0, True)
+    """
+    steps, logged = curve(records, name)
+    updates, values = np.array(steps, np.int64), np.array(logged, np.float64)
+    values[~np.isfinite(values)] = np.nan
+    count = len(values)
+    window = 1 if count < SHORT else int(2 * math.sqrt(count)) | 1
+    spacing = int(np.median(np.diff(updates))) if count > 1 else 1
+    centres = np.unique(np.linspace(0 if window == 1 else 2, max(count - 1, 0), min(count, 400)).astype(int))
+    reach = np.minimum(centres, window // 2)  # shorter at the start, where losses fall fastest
+    nearby = [values[centre - before : centre + before + 1] for centre, before in zip(centres, reach, strict=True)]
+    medians = np.array([np.median(part[np.isfinite(part)]) if np.isfinite(part).any() else np.nan for part in nearby])
+    finite, smooth = values[np.isfinite(values)], medians[np.isfinite(medians)]
+    top = math.inf
+    if len(smooth) and window > 1:
+        usual = np.quantile(finite, 0.98, method="lower")
+        top = max(usual, smooth.max() + 0.6 * (smooth.max() - smooth.min()))
+    return Losses(updates, values, window, spacing, centres, medians, float(top))
+
+
 def plot(records: Sequence[Record], path: str | Path) -> None:
-    """Write the loss of training and evaluation, and the main metric, as PNG or SVG by the name of ``path``."""
-    import matplotlib as mpl
+    """Write the curves of a run as PNG or SVG by the name of ``path``.
 
-    mpl.use("Agg")
-    from matplotlib import pyplot
+    The losses of training are those of each update, pale, under their running median; those of held-out text or
+    examples are on the same axis. A task has its loss, its metric and its language-modelling loss in panels of their
+    own.
 
-    figure, axis = pyplot.subplots(figsize=(8, 4.5), layout="constrained")
-    axis.set(xlabel="update", ylabel="loss")
-    twin = None
-    for name in CURVES:
-        steps, values = curve(records, name)
-        if steps and name.endswith("loss"):
-            axis.plot(
-                steps, values, label=name.replace("_", " "), marker="o" if len(steps) < 30 else None, markersize=3
-            )
-        elif steps:
-            twin = axis.twinx()
-            twin.set_ylabel(name.removeprefix("eval_"))
-            twin.plot(steps, values, color="tab:green", marker="o", markersize=3, label=name.replace("_", " "))
-    axis.legend()
-    if twin is not None:
-        twin.legend(loc="lower right")
-    axis.grid(alpha=0.3)
-    figure.savefig(path, dpi=120)
-    pyplot.close(figure)
+    Args:
+        records: of the log, as ``read_log`` returns them; at least ``step``, counted from 0, and ``loss``. A loss
+            belongs to the weights before its update, an evaluation to those after it.
+        path: the file; its name decides the format.
+    """
+    task = any("task_loss" in record for record in records)
+    metric = next((name for name in METRICS if any(f"eval_{name}" in record for record in records)), None)
+    unit = "squared error" if metric == "pearson" else "nats per example"
+    panels: list[tuple[float, Any]] = []
+    if task:
+        panels.append((2.3, lambda axis: draw_losses(axis, records, "task_loss", f"task loss\n({unit})")))
+        if metric:
+            panels.append((2.0, lambda axis: draw_metric(axis, records, metric)))
+    name = "lm_loss" if task else "loss"
+    label = "language-modelling loss\n(nats per token)" if task else "loss (nats per token)"
+    panels.append((2.0 if task else 3.6, lambda axis: draw_losses(axis, records, name, label)))
+    if any("learning_rate" in record for record in records):
+        panels.append((1.1, lambda axis: draw_rates(axis, records)))
+    heights = [height for height, _ in panels]
+    with picture(path, 8, 0.9 + sum(heights), title(records, task, metric)) as figure:
+        ratios = {"height_ratios": heights}
+        axes: Any = figure.subplots(len(panels), 1, sharex=True, squeeze=False, gridspec_kw=ratios)[:, 0]
+        for axis, (_, fill) in zip(axes, panels, strict=True):
+            fill(axis)
+            axis.margins(x=0.02)
+        axes[-1].set_xlabel("updates")
+        axes[-1].xaxis.set_major_locator(whole_updates())
+        axes[-1].xaxis.set_major_formatter("{x:,.0f}")
+        figure.align_ylabels(axes)
+
+
+def title(records: Sequence[Record], task: bool, metric: str | None) -> str:
+    """What the picture shows, with the last evaluation.
+
+    >>> title([{"step": 0, "loss": 3.0}, {"step": 1, "loss": 2.5, "eval_loss": 2.6}], task=False, metric=None)
+    'Language modelling: held-out loss 2.600 after 2 updates'
+    """
+    stage = "Fine-tuning" if task else "Language modelling"
+    name = metric or "loss"
+    steps, values = curve(records, f"eval_{name}")
+    if not steps:
+        return f"{stage}: {records[-1]['step'] + 1 if records else 0:,} updates"
+    what = {"pearson": "correlation"}.get(name, name)
+    return f"{stage}: held-out {what} {values[-1]:.3f} after {steps[-1] + 1:,} updates"
+
+
+def whole_updates() -> Any:
+    """Whole updates, at round numbers."""
+    from matplotlib.ticker import MaxNLocator
+
+    return MaxNLocator(8, steps=[1, 2, 5, 10], integer=True)
+
+
+def draw_losses(axis: Axes, records: Sequence[Record], name: str, label: str) -> None:
+    """A loss of training, and the held-out one on the same axis."""
+    found = losses(records, name)
+    axis.set_ylabel(label)
+    few = found.window == 1
+    each = "training, each update" if found.spacing == 1 else f"training, every {found.spacing:,} updates"
+    raw: dict[str, Any] = {"color": DARK, "marker": "s", "markersize": 4} if few else {"color": PALE, "linewidth": 0.8}
+    axis.plot(found.updates, found.values, label=each, **raw)
+    if not few:
+        axis.plot(found.updates[found.centres], found.medians, color=DARK, linewidth=1.8, label=found.smoothing)
+    above = draw_held_out(axis, records, f"eval_{name}")
+    limit_losses(axis, found, above)
+    evaluations = [record for record in records if record.get("eval_bits_per_byte")]
+    ratios = [record["eval_bits_per_byte"] / record["eval_loss"] for record in evaluations]
+    ratio = next(filter(math.isfinite, ratios), None)
+    if name == "loss" and ratio:
+        bits = axis.secondary_yaxis("right", functions=(lambda nats: nats * ratio, lambda bits: bits / ratio))
+        bits.set_ylabel("bits per byte of the held-out text")
+    legend_above(axis)
+
+
+def draw_held_out(axis: Axes, records: Sequence[Record], name: str, best: Any = min) -> NDArray[Any]:
+    """What evaluations found; returns it."""
+    steps, logged = curve(records, name)
+    values = np.array(logged, np.float64)
+    finite = [(value, step + 1) for step, value in zip(steps, values, strict=True) if math.isfinite(value)]
+    if steps:
+        label = "held-out"
+        if len(finite) > 1:
+            value, update = best(finite)
+            label = f"held-out, best {value:.3f} after {update:,}"
+        size = 5 if len(steps) < 40 else 2.5
+        axis.plot(np.array(steps) + 1, values, color=ORANGE, marker="o", markersize=size, linewidth=1.3, label=label)
+    return values
+
+
+def limit_losses(axis: Axes, found: Losses, held_out: NDArray[Any]) -> None:
+    """Limits that a few outliers do not decide, and marks at the edge for what has no place within."""
+    shown = np.concatenate([found.values[found.values <= found.top], held_out[np.isfinite(held_out)]])
+    if len(shown):
+        low, high = shown.min(), shown.max()
+        margin = 0.05 * (high - low) or 0.05 * abs(high) or 1.0
+        axis.set_ylim(low - margin, high + margin)
+    marks = (
+        (found.values > max(shown, default=math.inf), 0.97, "^", "above the axis"),
+        (np.isnan(found.values), 0.03, "x", "not finite"),
+    )
+    for which, height, marker, what in marks:
+        if which.any():
+            label, edge = f"{what} ({which.sum():,})", axis.get_xaxis_transform()
+            axis.plot(found.updates[which], [height] * which.sum(), f"k{marker}", transform=edge, label=label)
+
+
+def draw_metric(axis: Axes, records: Sequence[Record], metric: str) -> None:
+    """The metric on held-out examples, with that of a model that knows nothing."""
+    values = draw_held_out(axis, records, f"eval_{metric}", max)
+    axis.set_ylabel(METRICS[metric])
+    baselines = [0.0] if metric == "pearson" else curve(records, "eval_baseline")[1][-1:]
+    name = {"accuracy": "always the most frequent label", "pearson": "no correlation"}[metric]
+    for baseline in baselines:
+        axis.axhline(baseline, color=GREY, linestyle="--", linewidth=1.2, label=f"{name} ({baseline:.3g})")
+    shown = np.array([*values[np.isfinite(values)], *baselines])
+    if len(shown):
+        low, high = shown.min(), shown.max()
+        margin = max(0.08 * (high - low), 0.02)
+        axis.set_ylim(low - margin, high + margin)
+    legend_above(axis)
+
+
+def draw_rates(axis: Axes, records: Sequence[Record]) -> None:
+    """The learning rate of each update."""
+    steps, rates = curve(records, "learning_rate")
+    axis.plot(steps, rates, color=DARK, linewidth=1.3, marker="s" if len(steps) < SHORT else None, markersize=4)
+    axis.set_ylabel("learning rate")
+    axis.set_ylim(bottom=0)
+    axis.locator_params(axis="y", nbins=4, steps=[1, 2, 4, 5, 10])
+    axis.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
 
 
 def draw(records: Sequence[Record], width: int = 80, height: int = 16) -> str:
-    """The losses as text for a terminal."""
+    """The losses as text for a terminal: a line for training, an ``o`` for each evaluation."""
     import plotext
 
+    task = any("task_loss" in record for record in records)
+    name, unit = ("task_loss", "task loss") if task else ("loss", "loss, nats per token")
+    found = losses(records, name)
+    steps, held_out = curve(records, f"eval_{name}")
     plotext.clear_figure()
     plotext.plot_size(width, height)
-    for name in ("loss", "eval_loss"):
-        steps, values = curve(records, name)
-        if steps:
-            plotext.plot(steps, values, label=name.replace("_", " "))
-    plotext.xlabel("update")
+    plotext.title(f"{unit}: {'training' if found.window == 1 else found.smoothing}{', held-out (o)' if steps else ''}")
+    lines = ((found.updates[found.centres], found.medians, "braille"), (np.array(steps) + 1, np.array(held_out), "o"))
+    for (updates, values, marker), put in zip(lines, (plotext.plot, plotext.scatter), strict=True):
+        finite = np.isfinite(values)
+        if finite.any():
+            put(updates[finite].tolist(), values[finite].tolist(), marker=marker)
+    last = int(found.updates.max(initial=0)) + 1
+    ticks = [tick for tick in whole_updates().tick_values(0, last) if 0 <= tick <= last]
+    plotext.xlim(0, last)
+    plotext.xticks(ticks, [f"{tick:,.0f}" for tick in ticks])
+    plotext.xlabel("updates")
     return str(plotext.uncolorize(plotext.build()))

@@ -88,8 +88,11 @@ def confusion(outputs: NDArray[Any], targets: NDArray[Any]) -> NDArray[np.int64]
 def class_metrics(logits: NDArray[Any], targets: NDArray[Any]) -> dict[str, float]:
     """Accuracy, F1 (of class 1 where there are two, else the mean over the classes) and Matthews' correlation.
 
-    >>> class_metrics(np.array([[1, 0], [0, 1], [0, 1.0]]), np.array([0, 1, 0]))["accuracy"]
-    0.6666666666666666
+    ``baseline`` is the accuracy of always answering the most frequent label of these targets.
+
+    >>> found = class_metrics(np.array([[1, 0], [0, 1], [0, 1.0], [1, 0]]), np.array([0, 1, 0, 0]))
+    >>> found["accuracy"], found["baseline"]
+    (0.75, 0.75)
     """
     from sklearn import metrics  # slow to import, and of no use to a model
 
@@ -99,6 +102,7 @@ def class_metrics(logits: NDArray[Any], targets: NDArray[Any]) -> dict[str, floa
         "accuracy": float(metrics.accuracy_score(targets, predicted)),
         "f1": float(metrics.f1_score(targets, predicted, average=average, zero_division=0)),
         "matthews": float(metrics.matthews_corrcoef(targets, predicted)),
+        "baseline": float(np.bincount(targets).max() / len(targets)),
     }
 
 

@@ -1,0 +1,113 @@
+"""Pictures, all in one style: readable in greyscale and by colour-blind people, whatever style the program has set."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+PALE, DARK, ORANGE, GREY = "#a9cbe8", "#0b4a80", "#d55e00", "#555555"
+"""Colours that differ in lightness too, except orange, whose lines have markers."""
+
+STYLE = {
+    "figure.dpi": 120,
+    "savefig.dpi": 120,
+    "font.size": 9,
+    "figure.titlesize": 12,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.alpha": 0.3,
+    "legend.frameon": False,
+    "legend.fontsize": 8,
+    "agg.path.chunksize": 20_000,
+}
+
+
+@contextmanager
+def picture(path: str | Path, width: float, height: float, title: str) -> Iterator[Figure]:
+    """A figure to draw in, written as PNG, SVG or PDF by the name of ``path`` at the end.
+
+    It leaves pyplot alone: neither its backend nor its figures change.
+
+    Args:
+        path: where it is written.
+        width: in inches.
+        height: in inches.
+        title: what the picture shows.
+    """
+    import matplotlib as mpl
+    from matplotlib import style
+    from matplotlib.figure import Figure
+
+    with mpl.rc_context(), style.context(["default", STYLE]):
+        figure = Figure(figsize=(width, height), layout="constrained")
+        figure.suptitle(title, x=0.01, ha="left", fontweight="bold")
+        yield figure
+        if Path(path).suffix == ".png":
+            write_png(figure, path)
+        else:
+            figure.savefig(path)
+
+
+def write_png(figure: Figure, path: str | Path) -> None:
+    """Write 256 colours, which look the same in a third of the bytes."""
+    from io import BytesIO
+
+    from PIL import Image
+
+    buffer = BytesIO()
+    figure.savefig(buffer, format="png")
+    with Image.open(buffer) as image:
+        image.convert("RGB").quantize(256, Image.Quantize.MAXCOVERAGE).save(path, dpi=(120, 120), optimize=True)
+
+
+def legend_above(axis: Axes) -> None:
+    """A legend over the axes, where it covers no data."""
+    axis.legend(
+        loc="lower left", bbox_to_anchor=(0, 1), ncols=3, borderaxespad=0.2, handlelength=1.6, columnspacing=1.4
+    )
+
+
+def plot_attentions(
+    attentions: Sequence[ArrayLike],
+    tokens: Sequence[str],
+    path: str | Path,
+    *,
+    marked: Sequence[tuple[int, int, int]] = (),
+) -> None:
+    """Write a map of the attention of each head as PNG or SVG: a layer a row, a head a column.
+
+    Args:
+        attentions: of each layer, (1, H, T, T) or (H, T, T), as ``output_attentions=True`` returns them.
+        tokens: the T tokens.
+        path: the file; its name decides the format.
+        marked: places to put a box around, as (layer from 0, token that looks, token looked at).
+    """
+    count = len(tokens)
+    layers = [np.asarray(layer, np.float32).reshape(-1, count, count) for layer in attentions]
+    rows, columns, side = len(layers), len(layers[0]), 0.9 + 0.17 * count
+    title = "Attention: where each token looks, among those up to itself"
+    with picture(path, 1.6 + side * columns, 1.4 + side * rows, title) as figure:
+        axes: Any = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+        for (layer, head), axis in np.ndenumerate(axes):
+            image = axis.imshow(layers[layer][head], vmin=0, vmax=1, cmap="Blues")
+            axis.set_title(f"layer {layer + 1}, head {head + 1}", fontsize=9)
+            axis.set_xticks(range(count), tokens, rotation=90)
+            axis.set_yticks(range(count), tokens)
+            axis.grid(False)
+            axis.spines[:].set_visible(True)
+            for key, query in [(key, query) for where, query, key in marked if where == layer]:
+                axis.plot(key, query, "s", markersize=9, markerfacecolor="none", markeredgecolor=ORANGE)
+        figure.colorbar(image, ax=axes, label="attention weight (a row adds up to 1)", shrink=0.8)
+        figure.supylabel("token that looks")
+        figure.supxlabel("token looked at")
