@@ -14,12 +14,14 @@ from gptcore.cli.convert import AllowPickle
 
 def push_command(
     folder: Annotated[Path, typer.Argument(help="A checkpoint folder.", exists=True, file_okay=False)],
-    repo_id: Annotated[str, typer.Argument(help="owner/name on the hub; made if there is none.")],
-    private: Annotated[bool | None, typer.Option("--private/--public", help="Of a repository that is made.")] = None,
-    message: Annotated[str | None, typer.Option(help="What the history shows.")] = None,
-    revision: Annotated[str | None, typer.Option(help="A branch; made if there is none.")] = None,
+    repo_id: Annotated[str, typer.Argument(help="owner/name on the hub; created if missing.")],
+    private: Annotated[
+        bool | None, typer.Option("--private/--public", help="Visibility of a newly created repository.")
+    ] = None,
+    message: Annotated[str | None, typer.Option(help="Commit message.")] = None,
+    revision: Annotated[str | None, typer.Option(help="A branch; created if missing.")] = None,
     allow_pickle: AllowPickle = False,
 ) -> None:
-    """Check that a checkpoint opens, and send it to the hub in one commit; the token is that of 'hf auth login'."""
+    """Check a checkpoint and upload it to the hub in one commit, with the token of 'hf auth login'."""
     checkpoint = open_checkpoint(folder, allow_pickle=allow_pickle)
     print(push_checkpoint(checkpoint, repo_id, private=private, commit_message=message, revision=revision))

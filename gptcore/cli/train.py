@@ -53,20 +53,20 @@ TASK_NAME = "task.json"
 EVALUATION_BATCH = 16
 
 train_application = typer.Typer(help="Train a model.", no_args_is_help=True)
-eval_application = typer.Typer(help="Measure a model.", no_args_is_help=True)
+eval_application = typer.Typer(help="Evaluate a model.", no_args_is_help=True)
 
-Files = Annotated[list[Path], typer.Argument(help="What to read; folders stand for the files inside.")]
+Files = Annotated[list[Path], typer.Argument(help="Files, or folders of files.")]
 Output = Annotated[Path, typer.Option(help="The folder of the run.")]
 Backend = Annotated[str, typer.Option(help="torch, tf or flax.")]
-Validation = Annotated[list[Path] | None, typer.Option(help="What to measure the model on.")]
+Validation = Annotated[list[Path] | None, typer.Option(help="Files to evaluate the model on.")]
 RecipeFile = Annotated[Path | None, typer.Option("--recipe", help="A YAML or JSON file of hyperparameters.")]
 Settings = Annotated[
-    list[str] | None, typer.Option("--set", metavar="NAME=JSON", help="A hyperparameter, over those of the recipe.")
+    list[str] | None, typer.Option("--set", metavar="NAME=JSON", help="A hyperparameter; overrides the recipe.")
 ]
 Every = Annotated[int | None, typer.Option(min=1, help="Updates between evaluations; default: only at the end.")]
 SaveEvery = Annotated[int | None, typer.Option(min=1, help="Updates between checkpoints; default: only at the end.")]
 Patience = Annotated[int | None, typer.Option(min=1, help="Evaluations without improvement before stopping.")]
-Resume = Annotated[bool, typer.Option(help="Go on from the newest checkpoint in OUTPUT, if there is one.")]
+Resume = Annotated[bool, typer.Option(help="Resume from the newest checkpoint in OUTPUT, if there is one.")]
 Quiet = Annotated[bool, typer.Option(help="Show no progress and no curve.")]
 Columns = Annotated[str | None, typer.Option(help="Names of the text columns, separated by commas.")]
 Label = Annotated[str, typer.Option(help="The name of the label column.")]
@@ -85,7 +85,9 @@ def train_lm(
     files: Files,
     output: Output,
     tokenizer: Annotated[str | None, typer.Option(help="Folder or repository; default: that of MODEL.")] = None,
-    model: Annotated[str | None, typer.Option(help="What to start from; default: fresh weights.")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="A folder or a repository to start from; default: fresh weights.")
+    ] = None,
     config: Annotated[
         list[str] | None, typer.Option("--config", metavar="NAME=JSON", help="A size of the model, such as n_layer=4.")
     ] = None,
@@ -103,7 +105,7 @@ def train_lm(
     resume: Resume = False,
     quiet: Quiet = False,
 ) -> None:
-    """Language modelling: pre-training from fresh weights, or going on from a model."""
+    """Train a language model from fresh weights, or continue from a model."""
     require_libraries()
     require_no_run(output, resume)
     if preset not in PRESETS:
@@ -218,7 +220,7 @@ def start(
     resume: bool,
     quiet: bool,
 ) -> None:
-    """Run, with progress, and leave the recipe and the curve beside the log."""
+    """Train with a progress bar, and write the recipe and the curve beside the log."""
     keep_freed_memory()
 
     def write_more(folder: Path) -> None:
@@ -342,12 +344,12 @@ def read_rows(files: Sequence[Path], names: Sequence[str], label: str, header: s
 def add_task_commands(task: str, help_text: str) -> None:
     """The commands of one kind of task."""
 
-    @train_application.command(task, help=help_text)
+    @train_application.command(task, help=f"Fine-tune {help_text}")
     def train(
         files: Files,
         output: Output,
         model: Annotated[
-            str, typer.Option(help="What to start from: a folder or a repository.", show_default=SHIPPED)
+            str, typer.Option(help="A folder or a repository to start from.", show_default=SHIPPED)
         ] = DEFAULT_MODEL,
         backend: Backend = "torch",
         validation: Validation = None,
@@ -368,7 +370,7 @@ def add_task_commands(task: str, help_text: str) -> None:
             evaluate_every=evaluate_every, save_every=save_every, patience=patience, resume=resume, quiet=quiet,
         )  # fmt: skip
 
-    @eval_application.command(task, help=f"Measure on: {help_text}")
+    @eval_application.command(task, help=f"Evaluate {help_text}")
     def measure(
         files: Files,
         model: Annotated[str, typer.Option(help="A folder of gptcore train, or a repository.")],
@@ -405,7 +407,7 @@ def eval_lm(
     stride: Annotated[
         int | None,
         typer.Option(
-            min=1, help="Tokens from a block to the next; fewer than n_positions: each is read with more before it."
+            min=1, help="Tokens between block starts (default n_positions). Smaller values give more context."
         ),
     ] = None,
     as_json: AsJSON = False,
@@ -441,9 +443,9 @@ def report(evaluation: Evaluation, as_json: bool) -> None:
 
 
 for _name, _help in (
-    ("classify", "Classification of a text: columns text, label."),
-    ("entail", "Entailment of two texts: columns premise, hypothesis, label."),
-    ("similarity", "Similarity of two texts: columns sentence1, sentence2, label (numbers are scores)."),
-    ("choice", "Multiple choice: columns context, choice1, choice2, ..., label (from 0)."),
+    ("classify", "a text classifier (columns: text, label)."),
+    ("entail", "an entailment classifier (columns: premise, hypothesis, label)."),
+    ("similarity", "a text similarity model (columns: sentence1, sentence2, label; numbers are scores)."),
+    ("choice", "a multiple-choice model (columns: context, choice1, choice2, ..., label from 0)."),
 ):
     add_task_commands(_name, _help)
