@@ -136,7 +136,7 @@ def _json_rows(path: Path, file: IO[str]) -> Iterator[tuple[int, dict[str, Any]]
             except ValueError as cause:
                 raise DataError(f"{path}, line {number}: {cause}") from cause
             if not isinstance(row, dict):
-                raise DataError(f"{path}, line {number}: must be a JSON object; got a {type(row).__name__}")
+                raise DataError(f"{path}, line {number}: must be a JSON object; got {type(row).__name__}")
             yield number, row
 
 
@@ -156,7 +156,7 @@ def _json_list(path: Path, file: IO[str]) -> Iterator[tuple[int, dict[str, Any]]
         raise DataError(f"{path}: {cause}") from cause
     for number, row in enumerate(found, 1):
         if not isinstance(row, dict):
-            raise DataError(f"{path}, row {number}: must be a JSON object; got a {type(row).__name__}")
+            raise DataError(f"{path}, row {number}: must be a JSON object; got {type(row).__name__}")
         yield number, row
 
 

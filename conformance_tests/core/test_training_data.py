@@ -72,7 +72,7 @@ BAD = {
     "no files of the kinds .txt, .jsonl": lambda d, t: tokenize_corpus(d, t, d / "out"),
     "the corpus is empty: 1 files": lambda d, t: tokenize_corpus(put(d, " \n"), t, d / "out"),
     "line 2: not JSON": lambda d, t: tokenize_corpus(put(d, '{"text": "a"}\n{', "a.jsonl"), t, d / "out"),
-    "line 1: must be a JSON object; got a list": lambda d, t: tokenize_corpus(put(d, "[1]", "a.jsonl"), t, d / "out"),
+    "line 1: must be a JSON object; got list": lambda d, t: tokenize_corpus(put(d, "[1]", "a.jsonl"), t, d / "out"),
     "line 1: no column 'text'; it has 'txt'": lambda d, t: tokenize_corpus(
         put(d, '{"txt": 1}', "a.jsonl"), t, d / "out"
     ),
@@ -105,7 +105,7 @@ BAD = {
         *files.rows(put(d, "a,b\na;b\n", "a.csv"), "a", ["a", "b"])
     ],
     "is not a table. Use .jsonl, .csv, .tsv, .json,": lambda d, t: [*files.rows(put(d, ""), "a")],
-    "row 2: a int, not an object": lambda d, t: [*files.rows(put(d, '[{"a": 1}, 2]', "a.json"), "a")],
+    "row 2: must be a JSON object; got int": lambda d, t: [*files.rows(put(d, '[{"a": 1}, 2]', "a.json"), "a")],
     "row 1: no column 'b'; it has 'a'": lambda d, t: [*files.rows(put(d, '[{"a": 1}]', "a.json"), "b")],
     "a.json: not JSON: Expecting ',' delimiter: line 2": lambda d, t: [*files.rows(put(d, "[1\n2]", "a.json"), "a")],
     "a.json, line 1: not JSON": lambda d, t: [*files.rows(put(d, '{\n"a": 1}', "a.json"), "a")],

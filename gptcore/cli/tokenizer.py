@@ -23,7 +23,7 @@ def _group() -> None:
 def train_command(
     files: Annotated[list[Path], typer.Argument(help="UTF-8 text files, plain, .xz or .gz, or folders of them.")],
     output: Annotated[Path, typer.Option(help="The folder to write; created if missing.")],
-    vocab_size: Annotated[int, typer.Option(min=1, help="Largest number of pieces.")] = 40_478,
+    vocab_size: Annotated[int, typer.Option(min=1, help="Maximum number of pieces.")] = 40_478,
     pre_tokenizer: Annotated[str, typer.Option(help="The text path: basic, original or auto.")] = "auto",
     min_frequency: Annotated[int, typer.Option(min=1, help="Pairs that occur less often are not merged.")] = 2,
     quiet: Annotated[bool, typer.Option(help="Show no progress.")] = False,
