@@ -108,7 +108,7 @@ class TextGeneration:
             lists.
 
         Raises:
-            InputError: a text has no tokens, or too many; names its position.
+            InputError: a text has no tokens (names its position), or too many tokens for the model.
         """
         single = isinstance(texts, str)
         prompts = [texts] if single else list(texts)

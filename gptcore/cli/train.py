@@ -412,7 +412,7 @@ def eval_lm(
     ] = None,
     as_json: AsJSON = False,
 ) -> None:
-    """Loss per token, perplexity and bits per byte of a corpus."""
+    """Evaluate a language model: loss per token, perplexity and bits per byte of a corpus."""
     keep_freed_memory()
     words = OpenAIGPTTokenizerFast.from_pretrained(model)
     trained = trained_columns(model, "lm").get("columns", ["text"])
