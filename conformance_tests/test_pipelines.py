@@ -160,7 +160,7 @@ def test_predict_prints_what_is_asked_for(run, fine_tuned, tmp_path):
     assert lines[0] == "label,score"
     assert len(lines) == 2
     for arguments, message in {
-        ("classify",): "pass FILES or --text",
+        ("classify",): "pass either FILES or --text",
         ("clasify", "--text", "a"): "TASK must be one of classify",
         ("entail", "--text", "a"): "--text must be passed 2 times, for premise, hypothesis; got 1",
         ("classify", "--text", "a", "--format", "xml"): "--format must be one of table, jsonl, csv",

@@ -27,7 +27,7 @@ from gptcore.parameters import Head, initial_value, parameters, resized_embeddin
 
 
 class UnsetSeed(int):
-    """A seed that nobody passed: 0, unless ``rngs`` seed the weights."""
+    """The default seed: 0, unless ``rngs`` seeds the weights."""
 
 
 UNSET_SEED = UnsetSeed()
@@ -43,7 +43,7 @@ class FlaxOpenAIGPTPreTrainedModel(Configured, Pushable, nnx.Module):
         self.dtype = framework_dtype(dtype)
 
     def materialize(self, seed: int | jax.Array | None) -> None:
-        """With a seed, give the parameters their first values."""
+        """With a seed, give the parameters their initial values."""
         if seed is None:
             return
         if any(isinstance(x, jax.core.Tracer) for x in (seed, jnp.zeros(()))):
@@ -67,14 +67,14 @@ class FlaxOpenAIGPTPreTrainedModel(Configured, Pushable, nnx.Module):
 
         Args:
             path_or_repo_id: a folder, or ``owner/name``.
-            dtype: of the weights in memory: ``float32`` if ``None``, ``auto`` for the stored one.
+            dtype: dtype of the weights in memory: ``float32`` if ``None``, ``auto`` for the stored one.
             attn_implementation: ``"sdpa"`` or ``"eager"``.
-            quantization: ``None``; PyTorch has more.
-            output_loading_info: also return ``missing_keys`` (made fresh) and ``unexpected_keys`` (left aside).
-            seed: of the weights that the checkpoint lacks.
+            quantization: must be ``None``; only PyTorch supports ``"int8"``.
+            output_loading_info: also return ``missing_keys`` (freshly initialised) and ``unexpected_keys`` (ignored).
+            seed: random seed of the weights that the checkpoint lacks.
             options: ``revision``, ``cache_dir``, ``local_files_only``, ``token``; ``allow_pickle=True`` to read
-                files of ``torch.save``; ``ignore_mismatched_sizes=True`` for a fresh head where the stored one has
-                another shape, such as for another ``num_labels``; all others override the config.
+                files of ``torch.save``; ``ignore_mismatched_sizes=True`` for a fresh head if the stored one has
+                another shape, for example another ``num_labels``. All others override the config.
 
         Raises:
             CheckpointError, ConfigError: with every problem, before anything of the model's size is allocated.
@@ -91,17 +91,17 @@ class FlaxOpenAIGPTPreTrainedModel(Configured, Pushable, nnx.Module):
         """Write ``config.json`` and safetensors that the other two backends and transformers read.
 
         Args:
-            folder: made if missing.
-            max_shard_size: bytes (or like ``"2GB"``) after which a new file begins; ``None`` for one file.
-            options: ``is_main_process=False`` to write nothing; other arguments of transformers have no
-                effect or say what to do instead.
+            folder: the folder to write; created if missing.
+            max_shard_size: size (in bytes, or like ``"2GB"``) after which a new file begins; ``None`` for one file.
+            options: ``is_main_process=False`` to write nothing. Other arguments of transformers have no effect, or
+                raise an error that says what to do.
         """
         if saves(options):
             save_pretrained(folder, self.config, self.head, dtype_name(self.dtype), export(self), max_shard_size)
 
     @property
     def trunk(self) -> nnx.Module:
-        """The ``FlaxOpenAIGPTModel``: this model itself, or what its head sits on."""
+        """The ``FlaxOpenAIGPTModel``: this model itself, or the model under its head."""
         return self if self.head is Head.NONE else self.transformer
 
     @property
@@ -118,7 +118,7 @@ class FlaxOpenAIGPTPreTrainedModel(Configured, Pushable, nnx.Module):
         return self.trunk.tokens_embed
 
     def num_parameters(self, only_trainable: bool = False, exclude_embeddings: bool = False) -> int:
-        """Number of weights; a tied weight counts once. ``only_trainable``: those that are ``nnx.Param``."""
+        """Number of weights; a tied weight counts once. ``only_trainable`` counts ``nnx.Param`` only."""
         excluded = ("tokens_embed.weight", "positions_embed.weight") if exclude_embeddings else ()
         variables = [variable for name, variable in parameters_of(self).items() if name not in excluded]
         return sum(v.get_value().size for v in variables if isinstance(v, nnx.Param) or not only_trainable)
@@ -126,7 +126,7 @@ class FlaxOpenAIGPTPreTrainedModel(Configured, Pushable, nnx.Module):
     def resize_token_embeddings(
         self, new_num_tokens: int, pad_to_multiple_of: int | None = None, mean_resizing: bool = False
     ) -> nnx.Embed:
-        """Change the vocabulary in place; kept rows stay, new rows are fresh. ``config`` becomes a changed copy."""
+        """Change the vocabulary in place; old rows stay unchanged, new rows are fresh. Also replaces ``config``."""
         vocab_size = padded_vocabulary(new_num_tokens, pad_to_multiple_of, mean_resizing)
         config = self.config.replace(vocab_size=vocab_size)
         table = self.trunk.tokens_embed
@@ -139,9 +139,9 @@ class FlaxOpenAIGPTPreTrainedModel(Configured, Pushable, nnx.Module):
         return table
 
     def _choose(self, argument: bool | None, name: str) -> bool:
-        """An argument of the call, or the config's setting where it was not given.
+        """An argument of the call or, if it is ``None``, the setting of the config.
 
-        Underscored, as all that returns no array: ``nnx.tabulate`` makes a program of each public method.
+        Private, as all methods that return no array: ``nnx.tabulate`` traces each public method.
         """
         return getattr(self.config, name) if argument is None else bool(argument)
 
@@ -154,17 +154,17 @@ class FlaxOpenAIGPTPreTrainedModel(Configured, Pushable, nnx.Module):
 
 
 def as_tensor(name: str, value: Any) -> Any:
-    """JAX' arrays as they are, all others and lists as NumPy arrays: ids are checked before JAX narrows them."""
+    """JAX arrays unchanged; other arrays and lists as NumPy arrays, to check ids before JAX narrows them."""
     return value if value is None or isinstance(value, (jax.Array, nnx.Variable)) else as_array(name, value)
 
 
 def widened(array: Any) -> Any:
-    """Integers of a type that another framework does not index with as int32, which is JAX' own."""
+    """Integers of the types in ``NARROW_INTEGERS`` as int32, which is JAX' default."""
     return array.astype(jnp.int32) if array is not None and array.dtype.name in NARROW_INTEGERS else array
 
 
 def seeded(seed: int | None, rngs: nnx.Rngs | None) -> tuple[int | jax.Array | None, nnx.Rngs]:
-    """The seed of the weights and the random streams of the dropout, each from the other where it was not passed."""
+    """The seed of the weights and the random streams of dropout; if one is not passed, it derives from the other."""
     if seed is UNSET_SEED and rngs is not None and ("params" in rngs or "default" in rngs):
         seed = jax.random.bits(rngs.params(), dtype=jnp.uint32)
     if rngs is None or not ("dropout" in rngs or "default" in rngs):
@@ -173,7 +173,7 @@ def seeded(seed: int | None, rngs: nnx.Rngs | None) -> tuple[int | jax.Array | N
 
 
 def traced_fresh_values(model: FlaxOpenAIGPTPreTrainedModel, seed: int | jax.Array) -> Iterator[tuple[str, jax.Array]]:
-    """``fresh_values`` as part of a program: drawn on the host when it runs, so that tracing it costs nothing."""
+    """``fresh_values`` inside a traced program: drawn on the host when it runs, so that tracing is cheap."""
     arguments = (seed,) if isinstance(seed, jax.Array) else ()
     for name, parameter in parameters(model.config, model.head).items():
 
@@ -185,7 +185,7 @@ def traced_fresh_values(model: FlaxOpenAIGPTPreTrainedModel, seed: int | jax.Arr
 
 
 def describe(array: Any) -> ArrayInfo | None:
-    """What the checks need to know of an array."""
+    """What the checks need to know about an array."""
     if array is None:
         return None
     values = None if isinstance(array, jax.core.Tracer) else lambda: np.asarray(array, np.float32 if bf16 else None)

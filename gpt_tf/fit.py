@@ -1,4 +1,4 @@
-"""What ``compile``, ``fit`` and ``evaluate`` of Keras do with the models' own losses."""
+"""``compile``, ``fit`` and ``evaluate`` of Keras, with the models' own losses."""
 
 import functools
 from collections.abc import Mapping
@@ -21,8 +21,8 @@ class Compared(NamedTuple):
     """What one of the model's own losses compares.
 
     Attributes:
-        logits, labels: side by side; the labels of language modelling are shifted already.
-        losses: of each label, 0 where it is ignored.
+        logits, labels: aligned; the labels of language modelling are already shifted.
+        losses: the loss of each label, 0 if it is ignored.
         counts: bool, whether each label counts.
     """
 
@@ -37,11 +37,11 @@ class Fit(ReadsText):
 
     The model's own losses read the labels from the dict of inputs. ``y`` may hold them too: a dict with the same names,
     or the array of class labels. ``sample_weight`` multiplies the losses of an example, as in Keras: the weighted sum
-    is divided by the number of labels. ``class_weight`` is for classification. ``loss_weights`` is a dict with the keys
-    ``loss`` and ``mc_loss``. Metrics see the labels and the logits, without ignored labels; those of language modelling
-    see each logit beside the label of the next token.
+    is divided by the number of labels. ``class_weight`` works for sequence classification only. ``loss_weights`` is a
+    dict with the keys ``loss`` and ``mc_loss``. Metrics get labels and logits, without ignored labels; in language
+    modelling, the logits of each position and the id of the next token.
 
-    A compiled loss or metric sees ``logits``, or, where ``y`` is a dict, the outputs of those names:
+    A compiled loss or metric gets ``logits`` or, if ``y`` is a dict, the outputs with its keys:
     ``compile(loss={"logits": ..., "mc_logits": ...})``.
 
     ``x`` of ``fit``, ``evaluate`` and ``predict`` may be text: a list of texts or, for pairs, two lists, as in
@@ -49,14 +49,14 @@ class Fit(ReadsText):
 
     On several replicas of ``tf.distribute``, a loss is the mean over the labels of all of them.
 
-    With ``jit_compile=True`` no value can be checked: ids outside of the vocabulary make the outputs of their sequence
-    NaN, and labels outside make the loss NaN.
+    With ``jit_compile=True`` values cannot be checked: ids outside of the vocabulary make the outputs of their sequence
+    NaN, and labels outside of it make the loss NaN.
     """
 
     label_names: ClassVar[tuple[str, ...]] = ()
 
     def compared(self, inputs: Mapping[str, Any], output: ModelOutput) -> dict[str, Compared]:
-        """What the model's own losses compare, by the name of the labels; only where there are labels."""
+        """What the model's own losses compare, by the name of the labels; empty without labels."""
         return {}
 
     @functools.wraps(keras.Model.fit)
@@ -77,7 +77,7 @@ class Fit(ReadsText):
         return super().predict(self.with_ids(x), *arguments, **options)
 
     def loss_weights(self):
-        """What ``compile`` got for the model's own losses; Keras calls no ``compile`` of ours when it loads a model."""
+        """The ``loss_weights`` of ``compile``, read from Keras' record: a loaded model is compiled without our code."""
         weights, own = self._compile_config.config["loss_weights"], [LOSSES[name] for name in self.label_names]
         if weights is None:
             return {}
@@ -89,7 +89,7 @@ class Fit(ReadsText):
         return weights
 
     def with_y(self, x, y, options):
-        """The inputs and ``y``: Keras drops weights without a ``y``, so the labels among the inputs become one."""
+        """The inputs and ``y``. With weights, labels move from the inputs to ``y``, or Keras drops the weights."""
         if columns_of(x) is not None:
             x, y = self.with_ids(x), np.asarray(y) if isinstance(y, (list, tuple)) else y
         weights = [name for name in ("sample_weight", "class_weight") if options.get(name) is not None]
@@ -117,14 +117,14 @@ class Fit(ReadsText):
         return type(output)(**{name: value for name, value in output.items() if name not in LOSSES.values()})
 
     def with_fields(self, data):
-        """A batch with the inputs as one dict that asks for named outputs, and holds the labels of an own loss."""
+        """A batch with the inputs as one dict, with ``return_dict`` and, for the model's own loss, the labels."""
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         if self._compile_loss is None:
             x, y = self.with_labels(x, y), None
         return {**named(x), "return_dict": True}, y, sample_weight
 
     def with_labels(self, x, y):
-        """The inputs with the labels of ``y`` among them."""
+        """The inputs, with the labels of ``y`` added."""
         inputs = named(x)
         if y is None:
             return inputs
@@ -145,7 +145,7 @@ class Fit(ReadsText):
             return super().compute_loss(x, y, scores(y_pred, y), sample_weight, training)
         compared = self.compared(x, y_pred)
         if not compared:
-            raise InputError("no loss: put labels into the dict of inputs, or compile the model with a loss")
+            raise InputError("cannot compute a loss: labels are missing. Add them to the inputs, or compile a loss")
         losses, loss_weights = [], self.loss_weights()
         for name, (_, _, each, counts) in compared.items():
             loss, count = y_pred[LOSSES[name]], tf.reduce_sum(tf.cast(counts, each.dtype))
@@ -167,7 +167,7 @@ class Fit(ReadsText):
         return super().compute_metrics(x, labels, logits, None if sample_weight is None else weights)
 
     def _maybe_symbolic_build(self, iterator=None, data_batch=None):
-        """Keras would build with the mean of the batches of all replicas, in which ids are no integers."""
+        """Build with the batch of one replica: Keras would take the mean of all, in which ids are not integers."""
         if iterator is not None and self._distribute_strategy is not None:
             _, _, batches = next(iter(iterator))
             first = lambda value: self.distribute_strategy.experimental_local_results(value)[0]  # noqa: E731
@@ -181,26 +181,26 @@ def named(x):
 
 
 def scores(output, y):
-    """What a compiled loss or metric compares with the targets."""
+    """The outputs that a compiled loss or metric compares with the targets."""
     if isinstance(y, Mapping):
         return {name: output[name] for name in y}
     return output["logits"] if "logits" in output else output["last_hidden_state"]
 
 
 def per_label(sample_weight, name, losses):
-    """A weight per example as one per label; ``sample_weight`` may hold one set for each set of labels."""
+    """Expand weights per example to weights per label; ``sample_weight`` may be a dict by the name of the labels."""
     weights = sample_weight[name] if isinstance(sample_weight, Mapping) else sample_weight
     if len(weights.shape) != 1 and tuple(weights.shape[1:]) != (1,):
         raise InputError(
             f"sample_weight must have the shape (batch,); got {tuple(weights.shape)}. "
-            "Set labels to -100 to leave single tokens out"
+            "To ignore single tokens, set their labels to -100"
         )
     weights = tf.reshape(weights, (-1, *[1] * (len(losses.shape) - 1)))
     return tf.broadcast_to(tf.cast(weights, losses.dtype), tf.shape(losses))
 
 
 def over_replicas(loss, count):
-    """The mean over the labels of all replicas, divided by their number: Keras adds up the gradients of all."""
+    """The mean over the labels of all replicas, divided by the number of replicas: Keras sums their gradients."""
     replica = tf.distribute.get_replica_context()
     replicas = replica.num_replicas_in_sync if replica else 1
     if replicas == 1:

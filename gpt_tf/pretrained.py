@@ -56,7 +56,7 @@ class TFOpenAIGPTPreTrainedModel(Configured, Fit, Pushable, keras.Model):
         self.config = config
 
     def materialize(self, seed: int | None) -> None:
-        """Make all variables and, with a seed, give them their first values; a subclass may still add layers."""
+        """Create all variables and, with a seed, give them their initial values. A subclass may still add layers."""
         self.build()
         self._tracker.unlock()
         if seed is not None:
@@ -78,15 +78,16 @@ class TFOpenAIGPTPreTrainedModel(Configured, Fit, Pushable, keras.Model):
 
         Args:
             path_or_repo_id: a folder, or ``owner/name``.
-            dtype: of the weights in memory: Keras' global policy if ``None``, ``auto`` for the stored; or a policy.
+            dtype: dtype of the weights in memory, or a Keras policy. ``None``: Keras' global policy; ``auto``: the
+                stored dtype.
             attn_implementation: ``"sdpa"`` or ``"eager"``.
-            quantization: ``None``; PyTorch has more.
+            quantization: must be ``None``; only PyTorch supports ``"int8"``.
             output_loading_info: also return ``missing_keys`` (freshly initialised) and ``unexpected_keys``
-                (left aside).
-            seed: of the weights that the checkpoint lacks.
+                (ignored).
+            seed: random seed of the weights that the checkpoint lacks.
             options: ``revision``, ``cache_dir``, ``local_files_only``, ``token``; ``allow_pickle=True`` to read
-                files of ``torch.save``; ``ignore_mismatched_sizes=True`` for a fresh head where the stored one has
-                another shape, such as for another ``num_labels``; all others override the config.
+                files of ``torch.save``; ``ignore_mismatched_sizes=True`` for a fresh head if the stored one has
+                another shape, for example another ``num_labels``. All others override the config.
 
         Raises:
             CheckpointError, ConfigError: with every problem, before anything of that size is allocated.
@@ -105,16 +106,16 @@ class TFOpenAIGPTPreTrainedModel(Configured, Fit, Pushable, keras.Model):
         """Write ``config.json`` and safetensors that the other two backends and transformers read.
 
         Args:
-            folder: made if missing.
-            max_shard_size: bytes (or like ``"2GB"``) after which a new file begins; ``None`` for one file.
-            options: ``is_main_process=False`` to write nothing; other arguments of transformers have no
-                effect or say what to do instead.
+            folder: the folder to write; created if missing.
+            max_shard_size: size (in bytes, or like ``"2GB"``) after which a new file begins; ``None`` for one file.
+            options: ``is_main_process=False`` to write nothing. Other arguments of transformers have no effect, or
+                raise an error that says what to do.
         """
         if saves(options):
             save_pretrained(folder, self.config, self.head, dtype_name(self.dtype), export(self), max_shard_size)
 
     def get_config(self) -> dict[str, Any]:
-        """What Keras writes into a ``.keras`` file to make the model again."""
+        """The settings in a ``.keras`` file, from which Keras creates the model again."""
         return {
             "config": self.config.to_dict(),
             "dtype": self.dtype_policy.name,
@@ -133,7 +134,7 @@ class TFOpenAIGPTPreTrainedModel(Configured, Fit, Pushable, keras.Model):
         return model
 
     def ids_shape(self, size: int | None) -> tuple[int | None, ...]:
-        """The shape of ids, each dimension of the same size."""
+        """The shape of ``input_ids``, with ``size`` in each dimension."""
         return (size,) * (3 if self.head is Head.DOUBLE_HEADS else 2)
 
     @functools.wraps(keras.Model.export)
@@ -144,11 +145,11 @@ class TFOpenAIGPTPreTrainedModel(Configured, Fit, Pushable, keras.Model):
 
     @property
     def trunk(self) -> keras.Model:
-        """The ``TFOpenAIGPTModel``: this model itself, or what its head sits on."""
+        """The ``TFOpenAIGPTModel``: this model itself, or the model under its head."""
         return self if self.head is Head.NONE else self.transformer
 
     def __dir__(self) -> list[str]:
-        """Keras saves what ``dir`` names: it would meet variables again behind ``trunk``, and load a tokenizer."""
+        """Without ``trunk`` and ``tokenizer``: Keras would save the same variables twice, and load the tokenizer."""
         return [name for name in super().__dir__() if name not in ("trunk", "tokenizer")]
 
     @property
@@ -173,10 +174,9 @@ class TFOpenAIGPTPreTrainedModel(Configured, Fit, Pushable, keras.Model):
     def resize_token_embeddings(
         self, new_num_tokens: int, pad_to_multiple_of: int | None = None, mean_resizing: bool = False
     ) -> keras.layers.Layer:
-        """Change the vocabulary in place; kept rows stay, new rows are fresh.
+        """Change the vocabulary in place; old rows stay unchanged, new rows are fresh. Also replaces ``config``.
 
-        ``config`` becomes a changed copy. A compiled model has to be compiled again: its optimizer knows the old
-        variable.
+        Call ``compile`` again afterwards: the optimizer of a compiled model refers to the old variable.
         """
         vocab_size = padded_vocabulary(new_num_tokens, pad_to_multiple_of, mean_resizing)
         config = self.config.replace(vocab_size=vocab_size)
@@ -187,12 +187,12 @@ class TFOpenAIGPTPreTrainedModel(Configured, Fit, Pushable, keras.Model):
         rows = tf.concat([old[:kept], rows[kept:]], 0)  # float64 rows keep every bit
         self.trunk.tokens_embed.replace(rows)
         self._adopt(config)
-        for model in (self, self.trunk):  # what Keras compiled reads the old table
+        for model in (self, self.trunk):  # what Keras has compiled reads the old table
             model.train_function = model.test_function = model.predict_function = None
         return self.trunk.tokens_embed
 
     def _choose(self, argument: bool | None, name: str) -> bool:
-        """An argument of the call, or the config's setting where it was not given."""
+        """An argument of the call or, if it is ``None``, the setting of the config."""
         return getattr(self.config, name) if argument is None else bool(argument)
 
     def _check(self, cache: KVCache | None = None, **inputs: Any) -> tuple[tf.Tensor | None, ...]:
@@ -207,14 +207,16 @@ class TFOpenAIGPTPreTrainedModel(Configured, Fit, Pushable, keras.Model):
         return tuple(map(widened, tensors.values()))
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """As ``call``; a dict in first place holds all the inputs, and a mask that Keras put on the ids or embeddings
-        is the attention mask where there is no other.
+        """As ``call``, but a dict as the first argument holds all inputs, and a Keras mask on the ids or embeddings
+        becomes the attention mask if none is passed.
         """
         if args and isinstance(args[0], Mapping):
             if len(args) > 1:
-                raise InputError(f"inputs behind a dict must be named; got {len(args) - 1} without a name. Name them")
+                raise InputError(
+                    f"inputs after a dict must be keyword arguments; got {len(args) - 1} positional. Pass them by name"
+                )
             args, kwargs = (), dict(**args[0], **kwargs)
-        elif any(isinstance(value, (list, str)) for value in args):  # which Keras allows by keyword alone
+        elif any(isinstance(value, (list, str)) for value in args):  # which Keras allows by keyword only
             args, kwargs = (), inspect.signature(self.call).bind(*args, **kwargs).arguments
         names = [*self.call_signature_parameters, *[""] * len(args)][: len(args)]
         given = {**dict(zip(names, args, strict=True)), **kwargs}
@@ -229,32 +231,32 @@ class TFOpenAIGPTPreTrainedModel(Configured, Fit, Pushable, keras.Model):
         return super().__call__(*args, **kwargs)
 
     def without_values(self, name: str, value: Any) -> Any:
-        """Ids as integers, where Keras builds a model around this one: all its tensors are float32 then."""
+        """Ids as integers while Keras builds a model around this one, with float32 for all tensors."""
         is_ids = name in IDS or (name == "labels" and self.head is not Head.SEQUENCE_CLASSIFICATION)
         return tf.cast(value, tf.int32) if is_ids and tf.is_tensor(value) and value.dtype.is_floating else value
 
 
 def build_once(*layers: keras.layers.Layer) -> None:
-    """Make the variables of layers that have none yet: Keras may build a model again, with any shape."""
+    """Create the variables of layers that have none yet: Keras may build a model again, with any shape."""
     for layer in layers:
         if not layer.built:
             layer.build(None)
 
 
 def as_tensor(name: str, value: Any) -> tf.Tensor | None:
-    """Arrays and lists as tensors; tensors as they are."""
+    """Arrays and lists as tensors; tensors unchanged."""
     if value is None or hasattr(value, "dtype"):
         return value
     return tf.convert_to_tensor(as_array(name, value))
 
 
 def widened(tensor: tf.Tensor | None) -> tf.Tensor | None:
-    """Integers of a type that TensorFlow does not index with as int64."""
+    """Integers as int64 if TensorFlow cannot index with their type."""
     return tf.cast(tensor, tf.int64) if tensor is not None and tensor.dtype.name in NARROW_INTEGERS else tensor
 
 
 def describe(tensor: tf.Tensor | None) -> ArrayInfo | None:
-    """What the checks need to know of a tensor."""
+    """What the checks need to know about a tensor."""
     if tensor is None:
         return None
     values = tensor.numpy if isinstance(tensor, tf.__internal__.EagerTensor) else None

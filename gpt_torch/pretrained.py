@@ -40,7 +40,7 @@ class OpenAIGPTPreTrainedModel(Configured, Pushable, nn.Module):
         self.gradient_checkpointing = False
 
     def materialize(self, dtype: str | torch.dtype | None, seed: int | None) -> None:
-        """Give the meta parameters memory on the default device and, with a seed, their first values."""
+        """Give the meta parameters memory on the default device and, with a seed, their initial values."""
         self.to(framework_dtype(dtype or torch.get_default_dtype()))
         if torch.get_default_device().type != "meta":  # a head model materializes its trunk itself
             self.to_empty(device=torch.get_default_device())
@@ -63,16 +63,16 @@ class OpenAIGPTPreTrainedModel(Configured, Pushable, nn.Module):
 
         Args:
             path_or_repo_id: a folder, or ``owner/name``.
-            dtype: of the weights in memory: ``float32`` if ``None``, ``auto`` for the stored one.
+            dtype: dtype of the weights in memory: ``float32`` if ``None``, ``auto`` for the stored one.
             attn_implementation: ``"sdpa"`` or ``"eager"``.
-            quantization: ``"int8"`` for weight-only int8: kernels and token embedding take a byte a weight, for
-                inference alone; such a model is not saved.
-            output_loading_info: also return ``missing_keys`` (made fresh) and ``unexpected_keys`` (left aside).
-            seed: of the weights that the checkpoint lacks.
+            quantization: ``"int8"`` stores kernels and token embedding in one byte per weight, for inference only;
+                such a model cannot be saved.
+            output_loading_info: also return ``missing_keys`` (freshly initialised) and ``unexpected_keys`` (ignored).
+            seed: random seed of the weights that the checkpoint lacks.
             options: ``revision``, ``cache_dir``, ``local_files_only``, ``token``; ``allow_pickle=True`` to read
-                files of ``torch.save``; ``ignore_mismatched_sizes=True`` for a fresh head where the stored one has
-                another shape, such as for another ``num_labels``; ``torch_dtype``, ``device_map`` and others as in
-                transformers; all others override the config.
+                files of ``torch.save``; ``ignore_mismatched_sizes=True`` for a fresh head if the stored one has
+                another shape, for example another ``num_labels``; ``torch_dtype`` and ``device_map`` as in
+                transformers. All others override the config.
 
         Raises:
             CheckpointError, ConfigError: with every problem, before anything of the model's size is allocated.
@@ -95,10 +95,11 @@ class OpenAIGPTPreTrainedModel(Configured, Pushable, nn.Module):
         """Write ``config.json`` and safetensors that the other two backends and transformers read.
 
         Args:
-            folder: made if missing.
-            max_shard_size: bytes (or like ``"2GB"``) after which a new file begins; ``None`` for one file.
+            folder: the folder to write; created if missing.
+            max_shard_size: size (in bytes, or like ``"2GB"``) after which a new file begins; ``None`` for one file.
             options: ``is_main_process=False`` to write nothing; ``state_dict`` to write these tensors, such as those
-                that accelerate gathers; other arguments of transformers have no effect or say what to do instead.
+                that accelerate gathers. Other arguments of transformers have no effect, or raise an error that says
+                what to do.
         """
         tensors = options.pop("state_dict", None)
         if saves(options):
@@ -109,7 +110,7 @@ class OpenAIGPTPreTrainedModel(Configured, Pushable, nn.Module):
 
     @property
     def trunk(self) -> nn.Module:
-        """The ``OpenAIGPTModel``: this model itself, or what its head sits on."""
+        """The ``OpenAIGPTModel``: this model itself, or the model under its head."""
         return self if self.head is Head.NONE else self.transformer
 
     @property
@@ -123,12 +124,12 @@ class OpenAIGPTPreTrainedModel(Configured, Pushable, nn.Module):
 
     @property
     def dtype(self) -> torch.dtype:
-        """Of the weights."""
+        """The dtype of the weights."""
         return self.trunk.positions_embed.weight.dtype
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are or, for weights that accelerate offloads, where it loads them to compute."""
+        """The device of the weights; if accelerate offloads them, the device that it loads them to."""
         embedding = self.trunk.tokens_embed
         offloaded = getattr(getattr(embedding, "_hf_hook", None), "execution_device", None)
         return embedding.weight.device if offloaded is None else torch.device(offloaded)
@@ -149,7 +150,7 @@ class OpenAIGPTPreTrainedModel(Configured, Pushable, nn.Module):
     def resize_token_embeddings(
         self, new_num_tokens: int, pad_to_multiple_of: int | None = None, mean_resizing: bool = False
     ) -> nn.Embedding:
-        """Change the vocabulary in place; kept rows stay, new rows are fresh. ``config`` becomes a changed copy."""
+        """Change the vocabulary in place; old rows stay unchanged, new rows are fresh. Also replaces ``config``."""
         self.reject_quantized("resized")
         vocab_size = padded_vocabulary(new_num_tokens, pad_to_multiple_of, mean_resizing)
         config = self.config.replace(vocab_size=vocab_size)
@@ -172,7 +173,7 @@ class OpenAIGPTPreTrainedModel(Configured, Pushable, nn.Module):
 
         Args:
             activation_checkpointing_kwargs: for ``torch.utils.checkpoint.checkpoint``.
-            every_n_layers, offload: as in transformers; 1 and ``False``.
+            every_n_layers, offload: arguments of transformers; must be 1 and ``False``.
         """
         if every_n_layers != 1 or offload:
             raise InputError(
@@ -194,9 +195,9 @@ class OpenAIGPTPreTrainedModel(Configured, Pushable, nn.Module):
     activation_checkpointing_disable = gradient_checkpointing_disable
 
     def reject_quantized(self, what: str) -> None:
-        """Raise an ``InputError`` for what needs the weights as they were."""
+        """Raise an ``InputError`` if the model is quantized: ``what`` needs the original weights."""
         if isinstance(self.trunk.tokens_embed, Int8Embedding):
-            raise InputError(f"a quantized model cannot be {what}; load it without quantization for that")
+            raise InputError(f"a quantized model cannot be {what}. Load it without quantization.")
 
     def train(self, mode: bool = True) -> Self:
         """Training mode, or evaluation mode."""
@@ -205,15 +206,15 @@ class OpenAIGPTPreTrainedModel(Configured, Pushable, nn.Module):
         return super().train(mode)
 
     def _choose(self, argument: bool | None, name: str) -> bool:
-        """An argument of the call, or the config's setting where it was not given; TorchScript gets a tuple."""
+        """An argument of the call or, if it is ``None``, the setting of the config; TorchScript gets a tuple."""
         if argument is None and name == "return_dict" and torch.jit.is_tracing():
             return False
         return getattr(self.config, name) if argument is None else bool(argument)
 
     def _check(self, cache: KVCache | None = None, **inputs: Any) -> tuple[torch.Tensor | None, ...]:
-        """The arguments of a call as tensors, checked against the config: values where there are some, else shapes.
+        """The arguments of a call as tensors, checked against the config; without values, only shapes and dtypes.
 
-        Under ``torch.compile``, which traces, nothing is checked.
+        Under ``torch.compile`` nothing is checked.
         """
         tensors = {name: as_tensor(name, value, self.device) for name, value in inputs.items()}
         if not torch.compiler.is_compiling():
@@ -223,19 +224,19 @@ class OpenAIGPTPreTrainedModel(Configured, Pushable, nn.Module):
 
 
 def as_tensor(name: str, value: Any, device: torch.device) -> torch.Tensor | None:
-    """Arrays and lists as tensors on the device of the model; tensors as they are."""
+    """Arrays and lists as tensors on the device of the model; tensors unchanged."""
     if value is None or isinstance(value, torch.Tensor):
         return value
     return torch.from_numpy(as_array(name, value)).to(device)
 
 
 def widened(tensor: torch.Tensor | None) -> torch.Tensor | None:
-    """Integers of a type that PyTorch does not index with as int64."""
+    """Integers as int64 if PyTorch cannot index with their type."""
     return tensor.long() if tensor is not None and tensor.dtype in NARROW else tensor
 
 
 def describe(tensor: torch.Tensor | None) -> ArrayInfo | None:
-    """What the checks need to know of a tensor."""
+    """What the checks need to know about a tensor."""
     if tensor is None:
         return None
 
@@ -254,7 +255,7 @@ def readable(tensor: torch.Tensor) -> bool:
 
 @contextlib.contextmanager
 def without_dropout(model):
-    """Evaluation mode; afterwards every module is in its own mode again."""
+    """Evaluation mode inside the block; afterwards each module is back in its own mode."""
     training = [module for module in model.modules() if module.training]
     for module in training:
         module.training = False

@@ -1,4 +1,4 @@
-"""Text and tables on disk: what a corpus or a labelled dataset is read from, in parts, so that it may exceed memory.
+"""Text files and tables, read in parts, so that a corpus may be larger than memory.
 
 All files are UTF-8, with or without a byte order mark. A line ends at a line feed or a carriage return, nowhere else.
 """
@@ -24,17 +24,17 @@ MAX_LINE = 1 << 24
 COMPRESSED: dict[str, Callable[..., Any]] = {".xz": lzma.open, ".gz": gzip.open}
 TEXT = (".txt",)
 TABLES = (".jsonl", ".csv", ".tsv")
-"""The tables that are looked for in a folder."""
+"""Suffixes of the tables that a folder is searched for."""
 
 JSON = ".json"
-"""A table where it is named; a folder has many files of that suffix that are none."""
+"""The suffix of a table that must be named: in folders, most such files are not tables."""
 
 
 class Row(dict[str, Any]):
     """A row of a table: its cells by column.
 
     Attributes:
-        place: the file and line it is from: ``rows.jsonl, line 3``.
+        place: the file and line that the row is from: ``rows.jsonl, line 3``.
     """
 
     def __init__(self, cells: Mapping[str, Any], place: str) -> None:
@@ -58,10 +58,10 @@ def is_table(path: Path) -> bool:
 
 
 def find(files: str | Path | Sequence[str | Path], kinds: Sequence[str]) -> list[Path]:
-    """The files of a dataset; a folder stands for those of the given kinds inside, in the order of their names.
+    """The files of a dataset; a folder stands for the files of the given kinds in it, sorted by name.
 
     Raises:
-        DataError: something is missing, or there are no files.
+        DataError: a file or folder does not exist, or there are no files.
     """
     named = [files] if isinstance(files, (str, Path)) else list(files)
     found: list[Path] = []
@@ -78,10 +78,10 @@ def find(files: str | Path | Sequence[str | Path], kinds: Sequence[str]) -> list
 
 
 def parts(path: Path) -> Iterator[str]:
-    """The text of a file in parts that end with a line, where lines are not too long.
+    """The text of a file, in parts that end with a line unless lines are very long.
 
     Raises:
-        DataError: it cannot be read, or is not UTF-8; names the line.
+        DataError: the file cannot be read, or is not UTF-8; names the line.
     """
     lines_read = 0
     with _open(path, lambda: f"after line {lines_read}") as file:
@@ -95,18 +95,18 @@ def rows(path: Path, columns: Sequence[str], names: Sequence[str] | None = None)
     """The rows of a JSON-lines, JSON, CSV or TSV file, with their line numbers.
 
     Args:
-        path: ``.jsonl``, ``.csv``, ``.tsv`` or ``.json``, plain or ``.xz`` or ``.gz``. In TSV a quote is a character as
-            any other. ``.json`` holds JSON lines, or a list of objects, which is read as a whole; the number of a row
-            is then its place in the list.
-        columns: that each row must have.
-        names: of the columns, for CSV or TSV without a header.
+        path: ``.jsonl``, ``.csv``, ``.tsv`` or ``.json``, plain or ``.xz`` or ``.gz``. In TSV, quotes have no special
+            meaning. ``.json`` holds JSON lines or a list of objects; a list is read as a whole, and its rows are
+            numbered instead of lines.
+        columns: names of the columns that each row must have.
+        names: names of all columns, for CSV or TSV without a header.
 
     Raises:
-        DataError: it cannot be read, two columns have one name, or a row is malformed or lacks a column; names the
-            line.
+        DataError: the file cannot be read, two columns have the same name, or a row is malformed or lacks a column;
+            names the line.
     """
     if not is_table(path):
-        raise DataError(f"{path} is not a table; known are {', '.join((*TABLES, JSON))}, plain or with .xz or .gz")
+        raise DataError(f"{path} is not a table. Use {', '.join((*TABLES, JSON))}, plain or with .xz or .gz")
     line = 0
     with _open(path, lambda: f"line {line + 1}") as file:
         if kind(path) in (".csv", ".tsv"):
@@ -115,7 +115,7 @@ def rows(path: Path, columns: Sequence[str], names: Sequence[str] | None = None)
             unit, found = "row", _json_list(path, file)
         else:
             unit, found = "line", _json_rows(path, file)
-        for line, row in found:  # the message above reads it
+        for line, row in found:  # the lambda above reads line
             missing = [name for name in columns if name not in row]
             if missing:
                 has = ", ".join(map(repr, row)) or "none"
@@ -136,7 +136,7 @@ def _json_rows(path: Path, file: IO[str]) -> Iterator[tuple[int, dict[str, Any]]
             except ValueError as cause:
                 raise DataError(f"{path}, line {number}: {cause}") from cause
             if not isinstance(row, dict):
-                raise DataError(f"{path}, line {number}: a {type(row).__name__}, not an object with named columns")
+                raise DataError(f"{path}, line {number}: must be a JSON object; got {type(row).__name__}")
             yield number, row
 
 
@@ -156,7 +156,7 @@ def _json_list(path: Path, file: IO[str]) -> Iterator[tuple[int, dict[str, Any]]
         raise DataError(f"{path}: {cause}") from cause
     for number, row in enumerate(found, 1):
         if not isinstance(row, dict):
-            raise DataError(f"{path}, row {number}: a {type(row).__name__}, not an object with named columns")
+            raise DataError(f"{path}, row {number}: must be a JSON object; got {type(row).__name__}")
         yield number, row
 
 
@@ -166,7 +166,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _reject_twins(names: Sequence[str]) -> None:
-    """Of two columns with one name, the first would be lost. Columns without a name are no trouble."""
+    """Raise if two columns have the same name: the first would be lost. Columns without a name may repeat."""
     if len(set(names)) < len(names):
         twin = next((name for name in names if name and names.count(name) > 1), None)
         if twin is not None:
@@ -177,7 +177,7 @@ def _csv_rows(
     path: Path, file: IO[str], columns: Sequence[str], names: Sequence[str] | None
 ) -> Iterator[tuple[int, dict[str, Any]]]:
     style = {"delimiter": "\t", "quoting": csv.QUOTE_NONE} if kind(path) == ".tsv" else {"strict": True}
-    csv.field_size_limit(max(csv.field_size_limit(), MAX_LINE))  # one for the whole process; there is no other
+    csv.field_size_limit(max(csv.field_size_limit(), MAX_LINE))  # process-wide: csv has no other limit
     reader = csv.reader(_lines(path, file), **style)
     header = list(names) if names else None
     try:
@@ -201,14 +201,14 @@ def _csv_rows(
 
 
 def _reject_separator(cells: Sequence[str]) -> None:
-    """Where a whole line is one cell, say so if another separator is the reason."""
+    """Raise if a line is a single cell because another separator is used."""
     other = next((separator for separator in ";\t|," if separator in cells[0]), None)
     if len(cells) == 1 and other:
         raise ValueError(f"the cells seem to be separated by {other!r}. Use commas (.csv) or tabs (.tsv)")
 
 
 def _lines(path: Path, file: IO[str]) -> Iterator[str]:
-    """Lines of a bounded length: a hostile file is one line larger than memory."""
+    """Lines of bounded length: a hostile file may be a single line larger than memory."""
     while line := file.readline(MAX_LINE):
         if len(line) == MAX_LINE:
             raise DataError(f"{path} has a line of more than {MAX_LINE:,} characters; put one row on each line")
@@ -220,8 +220,8 @@ def decoded(content: bytes, name: object, error: type[GPTError] = DataError) -> 
 
     Args:
         content: all bytes of a file.
-        name: of the file, for errors.
-        error: what is raised where it is not UTF-8; names the line.
+        name: the name of the file, for errors.
+        error: the type of error to raise if the bytes are not UTF-8; names the line.
 
     >>> decoded(codecs.BOM_UTF8 + b"a", "a.txt")
     'a'
@@ -238,7 +238,7 @@ def decoded(content: bytes, name: object, error: type[GPTError] = DataError) -> 
 
 
 def _reject_utf16(start: bytes, name: object, error: type[GPTError] = DataError) -> None:
-    """Four bytes tell: a byte order mark, or a null byte beside each of two ASCII characters."""
+    """Raise if four bytes look like UTF-16: a byte order mark, or a null byte beside each of two ASCII characters."""
     if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or b"\0\0" in (start[::2], start[1::2]):
         raise error(f"{name} is UTF-16, not UTF-8. Save the file as UTF-8")
 

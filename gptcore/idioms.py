@@ -1,4 +1,4 @@
-"""What the models answer to arguments of transformers: they work, have no effect on purpose, or say what to do."""
+"""Arguments of transformers: which values have no effect here, and what to do about all others."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ LOADING: Answers = {
     "config": ((None,), "Pass the settings that change as keywords, such as num_labels=3."),
     "use_cache": ((None, False), "Pass it to the model call or to generate."),
 }
-"""Arguments of ``from_pretrained``: the values without an effect (``None``: all), and what to do about others."""
+"""Argument of ``from_pretrained`` -> the values that have no effect (``None``: all), and advice for all others."""
 
 SAVING: Answers = {
     "is_main_process": (None, ""),  # see saves
     "save_function": (None, ""),  # files are written atomically, by one writer for all formats
     "safe_serialization": ((None, True), "Save, then run: gptcore convert FOLDER OUTPUT --to pytorch."),
     "push_to_hub": ((None, False), "Call model.push_to_hub(repo_id)."),
-    "state_dict": ((None,), "Set the weights of the model first."),
+    "state_dict": ((None,), "Load these weights into the model first."),
 }
-"""Arguments of ``save_pretrained``, likewise."""
+"""The same for ``save_pretrained``."""
 
 
 def without_idioms(options: Mapping[str, Any], answers: Answers) -> dict[str, Any]:
-    """The options that are not in the table.
+    """Return the options that the table does not list.
 
     Raises:
-        ConfigError: one that is has a value that would have an effect; says what to do instead.
+        ConfigError: a listed option has a value that would have an effect; says what to do instead.
 
     >>> without_idioms({"trust_remote_code": True, "num_labels": 3}, LOADING)
     {'num_labels': 3}
@@ -48,12 +48,12 @@ def without_idioms(options: Mapping[str, Any], answers: Answers) -> dict[str, An
         if name in options and harmless is not None and not any(options[name] is value for value in harmless)
     ]
     if problems:
-        raise ConfigError("arguments of transformers that mean something else here:\n" + bullet_list(problems))
+        raise ConfigError("cannot use these arguments of transformers:\n" + bullet_list(problems))
     return {name: value for name, value in options.items() if name not in answers}
 
 
 def saves(options: Mapping[str, Any]) -> bool:
-    """Whether ``save_pretrained`` writes: not on the other processes of a run, as ``is_main_process=False`` says.
+    """Whether ``save_pretrained`` writes files: not with ``is_main_process=False``, as other processes of a run pass.
 
     Raises:
         ConfigError, TypeError: an option is not supported or unknown.
@@ -65,15 +65,13 @@ def saves(options: Mapping[str, Any]) -> bool:
 
 
 def padded_vocabulary(new_num_tokens: int, pad_to_multiple_of: int | None, mean_resizing: bool) -> int:
-    """The size that ``resize_token_embeddings`` is asked for.
+    """The new vocabulary size for ``resize_token_embeddings``, rounded up to a multiple of ``pad_to_multiple_of``.
 
     >>> padded_vocabulary(40479, 64, mean_resizing=False)
     40512
     """
     if mean_resizing:
-        raise ConfigError(
-            "mean_resizing must be False; got True. New rows are N(0, initializer_range), as those of a fresh model."
-        )
+        raise ConfigError("mean_resizing must be False; got True. New rows are drawn from N(0, initializer_range).")
     if not pad_to_multiple_of:
         return new_num_tokens
     return -(-new_num_tokens // pad_to_multiple_of) * pad_to_multiple_of

@@ -20,7 +20,7 @@ from gptcore.parameters import Head
 
 IGNORED_LABEL = -100
 NARROW_INTEGERS = ("uint8", "int8", "uint16", "int16", "uint32", "uint64")
-"""Types of ids and labels on disk that not every framework computes with; a call widens them."""
+"""Integer types of ids and labels that not every framework can index with; a model call widens them."""
 ATTN_IMPLEMENTATIONS = ("sdpa", "eager")
 
 Shape = tuple[int | None, ...]
@@ -28,12 +28,12 @@ Shape = tuple[int | None, ...]
 
 @dataclass(frozen=True)
 class ArrayInfo:
-    """What the checks need to know of a tensor.
+    """What the checks need to know about a tensor.
 
     Attributes:
         shape: sizes; ``None`` where a traced size is unknown.
-        dtype: NumPy's name for it, or ``bfloat16``.
-        values: gives the values as a NumPy array, or ``None`` under tracing.
+        dtype: NumPy's name of the dtype, or ``bfloat16``.
+        values: returns the values as a NumPy array; ``None`` under tracing.
     """
 
     shape: Shape
@@ -53,12 +53,12 @@ class ArrayInfo:
 
 @dataclass(frozen=True)
 class CacheInfo:
-    """What the checks need to know of a KV cache.
+    """What the checks need to know about a KV cache.
 
     Attributes:
-        batch: rows; ``None`` where unknown.
-        capacity: slots.
-        length: filled slots, or ``None`` under tracing.
+        batch: number of rows; ``None`` if unknown.
+        capacity: number of slots.
+        length: number of filled slots, or ``None`` under tracing.
     """
 
     batch: int | None
@@ -69,13 +69,13 @@ class CacheInfo:
 def check_inputs(
     config: OpenAIGPTConfig, head: Head, inputs: Mapping[str, ArrayInfo | None], cache: CacheInfo | None = None
 ) -> None:
-    """Check all arguments of one call; shape first, then dtype, then values.
+    """Check all arguments of one call: shapes, dtypes, then values.
 
     Args:
-        config: gives the limits.
-        head: decides what labels must look like.
-        inputs: argument name -> description, ``None`` where it was not given.
-        cache: ``past_key_values``.
+        config: the config, which sets the limits.
+        head: the head, which determines the shape and dtype of labels.
+        inputs: argument name -> description, ``None`` if it was not passed.
+        cache: description of ``past_key_values``.
 
     Raises:
         InputError: names the argument, what was received, what is allowed and what to do.
@@ -109,10 +109,10 @@ def check_inputs(
 
 
 def as_array(name: str, value: Any) -> NDArray[Any]:
-    """A copy, as NumPy's numbers, of an argument that is no tensor of the framework: an array, or a list of rows.
+    """Copy an argument that is not a tensor of the framework (an array, or a list of rows) into a NumPy array.
 
     Raises:
-        InputError: it is text, a mapping, has rows of different lengths, or anything else but numbers.
+        InputError: the argument is text or a mapping, has rows of different lengths, or holds anything but numbers.
     """
     if isinstance(value, Mapping):
         raise InputError(f"{name} must be an array; got {type(value).__name__}. Pass its entries: model(**inputs).")
@@ -126,21 +126,21 @@ def as_array(name: str, value: Any) -> NDArray[Any]:
         raise InputError(
             f"{name} must be numbers; got text. Use the tokenizer: model(**tokenizer(text, return_tensors=...))."
         )
-    if array.dtype.name == "bfloat16":  # of JAX and TensorFlow, which NumPy itself does not know
+    if array.dtype.name == "bfloat16":  # a dtype of JAX and TensorFlow that NumPy lacks
         return array.astype(np.float32)
     if array.dtype.kind not in "biuf":
         raise InputError(f"{name} must be an array of numbers; got {type(value).__name__} of dtype {array.dtype}.")
     if isinstance(value, (list, tuple)) and not array.size:
-        return array.astype(np.int64)  # NumPy takes an empty list for one of floats
+        return array.astype(np.int64)  # NumPy would make it float64
     return array.astype(array.dtype.newbyteorder("="), copy=False)
 
 
 def check_capacity(config: OpenAIGPTConfig, capacity: int | None) -> int:
-    """Slots of a KV cache, ``n_positions`` if ``None``; an ``InputError`` if there are no such positions."""
+    """Return the number of slots of a KV cache, by default ``n_positions``; an ``InputError`` if out of range."""
     if capacity is None:
         return config.n_positions
     if not 1 <= capacity <= config.n_positions:
-        raise InputError(f"capacity={capacity}; allowed are 1 to n_positions={config.n_positions}")
+        raise InputError(f"capacity must be 1 to n_positions={config.n_positions}; got {capacity}")
     return capacity
 
 
@@ -152,14 +152,14 @@ def check_attn_implementation(name: str) -> str:
 
 
 def check_quantization(kind: str | None, kinds: tuple[str, ...] = ()) -> None:
-    """Raise a ``ConfigError`` if ``kind`` is neither ``None`` nor one of those that a framework has."""
+    """Raise a ``ConfigError`` if ``kind`` is neither ``None`` nor one of the ``kinds`` that a framework supports."""
     if kind is not None and kind not in kinds:
         allowed = ", ".join(map(repr, (None, *kinds)))
         raise ConfigError(f"quantization={kind!r} must be {allowed}" + ("" if kinds else "; gpt_torch has 'int8'"))
 
 
 def problem_type(config: OpenAIGPTConfig, labels: ArrayInfo) -> str:
-    """The loss of the sequence classification head: the configured one, or by ``num_labels`` and dtype."""
+    """The loss of the sequence classification head: as configured, or else by ``num_labels`` and dtype."""
     if config.problem_type is not None:
         return config.problem_type
     if config.num_labels == 1:
@@ -199,7 +199,7 @@ def _check_ids(config: OpenAIGPTConfig, given: Mapping[str, ArrayInfo]) -> Shape
 
 
 def _check_room(cache: CacheInfo, shape: Shape) -> None:
-    """The rows are those of the cache, and the new tokens fit behind the cached ones."""
+    """Check that the cache has as many rows as the input, and room for the new tokens."""
     rows = None if None in shape[:-1] else math.prod(shape[:-1])  # type: ignore[arg-type]
     if not _fits((rows,), (cache.batch,)):
         raise InputError(f"past_key_values holds {cache.batch} rows; the input has {rows}")
@@ -212,7 +212,7 @@ def _check_room(cache: CacheInfo, shape: Shape) -> None:
 
 
 def _plus(a: int | None, b: int | None) -> int | None:
-    """The sum, where both are known."""
+    """The sum if both are known, else ``None``."""
     return None if a is None or b is None else a + b
 
 
@@ -223,14 +223,14 @@ def _check_shape(name: str, info: ArrayInfo, *allowed: Shape) -> None:
 
 
 def _fits(shape: Shape, expected: Shape) -> bool:
-    """Equal, where both are known."""
+    """Whether two shapes are equal in all known dimensions."""
     if len(shape) != len(expected):
         return False
     return all(a is None or b is None or a == b for a, b in zip(shape, expected, strict=True))
 
 
 def _check_range(name: str, info: ArrayInfo, low: int, high: int | None, limit: str, *, ignored: bool = False) -> None:
-    """Integer ids must lie in [low, high), or be -100 where that is ``ignored``."""
+    """Check that ids are integers in [low, high), or -100 if ``ignored``."""
     if not info.is_integer:
         raise InputError(f"{name} has dtype {info.dtype}; expected an integer type")
     if info.values is None or high is None:

@@ -31,12 +31,12 @@ def install_command(extra: str) -> str:
 
 @contextlib.contextmanager
 def required(extra: str, reason: str, *modules: str) -> Iterator[None]:
-    """Around imports: if one of ``modules`` is not installed, say which command installs it.
+    """Wrap imports: if one of ``modules`` is not installed, the error shows the command that installs it.
 
     Args:
-        extra: The name of the extra that brings the modules.
-        reason: What needs them; the beginning of the message.
-        modules: Names of top-level modules. Any other failure is not an absence, and is raised as it is.
+        extra: The name of the extra that installs the modules.
+        reason: What needs the modules; begins the message.
+        modules: Names of top-level modules. Any other import error is raised unchanged.
 
     Raises:
         ModuleNotFoundError: with the name of the module.
@@ -56,7 +56,7 @@ def required(extra: str, reason: str, *modules: str) -> Iterator[None]:
 
 
 def _pip() -> str:
-    """``pip`` where that is this environment's own, else the whole command."""
+    """``pip`` if it belongs to this environment, else ``PYTHON -m pip``."""
     found = shutil.which("pip")
     own = found is not None and Path(found).parent == Path(sys.executable).parent
     return "pip" if own else f"{shlex.quote(sys.executable)} -m pip"

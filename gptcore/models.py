@@ -22,20 +22,20 @@ BUILT_IN = {
     Head.DOUBLE_HEADS: OF_TRUNK + OF_SUMMARY,
     Head.SEQUENCE_CLASSIFICATION: (*OF_TRUNK, "num_labels"),
 }
-"""The settings that the weights and layers of a model are made with."""
+"""The settings that the weights and layers of each model are built from, which it cannot change afterwards."""
 
 
 class Configured:
-    """A model with a ``config``. Its ``transformer``, if it has one, always has the same."""
+    """A model with a ``config``. Its ``transformer``, if it has one, always has the same config."""
 
     head: ClassVar[Head]
 
     @property
     def config(self) -> OpenAIGPTConfig:
-        """The settings; to change some, set ``model.config = model.config.replace(...)``.
+        """The settings of the model. To change some, set ``model.config = model.config.replace(...)``.
 
         Raises:
-            ConfigError: when set, if the weights or layers were made with another value.
+            ConfigError: the new config changes a setting that the weights or layers were built from.
         """
         return self._config
 
@@ -46,14 +46,14 @@ class Configured:
         self._adopt(config)
 
     def _adopt(self, config: OpenAIGPTConfig) -> None:
-        """Take a config that fits, in the trunk too."""
+        """Set a config that fits, also on the trunk."""
         self._config = config
         if hasattr(self, "transformer"):
             self.transformer._adopt(config)
 
 
 def check_change(old: OpenAIGPTConfig, new: OpenAIGPTConfig, head: Head) -> None:
-    """Raise a ``ConfigError`` if a model of ``old`` cannot become one of ``new`` as it is.
+    """Raise a ``ConfigError`` if a model that was built from ``old`` cannot use ``new``.
 
     >>> check_change(OpenAIGPTConfig(), OpenAIGPTConfig(output_attentions=True), Head.LM)
     """
@@ -64,7 +64,7 @@ def check_change(old: OpenAIGPTConfig, new: OpenAIGPTConfig, head: Head) -> None
     ]
     if changed:
         raise ConfigError(
-            f"cannot change settings that {head.architecture} was made with. Make a new model with this config, or "
-            "load the checkpoint with the settings as keywords of from_pretrained, and ignore_mismatched_sizes=True "
-            "for a fresh head; for vocab_size call resize_token_embeddings.\n" + bullet_list(changed)
+            f"cannot change settings that {head.architecture} was built from. Create a new model with this config, or "
+            "pass the settings to from_pretrained, with ignore_mismatched_sizes=True if the head needs another shape. "
+            "For vocab_size, call resize_token_embeddings.\n" + bullet_list(changed)
         )

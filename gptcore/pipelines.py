@@ -1,4 +1,4 @@
-"""Strings in, strings out: one call for a task, a model and a framework, with the names of transformers' pipelines."""
+"""Pipelines: load a model for a task in any framework, then call it with texts, as in transformers."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ TASK_OF = {
     "similarity": "similarity",
     "multiple-choice": "choice",
 }
-"""The task in ``gptcore.tasks`` behind the name of a pipeline; ``gptcore train`` fine-tunes a model for each."""
+"""Name of a pipeline -> its task in ``gptcore.tasks``; ``gptcore train`` fine-tunes a model for each."""
 
 
 def pipeline(
@@ -47,9 +47,9 @@ def pipeline(
         model: A folder, a run of ``gptcore train``, or a repository of the hub. Default: the bundled model, which can
             generate and score.
         backend: The framework that computes: ``"torch"`` (default), ``"tf"`` or ``"flax"``.
-        tokenizer: A folder or a repository. Default: the one beside the model.
-        dtype: Of the weights in memory: ``"float32"`` (default), ``"float64"``, ``"bfloat16"`` or ``"float16"``.
-        batch_size: How many inputs to compute at a time.
+        tokenizer: A folder or a repository with a tokenizer. Default: that of the model.
+        dtype: The dtype of the weights: ``"float32"`` (default), ``"float64"``, ``"bfloat16"`` or ``"float16"``.
+        batch_size: The number of inputs to compute at a time. Default: 8.
 
     Returns:
         A ``TextGeneration``, a ``Scoring`` or a ``Prediction``: call it with a text or a list of texts.
@@ -89,8 +89,8 @@ class TextGeneration:
 
     Args:
         model: A ``BackendModel`` with the language-modelling head.
-        tokenizer: Of ``tokenization``.
-        batch_size: How many texts to continue at a time.
+        tokenizer: A tokenizer of ``tokenization``.
+        batch_size: The number of texts to continue at a time. Default: 8.
     """
 
     def __init__(self, model: Any, tokenizer: Any, batch_size: int = 8) -> None:
@@ -102,16 +102,15 @@ class TextGeneration:
         Args:
             texts: A text, or a list of texts.
             return_full_text: Whether the result begins with the prompt. Default: true.
-            readable: Whether to set spaces as people do. Default: true; false leaves them around punctuation, where
-                the model has them.
-            settings: Of ``GenerationConfig``, such as ``max_new_tokens``, ``do_sample`` and ``seed``.
+            readable: Whether to remove the spaces that the model puts around punctuation. Default: true.
+            settings: Settings of ``GenerationConfig``, such as ``max_new_tokens``, ``do_sample`` and ``seed``.
 
         Returns:
-            A list of ``{"generated_text": ...}``, as many as ``num_return_sequences``; for a list of texts, a list of
-            those.
+            A list of ``num_return_sequences`` dicts ``{"generated_text": ...}``; for a list of texts, a list of such
+            lists.
 
         Raises:
-            InputError: a text has no tokens, or too many; names its position.
+            InputError: a text has no tokens (names its position), or too many tokens for the model.
         """
         single = isinstance(texts, str)
         prompts = [texts] if single else list(texts)
@@ -130,12 +129,12 @@ class TextGeneration:
         return answers[0] if single else answers
 
     def stream(self, text: str, *, readable: bool = True, **settings: Any) -> Iterator[str]:
-        """Yield the continuation of one text, in whole words as they come.
+        """Yield the continuation of one text, in whole words as they are generated.
 
         Args:
             text: The prompt.
-            readable: Whether to set spaces as people do. Default: true.
-            settings: Of ``GenerationConfig``.
+            readable: Whether to remove the spaces that the model puts around punctuation. Default: true.
+            settings: Settings of ``GenerationConfig``.
         """
         ids = np.array([self._prompt(text, 0, True)], np.int64)
         yield from stream_text(self.model, self.tokenizer, ids, readable=readable, **settings)
@@ -149,12 +148,12 @@ class TextGeneration:
 
 
 class Scoring:
-    """Say how likely a language model finds texts.
+    """Compute the log-probability and the perplexity of texts.
 
     Args:
         model: A ``BackendModel`` with the language-modelling head.
-        tokenizer: Of ``tokenization``.
-        batch_size: How many texts to read at a time.
+        tokenizer: A tokenizer of ``tokenization``.
+        batch_size: The number of texts to score at a time. Default: 8.
     """
 
     def __init__(self, model: Any, tokenizer: Any, batch_size: int = 8) -> None:
@@ -163,14 +162,14 @@ class Scoring:
     def __call__(self, texts: Any) -> Any:
         """Score a text, or each of a list.
 
-        The first token, which nothing is before, is not scored.
+        The first token has no context, so it is not scored.
 
         Args:
             texts: A text, or a list of texts, each of 2 to ``n_positions`` tokens.
 
         Returns:
             A dict, or a list of them: ``log_probability``, the natural logarithm of the probability of the text;
-            ``tokens``, how many of them are scored; ``perplexity``.
+            ``tokens``, the number of tokens that are scored; ``perplexity``.
 
         Raises:
             InputError: a text has too few or too many tokens; names its position.
@@ -197,13 +196,13 @@ class Scoring:
 
 
 class Prediction:
-    """Label texts with a fine-tuned model; the tokens of the task are added around them.
+    """Label texts with a fine-tuned model. The special tokens of the task are added to each text.
 
     Args:
         task: A name in ``gptcore.tasks.TASKS``.
         model: A ``BackendModel`` with the head of the task.
-        tokenizer: Of ``tokenization``, with the tokens of the task.
-        batch_size: How many inputs to read at a time.
+        tokenizer: A tokenizer of ``tokenization``, with the special tokens of the task.
+        batch_size: The number of inputs to compute at a time. Default: 8.
     """
 
     def __init__(self, task: str, model: Any, tokenizer: Any, batch_size: int = 8) -> None:
@@ -215,14 +214,14 @@ class Prediction:
         Args:
             inputs: For ``classify`` a text; for ``entail`` and ``similarity`` a pair ``(text, text)``; for ``choice``
                 ``(context, [choice, choice, ...])``; or a dict with the columns of the task. Or a list of those.
-            top_k: How many labels to give for each input; ``None`` for all.
+            top_k: The number of labels to return for each input. Default: 1; ``None`` for all.
 
         Returns:
             A list of ``{"label": ..., "score": probability}``, the most likely first, at most ``top_k``; for a
-            similarity with scores, ``{"score": ...}``. For a list of inputs, a list of those.
+            similarity model trained on scores, ``{"score": ...}``. For a list of inputs, a list of these.
 
         Raises:
-            InputError, DataError: an input is not one of the task; names its position.
+            InputError, DataError: an input does not fit the task; names its position.
         """
         single = isinstance(inputs, (Mapping, str if self.task == "classify" else tuple))
         rows = [row_of(self.task, item, i) for i, item in enumerate([inputs] if single else inputs)]
@@ -230,7 +229,7 @@ class Prediction:
         return answers[0] if single else answers
 
     def answers(self, rows: Sequence[Row], columns: Sequence[str] | None = None, *, top_k: int | None = 1) -> list[Any]:
-        """``__call__`` for rows of a table, by the names of their columns."""
+        """As ``__call__``, for rows of a table with the given columns."""
         logits = self.logits(rows, columns)
         if self.task != "choice" and self.model.config.problem_type == "regression":
             return [{"score": score} for score in logits[:, 0].tolist()]
@@ -247,7 +246,7 @@ class Prediction:
         return str(index) if self.task == "choice" else str(self.model.config.id2label[index])
 
     def logits(self, rows: Sequence[Row], columns: Sequence[str] | None = None) -> NDArray[Any]:
-        """What the head says of each row, (rows, classes)."""
+        """The logits of the head for each row, (rows, classes)."""
         if columns is None and self.task == "choice":
             columns = choice_columns(len(rows[0]) - 1)
         config = self.model.config
@@ -282,7 +281,7 @@ def row_of(task: str, item: Any, position: int) -> Row:
 
 
 def encoded(tokenizer: Any, text: Any, name: str) -> list[int]:
-    """The ids of one text, which must have some."""
+    """The token ids of one text; an ``InputError`` if there are none."""
     if not isinstance(text, str):
         raise InputError(f"{name} must be a str; got {type(text).__name__}.")
     ids: list[int] = tokenizer(text, add_special_tokens=False, verbose=False).input_ids
@@ -292,7 +291,7 @@ def encoded(tokenizer: Any, text: Any, name: str) -> list[int]:
 
 
 def left_padded(rows: Sequence[Sequence[int]]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Ids and mask (B, T), padded on the left, where generation wants it."""
+    """Ids and mask (B, T), padded on the left, as generation needs."""
     width = max(map(len, rows))
     ids, mask = np.zeros((len(rows), width), np.int64), np.zeros((len(rows), width), np.int64)
     for i, row in enumerate(rows):
@@ -301,7 +300,7 @@ def left_padded(rows: Sequence[Sequence[int]]) -> tuple[NDArray[np.int64], NDArr
 
 
 def right_padded(rows: Sequence[Sequence[int]], config: OpenAIGPTConfig) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Ids and mask (B, T), padded on the right to a multiple of 32, so that nearby lengths share one program."""
+    """Ids and mask (B, T), padded on the right to a multiple of 32: similar lengths share one program."""
     width = min(-(-max(map(len, rows)) // LENGTH_STEP) * LENGTH_STEP, config.n_positions)
     ids, mask = np.zeros((len(rows), width), np.int64), np.zeros((len(rows), width), np.int64)
     for i, row in enumerate(rows):

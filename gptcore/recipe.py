@@ -36,7 +36,7 @@ def ramp(progress: Progress, warmup: float) -> Progress:
 
 
 def since(progress: Progress, warmup: float) -> Progress:
-    """The progress through what comes after the warm-up."""
+    """The progress after the warm-up, from 0 to 1."""
     return (progress - warmup) / max(1 - warmup, 1e-9)
 
 
@@ -52,7 +52,7 @@ SCHEDULES: dict[str, Callable[[Progress, float], Progress]] = {
     "original_cosine": lambda p, warmup: np.where(p <= warmup, ramp(p, warmup), half_cosine(p)),
     "original_linear": lambda p, warmup: ramp(p, warmup) * (1 - p),
 }
-"""Name -> factor of the learning rate, from the progress in [0, 1) and the share of the warm-up."""
+"""Name -> function from the progress in [0, 1) and the share of the warm-up to a factor of the learning rate."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,32 +60,32 @@ class Recipe:
     """How to train. The defaults are the paper's pre-training; ``FINE_TUNING`` is its other stage.
 
     Args:
-        learning_rate: Largest learning rate; must be above 0.
+        learning_rate: Peak learning rate; must be above 0.
         schedule: Shape of the learning rate after the warm-up: ``cosine``, ``linear`` or ``constant`` as in
             transformers, ``original_cosine`` or ``original_linear`` as in the authors' code, where the decay counts
             from the first update.
-        warmup_steps (updates): Length of the warm-up, in which the learning rate rises from 0; 0 leaves it to
-            ``warmup_ratio``.
-        warmup_ratio (share): Length of the warm-up as a share of all updates, in [0, 1), where ``warmup_steps`` is 0.
-        epochs (passes): Length of the training in passes over the data; must be above 0 and may be a fraction.
-        max_steps (updates): Length of the training in place of ``epochs``; ``None`` for as many as ``epochs`` takes.
-        batch_size (examples): Examples in an update, over all processes.
-        group_by_length: Whether examples of a task share a batch with others of about their length, which saves most
-            of the padding; blocks of text all have one length.
-        micro_batch_size (examples): Examples at a time in one process, to save memory; the gradients of an update are
-            added up; ``None`` for all.
-        weight_decay: Decoupled decay of all weights but biases and gains, per unit of the learning rate; at least 0.
+        warmup_steps (updates): Number of updates over which the learning rate rises from 0; if 0, ``warmup_ratio``
+            counts.
+        warmup_ratio (share): The same as a share of all updates, in [0, 1). Ignored if ``warmup_steps`` is above 0.
+        epochs (passes): Passes over the data; must be above 0 and may be a fraction.
+        max_steps (updates): Number of updates, which overrides ``epochs``; ``None`` for as many as ``epochs`` takes.
+        batch_size (examples): Examples per update, over all processes.
+        group_by_length: Whether to batch examples of similar length, which saves most of the padding but separates long
+            examples from short ones. For tasks: blocks of text all have the same length.
+        micro_batch_size (examples): Examples that a process computes at a time, to save memory; gradients are summed
+            over the update; ``None`` for all at once.
+        weight_decay: Decoupled weight decay of all parameters except biases and gains; at least 0.
         adam_beta1: Decay rate of Adam's mean of the gradient, in [0, 1).
         adam_beta2: Decay rate of Adam's mean of the squared gradient, in [0, 1).
         adam_epsilon: Number added to the root of Adam's corrected second moment; must be above 0.
-        max_grad_norm: Limit of the global norm of the gradients, which are scaled down to it; ``None`` for no limit.
-        lm_coefficient: Weight of the language-modelling loss beside a task's, lambda of the paper's equation 5; at
+        max_grad_norm: Global norm that gradients are scaled down to; ``None`` for no limit.
+        lm_coefficient: Weight of the language-modelling loss in fine-tuning, lambda of the paper's equation 5; at
             least 0.
-        seed: Random seed of the order of examples, of dropout and of fresh weights, in [0, 2**32).
-        precision: Precision of the computation, ``float32`` or ``bfloat16``; weights stay in float32.
+        seed: Random seed of fresh weights, of the order of examples and of dropout, in [0, 2**32).
+        precision: ``float32``, or ``bfloat16`` to compute in bfloat16 with weights in float32.
 
     Raises:
-        ConfigError: with every setting that is unknown or out of range.
+        ConfigError: a setting is unknown or out of range; lists all of them.
 
     >>> Recipe(max_steps=4, warmup_steps=2).learning_rates(4).tolist()
     [0.0, 0.000125, 0.00025, 0.000125]
@@ -114,7 +114,7 @@ class Recipe:
     def __post_init__(self) -> None:
         problems = list(_problems(self))
         if problems:
-            raise ConfigError("the recipe is wrong:\n" + bullet_list(problems))
+            raise ConfigError("invalid hyperparameters:\n" + bullet_list(problems))
 
     def replace(self, **changes: Any) -> Self:
         """A changed copy."""
@@ -126,7 +126,7 @@ class Recipe:
 
     @classmethod
     def from_dict(cls, settings: Mapping[str, Any]) -> Self:
-        """The inverse of ``to_dict``; what is left out has its default. Unknown settings raise."""
+        """The inverse of ``to_dict``. Missing settings get their defaults; unknown ones raise a ``ConfigError``."""
         problems = list(unknown(settings, [spec.name for spec in dataclasses.fields(cls)]))
         if problems:
             raise ConfigError("\n".join(problems))
@@ -137,26 +137,26 @@ class Recipe:
         """A recipe from a ``.yaml``, ``.yml`` or ``.json`` file.
 
         Raises:
-            ConfigError: the file cannot be read, or has no mapping of known settings.
+            ConfigError: the file cannot be read, or does not hold a mapping of known settings.
         """
         import yaml  # comes with huggingface_hub; slow to import
 
         path = Path(path)
         try:
             if path.stat().st_size > MAX_RECIPE_BYTES:
-                raise ConfigError(f"{path} has more than {MAX_RECIPE_BYTES} bytes; that is no recipe")
+                raise ConfigError(f"{path} must have at most {MAX_RECIPE_BYTES:,} bytes. Pass a YAML or JSON recipe.")
             text = decoded(path.read_bytes(), path, ConfigError)
             settings = json.loads(text) if path.suffix == ".json" else _numbers(yaml.safe_load(text))
         except OSError as cause:
             raise ConfigError(f"cannot read {path}: {cause.strerror}") from cause
         except (json.JSONDecodeError, yaml.YAMLError, RecursionError) as cause:
-            raise ConfigError(f"{path} is no {'JSON' if path.suffix == '.json' else 'YAML'}: {cause}") from cause
+            raise ConfigError(f"{path} is not valid {'JSON' if path.suffix == '.json' else 'YAML'}: {cause}") from cause
         if not isinstance(settings, dict):
-            raise ConfigError(f"{path} holds {type(settings).__name__}; a recipe is a mapping of settings")
+            raise ConfigError(f"{path} must hold a mapping of settings; got {type(settings).__name__}")
         return cls.from_dict(settings)
 
     def write(self, path: str | Path) -> None:
-        """Write ``.json``, or YAML for every other name."""
+        """Write JSON if the name ends with ``.json``, else YAML."""
         import yaml
 
         path = Path(path)
@@ -170,7 +170,7 @@ class Recipe:
             file.write(text.encode())
 
     def total_steps(self, examples: int) -> int:
-        """Updates that training on so many examples takes: ``max_steps``, or ``epochs`` of them.
+        """The number of updates of training on so many examples: ``max_steps``, or as many as ``epochs`` takes.
 
         >>> Recipe(epochs=2, batch_size=4).total_steps(9)
         5
@@ -182,7 +182,7 @@ class Recipe:
         )
 
     def learning_rates(self, total_steps: int) -> NDArray[np.float64]:
-        """The learning rate of each update: one table, so that all frameworks take the very same numbers.
+        """The learning rate of each update: one table, so that all frameworks use the same numbers.
 
         Returns:
             float64, (total_steps,).
@@ -192,14 +192,14 @@ class Recipe:
         return self.learning_rate * SCHEDULES[self.schedule](progress, warmup)
 
     def _warmup(self, total_steps: int) -> float:
-        """The warm-up as a share of all updates; above 1 where the run ends before it."""
+        """The warm-up as a share of all updates; above 1 if the run ends before the warm-up does."""
         return self.warmup_steps / total_steps if self.warmup_steps else self.warmup_ratio
 
     def warnings(self, total_steps: int) -> list[str]:
-        """What is odd about a run of so many updates: a warm-up that takes more than half of them.
+        """Warnings about a run of so many updates: a warm-up longer than half the run.
 
         >>> Recipe(warmup_steps=2000).warnings(325)[0].partition(".")[0]
-        'The warm-up takes 2,000 of 325 updates, so the learning rate only reaches 4'
+        'The warm-up (2,000 updates) takes more than half of the run (325 updates), which reaches a learning rate of 4'
         >>> Recipe().warnings(20_000)
         []
         """
@@ -208,9 +208,10 @@ class Recipe:
             return []
         largest = self.learning_rates(total_steps).max()
         return [
-            f"The warm-up takes {warmup * total_steps:,.0f} of {total_steps:,} updates, so the learning rate only "
-            f"reaches {largest:.3g} of {self.learning_rate:g}. Lower warmup_steps (to {total_steps // 10}, say), raise "
-            "epochs, or pre-train with --preset small."
+            f"The warm-up ({warmup * total_steps:,.0f} updates) takes more than half of the run ({total_steps:,} "
+            f"updates), which reaches a learning rate of {largest:.3g} (learning_rate={self.learning_rate:g}). Shorten "
+            f"the warm-up (for example, warmup_steps={max(1, total_steps // 10)}), raise epochs, or pre-train with "
+            "--preset small."
         ]
 
 
@@ -253,7 +254,7 @@ def described() -> list[Setting]:
 
 
 def _numbers(settings: Any) -> Any:
-    """What YAML 1.1 takes for words, such as ``2e-5`` and ``None``, as the values that they are."""
+    """Convert values that YAML 1.1 reads as strings, such as ``2e-5`` and ``None``."""
     if not isinstance(settings, dict):
         return settings
     return {name: literal(value) if isinstance(value, str) else value for name, value in settings.items()}
@@ -291,11 +292,11 @@ FINE_TUNING = Recipe(
 
 @dataclass(frozen=True)
 class Preset:
-    """Where to start from.
+    """Defaults of ``gptcore train lm``.
 
     Attributes:
-        recipe: how to train.
-        sizes: of the model that it is made for, by their names in ``OpenAIGPTConfig``.
+        recipe: the hyperparameters.
+        sizes: the model sizes that go with them, by their names in ``OpenAIGPTConfig``.
     """
 
     recipe: Recipe
@@ -309,4 +310,4 @@ PRESETS = {
         {"n_positions": 128, "n_embd": 128, "n_layer": 4, "n_head": 4},
     ),
 }
-"""Language modelling from fresh weights: as in the paper, or a megabyte of text on a laptop."""
+"""Presets for training from fresh weights: the paper's, and one for a megabyte of text on a laptop."""

@@ -1,8 +1,8 @@
-"""The paper's input transformations (Radford et al. 2018, section 3.3): a row of texts to sequences of token ids.
+"""The paper's input transformations (Radford et al. 2018, section 3.3): from a row of texts to token ids.
 
-Every task becomes one or more sequences ``start part [delimiter part] extract``; what the model says at the extract
-token is read by a linear layer. A text is cut as in the authors' code: to n_positions - 2 tokens where it is alone,
-n_positions // 2 - 2 where there are two.
+Every input becomes one or more sequences ``start part [delimiter part] extract``; a linear layer reads the hidden state
+at the extract token. As in the authors' code, a single text is truncated to n_positions - 2 tokens, and each of two
+texts to n_positions // 2 - 2.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from gptcore.parameters import Head
 TASK_TOKENS = START, DELIMITER, EXTRACT = "_start_", "_delimiter_", "_classify_"
 LABEL = "label"
 MISSING = ("", "-", "nan", "NaN", "None", "null", "<NA>", "NaT")
-"""How files and programs spell that there is no label."""
+"""Spellings of a missing label."""
 
-LENGTH_STEP = 32  # few lengths of batches, so that compiled frameworks have few programs
+LENGTH_STEP = 32  # batches have few different lengths, so that few programs are compiled
 
 Parts = Sequence[Any]
 """The texts of a sequence, or their token ids."""
@@ -37,12 +37,12 @@ _WHOLE = re.compile(r"(-?(?:0|[1-9][0-9]*))(?:\.0+)?")
 
 @dataclass(frozen=True)
 class Task:
-    """One of the four kinds.
+    """One of the four kinds of task.
 
     Attributes:
-        columns: of a row, besides ``label``.
+        columns: names of the text columns.
         sequences: the texts of a row -> the parts of each sequence.
-        head: the model that does it.
+        head: the head of the model for this task.
     """
 
     columns: tuple[str, ...]
@@ -53,7 +53,7 @@ class Task:
 TASKS = {
     "classify": Task(("text",), lambda texts: [texts]),
     "entail": Task(("premise", "hypothesis"), lambda texts: [texts]),
-    "similarity": Task(("sentence1", "sentence2"), lambda texts: [texts, texts[::-1]]),  # no order is the natural one
+    "similarity": Task(("sentence1", "sentence2"), lambda texts: [texts, texts[::-1]]),  # both orders are read
     "choice": Task(
         ("context", "choice1", "choice2"),
         lambda texts: [(texts[0], choice) for choice in texts[1:]],
@@ -63,7 +63,7 @@ TASKS = {
 
 
 def choice_columns(count: int) -> tuple[str, ...]:
-    """The columns of a multiple-choice task with so many choices.
+    """The columns of a multiple-choice task with ``count`` choices.
 
     >>> choice_columns(3)
     ('context', 'choice1', 'choice2', 'choice3')
@@ -115,14 +115,13 @@ class TaskExamples:
     Args:
         task: a name in ``TASKS``.
         rows: mappings with the columns of the task and ``label``; those of ``gptcore.files`` know file and line.
-        tokenizer: with the tokens of ``add_task_tokens``.
+        tokenizer: a tokenizer with the tokens of ``add_task_tokens``.
         config: its ``n_positions`` limits a sequence; its ``label2id`` names the labels.
         columns: other names for the columns, in the task's order.
-        labelled: whether the rows have labels; without, batches have no ``targets``.
+        labelled: whether the rows have labels; if not, batches have no ``targets``.
 
     Raises:
-        DataError: no rows, a text that is none, or a label that is missing or that the config does not know; names the
-            row.
+        DataError: there are no rows, a text is not a string, or a label is missing or not in the config; names the row.
     """
 
     def __init__(
@@ -164,7 +163,7 @@ class TaskExamples:
 
     @property
     def lengths(self) -> list[int]:
-        """The tokens of each example's longest sequence: what decides how far its batch is padded."""
+        """The number of tokens of each example's longest sequence, which determines the padding."""
         return [max(map(len, example["sequences"])) for example in self.examples]
 
     def __getitem__(self, index: int) -> Mapping[str, Any]:
@@ -176,7 +175,7 @@ class TaskExamples:
             if name not in row:
                 raise DataError(f"{place}: no column {name!r}; it has {', '.join(map(repr, row)) or 'none'}")
             if not isinstance(row[name], str):
-                raise DataError(f"{place}: {name} must be a text; got {row[name]!r:.80}")
+                raise DataError(f"{place}: {name} must be a string; got {row[name]!r:.80}")
         return [row[name] for name in self.columns]
 
     def sequence(self, parts: Sequence[Sequence[int]]) -> list[int]:
@@ -188,7 +187,7 @@ class TaskExamples:
         return [start, *first, *(i for part in others for i in (delimiter, *part)), extract]
 
     def collate(self, examples: Sequence[Mapping[str, Any]]) -> dict[str, NDArray[Any]]:
-        """Examples as a batch, padded on the right: causal attention never looks there, so there is no mask.
+        """Examples as a batch, padded on the right. No mask is needed: causal attention never looks to the right.
 
         Returns:
             ``input_ids`` and ``labels`` int32 (B, T), (B, N, T) for N sequences an example; T a multiple of 32, or
@@ -224,17 +223,17 @@ def places(rows: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def class_name(label: Any, place: str) -> str:
-    """The class that a label names: its text without white space around it, and a whole number without ``.0``.
+    """The class that a label names: without white space around it and, if it is a whole number, without ``.0``.
 
     So ``1``, ``"1"``, ``1.0`` and ``"1 "`` are one class.
 
     Args:
-        label: a text or a number.
-        place: where it is from, such as ``row 3``.
+        label: a string or a number.
+        place: where the label is from, such as ``row 3``.
 
     Raises:
-        DataError: the label is missing (white space or one of ``MISSING``, or ``None`` or not a number), or it is
-            neither a text nor a number; names the place.
+        DataError: the label is missing (``None``, NaN, white space or one of ``MISSING``), or neither a string nor a
+            number; names the place.
 
     >>> [class_name(label, "row 1") for label in ("pos ", 1, "1", 1.0, "2.0", 2.5, True)]
     ['pos', '1', '1', '1', '2', '2.5', 'True']
@@ -244,16 +243,16 @@ def class_name(label: Any, place: str) -> str:
         shown = "" if label is None or not name else f" ({label!r})"
         raise DataError(f"{place}: label is missing{shown}. Delete the row, or give it a label")
     if not isinstance(label, (str, Number, np.generic)):
-        raise DataError(f"{place}: label must be a text or a number; got {label!r:.80}")
+        raise DataError(f"{place}: label must be a string or a number; got {label!r:.80}")
     whole = _WHOLE.fullmatch(name)
     return str(int(whole[1])) if whole else name
 
 
 def score(label: Any, place: str) -> float:
-    """The number that a label is.
+    """A label as a number.
 
     Raises:
-        DataError: it is missing, or no finite number; names the place.
+        DataError: the label is missing or not a finite number; names the place.
     """
     name = class_name(label, place)
     if not is_number(label):
@@ -262,10 +261,10 @@ def score(label: Any, place: str) -> float:
 
 
 def target_of(place: str, label: Any, task: Task, config: OpenAIGPTConfig, choices: int) -> float | int:
-    """The number that a label stands for: the index of a choice, a score, or the index of a class.
+    """The target of a label: the index of a choice, a score, or the index of a class.
 
     Raises:
-        DataError: it is none; names the ``place``.
+        DataError: the label is none of these; names the ``place``.
     """
     if task.head is not Head.DOUBLE_HEADS and config.problem_type == "regression":
         return score(label, place)
@@ -281,19 +280,19 @@ def target_of(place: str, label: Any, task: Task, config: OpenAIGPTConfig, choic
 
 
 def label_settings(task: str, labels: Sequence[Any], where: Sequence[str] | None = None) -> dict[str, Any]:
-    """What a config has to know of the labels of a training set: their names, or that they are scores.
+    """The settings of a config for the labels of a training set: their names, or that they are scores.
 
-    The labels of a similarity are scores as soon as one of them is a number; then all must be. All other tasks but
-    multiple choice have classes, named by ``class_name``: in the order of their numbers where all are whole numbers
-    (so 0 to K-1 are their own ids), else in the order of their names.
+    If any label of a similarity is a number, all must be: they are scores. Otherwise labels are classes, named by
+    ``class_name``. Classes that are all whole numbers are sorted numerically (so 0 to K-1 are their own ids), all
+    others by name. Multiple choice needs no settings.
 
     Args:
         task: a name in ``TASKS``.
-        labels: of all rows.
-        where: the rows come from, for errors: the ``places`` of the rows. Default: their numbers.
+        labels: the labels of all rows.
+        where: the ``places`` of the rows, for errors. Default: row numbers.
 
     Raises:
-        DataError: a label is missing, a score is no number, or there is a single class; names the row.
+        DataError: a label is missing, a score is not a number, or there is only one class; names the row.
 
     >>> label_settings("classify", ["pos", "neg", "pos"])["label2id"]
     {'neg': 0, 'pos': 1}

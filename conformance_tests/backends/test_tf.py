@@ -327,5 +327,5 @@ def test_a_mask_of_keras_in_a_functional_model():
 
 
 def test_only_a_dict_comes_without_a_name():
-    with pytest.raises(InputError, match="inputs behind a dict must be named; got 1 without a name"):
+    with pytest.raises(InputError, match="inputs after a dict must be keyword arguments; got 1 positional"):
         build(gpt_tf.TFOpenAIGPTModel)({"input_ids": IDS}, IDS > 0)

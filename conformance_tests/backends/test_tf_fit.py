@@ -111,7 +111,7 @@ REFUSED = {
     "y beside labels": (CLASSIFIER, (OWN, CLASSES), {}, "labels must be in the inputs or in y; got both"),
     "tokens without a name": (LM, (X, IDS), {}, r"y must be a dict with keys among \['labels'\].*got an array"),
     "another name": (LM, (X, {"mc_labels": CLASSES}), {}, r"y must be a dict .*got \['mc_labels'\]"),
-    "no labels": (LM, (X,), {}, "no loss: put labels into the dict of inputs"),
+    "no labels": (LM, (X,), {}, "cannot compute a loss: labels are missing. Add them to the inputs"),
     "a weight per token": (LM, (PER_TOKEN,), {}, r"sample_weight must have the shape \(batch,\); got \(10, 5\)"),
     "classes of tokens": (LM, (LM_OWN,), {"class_weight": {0: 2.0}}, "class_weight must be None for labels that are"),
 }

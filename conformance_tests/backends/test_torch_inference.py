@@ -272,7 +272,7 @@ def test_a_quantized_model(tmp_path, width, dtype):
 )
 def test_what_a_quantized_model_cannot_do(folder, tmp_path, use, what):
     model = gpt_torch.OpenAIGPTLMHeadModel.from_pretrained(folder, quantization="int8")
-    with pytest.raises(InputError, match=f"cannot be {what}; load it without quantization"):
+    with pytest.raises(InputError, match=f"cannot be {what}. Load it without quantization"):
         use(model, tmp_path / "new")
     assert not (tmp_path / "new").exists()
 

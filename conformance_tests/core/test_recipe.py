@@ -54,8 +54,9 @@ def test_files(name, tmp_path):
 
 def test_a_warm_up_that_does_not_end():
     (warning,) = PRETRAINING.warnings(325)
-    assert "takes 2,000 of 325 updates" in warning
-    assert "reaches 4.05e-05 of 0.00025. Lower warmup_steps (to 32, say)" in warning
+    assert "(2,000 updates) takes more than half of the run (325 updates)" in warning
+    assert "reaches a learning rate of 4.05e-05 (learning_rate=0.00025)" in warning
+    assert "warmup_steps=32" in warning
     assert not PRETRAINING.warnings(4000)
     assert Recipe(warmup_steps=0, warmup_ratio=0.6).warnings(5)
 
@@ -109,12 +110,12 @@ def test_wrong_settings(message):
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("r.yaml", "a: [1", "is no YAML"),
-        ("r.json", "{", "is no JSON"),
-        ("r.yaml", "- 1", "holds list; a recipe is a mapping"),
+        ("r.yaml", "a: [1", "is not valid YAML"),
+        ("r.json", "{", "is not valid JSON"),
+        ("r.yaml", "- 1", "must hold a mapping of settings; got list"),
         ("r.yaml", "learning_rate: fast", "learning_rate='fast' must be a number above 0"),
         ("r.yaml", "a\0b\0", "is UTF-16, not UTF-8"),
-        ("r.yaml", "!!python/object/apply:os.getcwd []", "is no YAML"),
+        ("r.yaml", "!!python/object/apply:os.getcwd []", "is not valid YAML"),
         ("r.json", json.dumps({"epoch": 2}), "did you mean 'epochs'"),
     ],
 )

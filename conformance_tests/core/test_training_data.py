@@ -72,7 +72,7 @@ BAD = {
     "no files of the kinds .txt, .jsonl": lambda d, t: tokenize_corpus(d, t, d / "out"),
     "the corpus is empty: 1 files": lambda d, t: tokenize_corpus(put(d, " \n"), t, d / "out"),
     "line 2: not JSON": lambda d, t: tokenize_corpus(put(d, '{"text": "a"}\n{', "a.jsonl"), t, d / "out"),
-    "line 1: a list, not an object": lambda d, t: tokenize_corpus(put(d, "[1]", "a.jsonl"), t, d / "out"),
+    "line 1: must be a JSON object; got list": lambda d, t: tokenize_corpus(put(d, "[1]", "a.jsonl"), t, d / "out"),
     "line 1: no column 'text'; it has 'txt'": lambda d, t: tokenize_corpus(
         put(d, '{"txt": 1}', "a.jsonl"), t, d / "out"
     ),
@@ -104,8 +104,8 @@ BAD = {
     "line 2: the cells seem to be separated by ';'": lambda d, t: [
         *files.rows(put(d, "a,b\na;b\n", "a.csv"), "a", ["a", "b"])
     ],
-    "is not a table; known are .jsonl, .csv, .tsv, .json,": lambda d, t: [*files.rows(put(d, ""), "a")],
-    "row 2: a int, not an object": lambda d, t: [*files.rows(put(d, '[{"a": 1}, 2]', "a.json"), "a")],
+    "is not a table. Use .jsonl, .csv, .tsv, .json,": lambda d, t: [*files.rows(put(d, ""), "a")],
+    "row 2: must be a JSON object; got int": lambda d, t: [*files.rows(put(d, '[{"a": 1}, 2]', "a.json"), "a")],
     "row 1: no column 'b'; it has 'a'": lambda d, t: [*files.rows(put(d, '[{"a": 1}]', "a.json"), "b")],
     "a.json: not JSON: Expecting ',' delimiter: line 2": lambda d, t: [*files.rows(put(d, "[1\n2]", "a.json"), "a")],
     "a.json, line 1: not JSON": lambda d, t: [*files.rows(put(d, '{\n"a": 1}', "a.json"), "a")],
@@ -314,7 +314,7 @@ def test_a_batch_of_choices(tokenizer):
 
 
 BAD_ROWS = {
-    "row 2: text must be a text; got None": ("classify", [{"text": "a", "label": 0}, {"text": None, "label": 1}], {}),
+    "row 2: text must be a string; got None": ("classify", [{"text": "a", "label": 0}, {"text": None, "label": 1}], {}),
     "row 1: label 'c' is not one of 'a', 'b'": (
         "classify",
         [{"text": "a", "label": "c"}],
@@ -332,7 +332,7 @@ BAD_ROWS = {
     ),
     "the dataset has no rows": ("classify", [], {}),
     "row 1: no column 'text'; it has 'txt', 'label'": ("classify", [{"txt": "a", "label": 0}], {}),
-    "row 1: hypothesis must be a text; got None": ("entail", [{"premise": "a", "hypothesis": None, "label": 0}], {}),
+    "row 1: hypothesis must be a string; got None": ("entail", [{"premise": "a", "hypothesis": None, "label": 0}], {}),
     "row 1: label is missing": ("choice", [{"context": "", "choice1": "", "choice2": "", "label": " "}], {}),
     r"row 1: label is missing \('nan'\)": (
         "similarity",
@@ -398,7 +398,7 @@ def test_scores_do_not_become_classes():
 
 
 def test_a_label_that_is_no_text_or_number():
-    with pytest.raises(DataError, match=r"row 2: label must be a text or a number; got \[1\]"):
+    with pytest.raises(DataError, match=r"row 2: label must be a string or a number; got \[1\]"):
         label_settings("classify", ["a", [1]])
 
 

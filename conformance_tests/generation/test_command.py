@@ -73,7 +73,7 @@ def test_a_file_gives_json_lines_that_all_frameworks_agree_on(run, folder, tmp_p
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((), "pass a text or --file"),
+        ((), "pass either a text or --file"),
         (("a", "--set", "min_p"), "is not NAME=JSON"),
         (("a", "--set", "min_q=0.1"), "did you mean 'min_p'"),
         (("a", "--max-new-tokens", 99), "n_positions=40"),

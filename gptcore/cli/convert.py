@@ -19,7 +19,7 @@ from gptcore.cli.settings import parse_settings
 from gptcore.errors import InputError
 
 AllowPickle = Annotated[
-    bool, typer.Option("--allow-pickle", help="Read files of torch.save. Nothing in them is run, whatever they hold.")
+    bool, typer.Option("--allow-pickle", help="Read files written by torch.save. No code in them is run.")
 ]
 Config = Annotated[
     list[str] | None,
@@ -29,7 +29,7 @@ Config = Annotated[
 
 def convert_command(
     source: Annotated[str, typer.Argument(help="A folder, a file of weights, or owner/name on the hub.")],
-    output: Annotated[Path, typer.Argument(help="The folder to write; made if missing.")],
+    output: Annotated[Path, typer.Argument(help="The folder to write; created if missing.")],
     to: Annotated[str, typer.Option(help="safetensors, pytorch, tf, keras, flax, orbax or openai.")],
     dtype: Annotated[
         str | None, typer.Option(help="float32, float64, float16 or bfloat16; default: as stored.")
@@ -74,7 +74,7 @@ def inspect_command(
     allow_pickle: AllowPickle = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
-    """What a checkpoint holds and which models it fills; exit status 1 if it has a problem."""
+    """List the tensors of a checkpoint and the models that can load it; exit status 1 if it has a problem."""
     found = describe(source, allow_pickle=allow_pickle, **parse_settings(config or [], "--config"))
     if as_json:
         print(json.dumps(found, indent=2))

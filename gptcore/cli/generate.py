@@ -30,21 +30,19 @@ SAMPLING = ("temperature", "top_k", "top_p", "min_p", "typical_p")
 
 def generate_command(
     context: typer.Context,
-    text: Annotated[str | None, typer.Argument(help="What to continue.")] = None,
+    text: Annotated[str | None, typer.Argument(help="The text to continue.")] = None,
     model: Annotated[
         str, typer.Option(help="A folder, or owner/name on the hub.", show_default=SHIPPED)
     ] = DEFAULT_MODEL,
     backend: Annotated[str, typer.Option(help="torch, tf or flax.")] = "torch",
     device: Device = None,
-    file: Annotated[Path | None, typer.Option(help="One prompt a line; answers are JSON lines.")] = None,
-    batch_size: Annotated[int, typer.Option(min=1, help="Prompts at a time, of a file.")] = 8,
+    file: Annotated[Path | None, typer.Option(help="A file with one prompt per line; prints JSON lines.")] = None,
+    batch_size: Annotated[int, typer.Option(min=1, help="Prompts of a file to process at a time.")] = 8,
     dtype: Annotated[str, typer.Option(help="float32, float64, bfloat16 or float16.")] = "float32",
-    quantization: Annotated[str | None, typer.Option(help="int8: a byte a weight; torch only.")] = None,
+    quantization: Annotated[str | None, typer.Option(help="int8: one byte per weight; torch only.")] = None,
     pre_tokenizer: Annotated[str | None, typer.Option(help="basic, original or auto; default: as recorded.")] = None,
     max_new_tokens: Annotated[int, typer.Option(help="Length of the continuation.")] = 40,
-    greedy: Annotated[
-        bool, typer.Option("--greedy", help="Take the most likely token instead of drawing one.")
-    ] = False,
+    greedy: Annotated[bool, typer.Option("--greedy", help="Take the most likely token instead of sampling.")] = False,
     temperature: Annotated[
         float | None, typer.Option(help="Sampling temperature. Lower is more predictable.", show_default="1.0")
     ] = None,
@@ -57,21 +55,23 @@ def generate_command(
             help="Sample from the smallest set of tokens whose probabilities add up to this.", show_default="1.0"
         ),
     ] = None,
-    num_beams: Annotated[int, typer.Option(help="Beams of beam search, which draws no tokens.")] = 1,
+    num_beams: Annotated[int, typer.Option(help="Number of beams; above 1: beam search instead of sampling.")] = 1,
     repetition_penalty: Annotated[float, typer.Option(help="Above 1: fewer repetitions.")] = 1.0,
-    no_repeat_ngram_size: Annotated[int, typer.Option(help="No run of that many tokens twice.")] = 0,
+    no_repeat_ngram_size: Annotated[
+        int, typer.Option(help="Never repeat a sequence of this many tokens; 0 is off.")
+    ] = 0,
     seed: Annotated[
         int | None,
-        typer.Option(help="The same seed gives the same text in every backend.", show_default="drawn, and shown"),
+        typer.Option(help="The same seed gives the same text in every backend.", show_default="random, and printed"),
     ] = None,
-    raw: Annotated[bool, typer.Option("--raw", help="Leave spaces where the model has them: do n't , .")] = False,
+    raw: Annotated[bool, typer.Option("--raw", help="Keep the spaces that the model puts around punctuation.")] = False,
     setting: Annotated[
         list[str] | None, typer.Option("--set", metavar="NAME=JSON", help="Any other setting of GenerationConfig.")
     ] = None,
 ) -> None:
-    """Continue a text, word by word as it comes; or each line of a file. Tokens are drawn at random."""
+    """Continue a text, printed word by word, or each line of a file. Samples unless --greedy or --num-beams is set."""
     if (text is None) == (file is None):
-        raise InputError("pass a text or --file, one of the two")
+        raise InputError("pass either a text or --file")
     of_sampling = {"temperature": temperature, "top_k": top_k, "top_p": top_p}
     more = parse_settings(setting or [], "--set")
     draws = not greedy and num_beams == 1 and more.get("penalty_alpha") is None
@@ -85,7 +85,7 @@ def generate_command(
         "seed": secrets.randbelow(10**6) if seed is None else seed,
         **more,
     }
-    GenerationConfig(**settings)  # mistakes are told before a model is loaded
+    GenerationConfig(**settings)  # raises before a model is loaded
     _check_sampling(settings)
     lines = {} if file is None else _lines(file)
     options = {} if pre_tokenizer is None else {"pre_tokenizer": pre_tokenizer}

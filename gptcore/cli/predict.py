@@ -31,7 +31,7 @@ def predict_command(
         list[Path] | None, typer.Argument(help="Tables (JSONL, CSV, TSV) with the columns of the task.")
     ] = None,
     text: Annotated[
-        list[str] | None, typer.Option(help="A text in place of a file; once for each text column of the task.")
+        list[str] | None, typer.Option(help="A text instead of FILES; repeat it for each text column of the task.")
     ] = None,
     backend: Annotated[str, typer.Option(help="torch, tf or flax.")] = "torch",
     device: Device = None,
@@ -51,7 +51,7 @@ def predict_command(
     if write is None:
         raise InputError(f"--format must be one of {', '.join(WRITERS)}; got {form!r}.")
     if bool(files) == bool(text):
-        raise InputError("pass FILES or --text, one of the two.")
+        raise InputError("pass either FILES or --text.")
     names = text_columns(task, columns, len(text) - 1 if text and task == "choice" else choices)
     rows = _rows(files, names, header) if files else [dict(zip(names, text or [], strict=False))]
     if text and len(text) != len(names):

@@ -20,6 +20,6 @@ def push_command(
     revision: Annotated[str | None, typer.Option(help="Branch; created if missing.")] = None,
     allow_pickle: AllowPickle = False,
 ) -> None:
-    """Check that a checkpoint opens, and send it to the hub in one commit; the token is that of 'hf auth login'."""
+    """Check a checkpoint and upload it to the hub in one commit, with the token of 'hf auth login'."""
     checkpoint = open_checkpoint(folder, allow_pickle=allow_pickle)
     print(push_checkpoint(checkpoint, repo_id, private=private, commit_message=message, revision=revision))

@@ -14,21 +14,21 @@ from tokenization import train
 
 TRAIN = "gptcore tokenizer train books --output words --vocab-size 8192"
 
-tokenizer_application = typer.Typer(help="Make tokenizers.", epilog=examples(TRAIN), no_args_is_help=True)
+tokenizer_application = typer.Typer(help="Train tokenizers.", epilog=examples(TRAIN), no_args_is_help=True)
 
 
 @tokenizer_application.callback()
 def _group() -> None:
-    """Make tokenizers."""
+    """Train tokenizers."""
 
 
 @tokenizer_application.command("train", epilog=examples(TRAIN))
 def train_command(
-    files: Annotated[list[Path], typer.Argument(help="UTF-8 text files, plain or .xz, or folders of them.")],
-    output: Annotated[Path, typer.Option(help="The folder to write; it is made if need be.")],
-    vocab_size: Annotated[int, typer.Option(min=1, help="How many pieces at most.")] = 40_478,
+    files: Annotated[list[Path], typer.Argument(help="UTF-8 text files, plain, .xz or .gz, or folders of them.")],
+    output: Annotated[Path, typer.Option(help="The folder to write; created if missing.")],
+    vocab_size: Annotated[int, typer.Option(min=1, help="Maximum number of pieces.")] = 40_478,
     pre_tokenizer: Annotated[str, typer.Option(help="The text path: basic, original or auto.")] = "auto",
-    min_frequency: Annotated[int, typer.Option(min=1, help="A rarer pair is not merged.")] = 2,
+    min_frequency: Annotated[int, typer.Option(min=1, help="Pairs that occur less often are not merged.")] = 2,
     quiet: Annotated[bool, typer.Option(help="Show no progress.")] = False,
 ) -> None:
     """Train a byte-pair vocabulary, and write vocab.json, merges.txt, tokenizer.json and the settings."""

@@ -72,26 +72,26 @@ train_application = typer.Typer(
     no_args_is_help=True,
 )
 eval_application = typer.Typer(
-    help="Measure a model.", epilog=examples(_eval("classify"), EVAL_LM[0]), no_args_is_help=True
+    help="Evaluate a model.", epilog=examples(_eval("classify"), EVAL_LM[0]), no_args_is_help=True
 )
 
-Files = Annotated[list[Path], typer.Argument(help="What to read; folders stand for the files inside.")]
+Files = Annotated[list[Path], typer.Argument(help="Files, or folders of files.")]
 Output = Annotated[Path, typer.Option(help="The folder of the run.")]
 Backend = Annotated[str, typer.Option(help="torch, tf or flax.")]
-Validation = Annotated[list[Path] | None, typer.Option(help="What to measure the model on.")]
+Validation = Annotated[list[Path] | None, typer.Option(help="Files to evaluate the model on.")]
 RecipeFile = Annotated[Path | None, typer.Option("--recipe", help="A YAML or JSON file of hyperparameters.")]
 Settings = Annotated[
     list[str] | None,
     typer.Option(
         "--set",
         metavar="NAME=JSON",
-        help="A hyperparameter: gptcore train --list-settings lists them.",
+        help="A hyperparameter; overrides the recipe. gptcore train --list-settings lists them.",
     ),
 ]
 Every = Annotated[int | None, typer.Option(min=1, help="Updates between evaluations; default: only at the end.")]
 SaveEvery = Annotated[int | None, typer.Option(min=1, help="Updates between checkpoints; default: only at the end.")]
 Patience = Annotated[int | None, typer.Option(min=1, help="Evaluations without improvement before stopping.")]
-Resume = Annotated[bool, typer.Option(help="Go on from the newest checkpoint in OUTPUT, if there is one.")]
+Resume = Annotated[bool, typer.Option(help="Resume from the newest checkpoint in OUTPUT, if there is one.")]
 Quiet = Annotated[bool, typer.Option(help="Show no progress and no curve.")]
 Columns = Annotated[str | None, typer.Option(help="Names of the text columns, separated by commas.")]
 Label = Annotated[str, typer.Option(help="The name of the label column.")]
@@ -132,7 +132,9 @@ def train_lm(
     files: Files,
     output: Output,
     tokenizer: Annotated[str | None, typer.Option(help="Folder or repository; default: that of MODEL.")] = None,
-    model: Annotated[str | None, typer.Option(help="What to start from; default: fresh weights.")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="A folder or a repository to start from; default: fresh weights.")
+    ] = None,
     config: Annotated[
         list[str] | None, typer.Option("--config", metavar="NAME=JSON", help="A size of the model, such as n_layer=4.")
     ] = None,
@@ -151,14 +153,16 @@ def train_lm(
     resume: Resume = False,
     quiet: Quiet = False,
 ) -> None:
-    """Language modelling: pre-training from fresh weights, or going on from a model."""
+    """Train a language model from fresh weights, or continue from a model."""
     require_libraries()
     require_no_run(output, resume)
     if preset not in PRESETS:
         raise ConfigError(f"--preset must be one of {', '.join(PRESETS)}; got {preset!r}.")
     chosen = chosen_recipe(PRESETS[preset].recipe, recipe, settings)
     if tokenizer is None and model is None:
-        raise ConfigError('Training from scratch needs --tokenizer. Create one with "gptcore tokenizer train FILES --output words".')
+        raise ConfigError(
+            'Training from scratch needs --tokenizer. Create one with "gptcore tokenizer train FILES --output words".'
+        )
     loaded = use_backend(context, backend, device)
     words = OpenAIGPTTokenizerFast.from_pretrained(str(tokenizer or model), task=None)
     sizes = parse_settings(config or [], "--config")
@@ -270,7 +274,7 @@ def start(
     resume: bool,
     quiet: bool,
 ) -> None:
-    """Run, with progress, and leave the recipe and the curve beside the log."""
+    """Train with a progress bar, and write the recipe and the curve beside the log."""
     keep_freed_memory()
 
     def write_more(folder: Path) -> None:
@@ -394,13 +398,13 @@ def read_rows(files: Sequence[Path], names: Sequence[str], label: str, header: s
 def add_task_commands(task: str, help_text: str) -> None:
     """The commands of one kind of task; ``help_text`` says what is trained and evaluated."""
 
-    @train_application.command(task, help=f"Train {help_text}", epilog=examples(_train(task)))
+    @train_application.command(task, help=f"Fine-tune {help_text}", epilog=examples(_train(task)))
     def train(
         context: typer.Context,
         files: Files,
         output: Output,
         model: Annotated[
-            str, typer.Option(help="What to start from: a folder or a repository.", show_default=SHIPPED)
+            str, typer.Option(help="A folder or a repository to start from.", show_default=SHIPPED)
         ] = DEFAULT_MODEL,
         backend: Backend = "torch",
         device: Device = None,
@@ -467,12 +471,12 @@ def eval_lm(
     stride: Annotated[
         int | None,
         typer.Option(
-            min=1, help="Tokens between block starts; fewer give each token more context.", show_default="n_positions"
+            min=1, help="Tokens between block starts; smaller values give more context.", show_default="n_positions"
         ),
     ] = None,
     as_json: AsJSON = False,
 ) -> None:
-    """Loss per token, perplexity and bits per byte of a corpus."""
+    """Evaluate a language model: loss per token, perplexity and bits per byte of a corpus."""
     keep_freed_memory()
     loaded = use_backend(context, backend, device)
     words = OpenAIGPTTokenizerFast.from_pretrained(model)
@@ -503,12 +507,9 @@ def report(evaluation: Evaluation, as_json: bool, subject: str, labels: Sequence
 
 
 for _name, _help in (
-    ("classify", "a text classifier; columns: text, label."),
-    ("entail", "a classifier of two texts; columns: premise, hypothesis, label."),
-    (
-        "similarity",
-        "a model of the similarity of two texts; columns: sentence1, sentence2, label (number: score).",
-    ),
-    ("choice", "a model that chooses between texts; columns: context, choice1, choice2, ..., label (from 0)."),
+    ("classify", "a text classifier (columns: text, label)."),
+    ("entail", "an entailment classifier (columns: premise, hypothesis, label)."),
+    ("similarity", "a text similarity model (columns: sentence1, sentence2, label; numbers are scores)."),
+    ("choice", "a multiple-choice model (columns: context, choice1, choice2, ..., label from 0)."),
 ):
     add_task_commands(_name, _help)

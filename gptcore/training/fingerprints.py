@@ -1,4 +1,4 @@
-"""Fingerprints of what a run is made from: they tell whether content is the same, wherever it is kept."""
+"""Fingerprints of the inputs of a run: whether their content is unchanged, wherever the files are."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-LENGTH = 16  # hexadecimal digits: two contents share them once in 2**64
+LENGTH = 16  # hexadecimal digits: two contents collide with a probability of 2**-64
 
 
 def fingerprint(parts: Iterable[Any]) -> str:
@@ -31,7 +31,7 @@ def fingerprint(parts: Iterable[Any]) -> str:
 
 
 def tokenizer_fingerprint(tokenizer: Any) -> str:
-    """What decides the ids of a text: the text path, the pieces with their ids, and the merges."""
+    """A fingerprint of all that determines token ids: the text path, the pieces with their ids, and the merges."""
     with tempfile.TemporaryDirectory() as folder:
         _, merges = tokenizer.save_vocabulary(folder)
         merges = Path(merges).read_text(encoding="utf-8")
