@@ -18,6 +18,7 @@ from gpt_tf.weights import (
     export,
     framework_dtype,
     from_numpy,
+    left_out,
     parameters_of,
     to_numpy_bits,
 )
@@ -101,6 +102,8 @@ class TFOpenAIGPTPreTrainedModel(Configured, Fit, Pushable, keras.Model):
     def save_pretrained(self, folder: str | Path, *, max_shard_size: int | str | None = None, **options: Any) -> None:
         """Write ``config.json`` and safetensors that the other two backends and transformers read.
 
+        A warning names the weights that these files have no place for, such as those of layers that were added.
+
         Args:
             folder: made if missing.
             max_shard_size: bytes (or like ``"2GB"``) after which a new file begins; ``None`` for one file.
@@ -108,7 +111,8 @@ class TFOpenAIGPTPreTrainedModel(Configured, Fit, Pushable, keras.Model):
                 effect or say what to do instead.
         """
         if saves(options):
-            save_pretrained(folder, self.config, self.head, dtype_name(self.dtype), export(self), max_shard_size)
+            dtype, others = dtype_name(self.dtype), left_out(self)
+            save_pretrained(folder, self.config, self.head, dtype, export(self), max_shard_size, left_out=others)
 
     def get_config(self) -> dict[str, Any]:
         """What Keras writes into a ``.keras`` file to make the model again."""

@@ -16,7 +16,7 @@ from gpt_flax.generation import loop, run
 from gpt_flax.heads import cross_entropy
 from gpt_flax.training import Trainer, adamw
 from gpt_flax.weights import assign, parameters_of, transform_of
-from gptcore import ConfigError, InputError, OpenAIGPTConfig
+from gptcore import CheckpointError, ConfigError, InputError, OpenAIGPTConfig
 from gptcore.parameters import Head, initial_value, parameters
 from gptcore.recipe import Recipe
 
@@ -237,6 +237,32 @@ def test_pickling(afn, summary):
         assert nnx.graphdef(copied) == nnx.graphdef(model)
         assert largest_difference(weights(copied), weights(model)) == 0
     assert nnx.graphdef(copy.deepcopy(model)) == nnx.graphdef(model)
+
+
+def test_weights_that_are_not_saved_are_named(tmp_path, caplog):
+    model = build(gpt_flax.FlaxOpenAIGPTLMHeadModel)
+    model.save_pretrained(tmp_path)
+    assert not caplog.text
+    mlp, rngs = model.transformer.h[0].mlp, nnx.Rngs(0)
+    kernel, bias = mlp.c_fc.kernel, mlp.c_fc.bias
+    mlp.c_fc = nnx.LoRALinear(14, 56, lora_rank=2, rngs=rngs)
+    mlp.c_fc.kernel, mlp.c_fc.bias = kernel, bias
+    model.probe = nnx.Linear(14, 2, use_bias=False, rngs=rngs)
+    model.same = model.transformer.tokens_embed  # has a place
+    model.save_pretrained(tmp_path)
+    names = ("probe.kernel", *(f"transformer.h.0.mlp.c_fc.lora.lora_{letter}" for letter in "ab"))
+    assert caplog.text.endswith("".join(["layers yourself:\n", *(f"  - {name}\n" for name in names)]))
+
+
+def test_weights_that_others_replaced_are_not_saved(tmp_path):
+    model = build(gpt_flax.FlaxOpenAIGPTModel)
+    model.h[0].mlp.c_fc = nnx.LoRA(14, 2, 56, base_module=model.h[0].mlp.c_fc, rngs=nnx.Rngs(0))
+    model.h = model.h[:1]
+    with pytest.raises(
+        CheckpointError, match=r"some are missing. Put back .*\n  - h.0.mlp.c_fc.weight\n(.*\n)+  - h.1."
+    ):
+        model.save_pretrained(tmp_path / "new")
+    assert not (tmp_path / "new").exists()
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "uint32", "int8", "int16", "int64"])

@@ -77,6 +77,17 @@ def test_models_of_ours_and_of_the_user(case, tmp_path):
     np.testing.assert_array_equal(loaded(inputs).numpy(), expected)
 
 
+def test_weights_that_are_not_saved_are_named(tmp_path, caplog):
+    model = Below(CONFIG)
+    model.save_pretrained(tmp_path)
+    assert not caplog.text
+    model.tokens_embed = keras.layers.Embedding(31, 6)  # Keras goes on to track the first one
+    model(IDS)
+    model.save_pretrained(tmp_path)
+    names = (variable.path for variable in (*model.probe.weights, model.tokens_embed.embeddings))
+    assert caplog.text.endswith("".join(["layers yourself:\n", *(f"  - {name}\n" for name in names)]))
+
+
 def test_float_ids_are_still_an_error():
     model = gpt_tf.TFOpenAIGPTModel(CONFIG)
     for ids in (IDS.astype(np.float32), keras.Input((5,))):

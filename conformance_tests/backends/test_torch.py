@@ -280,6 +280,19 @@ def test_weights_that_do_not_fit_are_not_saved(tmp_path, replace, message):
     assert not list(tmp_path.glob("new/*"))
 
 
+def test_weights_that_are_not_saved_are_named(tmp_path, caplog):
+    model = build(gpt_torch.OpenAIGPTLMHeadModel)
+    model.save_pretrained(tmp_path)
+    assert not caplog.text
+    model.probe = torch.nn.Linear(14, 2)
+    for tensors in (None, model.state_dict()):
+        model.save_pretrained(tmp_path, state_dict=tensors)
+        assert caplog.text.endswith(
+            "are not saved. Merge adapters before, and save other layers yourself:\n  - probe.weight\n  - probe.bias\n"
+        )
+        caplog.clear()
+
+
 def through_torch_save(model, tmp_path):
     torch.save(model, tmp_path / "model.pt")
     return torch.load(tmp_path / "model.pt", weights_only=False)
