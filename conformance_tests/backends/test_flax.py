@@ -6,6 +6,7 @@ import pickle
 import jax
 import jax.numpy as jnp
 import numpy as np
+import orbax.checkpoint
 import pytest
 from flax import nnx
 from jax import export
@@ -154,6 +155,19 @@ def test_loading_inside_a_program(tmp_path):
     loaded = nnx.jit(lambda: model_class.from_pretrained(tmp_path))()
     assert largest_difference(weights(loaded), weights(build(model_class))) == 0
     assert nnx.eval_shape(lambda: model_class.from_pretrained(tmp_path)).score.kernel.get_value().shape == (14, 3)
+
+
+def test_orbax_restores_onto_an_abstract_model(tmp_path):
+    """With its random streams, as a loop of Orbax goes on."""
+    model = build(gpt_flax.FlaxOpenAIGPTModel)
+    with orbax.checkpoint.StandardCheckpointer() as checkpointer:
+        checkpointer.save(tmp_path / "state", nnx.state(model))
+        checkpointer.wait_until_finished()
+        graph, abstract = nnx.split(nnx.eval_shape(lambda: gpt_flax.FlaxOpenAIGPTModel(CONFIG, rngs=nnx.Rngs(3))))
+        again = nnx.merge(graph, checkpointer.restore(tmp_path / "state", abstract))
+    model.train()
+    run = nnx.jit(lambda model: model(IDS)[0])
+    assert largest_difference(run(again), run(model)) == 0
 
 
 def test_export(model):

@@ -59,10 +59,16 @@ class Below(gpt_tf.TFOpenAIGPTModel):
         return self.probe(super().call(input_ids, **inputs).last_hidden_state)
 
 
+def functional():
+    ids = keras.Input((5,), dtype="int32")
+    return keras.Model(ids, keras.layers.Dense(3)(gpt_tf.TFOpenAIGPTModel(CONFIG)(ids).last_hidden_state))
+
+
 MIXED = {
     "around": (lambda: Around(gpt_tf.TFOpenAIGPTModel(CONFIG)), IDS),
     "around, named": (lambda: Named(gpt_tf.TFOpenAIGPTModel(CONFIG)), {"input_ids": IDS, "attention_mask": IDS > 2}),
     "subclass": (lambda: Below(CONFIG), IDS),
+    "functional": (functional, IDS),
 }
 
 
