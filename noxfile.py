@@ -23,6 +23,11 @@ if THIS_PYTHON not in PYTHONS:
 
 BACKENDS = ("torch", "tf", "flax")
 PEERS = ("transformers==4.57.6", "keras-hub==0.32.0", "ctranslate2==4.8.5", "tensorflow==2.21.0", "keras==3.15.1")
+OTHERS = (
+    *("transformers==5.24.0", "peft==0.21.2", "lightning==2.6.6", "torchao==0.18.0", "nnsight==0.8.1"),
+    *("onnx==1.23.2", "onnxscript==0.7.2", "onnxruntime==1.32.0", "openvino==2026.4.1"),
+    *("datasets==5.2.0", "pandas==3.1.1", "joblib"),
+)
 TEST_TOOLS = ("pytest", "pytest-xdist", "hypothesis", "packaging", "flatbuffers")  # which jax.export writes
 EXAMPLE_TOOLS = ("nbclient", "ipykernel", "grain")
 STYLE_AND_TYPES = ("ruff", "mypy", "types-PyYAML")
@@ -209,8 +214,8 @@ def transformers(session):
 
 @nox.session(default=False)
 def other_libraries(session):
-    """PyTorch models in the trainers of transformers 5 and Lightning, and with adapters of PEFT. Opt-in."""
-    install(session, "-e", ".[torch]", "transformers==5.24.0", "peft==0.21.2", "lightning==2.6.6", "pytest")
+    """PyTorch models in transformers 5, Lightning, PEFT, ONNX Runtime, OpenVINO and others. Opt-in: five minutes."""
+    install(session, "-e", ".[torch]", *OTHERS, "pytest")
     session.run("python", "-m", "pytest", "conformance_tests/with_other_libraries", *session.posargs)
 
 

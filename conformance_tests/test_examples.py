@@ -13,6 +13,7 @@ import warnings
 import nbformat
 import notebooks
 import pytest
+from accelerate.state import AcceleratorState
 from training_data import TEXT, tokenizer
 
 EXAMPLES = notebooks.EXAMPLES
@@ -64,6 +65,21 @@ def test_from_text_to_tasks(backend, script, tmp_path):
     for name in ("lm", "reviews", "choices"):
         assert (tmp_path / name / "model.safetensors").is_file()
         assert (tmp_path / name / "vocab.json").is_file()
+
+
+def test_an_example_in_mixed_precision(script, tmp_path, monkeypatch):
+    """As accelerate's command line asks for it; the losses are almost those of float32."""
+    tokenizer().save_pretrained(tmp_path / "words")
+    arguments = ("--tokenizer", tmp_path / "words", "--output", tmp_path / "lm", "--steps", 4, "--length", 32)
+    losses, weights = {}, set()
+    for precision in ("no", "bf16"):
+        monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", precision)
+        AcceleratorState._reset_state()  # one precision for the whole process
+        losses[precision] = numbers("loss", script(EXAMPLES / "torch" / "run_clm.py", TEXT, *arguments))
+        weights.add((tmp_path / "lm" / "model.safetensors").read_bytes())
+    AcceleratorState._reset_state()
+    assert losses["bf16"] == pytest.approx(losses["no"], rel=0.01)
+    assert len(weights) == 2
 
 
 def cells_run(notebook):

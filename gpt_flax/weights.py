@@ -1,5 +1,6 @@
 """The parameter table <-> NNX parameters, both directions. Names are the published ones."""
 
+import contextlib
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 from flax import nnx
 from numpy.typing import NDArray
 
+from gptcore.checkpoint import missing_weights
 from gptcore.checkpoint.dtypes import check_dtype
 from gptcore.errors import ConfigError
 from gptcore.layouts import TRANSFORMS, foreign_name
@@ -41,14 +43,32 @@ def paths_of(model: nnx.Module) -> dict[str, tuple[str | int, ...]]:
 
 
 def parameters_of(model: nnx.Module) -> dict[str, nnx.Param]:
-    """The model's parameters by canonical name, in the order of the table."""
-    found = {}
-    for name, path in paths_of(model).items():
+    """The model's parameters by canonical name, in the order of the table.
+
+    Raises:
+        CheckpointError: some are missing, since modules were replaced by others.
+    """
+    paths, found = paths_of(model), {}
+    for name, path in paths.items():
         node = model
-        for step in path:
-            node = node[step] if isinstance(step, int) else getattr(node, step)
-        found[name] = node
+        with contextlib.suppress(AttributeError, IndexError):
+            for step in path:
+                node = node[step] if isinstance(step, int) else getattr(node, step)
+            found[name] = node
+    if missing := [name for name in paths if not isinstance(found.get(name), nnx.Variable)]:
+        raise missing_weights(model.head, missing)
     return found
+
+
+def left_out(model: nnx.Module) -> list[str]:
+    """Paths of the variables that are none of the table's, nor random streams or what ``sow`` keeps."""
+    own = set(map(id, parameters_of(model).values()))
+    return [
+        ".".join(map(str, path))
+        for path, node in nnx.iter_graph(model)
+        if isinstance(node, nnx.Variable) and not isinstance(node, (nnx.RngState, nnx.Intermediate))
+        if id(node) not in own
+    ]
 
 
 def transform_of(parameter: Parameter) -> Callable[[Any], Any]:

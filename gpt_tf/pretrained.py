@@ -19,6 +19,7 @@ from gpt_tf.weights import (
     export,
     framework_dtype,
     from_numpy,
+    left_out,
     parameters_of,
     to_numpy_bits,
 )
@@ -105,6 +106,8 @@ class TFOpenAIGPTPreTrainedModel(Configured, Fit, Pushable, keras.Model):
     def save_pretrained(self, folder: str | Path, *, max_shard_size: int | str | None = None, **options: Any) -> None:
         """Write ``config.json`` and safetensors that the other two backends and transformers read.
 
+        A warning names the weights that these files have no place for, such as those of layers that were added.
+
         Args:
             folder: the folder to write; created if missing.
             max_shard_size: size (in bytes, or like ``"2GB"``) after which a new file begins; ``None`` for one file.
@@ -112,7 +115,8 @@ class TFOpenAIGPTPreTrainedModel(Configured, Fit, Pushable, keras.Model):
                 raise an error that says what to do.
         """
         if saves(options):
-            save_pretrained(folder, self.config, self.head, dtype_name(self.dtype), export(self), max_shard_size)
+            dtype, others = dtype_name(self.dtype), left_out(self)
+            save_pretrained(folder, self.config, self.head, dtype, export(self), max_shard_size, left_out=others)
 
     def get_config(self) -> dict[str, Any]:
         """The settings in a ``.keras`` file, from which Keras creates the model again."""

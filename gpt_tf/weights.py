@@ -44,6 +44,12 @@ def parameters_of(model: keras.Model) -> dict[str, keras.Variable]:
     return {parameter.name: by_path[foreign_name(ROWS, parameter)[0]] for parameter in table}
 
 
+def left_out(model: keras.Model) -> list[str]:
+    """Paths of the weights that are none of the table's, such as those of a layer in the place of one of ours."""
+    own = set(map(id, parameters_of(model).values()))
+    return [variable.path for variable in model.weights if id(variable) not in own]
+
+
 def transform_of(parameter: Parameter) -> Callable[[Any], Any]:
     """What turns the canonical array into the variable's, and back."""
     return TRANSFORMS[foreign_name(ROWS, parameter)[1]]

@@ -10,7 +10,16 @@ from torch.utils._python_dispatch import is_in_torch_dispatch_mode
 
 from gpt_torch.cache import KVCache
 from gpt_torch.quantization import KINDS, Int8Embedding, Int8Weight, quantize
-from gpt_torch.weights import assign, device_of, dtype_name, export, framework_dtype, from_numpy, to_numpy_bits
+from gpt_torch.weights import (
+    assign,
+    device_of,
+    dtype_name,
+    export,
+    framework_dtype,
+    from_numpy,
+    left_out,
+    to_numpy_bits,
+)
 from gptcore.checkpoint import Pushable, fresh_values, open_pretrained, save_pretrained
 from gptcore.config import OpenAIGPTConfig
 from gptcore.errors import InputError
@@ -94,6 +103,8 @@ class OpenAIGPTPreTrainedModel(Configured, Pushable, nn.Module):
     def save_pretrained(self, folder: str | Path, *, max_shard_size: int | str | None = None, **options: Any) -> None:
         """Write ``config.json`` and safetensors that the other two backends and transformers read.
 
+        A warning names the weights that these files have no place for, such as those of layers that were added.
+
         Args:
             folder: the folder to write; created if missing.
             max_shard_size: size (in bytes, or like ``"2GB"``) after which a new file begins; ``None`` for one file.
@@ -106,7 +117,8 @@ class OpenAIGPTPreTrainedModel(Configured, Pushable, nn.Module):
             self.reject_quantized("saved")
             dtype = next(iter(tensors.values())).dtype if tensors else self.dtype
             values = export(self, tensors)
-            save_pretrained(folder, self.config, self.head, dtype_name(dtype), values, max_shard_size)
+            others = left_out(self, tensors)
+            save_pretrained(folder, self.config, self.head, dtype_name(dtype), values, max_shard_size, left_out=others)
 
     @property
     def trunk(self) -> nn.Module:

@@ -6,6 +6,7 @@ import pickle
 import jax
 import jax.numpy as jnp
 import numpy as np
+import orbax.checkpoint
 import pytest
 from flax import nnx
 from jax import export
@@ -16,7 +17,7 @@ from gpt_flax.generation import loop, run
 from gpt_flax.heads import cross_entropy
 from gpt_flax.training import Trainer, adamw
 from gpt_flax.weights import assign, parameters_of, transform_of
-from gptcore import ConfigError, InputError, OpenAIGPTConfig
+from gptcore import CheckpointError, ConfigError, InputError, OpenAIGPTConfig
 from gptcore.parameters import Head, initial_value, parameters
 from gptcore.recipe import Recipe
 
@@ -156,6 +157,19 @@ def test_loading_inside_a_program(tmp_path):
     assert nnx.eval_shape(lambda: model_class.from_pretrained(tmp_path)).score.kernel.get_value().shape == (14, 3)
 
 
+def test_orbax_restores_onto_an_abstract_model(tmp_path):
+    """With its random streams, as a loop of Orbax goes on."""
+    model = build(gpt_flax.FlaxOpenAIGPTModel)
+    with orbax.checkpoint.StandardCheckpointer() as checkpointer:
+        checkpointer.save(tmp_path / "state", nnx.state(model))
+        checkpointer.wait_until_finished()
+        graph, abstract = nnx.split(nnx.eval_shape(lambda: gpt_flax.FlaxOpenAIGPTModel(CONFIG, rngs=nnx.Rngs(3))))
+        again = nnx.merge(graph, checkpointer.restore(tmp_path / "state", abstract))
+    model.train()
+    run = nnx.jit(lambda model: model(IDS)[0])
+    assert largest_difference(run(again), run(model)) == 0
+
+
 def test_export(model):
     """With lengths and batches that are not known yet; what comes back is of the same type, a cache in it too."""
     cached = type(model) is gpt_flax.FlaxOpenAIGPTLMHeadModel
@@ -237,6 +251,32 @@ def test_pickling(afn, summary):
         assert nnx.graphdef(copied) == nnx.graphdef(model)
         assert largest_difference(weights(copied), weights(model)) == 0
     assert nnx.graphdef(copy.deepcopy(model)) == nnx.graphdef(model)
+
+
+def test_weights_that_are_not_saved_are_named(tmp_path, caplog):
+    model = build(gpt_flax.FlaxOpenAIGPTLMHeadModel)
+    model.save_pretrained(tmp_path)
+    assert not caplog.text
+    mlp, rngs = model.transformer.h[0].mlp, nnx.Rngs(0)
+    kernel, bias = mlp.c_fc.kernel, mlp.c_fc.bias
+    mlp.c_fc = nnx.LoRALinear(14, 56, lora_rank=2, rngs=rngs)
+    mlp.c_fc.kernel, mlp.c_fc.bias = kernel, bias
+    model.probe = nnx.Linear(14, 2, use_bias=False, rngs=rngs)
+    model.same = model.transformer.tokens_embed  # has a place
+    model.save_pretrained(tmp_path)
+    names = ("probe.kernel", *(f"transformer.h.0.mlp.c_fc.lora.lora_{letter}" for letter in "ab"))
+    assert caplog.text.endswith("".join(["layers yourself:\n", *(f"  - {name}\n" for name in names)]))
+
+
+def test_weights_that_others_replaced_are_not_saved(tmp_path):
+    model = build(gpt_flax.FlaxOpenAIGPTModel)
+    model.h[0].mlp.c_fc = nnx.LoRA(14, 2, 56, base_module=model.h[0].mlp.c_fc, rngs=nnx.Rngs(0))
+    model.h = model.h[:1]
+    with pytest.raises(
+        CheckpointError, match=r"some are missing. Put back .*\n  - h.0.mlp.c_fc.weight\n(.*\n)+  - h.1."
+    ):
+        model.save_pretrained(tmp_path / "new")
+    assert not (tmp_path / "new").exists()
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "uint32", "int8", "int16", "int64"])

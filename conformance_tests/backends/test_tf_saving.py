@@ -59,10 +59,16 @@ class Below(gpt_tf.TFOpenAIGPTModel):
         return self.probe(super().call(input_ids, **inputs).last_hidden_state)
 
 
+def functional():
+    ids = keras.Input((5,), dtype="int32")
+    return keras.Model(ids, keras.layers.Dense(3)(gpt_tf.TFOpenAIGPTModel(CONFIG)(ids).last_hidden_state))
+
+
 MIXED = {
     "around": (lambda: Around(gpt_tf.TFOpenAIGPTModel(CONFIG)), IDS),
     "around, named": (lambda: Named(gpt_tf.TFOpenAIGPTModel(CONFIG)), {"input_ids": IDS, "attention_mask": IDS > 2}),
     "subclass": (lambda: Below(CONFIG), IDS),
+    "functional": (functional, IDS),
 }
 
 
@@ -75,6 +81,17 @@ def test_models_of_ours_and_of_the_user(case, tmp_path):
     classes = {kind.__name__: kind for kind in (Around, Named, Below)}
     loaded = keras.saving.load_model(tmp_path / "model.keras", custom_objects=classes)
     np.testing.assert_array_equal(loaded(inputs).numpy(), expected)
+
+
+def test_weights_that_are_not_saved_are_named(tmp_path, caplog):
+    model = Below(CONFIG)
+    model.save_pretrained(tmp_path)
+    assert not caplog.text
+    model.tokens_embed = keras.layers.Embedding(31, 6)  # Keras goes on to track the first one
+    model(IDS)
+    model.save_pretrained(tmp_path)
+    names = (variable.path for variable in (*model.probe.weights, model.tokens_embed.embeddings))
+    assert caplog.text.endswith("".join(["layers yourself:\n", *(f"  - {name}\n" for name in names)]))
 
 
 def test_float_ids_are_still_an_error():

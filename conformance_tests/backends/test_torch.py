@@ -1,6 +1,7 @@
 """What PyTorch users expect of a module, beyond the numbers."""
 
 import copy
+import itertools
 import pickle
 
 import pytest
@@ -11,9 +12,11 @@ from accelerate.utils import convert_to_fp32, send_to_device
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.data import DataLoader
 from trained_scale import trained_scale
 
 import gpt_torch
+import gptcore
 from gpt_torch.training import adamw
 from gpt_torch.weights import assign
 from gptcore import ConfigError, OpenAIGPTConfig
@@ -205,8 +208,13 @@ def test_other_libraries_hand_on_the_output():
 
 def test_accelerate_mixed_precision():
     accelerator = Accelerator(cpu=True, mixed_precision="bf16")
-    model = accelerator.prepare(build(gpt_torch.OpenAIGPTLMHeadModel).train())
+    model = build(
+        gpt_torch.OpenAIGPTLMHeadModel, CONFIG.replace(resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0)
+    ).train()
+    expected = model(IDS, labels=IDS).loss.item()
+    model = accelerator.prepare(model)
     output = model(input_ids=IDS, labels=IDS)
+    assert 0 < abs(output.loss.item() - expected) < 0.02 * expected
     accelerator.backward(output.loss)
     assert output.logits.dtype is torch.float32
     assert model.transformer.tokens_embed.weight.grad.abs().sum() > 0
@@ -278,6 +286,19 @@ def test_weights_that_do_not_fit_are_not_saved(tmp_path, replace, message):
     with pytest.raises(CheckpointError, match=message):
         model.save_pretrained(tmp_path / "new")
     assert not list(tmp_path.glob("new/*"))
+
+
+def test_weights_that_are_not_saved_are_named(tmp_path, caplog):
+    model = build(gpt_torch.OpenAIGPTLMHeadModel)
+    model.save_pretrained(tmp_path)
+    assert not caplog.text
+    model.probe = torch.nn.Linear(14, 2)
+    for tensors in (None, model.state_dict()):
+        model.save_pretrained(tmp_path, state_dict=tensors)
+        assert caplog.text.endswith(
+            "are not saved. Merge adapters before, and save other layers yourself:\n  - probe.weight\n  - probe.bias\n"
+        )
+        caplog.clear()
 
 
 def through_torch_save(model, tmp_path):
@@ -452,6 +473,13 @@ def test_a_gathered_state_dict_is_saved(model, tmp_path):
     assert all(torch.equal(tensor, tensors[name]) for name, tensor in again.state_dict().items())
     with pytest.raises(CheckpointError, match=r"some are missing.* pass a whole state_dict"):
         model.save_pretrained(tmp_path, state_dict={"module." + name: tensor for name, tensor in tensors.items()})
+
+
+def test_workers_that_are_spawned():
+    texts, score = ["the dog", "a cat sat", "the king"], gptcore.pipeline("score")
+    loader = DataLoader(texts, 2, num_workers=1, multiprocessing_context="spawn", collate_fn=score)
+    for result, expected in zip(itertools.chain(*loader), score(texts), strict=True):
+        assert result == pytest.approx(expected, rel=1e-5)
 
 
 def test_what_loops_of_other_libraries_ask_for():

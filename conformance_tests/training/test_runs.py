@@ -199,6 +199,21 @@ def classify(run, tmp_path):
     return classify
 
 
+@pytest.mark.parametrize("command", ["lm", "classify"])
+def test_other_validation_data_is_refused(lm, classify, monkeypatch, tmp_path, command):
+    for name in ("evaluate_lm", "evaluate_task"):
+        monkeypatch.setattr(f"gptcore.cli.train.{name}", lambda *_: Evaluation({}, 0.0))
+    train = {"lm": lm, "classify": classify}[command]
+    held_out = written(tmp_path / "held_out.jsonl", ROWS[:4])
+    assert train("--validation", held_out)[0] == 0
+    assert train("--validation", shutil.copy(held_out, tmp_path / "same.jsonl"), "--resume")[0] == 0
+    written(held_out, ROWS[:3])
+    for more in (("--validation", held_out), ()):
+        status, _, error = train("--resume", *more)
+        assert status == 2
+        assert [line.split()[1] for line in error.splitlines()[1:]] == ["fingerprint.validation"]
+
+
 @pytest.mark.parametrize(
     ("rows", "more", "named"),
     [

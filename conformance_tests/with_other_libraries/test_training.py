@@ -1,5 +1,6 @@
 """Our PyTorch models in the trainers of transformers and Lightning, and with adapters of PEFT; opt-in."""
 
+import datasets
 import lightning
 import peft
 import pytest
@@ -8,6 +9,9 @@ import transformers
 from torch.utils.data import DataLoader
 
 from gpt_torch import OpenAIGPTConfig, OpenAIGPTForSequenceClassification, OpenAIGPTLMHeadModel
+from gpt_torch.projection import Projection
+from gptcore import DEFAULT_MODEL
+from tokenization import OpenAIGPTTokenizerFast
 
 pytestmark = pytest.mark.filterwarnings("default")  # other libraries deprecate in their own time
 
@@ -27,21 +31,24 @@ class Sampling(transformers.TrainerCallback):
         self.samples += 1
 
 
-def trainer(folder, callbacks=(), **settings):
-    arguments = transformers.TrainingArguments(
+def arguments(folder, learning_rate=1e-2, **settings):
+    return transformers.TrainingArguments(
         output_dir=str(folder),
         use_cpu=True,
         report_to=[],
-        learning_rate=1e-2,
+        learning_rate=learning_rate,
         max_steps=6,
         per_device_train_batch_size=4,
         logging_steps=1,
         disable_tqdm=True,
         **settings,
     )
-    return transformers.Trainer(
-        OpenAIGPTLMHeadModel(CONFIG), arguments, train_dataset=ROWS, eval_dataset=ROWS, callbacks=[*callbacks]
-    )
+
+
+def trainer(folder, callbacks=(), **settings):
+    model = OpenAIGPTLMHeadModel(CONFIG)
+    data = {"train_dataset": ROWS, "eval_dataset": ROWS}
+    return transformers.Trainer(model, arguments(folder, **settings), callbacks=[*callbacks], **data)
 
 
 def losses(run):
@@ -73,6 +80,33 @@ def test_transformers_trainer_saves_memory(tmp_path, settings):
     run.train()
     plain.train()
     assert losses(run) == pytest.approx(losses(plain), rel=0.05 if "bf16" in settings else 1e-4)
+
+
+def test_transformers_trains_a_classifier_on_texts(tmp_path):
+    """A table of texts, our tokenizer, padding by batch, a metric; what was saved classifies as it did."""
+    tokenizer = OpenAIGPTTokenizerFast.from_pretrained(DEFAULT_MODEL, pad_token="<unk>")
+    texts = [f"{subject} was {word}" for subject in ("the dog", "it") for word in ("good", "bad", "good", "bad")]
+    rows = datasets.Dataset.from_dict({"text": texts, "label": [0, 1] * 4})
+    rows = rows.map(lambda batch: tokenizer(batch["text"]), batched=True)
+    settings = {"num_labels": 2, "pad_token_id": tokenizer.pad_token_id, **DROPOUTS}
+    model = OpenAIGPTForSequenceClassification.from_pretrained(DEFAULT_MODEL, **settings)
+    run = transformers.Trainer(
+        model,
+        arguments(tmp_path, learning_rate=1e-3, save_strategy="no"),
+        train_dataset=rows,
+        eval_dataset=rows,
+        processing_class=tokenizer,
+        data_collator=transformers.DataCollatorWithPadding(tokenizer),
+        compute_metrics=lambda found: {"accuracy": (found.predictions.argmax(-1) == found.label_ids).mean()},
+    )
+    run.train()
+    assert run.evaluate()["eval_accuracy"] == 1
+    run.save_model(tmp_path / "saved")
+    model.config.save_pretrained(tmp_path / "saved")  # Trainer saves the config of its own models only
+    loaded = OpenAIGPTForSequenceClassification.from_pretrained(tmp_path / "saved")
+    again = OpenAIGPTTokenizerFast.from_pretrained(tmp_path / "saved")
+    inputs = again(texts, padding=True, return_tensors="pt")
+    torch.testing.assert_close(loaded(**inputs).logits, model.eval()(**inputs).logits)
 
 
 def test_transformers_reads_what_is_saved(tmp_path):
@@ -107,7 +141,21 @@ def test_lightning(tmp_path):
     torch.testing.assert_close(again.model.eval()(IDS).logits, module.model.eval()(IDS).logits)
 
 
+def lora(**settings):
+    """For modules by name, PEFT has to be told which of its layers adapts ours; its kernels are stored (in, out)."""
+    config = peft.LoraConfig(r=4, **settings)
+    if config.fan_in_fan_out:
+        config._register_custom_module({Projection: peft.tuners.lora.Linear})
+    return config
+
+
 ADAPTERS = {
+    "modules": {
+        "target_modules": ["c_attn", "c_fc", "c_proj"],
+        "fan_in_fan_out": True,
+        "lora_dropout": 0.1,
+        "task_type": "CAUSAL_LM",
+    },
     "kernels": {"target_modules": [], "target_parameters": ["c_attn.weight", "c_fc.weight"]},
     "token embedding": {"target_modules": ["tokens_embed"], "task_type": "CAUSAL_LM"},
 }
@@ -116,7 +164,7 @@ ADAPTERS = {
 @pytest.mark.parametrize("settings", ADAPTERS.values(), ids=ADAPTERS)
 def test_lora(tmp_path, settings):
     """An adapter learns, is saved and loaded, and changes nothing when it is merged."""
-    model = peft.get_peft_model(OpenAIGPTLMHeadModel(CONFIG), peft.LoraConfig(r=4, **settings))
+    model = peft.get_peft_model(OpenAIGPTLMHeadModel(CONFIG), lora(**settings))
     optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], 3e-2)
     found = []
     for _ in range(8):
@@ -130,7 +178,8 @@ def test_lora(tmp_path, settings):
     with torch.no_grad():
         logits, ids = model(input_ids=IDS).logits, model.generate(input_ids=IDS[:, :4], max_new_tokens=3)
     model.save_pretrained(tmp_path / "adapter")
-    loaded = peft.PeftModel.from_pretrained(OpenAIGPTLMHeadModel(CONFIG), tmp_path / "adapter").eval()
+    again = OpenAIGPTLMHeadModel(CONFIG)
+    loaded = peft.PeftModel.from_pretrained(again, tmp_path / "adapter", config=lora(**settings)).eval()
     torch.testing.assert_close(loaded(input_ids=IDS).logits, logits, rtol=0, atol=1e-4)
     merged = model.merge_and_unload()
     torch.testing.assert_close(merged(IDS).logits, logits, rtol=0, atol=1e-4)

@@ -187,7 +187,11 @@ def train_lm(
     start(
         trainer, batches, total, output, chosen, words,
         what={"task": "lm", "config": sizes},
-        content={"examples": fingerprint([blocks["train"].ids, length]), "model": model and model_fingerprint(model)},
+        content={
+            "examples": fingerprint([blocks["train"].ids, length]),
+            "validation": fingerprint([blocks["validation"].ids]) if "validation" in blocks else None,
+            "model": model and model_fingerprint(model),
+        },
         columns={"columns": [column]},
         evaluate=evaluate,
         evaluate_every=evaluate_every, save_every=save_every, patience=patience, resume=resume, quiet=quiet,
@@ -224,7 +228,7 @@ def train_task(
     config = config_of(model, labels)
     words.model_max_length = config.n_positions
     examples = TaskExamples(task, rows, words, config, names)
-    held_out = None
+    held_out, found = None, None
     if validation:
         found = TaskExamples(task, read_rows(validation, names, label, header), words, config, names)
         held_out = once(found, EVALUATION_BATCH, found.collate)
@@ -236,7 +240,11 @@ def train_task(
     start(
         trainer, batches, total, output, chosen, words,
         what={"task": task, "labels": labels.get("label2id")},
-        content={"examples": fingerprint(examples.examples), "model": model_fingerprint(model)},
+        content={
+            "examples": fingerprint(examples.examples),
+            "validation": fingerprint(found.examples) if found else None,
+            "model": model_fingerprint(model),
+        },
         columns={"columns": names, "label": label},
         evaluate=(lambda trainer: evaluate_task(trainer, held_out)) if held_out else None,
         **options,
