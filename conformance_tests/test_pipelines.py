@@ -112,7 +112,16 @@ MISTAKES = {
         InputError,
         "model must be one that was fine-tuned for entailment; got .*, which is for classify",
     ),
-    "no text": (lambda models: pipeline("text-classification", models("classify"))([None]), DataError, "row 1: text"),
+    "no text": (
+        lambda models: pipeline("text-classification", models("classify"))(["a text", None]),
+        DataError,
+        r"inputs\[1\]: text",
+    ),
+    "a text that is too long, of a later batch": (
+        lambda models: pipeline("text-generation", batch_size=1)(["a text", "a text " * 300], max_new_tokens=1),
+        InputError,
+        r"texts\[1\]: 900 prompt \+ 1 new tokens",
+    ),
     "no pair": (
         lambda models: pipeline("entailment", models("entail"))(["one text"]),
         InputError,

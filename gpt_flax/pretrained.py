@@ -27,6 +27,7 @@ from gptcore.inputs import (
     NARROW_INTEGERS,
     ArrayInfo,
     as_array,
+    cache_info,
     check_attn_implementation,
     check_inputs,
     check_quantization,
@@ -161,7 +162,7 @@ class FlaxOpenAIGPTPreTrainedModel(Configured, Pushable, nnx.Module):
         """The arguments of a call as arrays, checked against the config; under a transformation, not their values."""
         arrays = {name: as_tensor(name, value) for name, value in inputs.items()}
         described = {name: describe(array) for name, array in arrays.items()}
-        check_inputs(self.config, self.head, described, None if cache is None else cache.info())
+        check_inputs(self.config, self.head, described, cache_info(cache))
         return tuple(map(widened, arrays.values()))
 
 

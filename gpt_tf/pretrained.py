@@ -32,6 +32,7 @@ from gptcore.inputs import (
     NARROW_INTEGERS,
     ArrayInfo,
     as_array,
+    cache_info,
     check_attn_implementation,
     check_inputs,
     check_quantization,
@@ -204,7 +205,7 @@ class TFOpenAIGPTPreTrainedModel(Configured, Fit, Pushable, keras.Model):
         try:
             tensors = {name: as_tensor(name, value) for name, value in inputs.items()}
             described = {name: describe(tensor) for name, tensor in tensors.items()}
-            check_inputs(self.config, self.head, described, None if cache is None else cache.info())
+            check_inputs(self.config, self.head, described, cache_info(cache))
         except InputError as error:  # Keras and AutoGraph would rewrite it
             error._keras_call_info_injected = error.ag_pass_through = True
             raise

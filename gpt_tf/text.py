@@ -4,7 +4,6 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from gptcore import generation
 from gptcore.checkpoint.folder import folder_of
 from gptcore.errors import GPTError, InputError
 from gptcore.parameters import Head
@@ -100,13 +99,10 @@ def continued(model, texts, attention_mask, generation_config, streamer, tokeniz
     """``TFOpenAIGPTLMHeadModel.generate`` of a text, or of a list of texts."""
     from gptcore.pipelines import TextGeneration
 
-    config = generation.settled(model.config, generation_config, settings)
     if tf.inside_function():
         raise InputError("prompts must be ids inside tf.function; got text. Use model.tokenizer outside of it.")
     if attention_mask is not None:
         raise InputError("attention_mask must be None for text; got a mask. Leave it out, or pass ids.")
-    if config.return_dict_in_generate:
-        raise InputError("return_dict_in_generate must be False for text; got True. Pass ids.")
     texts = texts if isinstance(texts, str) else list(texts)
     write = TextGeneration(model, tokenizer or model.tokenizer, batch_size=len(texts) or 1)
     answers = write(texts, generation_config=generation_config, streamer=streamer, **settings)

@@ -28,6 +28,7 @@ from gptcore.inputs import (
     NARROW_INTEGERS,
     ArrayInfo,
     as_array,
+    cache_info,
     check_attn_implementation,
     check_inputs,
     check_quantization,
@@ -231,7 +232,7 @@ class OpenAIGPTPreTrainedModel(Configured, Pushable, nn.Module):
         tensors = {name: as_tensor(name, value, self.device) for name, value in inputs.items()}
         if not torch.compiler.is_compiling():
             described = {name: describe(tensor) for name, tensor in tensors.items()}
-            check_inputs(self.config, self.head, described, None if cache is None else cache.info())
+            check_inputs(self.config, self.head, described, cache_info(cache))
         return tuple(map(widened, tensors.values()))
 
 

@@ -66,6 +66,19 @@ class CacheInfo:
     length: int | None
 
 
+def cache_info(cache: Any) -> CacheInfo | None:
+    """The description of ``past_key_values``, or ``None`` without one.
+
+    Raises:
+        InputError: it is not a cache of the model, but, for example, one of transformers.
+    """
+    if cache is not None and not hasattr(cache, "info"):
+        expected = "the KVCache that the model returned with use_cache=True"
+        raise InputError(f"past_key_values must be {expected}; got {type(cache).__name__}.")
+    info: CacheInfo | None = None if cache is None else cache.info()
+    return info
+
+
 def check_inputs(
     config: OpenAIGPTConfig, head: Head, inputs: Mapping[str, ArrayInfo | None], cache: CacheInfo | None = None
 ) -> None:

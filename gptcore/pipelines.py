@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gptcore import DEFAULT_MODEL
+from gptcore import DEFAULT_MODEL, files
 from gptcore.backends import load_backend
 from gptcore.config import OpenAIGPTConfig
 from gptcore.errors import InputError
-from gptcore.generation import stream_text
+from gptcore.generation import GenerationConfig, settled, stream_text
+from gptcore.generation.prompt import check_room
 from gptcore.parameters import Head
 from gptcore.settings import unknown
 from gptcore.tasks import EXTRACT, LENGTH_STEP, TASKS, TaskExamples, choice_columns
@@ -96,13 +97,24 @@ class TextGeneration:
     def __init__(self, model: Any, tokenizer: Any, batch_size: int = 8) -> None:
         self.model, self.tokenizer, self.batch_size = model, tokenizer, batch_size
 
-    def __call__(self, texts: Any, *, return_full_text: bool = True, readable: bool = True, **settings: Any) -> Any:
+    def __call__(
+        self,
+        texts: Any,
+        *,
+        return_full_text: bool = True,
+        readable: bool = True,
+        generation_config: GenerationConfig | None = None,
+        streamer: Any = None,
+        **settings: Any,
+    ) -> Any:
         """Continue a text, or each of a list.
 
         Args:
             texts: A text, or a list of texts.
             return_full_text: Whether the result begins with the prompt. Default: true.
             readable: Whether to remove the spaces that the model puts around punctuation. Default: true.
+            generation_config: The settings that ``settings`` change. Default: the model's.
+            streamer: Gets the ids of a single text as they are generated, as in ``generate``. Default: none.
             settings: Settings of ``GenerationConfig``, such as ``max_new_tokens``, ``do_sample`` and ``seed``.
 
         Returns:
@@ -110,17 +122,23 @@ class TextGeneration:
             lists.
 
         Raises:
-            InputError: a text has no tokens (names its position), or too many tokens for the model.
+            InputError: a text has no tokens, or too many for the model; names its position.
         """
         single = isinstance(texts, str)
-        prompts = [texts] if single else list(texts)
+        config = settled(self.model.config, generation_config, settings)
+        if config.return_dict_in_generate:
+            raise InputError("return_dict_in_generate must be False for text; got True. Pass ids to model.generate.")
+        prompts = (
+            [self._prompt(texts, "text", config)]
+            if single
+            else [self._prompt(text, f"texts[{i}]", config) for i, text in enumerate(texts)]
+        )
         answers: list[list[dict[str, str]]] = []
         for start in range(0, len(prompts), self.batch_size):
-            batch = prompts[start : start + self.batch_size]
-            rows = [self._prompt(text, start + i, single) for i, text in enumerate(batch)]
+            rows = prompts[start : start + self.batch_size]
             ids, mask = left_padded(rows)
-            output = self.model.generate(ids, mask, tokenizer=self.tokenizer, **settings)
-            new = np.asarray(output)[:, ids.shape[1] :]
+            options = {"generation_config": config, "streamer": streamer, "tokenizer": self.tokenizer}
+            new = np.asarray(self.model.generate(ids, mask, **options))[:, ids.shape[1] :]
             returned = len(new) // len(rows)
             for i, row in enumerate(rows):
                 prompt = row if return_full_text else []
@@ -136,11 +154,19 @@ class TextGeneration:
             readable: Whether to remove the spaces that the model puts around punctuation. Default: true.
             settings: Settings of ``GenerationConfig``.
         """
-        ids = np.array([self._prompt(text, 0, True)], np.int64)
+        options = dict(settings)
+        config = settled(self.model.config, options.pop("generation_config", None), options)
+        ids = np.array([self._prompt(text, "text", config)], np.int64)
         yield from stream_text(self.model, self.tokenizer, ids, readable=readable, **settings)
 
-    def _prompt(self, text: Any, position: int, single: bool) -> list[int]:
-        return encoded(self.tokenizer, text, "text" if single else f"texts[{position}]")
+    def _prompt(self, text: Any, name: str, config: GenerationConfig) -> list[int]:
+        """The ids of a text that the model can continue."""
+        ids = encoded(self.tokenizer, text, name)
+        try:
+            check_room(self.model.config, config, len(ids))
+        except InputError as cause:
+            raise InputError(f"{name}: {cause}") from cause
+        return ids
 
     def _text(self, ids: Sequence[int], readable: bool) -> str:
         text: str = self.tokenizer.decode(ids, skip_special_tokens=True, readable=readable)
@@ -224,7 +250,8 @@ class Prediction:
             InputError, DataError: an input does not fit the task; names its position.
         """
         single = isinstance(inputs, (Mapping, str if self.task == "classify" else tuple))
-        rows = [row_of(self.task, item, i) for i, item in enumerate([inputs] if single else inputs)]
+        named = {"input": inputs} if single else {f"inputs[{i}]": item for i, item in enumerate(inputs)}
+        rows = [row_of(self.task, item, name) for name, item in named.items()]
         answers = self.answers(rows, top_k=top_k)
         return answers[0] if single else answers
 
@@ -265,19 +292,19 @@ class Prediction:
         return np.concatenate(found)
 
 
-def row_of(task: str, item: Any, position: int) -> Row:
-    """An input of a pipeline as a row of its task."""
+def row_of(task: str, item: Any, name: str) -> files.Row:
+    """An input of a pipeline as a row of its task; ``name`` is what errors call it."""
     if isinstance(item, Mapping):
-        return item
+        return files.Row(item, name)
     if task == "classify":
-        return {"text": item}
+        return files.Row({"text": item}, name)
     if task == "choice" and isinstance(item, (tuple, list)) and len(item) == 2 and not isinstance(item[1], str):
         context, choices = item[0], list(item[1])
-        return dict(zip(choice_columns(len(choices)), (context, *choices), strict=True))
+        return files.Row(dict(zip(choice_columns(len(choices)), (context, *choices), strict=True)), name)
     if task != "choice" and isinstance(item, (tuple, list)) and len(item) == 2:
-        return dict(zip(TASKS[task].columns, item, strict=True))
+        return files.Row(dict(zip(TASKS[task].columns, item, strict=True)), name)
     shape = "(context, [choice, choice, ...])" if task == "choice" else "(text, text)"
-    raise InputError(f"inputs[{position}] must be {shape}, or a dict with the columns of the task; got {item!r:.80}.")
+    raise InputError(f"{name} must be {shape}, or a dict with the columns of the task; got {item!r:.80}.")
 
 
 def encoded(tokenizer: Any, text: Any, name: str) -> list[int]:

@@ -195,7 +195,7 @@ class Recipe:
         """The warm-up as a share of all updates; above 1 if the run ends before the warm-up does."""
         return self.warmup_steps / total_steps if self.warmup_steps else self.warmup_ratio
 
-    def warnings(self, total_steps: int) -> list[str]:
+    def warnings(self, total_steps: int, *, fine_tuning: bool = False) -> list[str]:
         """Warnings about a run of so many updates: a warm-up longer than half the run.
 
         >>> Recipe(warmup_steps=2000).warnings(325)[0].partition(".")[0]
@@ -207,11 +207,11 @@ class Recipe:
         if warmup <= LONG_WARMUP:
             return []
         largest = self.learning_rates(total_steps).max()
+        more = "or raise epochs" if fine_tuning else "raise epochs, or pass --preset small"
         return [
             f"The warm-up ({warmup * total_steps:,.0f} updates) takes more than half of the run ({total_steps:,} "
             f"updates), which reaches a learning rate of {largest:.3g} (learning_rate={self.learning_rate:g}). Shorten "
-            f"the warm-up (for example, warmup_steps={max(1, total_steps // 10)}), raise epochs, or pre-train with "
-            "--preset small."
+            f"the warm-up (for example, warmup_steps={max(1, total_steps // 10)}), {more}."
         ]
 
 

@@ -140,7 +140,7 @@ class TaskExamples:
         self.special = [tokenizer.convert_tokens_to_ids(token) for token in TASK_TOKENS]
         self.limit = config.n_positions
         if part_length(self.limit, len(self.task.sequences(self.columns)[0])) < 1:
-            raise ConfigError(f"n_positions={self.limit} leaves no room for the texts of {task} and their three tokens")
+            raise ConfigError(f"n_positions={self.limit} leaves no room for the texts of {task} and its tokens")
         self.truncated = 0
         where = places(rows)
         texts = [self.texts(place, row) for place, row in zip(where, rows, strict=True)]

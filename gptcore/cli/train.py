@@ -309,7 +309,7 @@ def start(
         TimeRemainingColumn(),
     )
     if trainer.is_main:
-        for warning in recipe.warnings(total):
+        for warning in recipe.warnings(total, fine_tuning=what["task"] != "lm"):
             console.print(f"Warning: {warning}", highlight=False, markup=False)
     quiet = quiet or not trainer.is_main
     if not quiet:
