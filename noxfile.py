@@ -81,7 +81,7 @@ def tests(session):
         session.error(f"cannot run the tests: torch.compile needs a C++ compiler. Install {compiler}, or set CXX.")
     if not Path(sysconfig.get_path("include"), "Python.h").is_file():
         session.error("cannot run the tests: torch.compile needs Python.h. Install the package python3-dev.")
-    announce(session, "Installs PyTorch, TensorFlow, JAX and the test tools, then runs all tests.", 14, 8)
+    announce(session, "Installs PyTorch, TensorFlow, JAX and the test tools, then runs all tests.", 12, 8)
     install(session, "-e", ".[all]", *TEST_TOOLS, *EXAMPLE_TOOLS, *STYLE_AND_TYPES)
     if session.posargs:
         session.run("python", *TWO_PROCESSES, *session.posargs, env=SUITE)
