@@ -28,7 +28,8 @@ OTHERS = (
     *("onnx==1.23.2", "onnxscript==0.7.2", "onnxruntime==1.32.0", "openvino==2026.4.1"),
     *("datasets==5.2.0", "pandas==3.1.1", "joblib"),
 )
-TEST_TOOLS = ("pytest", "pytest-xdist", "hypothesis", "packaging", "flatbuffers")  # which jax.export writes
+TEST_TOOLS = ("pytest", "pytest-xdist", "hypothesis", "packaging")
+TEST_TOOLS += ("flatbuffers", "zstandard")  # jax.export needs the one; JAX's cache takes minutes without the other
 EXAMPLE_TOOLS = ("nbclient", "ipykernel", "grain")
 STYLE_AND_TYPES = ("ruff", "mypy", "types-PyYAML")
 NO_FRAMEWORK = ("conformance_tests/core", "conformance_tests/text")
