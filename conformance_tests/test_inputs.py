@@ -235,9 +235,10 @@ def test_what_is_no_array(backend, loaded, mistake, by_keyword):
         model(input_ids=value) if by_keyword else model(value)
     assert str(caught.value).startswith(message)
     if value != [[]]:
+        reads_text = backend.name == "tf" and mistake in ("text", "texts")  # with a tokenizer, which it lacks here
         with pytest.raises(InputError) as caught:
             model.generate(value)
-        assert str(caught.value).startswith(message.partition(";")[0])
+        assert str(caught.value).startswith("cannot read text" if reads_text else message.partition(";")[0])
 
 
 def test_a_mapping_is_unpacked(backend, loaded):
