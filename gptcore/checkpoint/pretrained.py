@@ -109,7 +109,7 @@ def open_pretrained(
     matching = match(tensors, config, head, ignore_mismatched_sizes=ignore_mismatched_sizes, without=without)
     missing = ", ".join(parameter.name for parameter in matching.missing)
     if missing and stored is not None and head is Head.SEQUENCE_CLASSIFICATION:
-        text = "the head of the checkpoint, for %s, is left out, and a new one begins, for %s"
+        text = "the head of the checkpoint, for %s, is replaced by a new, untrained one, for %s"
         logger.warning(text, _labels_of(stored), _labels_of(config))
     elif missing:
         shape = " in this shape" if ignore_mismatched_sizes else ""
