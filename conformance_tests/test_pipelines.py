@@ -110,7 +110,7 @@ MISTAKES = {
     "a model for another task": (
         lambda models: pipeline("entailment", models("classify")),
         InputError,
-        "model must be one that was fine-tuned for entailment; got .*, which is for classify",
+        "model must be fine-tuned for entailment; got .*, fine-tuned for classify",
     ),
     "no text": (
         lambda models: pipeline("text-classification", models("classify"))(["a text", None]),

@@ -18,29 +18,28 @@ class ReadsText:
 
     @property
     def tokenizer(self):
-        """What reads text: the tokenizer that was set or, after ``from_pretrained``, the one beside the weights. It is
-        loaded on first use.
+        """The tokenizer that was set or, after ``from_pretrained``, the one beside the weights, loaded on first use.
 
         Raises:
-            InputError: there is none.
+            InputError: the model has no tokenizer.
         """
         if self._tokenizer is None:
             self._tokenizer = load_tokenizer(self._tokenizer_source)
         return self._tokenizer
 
     def __setattr__(self, name, value):
-        """Keras reads an attribute before it sets it, and would load a tokenizer to replace it."""
+        """Keras reads an attribute before it sets it, which would load a tokenizer only to replace it."""
         super().__setattr__("_tokenizer" if name == "tokenizer" else name, value)
 
     def with_ids(self, x):
-        """Texts, or a pair of lists of texts, as a dict of ids and mask, padded on the right; anything else as it is.
+        """Texts, or a pair of lists of texts, as a dict of ids and mask, padded on the right; other inputs unchanged.
 
         The tokens of the tokenizer's ``task`` are added, and texts are cut to ``n_positions`` tokens.
         """
         columns = columns_of(x)
         if columns is None:
             return x
-        from gptcore.pipelines import right_padded  # with the tokenizers, which ids do not need
+        from gptcore.pipelines import right_padded  # imports tokenizers, which ids do not need
 
         if self.head is Head.DOUBLE_HEADS:
             check_texts("choice", len(columns))
@@ -54,18 +53,18 @@ class ReadsText:
 
 
 def source_of(path_or_repo_id, location):
-    """Where a tokenizer is loaded from later: the folder of a checkpoint, or a repository."""
+    """The source to load a tokenizer from later: the folder of a checkpoint, or a repository."""
     path = Path(path_or_repo_id)
     return (str(folder_of(path.resolve())) if path.exists() else str(path_or_repo_id), *location.items())
 
 
 def load_tokenizer(source):
-    """The tokenizer of ``source_of``."""
+    """Load the tokenizer from what ``source_of`` returned."""
     from tokenization import OpenAIGPTTokenizerFast
 
     advice = "Set model.tokenizer = OpenAIGPTTokenizerFast.from_pretrained(FOLDER), or pass ids."
     if source is None:
-        raise InputError(f"cannot read text: a model that was not made by from_pretrained has no tokenizer. {advice}")
+        raise InputError(f"cannot read text: a model not loaded by from_pretrained has no tokenizer. {advice}")
     path_or_repo_id, *location = source
     try:
         return OpenAIGPTTokenizerFast.from_pretrained(path_or_repo_id, **dict(location))
@@ -96,11 +95,11 @@ def columns_of(x):
 
 
 def continued(model, texts, attention_mask, generation_config, streamer, tokenizer, settings):
-    """``TFOpenAIGPTLMHeadModel.generate`` of a text, or of a list of texts."""
+    """``TFOpenAIGPTLMHeadModel.generate`` for a text or a list of texts."""
     from gptcore.pipelines import TextGeneration
 
     if tf.inside_function():
-        raise InputError("prompts must be ids inside tf.function; got text. Use model.tokenizer outside of it.")
+        raise InputError("prompts must be ids inside tf.function; got text. Call model.tokenizer before it.")
     if attention_mask is not None:
         raise InputError("attention_mask must be None for text; got a mask. Leave it out, or pass ids.")
     texts = texts if isinstance(texts, str) else list(texts)

@@ -1,4 +1,4 @@
-"""Pictures, all in one style: readable in greyscale and by colour-blind people, whatever style the program has set."""
+"""Pictures, all in one style: readable in greyscale and by colour-blind people, whatever matplotlib style is set."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 PALE, DARK, ORANGE, GREY = "#a9cbe8", "#0b4a80", "#d55e00", "#555555"
-"""Colours that differ in lightness too, except orange, whose lines have markers."""
+"""Colours that also differ in lightness; orange lines have markers instead."""
 
 STYLE = {
     "figure.dpi": 120,
@@ -35,15 +35,15 @@ STYLE = {
 
 @contextmanager
 def picture(path: str | Path, width: float, height: float, title: str) -> Iterator[Figure]:
-    """A figure to draw in, written as PNG, SVG or PDF by the name of ``path`` at the end.
+    """A figure to draw in; on exit it is written as PNG, SVG or PDF, depending on the suffix of ``path``.
 
-    It leaves pyplot alone: neither its backend nor its figures change.
+    The backend and the figures of pyplot are unchanged.
 
     Args:
-        path: where it is written.
-        width: in inches.
-        height: in inches.
-        title: what the picture shows.
+        path: the file to write.
+        width: width in inches.
+        height: height in inches.
+        title: the title of the figure.
     """
     import matplotlib as mpl
     from matplotlib import style
@@ -60,7 +60,7 @@ def picture(path: str | Path, width: float, height: float, title: str) -> Iterat
 
 
 def write_png(figure: Figure, path: str | Path) -> None:
-    """Write 256 colours, which look the same in a third of the bytes."""
+    """Write a PNG of 256 colours, which looks the same in a third of the bytes."""
     from io import BytesIO
 
     from PIL import Image
@@ -85,13 +85,13 @@ def plot_attentions(
     *,
     marked: Sequence[tuple[int, int, int]] = (),
 ) -> None:
-    """Write a map of the attention of each head as PNG or SVG: a layer a row, a head a column.
+    """Write attention maps as PNG, SVG or PDF: one row per layer, one column per head.
 
     Args:
-        attentions: of each layer, (1, H, T, T) or (H, T, T), as ``output_attentions=True`` returns them.
+        attentions: the weights of each layer, (1, H, T, T) or (H, T, T), as ``output_attentions=True`` returns them.
         tokens: the T tokens.
-        path: the file; its name decides the format.
-        marked: places to put a box around, as (layer from 0, token that looks, token looked at).
+        path: the file; its suffix decides the format.
+        marked: cells to put a box around, as (layer, query, key), each counted from 0.
     """
     count = len(tokens)
     layers = [np.asarray(layer, np.float32).reshape(-1, count, count) for layer in attentions]

@@ -81,8 +81,8 @@ def resolve(
         token: access token, or ``True`` for the stored one.
 
     Raises:
-        CheckpointError: there is no such folder and it is no repository id, or the hub did not give the files; what is
-            in the cache already is used where the hub cannot be reached.
+        CheckpointError: it is neither a folder nor a repository id, or the files cannot be downloaded. Without a
+            connection, files in the cache are used.
     """
     folder = Path(path_or_repo_id)
     if folder.is_dir():
@@ -111,7 +111,7 @@ def resolve(
         raise
     except Exception as cause:  # the hub client raises a dozen unrelated types
         raise CheckpointError(
-            f"{repo_id!r} is not a local folder, and the hub did not give it: {_reason(cause, READING)}"
+            f"{repo_id!r} is not a local folder, and cannot be downloaded from the hub: {_reason(cause, READING)}"
         ) from cause
     if not files:
         raise CheckpointError(
@@ -268,5 +268,5 @@ def _reason(error: Exception, advice: Mapping[int, str]) -> str:
     deepest = [one for one in causes if str(one).strip()][-1:] or [error]
     text = f"{type(deepest[0]).__name__}: {' '.join(str(deepest[0]).split())}"
     if any(HTTP_CLIENT.match(type(one).__module__) for one in causes):
-        return f"it was not reached, or the connection broke; check the network ({text})"
+        return f"could not connect, or the connection broke; check the network ({text})"
     return text

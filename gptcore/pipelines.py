@@ -71,11 +71,11 @@ def pipeline(
     words = OpenAIGPTTokenizerFast.from_pretrained(tokenizer or model)
     if task in TASK_OF and EXTRACT not in words.get_vocab():
         raise InputError(
-            f"model must be one that was fine-tuned for {task}; got {model!r}, whose tokenizer lacks the token "
+            f"model must be fine-tuned for {task}; got {model!r}, whose tokenizer lacks the token "
             f"{EXTRACT!r}. Fine-tune it: gptcore train {TASK_OF[task]} FILES --output RUN."
         )
     if task in TASK_OF and words.task not in (None, TASK_OF[task]):
-        raise InputError(f"model must be one that was fine-tuned for {task}; got {model!r}, which is for {words.task}.")
+        raise InputError(f"model must be fine-tuned for {task}; got {model!r}, fine-tuned for {words.task}.")
     head = TASKS[TASK_OF[task]].head if task in TASK_OF else Head.LM
     loaded = load_backend(backend).load(model, head, dtype=dtype)
     if task == "text-generation":
@@ -113,8 +113,8 @@ class TextGeneration:
             texts: A text, or a list of texts.
             return_full_text: Whether the result begins with the prompt. Default: true.
             readable: Whether to remove the spaces that the model puts around punctuation. Default: true.
-            generation_config: The settings that ``settings`` change. Default: the model's.
-            streamer: Gets the ids of a single text as they are generated, as in ``generate``. Default: none.
+            generation_config: Base settings, overridden by ``settings``. Default: the model's.
+            streamer: Receives the ids of a single text as they are generated, as in ``generate``. Default: none.
             settings: Settings of ``GenerationConfig``, such as ``max_new_tokens``, ``do_sample`` and ``seed``.
 
         Returns:
@@ -160,7 +160,7 @@ class TextGeneration:
         yield from stream_text(self.model, self.tokenizer, ids, readable=readable, **settings)
 
     def _prompt(self, text: Any, name: str, config: GenerationConfig) -> list[int]:
-        """The ids of a text that the model can continue."""
+        """The ids of a prompt; raises an ``InputError`` if the model has no room to continue it."""
         ids = encoded(self.tokenizer, text, name)
         try:
             check_room(self.model.config, config, len(ids))
@@ -222,7 +222,7 @@ class Scoring:
 
 
 class Prediction:
-    """Label texts with a fine-tuned model. The special tokens of the task are added to each text.
+    """Label texts with a fine-tuned model. It adds the task's tokens to each text.
 
     Args:
         task: A name in ``gptcore.tasks.TASKS``.
@@ -239,7 +239,7 @@ class Prediction:
 
         Args:
             inputs: For ``classify`` a text; for ``entail`` and ``similarity`` a pair ``(text, text)``; for ``choice``
-                ``(context, [choice, choice, ...])``; or a dict with the columns of the task. Or a list of those.
+                ``(context, [choice, choice, ...])``; or a dict with the columns of the task; or a list of these.
             top_k: The number of labels to return for each input. Default: 1; ``None`` for all.
 
         Returns:
@@ -308,7 +308,7 @@ def row_of(task: str, item: Any, name: str) -> files.Row:
 
 
 def encoded(tokenizer: Any, text: Any, name: str) -> list[int]:
-    """The token ids of one text; an ``InputError`` if there are none."""
+    """The token ids of one text; raises an ``InputError`` if there are none."""
     if not isinstance(text, str):
         raise InputError(f"{name} must be a str; got {type(text).__name__}.")
     ids: list[int] = tokenizer(text, add_special_tokens=False, verbose=False).input_ids
@@ -327,7 +327,7 @@ def left_padded(rows: Sequence[Sequence[int]]) -> tuple[NDArray[np.int64], NDArr
 
 
 def right_padded(rows: Sequence[Sequence[int]], config: OpenAIGPTConfig) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Ids and mask (B, T), padded on the right to a multiple of 32: similar lengths share one program."""
+    """Ids and mask (B, T), padded on the right to a multiple of 32, so that similar lengths share a program."""
     width = min(-(-max(map(len, rows)) // LENGTH_STEP) * LENGTH_STEP, config.n_positions)
     ids, mask = np.zeros((len(rows), width), np.int64), np.zeros((len(rows), width), np.int64)
     for i, row in enumerate(rows):

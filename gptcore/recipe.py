@@ -57,35 +57,35 @@ SCHEDULES: dict[str, Callable[[Progress, float], Progress]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """How to train. The defaults are the paper's pre-training; ``FINE_TUNING`` is its other stage.
+    """Hyperparameters. The defaults are the paper's for pre-training; ``FINE_TUNING`` has those for fine-tuning.
 
     Args:
         learning_rate: Peak learning rate; must be above 0.
         schedule: Shape of the learning rate after the warm-up: ``cosine``, ``linear`` or ``constant`` as in
-            transformers, ``original_cosine`` or ``original_linear`` as in the authors' code, where the decay counts
-            from the first update.
-        warmup_steps (updates): Number of updates over which the learning rate rises from 0; if 0, ``warmup_ratio``
-            counts.
-        warmup_ratio (share): The same as a share of all updates, in [0, 1). Ignored if ``warmup_steps`` is above 0.
+            transformers, ``original_cosine`` or ``original_linear`` as in the authors' code, where the decay
+            starts at the first update.
+        warmup_steps (updates): Number of updates over which the learning rate rises from 0; if 0,
+            ``warmup_ratio`` is used.
+        warmup_ratio (fraction): Warm-up as a fraction of all updates, in [0, 1). Ignored if ``warmup_steps`` is not 0.
         epochs (passes): Passes over the data; must be above 0 and may be a fraction.
-        max_steps (updates): Number of updates, which overrides ``epochs``; ``None`` for as many as ``epochs`` takes.
+        max_steps (updates): Number of updates; overrides ``epochs``. ``None`` for the number given by ``epochs``.
         batch_size (examples): Examples per update, over all processes.
-        group_by_length: Whether to batch examples of similar length, which saves most of the padding but separates long
-            examples from short ones. For tasks: blocks of text all have the same length.
+        group_by_length: Whether to batch examples of similar length, which reduces padding but separates
+            long examples from short ones. Only useful for tasks: blocks of ``lm`` all have the same length.
         micro_batch_size (examples): Examples that a process computes at a time, to save memory; gradients are summed
-            over the update; ``None`` for all at once.
+            over the update. ``None`` for all at once.
         weight_decay: Decoupled weight decay of all parameters except biases and gains; at least 0.
         adam_beta1: Decay rate of Adam's mean of the gradient, in [0, 1).
         adam_beta2: Decay rate of Adam's mean of the squared gradient, in [0, 1).
-        adam_epsilon: Number added to the root of Adam's corrected second moment; must be above 0.
-        max_grad_norm: Global norm that gradients are scaled down to; ``None`` for no limit.
+        adam_epsilon: Number added to the square root of Adam's bias-corrected second moment; must be above 0.
+        max_grad_norm: Largest global norm of the gradients; larger ones are scaled down. ``None`` for no limit.
         lm_coefficient: Weight of the language-modelling loss in fine-tuning, lambda of the paper's equation 5; at
             least 0.
         seed: Random seed of fresh weights, of the order of examples and of dropout, in [0, 2**32).
         precision: ``float32``, or ``bfloat16`` to compute in bfloat16 with weights in float32.
 
     Raises:
-        ConfigError: a setting is unknown or out of range; lists all of them.
+        ConfigError: settings are unknown or out of range; the error lists all of them.
 
     >>> Recipe(max_steps=4, warmup_steps=2).learning_rates(4).tolist()
     [0.0, 0.000125, 0.00025, 0.000125]
@@ -217,12 +217,12 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Setting:
-    """What a user has to know of one setting of a recipe.
+    """The description of one setting of a recipe.
 
     Attributes:
-        name: in a recipe and for ``--set``.
-        type: of its values, in words.
-        unit: of a number; empty where it has none.
+        name: its name in a recipe and for ``--set``.
+        type: the type of its values, in words.
+        unit: the unit of a number, or empty.
         text: what it does, and its limits.
     """
 

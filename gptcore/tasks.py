@@ -80,9 +80,9 @@ def add_task_tokens(tokenizer: Any, task: str | None = None) -> int:
     """Give a tokenizer the start, delimiter and extract tokens, if it lacks them.
 
     Args:
-        tokenizer: Of ``tokenization``.
-        task: A name in ``TASKS``: calls of the tokenizer then put the tokens around a text or a pair, as
-            ``TaskExamples`` does. Default: calls are left as they are.
+        tokenizer: A tokenizer of ``tokenization``.
+        task: A name in ``TASKS``: calls of the tokenizer then add the tokens to a text or a pair, as
+            ``TaskExamples`` does. Default: calls are unchanged.
 
     Returns:
         The new length of the tokenizer.
@@ -94,12 +94,12 @@ def add_task_tokens(tokenizer: Any, task: str | None = None) -> int:
 
 
 def check_texts(task: str, count: int) -> None:
-    """Raise an ``InputError`` unless so many texts, in one row, are an input of a task."""
+    """Raise an ``InputError`` unless ``count`` texts are an input of the task and fit in one row."""
     columns = TASKS[task].columns
     if len(TASKS[task].sequences(columns)) > 1:
         raise InputError(
-            f"cannot encode an input of {task} as one row: the model reads several, and compares or adds their scores. "
-            "Use gptcore.pipeline, or pass add_special_tokens=False for the ids of a text alone."
+            f"cannot encode an input of {task} as one row: the model reads several and adds or compares their scores. "
+            "Use gptcore.pipeline, or add_special_tokens=False to leave out the task's tokens."
         )
     if count != len(columns):
         expected = "one text" if len(columns) == 1 else f"a pair ({', '.join(columns)})"

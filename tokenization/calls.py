@@ -100,11 +100,11 @@ class CallMixin(SpecialTokensMixin):
     ) -> BatchEncoding:
         """Encode a text, a pair of texts, or a batch of either.
 
-        The tokenizer of a fine-tuned model, which has a ``task``, puts the task's tokens around a text
+        The tokenizer of a fine-tuned model has a ``task``. It adds the task's tokens to a text
         (``_start_ text _classify_``) or a pair (``_start_ text _delimiter_ text_pair _classify_``), as in training.
         ``truncation=True`` then also cuts as in training: a text to ``max_length - 2`` tokens, each text of a pair to
-        ``max_length // 2 - 2``. An input of similarity or multiple choice is several rows, so that a call is an error:
-        use ``gptcore.pipeline``. ``add_special_tokens=False`` gives the ids of the text alone.
+        ``max_length // 2 - 2``. An input of similarity or multiple choice has several rows, so a call raises an
+        error: use ``gptcore.pipeline``. ``add_special_tokens=False`` leaves out the task's tokens.
 
         Args:
             text: a text; or several: a list, an array, a column of a table, any other sequence, or an iterator.
@@ -126,7 +126,7 @@ class CallMixin(SpecialTokensMixin):
             row is from.
 
         Raises:
-            InputError: an input is no text or none of the task, or the parts of a batch do not fit together.
+            InputError: an input is not a text or does not fit the task, or the parts of a batch do not fit together.
             TokenizerError: a setting is unknown, or padding is asked for without a padding token.
         """
         text, text_pair = as_list(text), as_list(text_pair)
@@ -435,17 +435,17 @@ class CallSettings:
         )
 
     def kept(self, length: int, pair_length: int | None) -> tuple[int, int | None]:
-        """How many tokens of a text or of each text of a pair stay, so that the row has at most ``limit``.
+        """The number of tokens to keep of a text, or of each text of a pair, so that the row has at most ``limit``.
 
         Raises:
-            InputError: the tokens of the task leave no room, or the part that the strategy names is too short.
+            InputError: the task's tokens leave no room, or the text that the strategy cuts is too short.
         """
         assert self.limit is not None
         parts = 1 if pair_length is None else 2
         added = 0 if self.task is None else parts + 1
         room = part_length(self.limit, parts) if self.as_in_training else self.limit - added
         if added and room < 1:
-            raise InputError(f"max_length must leave room for texts and the tokens of {self.task}; got {self.limit}.")
+            raise InputError(f"max_length must leave room for text beside the tokens of {self.task}; got {self.limit}.")
         if self.as_in_training:
             return min(length, room), None if pair_length is None else min(pair_length, room)
         return truncate_pair(length, pair_length, room, self.truncation)

@@ -61,7 +61,7 @@ class PretrainedMixin(ABC):
 
         Raises:
             TokenizerError: a file is missing or cannot be used, or the recorded text path is not to be had here.
-            CheckpointError: no such folder, and the hub did not give it.
+            CheckpointError: it is not a folder, and cannot be downloaded from the hub.
         """
         location, options = hub.split_options(options)
         folder = hub.resolve(pretrained_model_name_or_path, hub.named(*FILES), **location)

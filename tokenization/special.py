@@ -82,7 +82,7 @@ class SpecialTokensMixin(ABC):
 
     @property
     def task(self) -> str | None:
-        """The task of ``gptcore.tasks.TASKS`` whose tokens a call puts around a text or a pair; ``None`` for no token.
+        """The task (a name in ``gptcore.tasks.TASKS``) whose tokens a call adds to a text or a pair; ``None`` for none.
 
         ``gptcore.tasks.add_task_tokens`` sets it, as ``gptcore train`` does; it is saved with the tokenizer.
         """
@@ -102,7 +102,7 @@ class SpecialTokensMixin(ABC):
         self._tokens_changed()
 
     def _marks(self) -> list[int] | None:
-        """The ids of the tokens that a call puts around a text, if there are any."""
+        """The ids of the task tokens that a call adds, or ``None``."""
         return None if self._task is None else [self._tokens.id_of(token) for token in TASK_TOKENS]  # type: ignore[misc]
 
     def _id_or_unknown(self, token: str) -> int | None:
@@ -177,7 +177,7 @@ class SpecialTokensMixin(ABC):
             special_tokens: whether they are special: skipped by ``skip_special_tokens``, never lower-cased.
 
         Returns:
-            How many are new; a model then wants ``resize_token_embeddings(len(tokenizer))``.
+            The number of new tokens; a model then needs ``resize_token_embeddings(len(tokenizer))``.
         """
         tokens = [new_tokens] if isinstance(new_tokens, (str, AddedToken)) else list(new_tokens)
         added = self._tokens.add(tokens, special=special_tokens)
@@ -195,7 +195,7 @@ class SpecialTokensMixin(ABC):
             replace_additional_special_tokens: forget the additional ones of before (they stay added tokens).
 
         Returns:
-            How many are new; a model then wants ``resize_token_embeddings(len(tokenizer))``.
+            The number of new tokens; a model then needs ``resize_token_embeddings(len(tokenizer))``.
 
         Raises:
             TokenizerError: an unknown name, or something that is no token.
@@ -224,7 +224,7 @@ class SpecialTokensMixin(ABC):
         token_ids_1: Sequence[int] | None = None,
         already_has_special_tokens: bool = False,
     ) -> list[int]:
-        """1 for a special token, 0 for any other; for ids without those of the task, 1 where they will be."""
+        """1 for a special token, 0 for any other; includes the task's tokens that a call would add to these ids."""
         if not already_has_special_tokens:
             parts = [token_ids_0] if token_ids_1 is None else [token_ids_0, token_ids_1]
             return joined([[0] * len(part) for part in parts], None if self._task is None else (1, 1, 1))

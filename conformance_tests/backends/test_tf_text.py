@@ -105,7 +105,9 @@ def test_the_tokenizer_of_a_model(folders, load, tmp_path, monkeypatch):
     assert relative.tokenizer.task == "classify"
     loaded = keras.saving.load_model(tmp_path / "model.keras")
     loaded.run_eagerly = True
-    with pytest.raises(InputError, match=r"was not made by from_pretrained has no tokenizer. Set model.tokenizer = "):
+    with pytest.raises(
+        InputError, match=r"a model not loaded by from_pretrained has no tokenizer. Set model.tokenizer = "
+    ):
         loaded.predict(["a film"])
     loaded.tokenizer = model.tokenizer
     np.testing.assert_array_equal(loaded.predict(["a film"], verbose=0).logits, expected)

@@ -48,7 +48,7 @@ def test_a_repository_is_named_with_its_commit(tmp_path):
     card = convert(snapshot, tmp_path / "b", "safetensors")
     origin = f"owner/name at {commit}, safetensors, float32"
     assert metadata(tmp_path / "b" / "model.safetensors")["converted_from"] == origin
-    assert f"Converted from {origin}: every value is as it was." in card
+    assert f"Converted from {origin}: all values are unchanged." in card
     hostile = tmp_path / "models--a`b<script>--name" / "snapshots" / commit
     save(hostile, Head.LM)
     assert "script" not in convert(hostile, tmp_path / "c")
@@ -82,7 +82,7 @@ def test_the_hub_understands_a_card(tmp_path, head):
     for fact in (head.architecture, "msgpack, float16", "| layers, width, heads | 2, 10, 5 |", PRODUCER):
         assert fact in card.text
     assert re.search(
-        r"Converted from safetensors, float32: [\d,]+ values were rounded, by \d\.\d\de-\d\d at most", text
+        r"Converted from safetensors, float32: [\d,]+ values were rounded, by at most \d\.\d\de-\d\d", text
     )
 
 
@@ -107,13 +107,13 @@ def test_a_card_that_somebody_wrote_of_the_source_goes_along_beside_that_of_the_
     for source, folder in (("a", "b"), ("b", "c")):
         card = convert(tmp_path / source, tmp_path / folder)
         assert is_generated(card)
-        assert "The card of the source, [README.source.md](README.source.md), may say" in card
+        assert "The card of the source, [README.source.md](README.source.md), may state" in card
         assert (tmp_path / folder / "README.source.md").read_text() == "of the source"
     (tmp_path / "c" / "README.md").write_text("of the next")
     convert(tmp_path / "c", tmp_path / "b")
     assert (tmp_path / "b" / "README.source.md").read_text() == "of the next"
     save(tmp_path / "plain", Head.LM)
-    assert "The files do not say" in convert(tmp_path / "plain", tmp_path / "b")
+    assert "The checkpoint does not state" in convert(tmp_path / "plain", tmp_path / "b")
     assert not (tmp_path / "b" / "README.source.md").exists()
 
 
@@ -127,7 +127,7 @@ def test_a_card_that_somebody_wrote_of_the_target_stays(tmp_path):
 def test_the_bundled_model_is_named(tmp_path):
     card = convert(gptcore.DEFAULT_MODEL, tmp_path)
     assert (
-        f"Converted from the model that comes with {PRODUCER}, safetensors, float16: every value is as it was" in card
+        f"Converted from the model that comes with {PRODUCER}, safetensors, float16: all values are unchanged" in card
     )
     assert "| weights | msgpack, float16 |" in card
     assert "fairy tales" not in card

@@ -131,15 +131,15 @@ def test_renamed_labels_are_warned_of(tmp_path, caplog, stored, names, message):
         (
             ["no", "yes"],
             ["yes", "no"],
-            "2 labels ('no', 'yes'), is left out, and a new one begins, for 2 labels ('yes'",
+            "2 labels ('no', 'yes'), is replaced by a new, untrained one, for 2 labels ('yes'",
         ),
         (
             ["LABEL_0", "LABEL_1"],
             ["no", "yes"],
-            "for 2 labels ('LABEL_0', 'LABEL_1'), is left out",
+            "for 2 labels ('LABEL_0', 'LABEL_1'), is replaced",
         ),
         (["no", "yes"], list("abcdefg"), "for 7 labels ('a', 'b', 'c', 'd', 'e', ...)"),
-        (["no", "yes"], 1, "for 2 labels ('no', 'yes'), is left out, and a new one begins, for scores"),
+        (["no", "yes"], 1, "for 2 labels ('no', 'yes'), is replaced by a new, untrained one, for scores"),
         (["LABEL_0"], 1, ""),
     ],
 )

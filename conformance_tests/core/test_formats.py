@@ -90,7 +90,7 @@ def test_unknown_formats_and_models_are_named(tmp_path):
     with pytest.raises(CheckpointError, match="is the source itself"):
         convert_checkpoint(open_checkpoint(tmp_path / "a"), tmp_path / "a", "flax")
     save(tmp_path / "base", Head.NONE)
-    with pytest.raises(CheckpointError, match=r"lacks score\.weight; a conversion makes nothing up"):
+    with pytest.raises(CheckpointError, match=r"cannot convert .*: it lacks score\.weight. gptcore inspect"):
         convert_checkpoint(
             open_checkpoint(tmp_path / "base", head=Head.SEQUENCE_CLASSIFICATION), tmp_path / "b", "flax"
         )
@@ -957,7 +957,7 @@ def test_convert_replaces_nothing_unless_it_is_told_to(tmp_path, run):
     target.mkdir(parents=True)
     command = ("convert", tmp_path / "a", target, "--to", "flax")
     status, _, told = run(*command)
-    written = "OpenAIGPTLMHeadModel, flax, float32; read back, every value as written"
+    written = "OpenAIGPTLMHeadModel, flax, float32; read back, all values equal"
     assert (status, told) == (0, f"{target}: {written}\n")
     before = content(target)
     status, _, told = run("convert", "nowhere", *command[2:])

@@ -32,7 +32,7 @@ def shown(capsys, monkeypatch, width, *arguments):
         (
             LONG,
             [(4, 0)],
-            ["macro F1", f"commonest label, {LONG[4]}.", "15 of 16 examples", f"│ 4 {LONG[4]} │ 1 │ 0 │ 0 │ 0 │ 3 │"],
+            ["macro F1", f"frequent label, {LONG[4]}.", "15 of 16 examples", f"│ 4 {LONG[4]} │ 1 │ 0 │ 0 │ 0 │ 3 │"],
         ),
         (
             [f"label{i}" for i in range(60)],

@@ -100,7 +100,7 @@ def test_a_finished_run_says_so(lm, tmp_path):
     assert lm("--resume")[0] == 0  # nothing to resume yet
     status, out, error = lm("--resume")
     assert (status, out) == (0, f"{tmp_path / 'run' / 'last'}\n")
-    assert error == f"{tmp_path / 'run'} is finished: it has 3 of 3 updates. Nothing was trained.\n"
+    assert error == f"{tmp_path / 'run'} is finished (3 of 3 updates). Nothing was trained.\n"
 
 
 def test_a_preset_sets_sizes_and_recipe(lm, monkeypatch):
@@ -126,9 +126,9 @@ INT, TERM = signal.SIGINT, signal.SIGTERM
 @pytest.mark.parametrize(
     ("signals", "status", "message"),
     [
-        ([INT], 130, "Stopped after 2 of 3 updates, saved in {run}/step-00000002. Add --resume to go on."),
-        ([TERM], 143, "Stopped after 2 of 3 updates, saved in {run}/step-00000002. Add --resume to go on."),
-        ([INT, INT], 130, "Stopped at once; there is no checkpoint yet. Add --resume to go on."),
+        ([INT], 130, "Stopped after 2 of 3 updates, saved in {run}/step-00000002. Add --resume to continue."),
+        ([TERM], 143, "Stopped after 2 of 3 updates, saved in {run}/step-00000002. Add --resume to continue."),
+        ([INT, INT], 130, "Stopped at once; there is no checkpoint yet. Add --resume to continue."),
     ],
     ids=["interrupt", "terminate", "interrupt twice"],
 )

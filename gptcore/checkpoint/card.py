@@ -1,4 +1,4 @@
-"""The model card, ``README.md``: what the files of a checkpoint say, and nothing that they do not."""
+"""The model card, ``README.md``, generated from nothing but the files of a checkpoint."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ PRODUCER = f"gptcore {__version__}"
 
 PIPELINE_TAGS = {Head.LM: "text-generation", Head.SEQUENCE_CLASSIFICATION: "text-classification"}
 PURPOSE = {
-    Head.NONE: "the trunk alone, which turns token ids into hidden states",
-    Head.LM: "the language model, which scores the next token",
+    Head.NONE: "the trunk without a head, which turns token ids into hidden states",
+    Head.LM: "the language model, which predicts the next token",
     Head.DOUBLE_HEADS: "the language model with a second head, which scores each of several choices",
-    Head.SEQUENCE_CLASSIFICATION: "with a head that scores each label of a whole sequence",
+    Head.SEQUENCE_CLASSIFICATION: "the trunk with a head that classifies or scores a sequence",
 }
 CALL = {
     Head.NONE: "model(input_ids).last_hidden_state",
@@ -31,7 +31,6 @@ FRAMEWORKS = (  # title, import, package, prefix of the classes, what makes an a
 )
 
 
-UNTOLD = "The files do not say, and whoever trained it should say here,"
 SHOWN_LABELS = 20
 MARKDOWN = {ord(character): f"&#{ord(character)};" for character in "|`*[]\\~"}
 
@@ -49,16 +48,16 @@ def model_card(
     """The text of a card: the same for the same checkpoint, whenever and wherever it is made.
 
     Args:
-        config: of the model.
-        head: which of the four models it is.
-        form: what the weights are stored as, such as ``safetensors``.
-        dtype: of the weights in the files.
-        has_tokenizer: whether the tokenizer's files lie beside.
-        has_source_card: whether a card that somebody wrote of the source of a conversion lies beside.
-        history: sentences about where the weights come from.
+        config: The config of the model.
+        head: One of the four models.
+        form: The format of the weights, such as ``safetensors``.
+        dtype: The dtype of the weights in the files.
+        has_tokenizer: Whether the folder has the tokenizer's files.
+        has_source_card: Whether the folder has a hand-written card of the source of a conversion.
+        history: Sentences about where the weights come from.
 
     Returns:
-        Markdown with YAML in front, as the hub wants it. No license: the files of a checkpoint name none.
+        Markdown with YAML front matter, as the hub expects. No license: the files of a checkpoint name none.
 
     >>> card = model_card(OpenAIGPTConfig(), Head.LM, form="safetensors", dtype="float32")
     >>> "| parameters | 116,534,784 |" in card
@@ -76,7 +75,12 @@ def model_card(
     }
     if head is Head.SEQUENCE_CLASSIFICATION:
         rows["labels"] = _labels(config)
-    told = f"The card of the source, [{SOURCE_CARD_NAME}]({SOURCE_CARD_NAME}), may say" if has_source_card else UNTOLD
+    unstated = "the training data, the evaluation results, the intended use or the license"
+    note = (
+        f"The card of the source, [{SOURCE_CARD_NAME}]({SOURCE_CARD_NAME}), may state {unstated}."
+        if has_source_card
+        else f"The checkpoint does not state {unstated}; its author should add them here."
+    )
     table = "\n".join(f"| {name} | {value} |" for name, value in rows.items())
     text = f"""---
 {_front_matter(head, form)}
@@ -84,7 +88,7 @@ def model_card(
 
 # {head.architecture}, {size:,} parameters
 
-OpenAI GPT, the first one (Radford et al., *Improving Language Understanding by Generative Pre-Training*, 2018):
+OpenAI GPT-1 (Radford et al., *Improving Language Understanding by Generative Pre-Training*, 2018):
 {PURPOSE[head]}.
 
 | | |
@@ -100,15 +104,14 @@ OpenAI GPT, the first one (Radford et al., *Improving Language Understanding by 
 {_examples(config, head, form, dtype, has_tokenizer)}
 ## Limits
 
-At most {config.n_positions:,} tokens at a time. {told} what it was trained on, how well it
-does, what it may be used for and under which license.
+The model reads at most {config.n_positions:,} tokens at a time. {note}
 
 """
     return text + seal(text)
 
 
 def _labels(config: OpenAIGPTConfig) -> str:
-    """The labels for a cell of the table: their names, which are anybody's words, in the order of their numbers."""
+    """The labels for a cell of the table: their names in the order of their numbers, escaped."""
     if config.problem_type == "regression":
         return "none: a score" if config.num_labels == 1 else f"none: {config.num_labels:,} scores"
     names = [config.id2label[i] for i in range(min(config.num_labels, SHOWN_LABELS))]

@@ -39,12 +39,12 @@ class Rounding:
         """What happened on the way to ``dtype``, in words.
 
         >>> Rounding(0.0, 0, 0).told("float32"), Rounding(2e-4, 12345, 0).told("float16")
-        ('every value is as it was', '12,345 values were rounded, by 2.00e-04 at most')
+        ('all values are unchanged', '12,345 values were rounded, by at most 2.00e-04')
         """
         if not self.changed:
-            return "every value is as it was"
-        text = f"{self.changed:,} values were rounded, by {self.largest:.2e} at most"
-        beyond = f"; {self.infinite:,} are beyond the range of {dtype} and infinite now"
+            return "all values are unchanged"
+        text = f"{self.changed:,} values were rounded, by at most {self.largest:.2e}"
+        beyond = f"; {self.infinite:,} are beyond the range of {dtype} and became infinite"
         return text + (beyond if self.infinite else "")
 
 
@@ -60,8 +60,8 @@ def convert_checkpoint(
     """Write a checkpoint in another format, with ``config.json`` and the tokenizer's files, and compare it afterwards.
 
     Tensors are read, converted and written one at a time. The result is read back through its own reader, and every
-    value compared with the source's. A card of the result is made, unless ``folder`` has a ``README.md`` that somebody
-    wrote; one that somebody wrote of the source describes other files, and goes along as ``README.source.md``.
+    value compared with the source's. A model card is generated, unless ``folder`` has a hand-written ``README.md``. A
+    hand-written card of the source describes other files, so it is copied as ``README.source.md``.
 
     Args:
         source: of ``open_checkpoint``.
@@ -82,7 +82,9 @@ def convert_checkpoint(
     check_writable(form, {target}, max_shard_size)
     if source.matching.missing:
         names = ", ".join(parameter.name for parameter in source.matching.missing)
-        raise CheckpointError(f"{source.path} lacks {names}; a conversion makes nothing up")
+        raise CheckpointError(
+            f"cannot convert {source.path}: it lacks {names}. gptcore inspect lists the models that it can fill."
+        )
     if folder.exists() and folder.resolve() == beside.resolve():
         raise CheckpointError(f"{folder} is the source itself; write to another folder")
     table = parameters(source.config, source.head)

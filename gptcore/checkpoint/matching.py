@@ -22,7 +22,7 @@ HEAD_NAMES = {row.name for row in SUMMARY + SCORE}
 
 @dataclass(frozen=True)
 class Matching:
-    """The outcome: what fills each parameter, what has no source, what is left aside on purpose."""
+    """The source of each parameter, the parameters without one, and the stored tensors that are not used."""
 
     sources: dict[str, StoredTensor]
     missing: list[Parameter]

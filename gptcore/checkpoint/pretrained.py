@@ -85,10 +85,10 @@ def open_pretrained(
         head: the model to fill.
         dtype: ``float32`` (if ``None``), ``float64``, ``float16``, ``bfloat16``, or ``auto`` for the stored one.
         allow_pickle: whether files of ``torch.save`` may be read. No code in them is ever run.
-        ignore_mismatched_sizes: whether a head of another shape, such as for another number of labels, is left aside
-            and a fresh one made; the trunk must fit all the same.
-        ignore_mismatched_labels: whether the head is left aside, too, where its labels have other names or another
-            order; for training, in which the old labels mean nothing.
+        ignore_mismatched_sizes: whether a head of another shape, such as for another number of labels, is replaced by
+            a fresh one; the trunk must still fit.
+        ignore_mismatched_labels: whether the head is also replaced if its labels have other names or another order;
+            for training on new labels.
         options: ``revision``, ``cache_dir``, ``local_files_only``, ``token``; all others override the config.
 
     Raises:
@@ -109,7 +109,7 @@ def open_pretrained(
     matching = match(tensors, config, head, ignore_mismatched_sizes=ignore_mismatched_sizes, without=without)
     missing = ", ".join(parameter.name for parameter in matching.missing)
     if missing and stored is not None and head is Head.SEQUENCE_CLASSIFICATION:
-        text = "the head of the checkpoint, for %s, is left out, and a new one begins, for %s"
+        text = "the head of the checkpoint, for %s, is replaced by a new, untrained one, for %s"
         logger.warning(text, _labels_of(stored), _labels_of(config))
     elif missing:
         shape = " in this shape" if ignore_mismatched_sizes else ""
@@ -214,8 +214,8 @@ def write_checkpoint(
     ]
     if misfits:
         raise CheckpointError(
-            f"cannot save {head.architecture}: its weights do not fit its config. Put back the modules and the sizes "
-            f"that it was made with.\n" + bullet_list(misfits)
+            f"cannot save {head.architecture}: its weights do not fit its config. Restore the modules and the "
+            f"sizes of the config.\n" + bullet_list(misfits)
         )
     write_tensors(changes, tensors, head, form, max_shard_size, provenance)
     kept = {key: value for key, value in config.extra.items() if key != "torch_dtype"}  # the old key for dtype

@@ -76,7 +76,7 @@ COMMANDS: dict[str, tuple[Callable[..., None], str]] = {
         examples('gptcore tokenize --text "The dog sat."', "gptcore tokenize story.txt --format ids"),
     ),
 }
-"""Name -> function and the end of its help."""
+"""Name -> function and the last lines of its help."""
 
 for name, (command, epilog) in COMMANDS.items():
     application.command(name, epilog=epilog)(command)
@@ -101,9 +101,9 @@ def _group(
 
 
 def app() -> None:
-    """Run a command; errors of the user's making are one message and exit status 2, not a stack trace."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow greets on standard error
-    if isinstance(sys.stdout, io.TextIOWrapper):  # escape what its encoding lacks, as standard error does
+    """Run a command; a ``GPTError`` becomes one message and exit status 2, without a stack trace."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # no start-up messages of TensorFlow
+    if isinstance(sys.stdout, io.TextIOWrapper):  # escape characters that its encoding lacks, as stderr does
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
         application()

@@ -23,21 +23,21 @@ AllowPickle = Annotated[
 ]
 Config = Annotated[
     list[str] | None,
-    typer.Option("--config", metavar="NAME=JSON", help="A setting that the source lacks."),
+    typer.Option("--config", metavar="NAME=JSON", help="A config setting that the source lacks, such as n_head=12."),
 ]
 
 
 def convert_command(
     source: Annotated[str, typer.Argument(help="A folder, a file of weights, or owner/name on the hub.")],
     output: Annotated[Path, typer.Argument(help="The folder to write; created if missing.")],
-    to: Annotated[str, typer.Option(help="safetensors, pytorch, tf, keras, flax, orbax or openai.")],
+    to: Annotated[str, typer.Option(help="Format to write: safetensors, pytorch, tf, keras, flax, orbax or openai.")],
     dtype: Annotated[
-        str | None, typer.Option(help="float32, float64, float16 or bfloat16; default: as stored.")
+        str | None, typer.Option(help="float32, float64, float16 or bfloat16. Default: as stored.")
     ] = None,
     model: Annotated[
-        str | None, typer.Option(help="The class, such as OpenAIGPTLMHeadModel; default: what the source says.")
+        str | None, typer.Option(help="Model class, such as OpenAIGPTLMHeadModel. Default: that of the source.")
     ] = None,
-    max_shard_size: Annotated[str | None, typer.Option(help="Like 500MB; for safetensors and pytorch.")] = None,
+    max_shard_size: Annotated[str | None, typer.Option(help="Such as 500MB; for safetensors and pytorch.")] = None,
     config: Config = None,
     allow_pickle: AllowPickle = False,
     force: Annotated[bool, typer.Option("--force", help="Replace files of the same names in OUTPUT.")] = False,
@@ -63,7 +63,7 @@ def convert_command(
             progress=lambda done, total: bar.update(shown, completed=done, total=total),
         )
     written = dtype or opened.dtype
-    text = f"{output}: {opened.head.architecture}, {to}, {written}; read back, every value as written"
+    text = f"{output}: {opened.head.architecture}, {to}, {written}; read back, all values equal"
     for line in [text, rounding.told(written)] if rounding.changed else [text]:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
 
@@ -97,11 +97,11 @@ def _print(found: Any) -> None:
         sizes = ("n_layer", "n_embd", "n_head", "n_positions", "vocab_size")
         settings = ", ".join(f"{name} {found['config'][name]}" for name in sizes)
         console.print(f"{found['model']}, {found['parameters']:,} parameters: {settings}")
-    tied = "stored twice, or under its second name" if found["tied_head_stored"] else "one tensor, used twice"
+    tied = "tied; stored under the head's name too, or only" if found["tied_head_stored"] else "tied; stored once"
     console.print(f"token embedding and language-modelling head: {tied}")
     for architecture, loads in found["loads"].items():
         fresh, aside = loads["fresh"], loads["left_aside"]
-        text = f"fresh: {', '.join(fresh)}" if fresh else "every parameter"
-        console.print(f"  {architecture}: {text}" + (f"; left aside: {', '.join(aside[:4])}" if aside else ""))
+        text = f"new and untrained: {', '.join(fresh)}" if fresh else "loads every parameter"
+        console.print(f"  {architecture}: {text}" + (f"; not used: {', '.join(aside[:4])}" if aside else ""))
     for problem in found["problems"]:
         console.print(Text.assemble(("problem:", "red"), f" {problem}"))

@@ -39,13 +39,13 @@ def use_backend(context: typer.Context, name: str, device: str | None) -> Backen
     """Import a backend and let it compute on a device until the command ends.
 
     Args:
-        context: Of the command.
+        context: The context of the command.
         name: The backend.
         device: One of its devices. Default: the framework's own choice.
 
     Raises:
         GPTError: as ``load_backends``.
-        InputError: this machine has no such device; lists its devices.
+        InputError: this machine has no such device; the error lists its devices.
     """
     (backend,) = load_backends([name])
     if device is not None:
@@ -64,7 +64,7 @@ def quiet() -> Iterator[None]:
     sys.stderr.flush()
     try:
         real = os.dup(2)
-    except OSError:  # closed: nobody reads it
+    except OSError:  # standard error is closed
         yield
         return
     with tempfile.TemporaryFile() as held:

@@ -1,4 +1,4 @@
-"""What ``gptcore eval`` and ``gptcore train --list-settings`` print for people."""
+"""The tables that ``gptcore eval`` and ``gptcore train --list-settings`` print."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ METRICS = {
     "loss": ("loss", "nats per token"),
     "perplexity": ("perplexity", "equally likely tokens"),
     "bits_per_byte": ("bits per byte", "bits per byte of UTF-8 text"),
-    "accuracy": ("accuracy", "share of the examples"),
+    "accuracy": ("accuracy", "fraction of the examples"),
     "f1": ("macro F1", "mean over the labels"),
     "matthews": ("Matthews correlation", "-1 to 1"),
     "pearson": ("Pearson correlation", "-1 to 1"),
@@ -29,18 +29,18 @@ METRICS = {
     "task_loss": ("task loss", "nats per example"),
     "lm_loss": ("language-model loss", "nats per token"),
 }
-"""Name in the log -> name and unit for people, in the order in which they are printed."""
+"""Name in the log -> printed name and unit, in the order of printing."""
 
-MOST = 20  # of the confusions that are listed where a table would not fit
+MOST = 20  # confusions to list if the table would not fit
 
 
 def print_report(evaluation: Evaluation, subject: str, labels: Sequence[str] = ()) -> None:
-    """Print the metrics with their units and, for a task, beside those of a constant answer and with a confusion table.
+    """Print the metrics with their units and, for a task, those of a baseline and a confusion table.
 
     Args:
-        evaluation: What was found.
-        subject: The heading: what was measured on what.
-        labels: Names of the classes, by number. Default: none, for scores and language models.
+        evaluation: The metrics, outputs and targets.
+        subject: The heading: model and data.
+        labels: Names of the classes, by number. Default: none, as for scores and language models.
     """
     console = Console(highlight=False)
     console.print(escape(subject), soft_wrap=True)
@@ -53,12 +53,12 @@ def print_report(evaluation: Evaluation, subject: str, labels: Sequence[str] = (
     if outputs is not None and targets is not None:
         constant, others = baseline(outputs, targets)
         answer = labels[int(constant)] if labels else f"{constant:.4f}"
-        note = f"The baseline gives every example the {'commonest label' if labels else 'mean score'}, {answer}."
+        note = f"The baseline always predicts the {'most frequent label' if labels else 'mean score'}, {answer}."
         table.add_column("baseline", justify="right")
         if len(labels) == 2:
             units["f1"] = (f"F1 of {labels[1]}", "0 to 1")
         if not labels:
-            units["task_loss"] = ("mean squared error", "squares of the score")
+            units["task_loss"] = ("mean squared error", "score squared")
     table.add_column("unit")
     for name, (title, unit) in units.items():
         cells = [_figure(evaluation.metrics[name])]
@@ -70,7 +70,7 @@ def print_report(evaluation: Evaluation, subject: str, labels: Sequence[str] = (
         console.print(escape(note), soft_wrap=True)
     if outputs is not None and targets is not None and labels:
         found = confusion(outputs, targets)
-        console.print(f"{np.trace(found):,} of {found.sum():,} examples have the right label.")
+        console.print(f"{np.trace(found):,} of {found.sum():,} examples are labelled correctly.")
         _print_confusion(console, found, labels)
 
 
@@ -79,7 +79,7 @@ def _figure(value: float) -> str:
 
 
 def _print_confusion(console: Console, found: NDArray[np.int64], labels: Sequence[str]) -> None:
-    """The confusion table, with numbers above its columns where names are too long; else its largest cells."""
+    """Print the confusion table, headed by numbers if names are too long; if still too wide, only its largest cells."""
     numbers = list(map(str, range(len(labels))))
     numbered = [f"{number} {label}" for number, label in zip(numbers, labels, strict=True)]
     for rows, columns in ((labels, labels), (numbered, numbers)):
@@ -114,5 +114,5 @@ def print_settings() -> None:
 
 
 def _literal(value: object) -> str:
-    """A value as ``--set`` takes it."""
+    """A value as ``--set`` accepts it."""
     return value if isinstance(value, str) else json.dumps(value).replace("null", "none")

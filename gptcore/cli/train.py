@@ -48,14 +48,14 @@ from tokenization import OpenAIGPTTokenizerFast
 
 RECIPE_NAME = "recipe.yaml"
 TASK_NAME = "task.json"
-"""In a checkpoint: the task, and how the columns of its tables were called."""
+"""The file of a checkpoint that names its task and the columns of its tables."""
 
 EVALUATION_BATCH = 16
 
 TRAIN_LM = "gptcore train lm books --tokenizer words --preset small --output runs/books"
 EVAL_LM = ("gptcore eval lm heldout", "gptcore eval lm heldout --model runs/books")
 RUNS = {"classify": "reviews", "entail": "pairs", "similarity": "scores", "choice": "stories"}
-"""Task -> what its rows are called in examples."""
+"""Task -> name of the data file and of the run in examples."""
 
 
 def _train(task: str) -> str:
@@ -76,7 +76,7 @@ eval_application = typer.Typer(
 )
 
 Files = Annotated[list[Path], typer.Argument(help="Files, or folders of files.")]
-Output = Annotated[Path, typer.Option(help="The folder of the run.")]
+Output = Annotated[Path, typer.Option(help="Folder of the run.")]
 Backend = Annotated[str, typer.Option(help="torch, tf or flax.")]
 Validation = Annotated[list[Path] | None, typer.Option(help="Files to evaluate the model on.")]
 RecipeFile = Annotated[Path | None, typer.Option("--recipe", help="A YAML or JSON file of hyperparameters.")]
@@ -94,13 +94,11 @@ Patience = Annotated[int | None, typer.Option(min=1, help="Evaluations without i
 Resume = Annotated[bool, typer.Option(help="Resume from the newest checkpoint in OUTPUT, if there is one.")]
 Quiet = Annotated[bool, typer.Option(help="Show no progress and no curve.")]
 Columns = Annotated[str | None, typer.Option(help="Names of the text columns, separated by commas.")]
-Label = Annotated[str, typer.Option(help="The name of the label column.")]
+Label = Annotated[str, typer.Option(help="Name of the label column.")]
 EvalColumns = Annotated[
-    str | None, typer.Option(help="Names of the text columns, separated by commas. Default: those of the training.")
+    str | None, typer.Option(help="Names of the text columns, separated by commas. Default: as in training.")
 ]
-EvalLabel = Annotated[
-    str | None, typer.Option(help="The name of the label column. Default: that of the training, else label.")
-]
+EvalLabel = Annotated[str | None, typer.Option(help="Name of the label column. Default: as in training, else label.")]
 AsJSON = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of a report.")]
 Header = Annotated[str | None, typer.Option(help="Names of all columns, for CSV or TSV without a header.")]
 
@@ -131,19 +129,22 @@ def train_lm(
     context: typer.Context,
     files: Files,
     output: Output,
-    tokenizer: Annotated[str | None, typer.Option(help="Folder or repository; default: that of MODEL.")] = None,
+    tokenizer: Annotated[
+        str | None, typer.Option(help="Tokenizer: a folder or a repository. Default: that of --model.")
+    ] = None,
     model: Annotated[
-        str | None, typer.Option(help="A folder or a repository to start from; default: fresh weights.")
+        str | None,
+        typer.Option(help="Model to start from: a folder or a repository. Default: none, train from scratch."),
     ] = None,
     config: Annotated[
-        list[str] | None, typer.Option("--config", metavar="NAME=JSON", help="A size of the model, such as n_layer=4.")
+        list[str] | None, typer.Option("--config", metavar="NAME=JSON", help="Model size, such as n_layer=4.")
     ] = None,
     backend: Backend = "torch",
     device: Device = None,
     validation: Validation = None,
-    column: Annotated[str, typer.Option(help="The text column, in tables.")] = "text",
+    column: Annotated[str, typer.Option(help="Name of the text column of tables.")] = "text",
     preset: Annotated[
-        str, typer.Option(help="Hyperparameters and sizes: paper, or small for a megabyte of text on a laptop.")
+        str, typer.Option(help="Hyperparameters and model size: paper, or small (for 1 MB of text on a laptop).")
     ] = "paper",
     recipe: RecipeFile = None,
     settings: Settings = None,
@@ -153,7 +154,7 @@ def train_lm(
     resume: Resume = False,
     quiet: Quiet = False,
 ) -> None:
-    """Train a language model from fresh weights, or continue from a model."""
+    """Train a language model from scratch, or train an existing one further."""
     require_libraries()
     require_no_run(output, resume)
     if preset not in PRESETS:
@@ -215,7 +216,7 @@ def train_task(
     settings: list[str] | None,
     **options: Any,
 ) -> None:
-    """Fine-tuning on one of the four kinds of task."""
+    """Fine-tune on one of the four kinds of task."""
     require_libraries()
     require_no_run(output, options["resume"])
     chosen = chosen_recipe(FINE_TUNING, recipe, settings)
@@ -259,7 +260,7 @@ def require_libraries() -> None:
 
 
 def require_no_run(output: Path, resume: bool) -> None:
-    """Raise a ``TrainingError`` before anything is loaded into a folder that holds another run."""
+    """Raise a ``TrainingError`` if the folder already holds a run, before anything is loaded."""
     if not resume and has_run(output):
         raise TrainingError(f"{output} already holds a run. Add --resume, or choose another --output.")
 
@@ -337,13 +338,13 @@ def start(
         with bar:
             record = run(resume=resume)
     except Interrupted as stop:
-        tell(f"Stopped after {stop.step:,} of {total:,} updates, saved in {stop.path}. Add --resume to go on.")
+        tell(f"Stopped after {stop.step:,} of {total:,} updates, saved in {stop.path}. Add --resume to continue.")
         raise typer.Exit(128 + stop.signal) from None
     except KeyboardInterrupt:
-        tell(f"Stopped at once; {run.kept()}. Add --resume to go on.")
+        tell(f"Stopped at once; {run.kept()}. Add --resume to continue.")
         raise typer.Exit(128 + signal.SIGINT) from None
     if not record:
-        tell(f"{output} is finished: it has {checkpoints.steps()[-1]:,} of {total:,} updates. Nothing was trained.")
+        tell(f"{output} is finished ({checkpoints.steps()[-1]:,} of {total:,} updates). Nothing was trained.")
     if trainer.is_main:
         recipe.write(output / RECIPE_NAME)
         records = read_log(output / LOG_NAME)
@@ -354,12 +355,12 @@ def start(
 
 
 def evaluation_text(record: Record) -> str:
-    """The evaluation in a record, for people."""
+    """The evaluation in a record, as text."""
     return ", ".join(f"{name[5:]} {value:.4f}" for name, value in record.items() if name.startswith("eval_"))
 
 
 def tensorboard(output: Path) -> Any:
-    """A listener that writes for TensorBoard where it is installed; else one that does nothing."""
+    """A listener that writes for TensorBoard if that is installed, else one that does nothing."""
     try:
         from tensorboard.summary import Writer
     except ImportError:
@@ -382,12 +383,12 @@ def chosen_recipe(stage: Recipe, file: Path | None, settings: Sequence[str] | No
 
 
 def config_of(model: str, changes: Mapping[str, Any]) -> OpenAIGPTConfig:
-    """The config of a checkpoint, changed."""
+    """The config of a checkpoint, with changes."""
     return OpenAIGPTConfig.from_pretrained(model, **changes)
 
 
 def model_fingerprint(model: str) -> str:
-    """The fingerprint of a checkpoint: its config and weights, in whichever format and place."""
+    """The fingerprint of a checkpoint: its config and weights, in any format and place."""
     checkpoint = open_checkpoint(model)
     config, sources = checkpoint.config.replace(extra={}).to_dict(), checkpoint.matching.sources
     return fingerprint(itertools.chain([config], (sources[name].read("float32") for name in sorted(sources))))
@@ -404,7 +405,7 @@ def read_rows(files: Sequence[Path], names: Sequence[str], label: str, header: s
 
 
 def add_task_commands(task: str, help_text: str) -> None:
-    """The commands of one kind of task; ``help_text`` says what is trained and evaluated."""
+    """Add the commands of one kind of task; ``help_text`` names the model."""
 
     @train_application.command(task, help=f"Fine-tune {help_text}", epilog=examples(_train(task)))
     def train(
@@ -412,7 +413,7 @@ def add_task_commands(task: str, help_text: str) -> None:
         files: Files,
         output: Output,
         model: Annotated[
-            str, typer.Option(help="A folder or a repository to start from.", show_default=SHIPPED)
+            str, typer.Option(help="Model to start from: a folder or a repository.", show_default=SHIPPED)
         ] = DEFAULT_MODEL,
         backend: Backend = "torch",
         device: Device = None,
@@ -420,7 +421,7 @@ def add_task_commands(task: str, help_text: str) -> None:
         columns: Columns = None,
         label: Label = LABEL,
         header: Header = None,
-        choices: Annotated[int, typer.Option(min=2, help="How many choices there are, for choice.")] = 2,
+        choices: Annotated[int, typer.Option(min=2, help="Number of choices; for the task choice only.")] = 2,
         recipe: RecipeFile = None,
         settings: Settings = None,
         evaluate_every: Every = None,
@@ -439,14 +440,14 @@ def add_task_commands(task: str, help_text: str) -> None:
     def measure(
         context: typer.Context,
         files: Files,
-        model: Annotated[str, typer.Option(help="A folder of gptcore train, or a repository.")],
+        model: Annotated[str, typer.Option(help="A run of gptcore train, another model folder, or a repository.")],
         backend: Backend = "torch",
         device: Device = None,
         columns: EvalColumns = None,
         label: EvalLabel = None,
         header: Header = None,
         choices: Annotated[
-            int | None, typer.Option(min=2, help="How many choices there are, for choice.", show_default="2")
+            int | None, typer.Option(min=2, help="Number of choices; for the task choice only.", show_default="2")
         ] = None,
         as_json: AsJSON = False,
     ) -> None:
@@ -474,7 +475,7 @@ def eval_lm(
     backend: Backend = "torch",
     device: Device = None,
     column: Annotated[
-        str | None, typer.Option(help="The text column, in tables. Default: that of the training, else text.")
+        str | None, typer.Option(help="Name of the text column of tables. Default: as in training, else text.")
     ] = None,
     stride: Annotated[
         int | None,
@@ -507,7 +508,7 @@ def trained_columns(model: str, task: str) -> dict[str, Any]:
 
 
 def report(evaluation: Evaluation, as_json: bool, subject: str, labels: Sequence[str] = ()) -> None:
-    """The metrics on standard output: for people, or one JSON object for programs."""
+    """Print the metrics: as a report, or as one JSON object."""
     if as_json:
         print(json.dumps(dict(evaluation.metrics)))
     else:

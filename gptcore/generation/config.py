@@ -41,8 +41,8 @@ class GenerationConfig:
         no_repeat_ngram_size: no run of that many tokens twice; 0 is off.
         repetition_penalty: above 1 makes tokens that were there less likely; above 0.
         bad_words_ids: sequences of token ids that never occur.
-        penalty_alpha: contrastive search among the ``top_k`` likeliest tokens, in [0, 1]: 0 looks at the probability
-            alone, 1 at the unlikeness to what was there alone; ``None`` is off.
+        penalty_alpha: contrastive search among the ``top_k`` likeliest tokens, in [0, 1]: 0 ranks them by
+            probability only, 1 by dissimilarity to the context only; ``None`` is off.
         num_return_sequences: continuations of each prompt.
         eos_token_id: the id, or the ids, that end a text.
         pad_token_id: fills rows that have ended; the first ``eos_token_id`` if ``None``.

@@ -1,4 +1,4 @@
-"""The curves of a run, from its log: as a picture and in the terminal."""
+"""The curves of a run, drawn from its log: as a picture and in the terminal."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 METRICS = {"accuracy": "accuracy", "pearson": "Pearson's correlation"}
 SHORT = 20
-"""Updates; the losses of a shorter run are drawn as they are, without a running median."""
+"""Number of updates below which losses are drawn without a running median."""
 
 
 def curve(records: Sequence[Record], name: str) -> tuple[list[int], list[float]]:
@@ -37,13 +37,13 @@ class Losses:
     """The losses of training as they are drawn.
 
     Attributes:
-        updates: before each loss was computed.
-        values: not finite where the run was not.
-        window: losses in the running median, fewer at both ends; 1 for none.
-        spacing: updates from a loss to the next.
-        centres: indices of ``values`` at which the median was computed, a few hundred at most.
-        medians: there.
-        top: the largest value that is drawn; single outliers are above it.
+        updates: number of updates before each loss.
+        values: the losses, NaN where a loss was not finite.
+        window: number of losses in the running median, fewer at both ends; 1 for no median.
+        spacing: number of updates between two losses.
+        centres: indices of ``values`` at which the median is computed, at most 400.
+        medians: the running median at each centre.
+        top: the largest value that is drawn; outliers above it are marked at the edge.
     """
 
     updates: NDArray[Any]
@@ -56,7 +56,7 @@ class Losses:
 
     @property
     def smoothing(self) -> str:
-        """What the medians are, for people."""
+        """The label of the running median."""
         return f"running median of {self.window * self.spacing:,} updates"
 
 
@@ -86,16 +86,15 @@ def losses(records: Sequence[Record], name: str) -> Losses:
 
 
 def plot(records: Sequence[Record], path: str | Path) -> None:
-    """Write the curves of a run as PNG or SVG by the name of ``path``.
+    """Write the curves of a run as PNG, SVG or PDF.
 
-    The losses of training are those of each update, pale, under their running median; those of held-out text or
-    examples are on the same axis. A task has its loss, its metric and its language-modelling loss in panels of their
-    own.
+    Training losses are pale, one per update, under their running median; held-out losses share the axis. A task has
+    separate panels for its loss, its metric and its language-modelling loss.
 
     Args:
-        records: of the log, as ``read_log`` returns them; at least ``step``, counted from 0, and ``loss``. A loss
-            belongs to the weights before its update, an evaluation to those after it.
-        path: the file; its name decides the format.
+        records: the log, as ``read_log`` returns it; each record has at least ``step``, counted from 0, and ``loss``. A
+            loss is that of the weights before its update, an evaluation that of the weights after it.
+        path: the file; its suffix decides the format.
     """
     task = any("task_loss" in record for record in records)
     metric = next((name for name in METRICS if any(f"eval_{name}" in record for record in records)), None)
@@ -124,7 +123,7 @@ def plot(records: Sequence[Record], path: str | Path) -> None:
 
 
 def title(records: Sequence[Record], task: bool, metric: str | None) -> str:
-    """What the picture shows, with the last evaluation.
+    """The title of the picture, with the last evaluation.
 
     >>> title([{"step": 0, "loss": 3.0}, {"step": 1, "loss": 2.5, "eval_loss": 2.6}], task=False, metric=None)
     'Language modelling: held-out loss 2.600 after 2 updates'
@@ -139,14 +138,14 @@ def title(records: Sequence[Record], task: bool, metric: str | None) -> str:
 
 
 def whole_updates() -> Any:
-    """Whole updates, at round numbers."""
+    """Tick locations at whole, round numbers of updates."""
     from matplotlib.ticker import MaxNLocator
 
     return MaxNLocator(8, steps=[1, 2, 5, 10], integer=True)
 
 
 def draw_losses(axis: Axes, records: Sequence[Record], name: str, label: str) -> None:
-    """A loss of training, and the held-out one on the same axis."""
+    """Draw a training loss and the held-out loss on one axis."""
     found = losses(records, name)
     axis.set_ylabel(label)
     few = found.window == 1
@@ -167,7 +166,7 @@ def draw_losses(axis: Axes, records: Sequence[Record], name: str, label: str) ->
 
 
 def draw_held_out(axis: Axes, records: Sequence[Record], name: str, best: Any = min) -> NDArray[Any]:
-    """What evaluations found; returns it."""
+    """Draw the values of the evaluations, and return them."""
     steps, logged = curve(records, name)
     values = np.array(logged, np.float64)
     finite = [(value, step + 1) for step, value in zip(steps, values, strict=True) if math.isfinite(value)]
@@ -182,7 +181,7 @@ def draw_held_out(axis: Axes, records: Sequence[Record], name: str, best: Any = 
 
 
 def limit_losses(axis: Axes, found: Losses, held_out: NDArray[Any]) -> None:
-    """Limits that a few outliers do not decide, and marks at the edge for what has no place within."""
+    """Set limits that ignore a few outliers, and mark values outside of them at the edge."""
     shown = np.concatenate([found.values[found.values <= found.top], held_out[np.isfinite(held_out)]])
     if len(shown):
         low, high = shown.min(), shown.max()
@@ -199,7 +198,7 @@ def limit_losses(axis: Axes, found: Losses, held_out: NDArray[Any]) -> None:
 
 
 def draw_metric(axis: Axes, records: Sequence[Record], metric: str) -> None:
-    """The metric on held-out examples, with that of a model that knows nothing."""
+    """Draw the metric on held-out examples and its baseline."""
     values = draw_held_out(axis, records, f"eval_{metric}", max)
     axis.set_ylabel(METRICS[metric])
     baselines = [0.0] if metric == "pearson" else curve(records, "eval_baseline")[1][-1:]
@@ -215,7 +214,7 @@ def draw_metric(axis: Axes, records: Sequence[Record], metric: str) -> None:
 
 
 def draw_rates(axis: Axes, records: Sequence[Record]) -> None:
-    """The learning rate of each update."""
+    """Draw the learning rate of each update."""
     steps, rates = curve(records, "learning_rate")
     axis.plot(steps, rates, color=DARK, linewidth=1.3, marker="s" if len(steps) < SHORT else None, markersize=4)
     axis.set_ylabel("learning rate")

@@ -148,7 +148,7 @@ class Run:
         return {"step": step, **results, "tokens_per_second": batch["input_ids"].size / seconds}
 
     def kept(self) -> str:
-        """What a run that stops now can resume from, for people."""
+        """The checkpoint that a run can resume from if it stops now, as text."""
         steps = self.checkpoints.steps()
         return (
             f"the last good checkpoint is {self.checkpoints.path(steps[-1])}" if steps else "there is no checkpoint yet"
