@@ -96,7 +96,7 @@ def plot_attentions(
     count = len(tokens)
     layers = [np.asarray(layer, np.float32).reshape(-1, count, count) for layer in attentions]
     rows, columns, side = len(layers), len(layers[0]), 0.9 + 0.17 * count
-    title = "Attention: where each token looks, among those up to itself"
+    title = "Attention weights: each token attends to itself and earlier tokens"
     with picture(path, 1.6 + side * columns, 1.4 + side * rows, title) as figure:
         axes: Any = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
         for (layer, head), axis in np.ndenumerate(axes):
@@ -109,5 +109,5 @@ def plot_attentions(
             for key, query in [(key, query) for where, query, key in marked if where == layer]:
                 axis.plot(key, query, "s", markersize=9, markerfacecolor="none", markeredgecolor=ORANGE)
         figure.colorbar(image, ax=axes, label="attention weight (a row adds up to 1)", shrink=0.8)
-        figure.supylabel("token that looks")
-        figure.supxlabel("token looked at")
+        figure.supylabel("query token")
+        figure.supxlabel("key token")

@@ -171,7 +171,7 @@ def test_attentions(figures, tmp_path):
     (figure,) = figures
     *maps, bar = figure.axes
     assert [axis.get_title() for axis in maps] == [f"layer {i}, head {j}" for i in (1, 2) for j in (1, 2, 3)]
-    assert (figure.get_supxlabel(), figure.get_supylabel()) == ("token looked at", "token that looks")
+    assert (figure.get_supxlabel(), figure.get_supylabel()) == ("key token", "query token")
     assert bar.get_ylabel() == "attention weight (a row adds up to 1)"
     assert [label.get_text() for label in maps[3].get_xticklabels()] == list("abcd")
     assert [label.get_text() for label in maps[3].get_yticklabels()] == list("abcd")
