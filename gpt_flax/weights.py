@@ -10,7 +10,7 @@ from flax import nnx
 from numpy.typing import NDArray
 
 from gptcore.checkpoint.dtypes import check_dtype
-from gptcore.errors import ConfigError
+from gptcore.errors import ConfigError, replaced_layers
 from gptcore.layouts import TRANSFORMS, foreign_name
 from gptcore.layouts.nnx import ROWS
 from gptcore.parameters import Head, Parameter, head_rows, parameters
@@ -41,13 +41,19 @@ def paths_of(model: nnx.Module) -> dict[str, tuple[str | int, ...]]:
 
 
 def parameters_of(model: nnx.Module) -> dict[str, nnx.Param]:
-    """The model's parameters by canonical name, in the order of the table."""
+    """The model's parameters by canonical name, in the order of the table.
+
+    Raises:
+        CheckpointError: some are missing, since layers were replaced by others.
+    """
     found = {}
     for name, path in paths_of(model).items():
         node = model
         for step in path:
-            node = node[step] if isinstance(step, int) else getattr(node, step)
+            node = node[step] if isinstance(step, int) else getattr(node, step, None)
         found[name] = node
+    if missing := [name for name, parameter in found.items() if parameter is None]:
+        raise replaced_layers(model.head.architecture, missing)
     return found
 
 

@@ -76,6 +76,8 @@ def load_tokenizer(source):
 
 def is_texts(x):
     """Whether this is a list, tuple, array or column of text."""
+    if isinstance(x, tf.__internal__.EagerTensor):
+        return x.dtype == tf.string and len(x.shape) == 1
     is_array = getattr(getattr(x, "dtype", None), "kind", None) in ("U", "O") and len(x.shape) == 1
     return (is_array or isinstance(x, (list, tuple))) and len(x) > 0 and isinstance(next(iter(x)), str)
 
@@ -85,7 +87,7 @@ def columns_of(x):
     if isinstance(x, str):
         return [[x]]
     if is_texts(x):
-        return [list(x)]
+        return [strings(x)]
     if not isinstance(x, (list, tuple)) or not x or not all(map(is_texts, x)):
         return None
     if len(x) != 2 or any(isinstance(column, tuple) for column in x):
@@ -93,7 +95,12 @@ def columns_of(x):
             f"pairs of texts must be two lists, as in tokenizer(texts, text_pairs); got {len(x)} rows. "
             "Pass tuple(map(list, zip(*pairs)))."
         )
-    return [list(column) for column in x]
+    return [strings(column) for column in x]
+
+
+def strings(column):
+    """A column of text as a list; TensorFlow has bytes."""
+    return [text.decode() for text in column.numpy()] if tf.is_tensor(column) else list(column)
 
 
 def continued(model, texts, attention_mask, generation_config, streamer, tokenizer, settings):
@@ -107,7 +114,7 @@ def continued(model, texts, attention_mask, generation_config, streamer, tokeniz
         raise InputError("attention_mask must be None for text; got a mask. Leave it out, or pass ids.")
     if config.return_dict_in_generate:
         raise InputError("return_dict_in_generate must be False for text; got True. Pass ids.")
-    texts = texts if isinstance(texts, str) else list(texts)
+    texts = texts if isinstance(texts, str) else strings(texts)
     write = TextGeneration(model, tokenizer or model.tokenizer, batch_size=len(texts) or 1)
     answers = write(texts, generation_config=generation_config, streamer=streamer, **settings)
     rows = [answers] if isinstance(texts, str) else answers

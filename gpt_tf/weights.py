@@ -10,6 +10,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from gptcore.checkpoint.dtypes import check_dtype
+from gptcore.errors import replaced_layers
 from gptcore.layouts import TRANSFORMS, foreign_name
 from gptcore.layouts.keras import ROWS
 from gptcore.parameters import Parameter, parameters
@@ -44,6 +45,15 @@ def parameters_of(model: keras.Model) -> dict[str, keras.Variable]:
     return {parameter.name: by_path[foreign_name(ROWS, parameter)[0]] for parameter in table}
 
 
+def is_in_place(model: keras.Model, parameter: Parameter, variable: keras.Variable) -> bool:
+    """Whether the model computes with this variable where its name says, not inside another layer, as an adapter."""
+    steps = foreign_name(ROWS, parameter)[0].split("/")
+    found = model.trunk if steps[0].startswith("h_") or hasattr(model.trunk, steps[0]) else model
+    for step in steps:
+        found = found.h[int(step[2:])] if step.startswith("h_") else getattr(found, step, None)
+    return found is variable
+
+
 def transform_of(parameter: Parameter) -> Callable[[Any], Any]:
     """What turns the canonical array into the variable's, and back."""
     return TRANSFORMS[foreign_name(ROWS, parameter)[1]]
@@ -60,7 +70,10 @@ def assign(model: keras.Model, values: Iterable[tuple[str, NDArray[Any]]]) -> No
 def export(model: keras.Model) -> Iterator[tuple[str, NDArray[Any]]]:
     """Yield canonical name and array of every parameter, on the CPU without a copy; bfloat16 as bits."""
     table = parameters(model.config, model.head)
-    for name, variable in parameters_of(model).items():
+    variables = parameters_of(model)
+    if moved := [name for name, variable in variables.items() if not is_in_place(model, table[name], variable)]:
+        raise replaced_layers(model.head.architecture, moved)
+    for name, variable in variables.items():
         yield name, transform_of(table[name])(to_numpy_bits(variable))
 
 

@@ -43,3 +43,11 @@ def bullet_list(problems: list[str], shown: int = 50) -> str:
     if len(problems) > shown:
         lines.append(f"  ... and {len(problems) - shown} more")
     return "\n".join(lines)
+
+
+def replaced_layers(architecture: str, names: list[str], further: str = "") -> CheckpointError:
+    """Make the error for weights that are missing since other layers, such as adapters, replaced the model's."""
+    return CheckpointError(
+        f"cannot read the weights of {architecture}: some are missing. Put back the original layers, "
+        f"or merge and unload adapters{further}.\n{bullet_list(names)}"
+    )

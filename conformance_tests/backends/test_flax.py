@@ -16,7 +16,7 @@ from gpt_flax.generation import loop, run
 from gpt_flax.heads import cross_entropy
 from gpt_flax.training import Trainer, adamw
 from gpt_flax.weights import assign, parameters_of, transform_of
-from gptcore import ConfigError, InputError, OpenAIGPTConfig
+from gptcore import CheckpointError, ConfigError, InputError, OpenAIGPTConfig
 from gptcore.parameters import Head, initial_value, parameters
 from gptcore.recipe import Recipe
 
@@ -294,6 +294,14 @@ def test_resizing(model):
     assert table(jnp.array([46])).shape == (1, 14)
     with pytest.raises(ConfigError, match="vocab_size=0"):
         model.resize_token_embeddings(0)
+
+
+def test_adapters_are_not_dropped(tmp_path):
+    model = build(gpt_flax.FlaxOpenAIGPTLMHeadModel)
+    attn = model.transformer.h[0].attn
+    attn.c_attn = nnx.LoRA(14, 2, 42, base_module=attn.c_attn, rngs=nnx.Rngs(0))
+    with pytest.raises(CheckpointError, match=r"some are missing. .* merge and unload .*\n  - h.0.attn.c_attn.weight"):
+        model.save_pretrained(tmp_path)
 
 
 def test_float64_says_how_to_enable_it():

@@ -8,7 +8,7 @@ import tensorflow as tf
 import gpt_tf
 from gpt_tf.training import adamw
 from gpt_tf.weights import parameters_of
-from gptcore import OpenAIGPTConfig
+from gptcore import CheckpointError, OpenAIGPTConfig
 from gptcore.parameters import parameters
 from gptcore.recipe import Recipe
 
@@ -75,6 +75,25 @@ def test_models_of_ours_and_of_the_user(case, tmp_path):
     classes = {kind.__name__: kind for kind in (Around, Named, Below)}
     loaded = keras.saving.load_model(tmp_path / "model.keras", custom_objects=classes)
     np.testing.assert_array_equal(loaded(inputs).numpy(), expected)
+
+
+def test_frozen_layers_stay_frozen(tmp_path):
+    model = gpt_tf.TFOpenAIGPTForSequenceClassification(CONFIG)
+    for layer in (model.transformer.tokens_embed, model.transformer.h[0], model.transformer.h[1].mlp):
+        layer.trainable = False
+    trainable = [v.path for v in model.trainable_variables]
+    model.save(tmp_path / "model.keras")
+    for same in (keras.saving.load_model(tmp_path / "model.keras"), keras.models.clone_model(model)):
+        assert [v.path for v in same.trainable_variables] == trainable
+
+
+def test_adapters_are_not_dropped(tmp_path):
+    model = gpt_tf.TFOpenAIGPTLMHeadModel(CONFIG)
+    adapted = keras.Sequential([model.transformer.h[1].attn.c_attn])
+    model.transformer.h[1].attn._tracker.unlock()
+    model.transformer.h[1].attn.c_attn = adapted
+    with pytest.raises(CheckpointError, match=r"merge and unload .*\n  - h.1.attn.c_attn.weight"):
+        model.save_pretrained(tmp_path)
 
 
 def test_float_ids_are_still_an_error():
