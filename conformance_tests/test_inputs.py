@@ -234,7 +234,8 @@ def test_what_is_no_array(backend, loaded, mistake, by_keyword):
     with pytest.raises(InputError) as caught:
         model(input_ids=value) if by_keyword else model(value)
     assert str(caught.value).startswith(message)
-    if value != [[]]:
+    reads_text = backend.name == "tf" and message is TEXT  # see gpt_tf.text
+    if value != [[]] and not reads_text:
         with pytest.raises(InputError) as caught:
             model.generate(value)
         assert str(caught.value).startswith(message.partition(";")[0])

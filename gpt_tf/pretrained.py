@@ -181,7 +181,8 @@ class TFOpenAIGPTPreTrainedModel(Configured, Fit, Pushable, keras.Model):
     ) -> keras.layers.Layer:
         """Change the vocabulary in place; old rows stay unchanged, new rows are fresh. Also replaces ``config``.
 
-        Call ``compile`` again afterwards: the optimizer of a compiled model refers to the old variable.
+        Call ``compile`` again afterwards, also on a model around this one: the optimizer and the compiled functions of
+        a compiled model refer to the old variable.
         """
         vocab_size = padded_vocabulary(new_num_tokens, pad_to_multiple_of, mean_resizing)
         config = self.config.replace(vocab_size=vocab_size)
