@@ -24,7 +24,12 @@ def load(backend, make_checkpoint):
 
 def test_arguments_without_an_effect(load, tmp_path):
     model = load(
-        low_cpu_mem_usage=True, trust_remote_code=True, use_safetensors=True, device_map=None, load_in_8bit=False
+        low_cpu_mem_usage=True,
+        trust_remote_code=True,
+        use_safetensors=True,
+        device_map=None,
+        load_in_8bit=False,
+        from_pt=True,
     )
     assert model.config == load().config
     model.save_pretrained(

@@ -20,7 +20,7 @@ from gpt_flax.weights import (
     parameters_of,
     to_numpy_bits,
 )
-from gptcore.checkpoint import Pushable, fresh_values, open_pretrained, save_pretrained
+from gptcore.checkpoint import Pushable, check_modules, fresh_values, open_pretrained, save_pretrained
 from gptcore.config import OpenAIGPTConfig
 from gptcore.idioms import padded_vocabulary, saves
 from gptcore.inputs import (
@@ -100,8 +100,6 @@ class FlaxOpenAIGPTPreTrainedModel(Configured, Pushable, nnx.Module):
     def save_pretrained(self, folder: str | Path, *, max_shard_size: int | str | None = None, **options: Any) -> None:
         """Write ``config.json`` and safetensors that the other two backends and transformers read.
 
-        A warning names the weights that these files have no place for, such as those of layers that were added.
-
         Args:
             folder: the folder to write; created if missing.
             max_shard_size: size (in bytes, or like ``"2GB"``) after which a new file begins; ``None`` for one file.
@@ -109,8 +107,8 @@ class FlaxOpenAIGPTPreTrainedModel(Configured, Pushable, nnx.Module):
                 raise an error that says what to do.
         """
         if saves(options):
-            dtype, others = dtype_name(self.dtype), left_out(self)
-            save_pretrained(folder, self.config, self.head, dtype, export(self), max_shard_size, left_out=others)
+            check_modules(self.head, (), left_out(self))
+            save_pretrained(folder, self.config, self.head, dtype_name(self.dtype), export(self), max_shard_size)
 
     @property
     def trunk(self) -> nnx.Module:

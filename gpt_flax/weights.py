@@ -10,7 +10,7 @@ import numpy as np
 from flax import nnx
 from numpy.typing import NDArray
 
-from gptcore.checkpoint import missing_weights
+from gptcore.checkpoint import check_modules
 from gptcore.checkpoint.dtypes import check_dtype
 from gptcore.errors import ConfigError
 from gptcore.layouts import TRANSFORMS, foreign_name
@@ -55,13 +55,12 @@ def parameters_of(model: nnx.Module) -> dict[str, nnx.Param]:
             for step in path:
                 node = node[step] if isinstance(step, int) else getattr(node, step)
             found[name] = node
-    if missing := [name for name in paths if not isinstance(found.get(name), nnx.Variable)]:
-        raise missing_weights(model.head, missing)
+    check_modules(model.head, [name for name in paths if not isinstance(found.get(name), nnx.Variable)])
     return found
 
 
 def left_out(model: nnx.Module) -> list[str]:
-    """Paths of the variables that are none of the table's, nor random streams or what ``sow`` keeps."""
+    """Paths of the variables that are not in the table, except random streams and what ``sow`` keeps."""
     own = set(map(id, parameters_of(model).values()))
     return [
         ".".join(map(str, path))

@@ -1,6 +1,7 @@
 """``compile``, ``fit`` and ``evaluate`` of Keras, with the models' own losses."""
 
 import functools
+import inspect
 from collections.abc import Mapping
 from typing import Any, ClassVar, NamedTuple
 
@@ -8,12 +9,13 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from gpt_tf.text import ReadsText, columns_of
+from gpt_tf.text import ReadsText, columns_of, is_texts
 from gptcore.errors import ConfigError, InputError
 from gptcore.outputs import ModelOutput
 from gptcore.parameters import Head
 
 LOSSES = {"labels": "loss", "mc_labels": "mc_loss"}
+BY_NAME = 'Pass {"input_ids": ids, "attention_mask": mask}'
 LOGITS = {"labels": "logits", "mc_labels": "mc_logits"}
 
 
@@ -44,8 +46,8 @@ class Fit(ReadsText):
     A compiled loss or metric gets ``logits`` or, if ``y`` is a dict, the outputs with its keys:
     ``compile(loss={"logits": ..., "mc_logits": ...})``.
 
-    ``x`` of ``fit``, ``evaluate`` and ``predict`` may be text: a list of texts or, for pairs, two lists, as in
-    ``tokenizer(texts, text_pairs)``. ``model.tokenizer`` encodes them.
+    ``x`` of ``fit``, ``evaluate``, ``predict`` and their ``..._on_batch`` may be text: a list of texts or, for pairs,
+    two lists, as in ``tokenizer(texts, text_pairs)``. ``model.tokenizer`` encodes them.
 
     On several replicas of ``tf.distribute``, a loss is the mean over the labels of all of them.
 
@@ -61,20 +63,36 @@ class Fit(ReadsText):
 
     @functools.wraps(keras.Model.fit)
     def fit(self, x=None, y=None, *arguments, **options):
+        options = by_name(keras.Model.fit, arguments, options)
         validation = options.get("validation_data")
         if isinstance(validation, tuple) and len(validation) in (2, 3):
             inputs, targets, *weights = validation
             weighted = {"sample_weight": weights[0]} if weights else {}
-            options["validation_data"] = (*self.with_y(inputs, targets, weighted), *weights)
-        return super().fit(*self.with_y(x, y, options), *arguments, **options)
+            options["validation_data"] = (*self.with_y(inputs, targets, weighted), *weighted.values())
+        return super().fit(*self.with_y(x, y, options), **options)
 
     @functools.wraps(keras.Model.evaluate)
     def evaluate(self, x=None, y=None, *arguments, **options):
-        return super().evaluate(*self.with_y(x, y, options), *arguments, **options)
+        options = by_name(keras.Model.evaluate, arguments, options)
+        return super().evaluate(*self.with_y(x, y, options), **options)
 
     @functools.wraps(keras.Model.predict)
     def predict(self, x, *arguments, **options):
         return super().predict(self.with_ids(x), *arguments, **options)
+
+    @functools.wraps(keras.Model.train_on_batch)
+    def train_on_batch(self, x, y=None, *arguments, **options):
+        options = by_name(keras.Model.train_on_batch, arguments, options)
+        return super().train_on_batch(*self.with_y(x, y, options), **options)
+
+    @functools.wraps(keras.Model.test_on_batch)
+    def test_on_batch(self, x, y=None, *arguments, **options):
+        options = by_name(keras.Model.test_on_batch, arguments, options)
+        return super().test_on_batch(*self.with_y(x, y, options), **options)
+
+    @functools.wraps(keras.Model.predict_on_batch)
+    def predict_on_batch(self, x):
+        return super().predict_on_batch(self.with_ids(x))
 
     def loss_weights(self):
         """The ``loss_weights`` of ``compile``, read from Keras' record: a loaded model is compiled without our code."""
@@ -90,8 +108,12 @@ class Fit(ReadsText):
 
     def with_y(self, x, y, options):
         """The inputs and ``y``. With weights, labels move from the inputs to ``y``, or Keras drops the weights."""
+        if is_texts(y):
+            raise InputError("labels must be numbers; got text. Map them: [model.config.label2id[each] for each in y].")
         if columns_of(x) is not None:
             x, y = self.with_ids(x), np.asarray(y) if isinstance(y, (list, tuple)) else y
+            if isinstance(options.get("sample_weight"), (list, tuple)):
+                options["sample_weight"] = np.asarray(options["sample_weight"])
         weights = [name for name in ("sample_weight", "class_weight") if options.get(name) is not None]
         if not weights or y is not None or self._compile_loss is not None or not isinstance(x, Mapping):
             return x, y
@@ -142,6 +164,11 @@ class Fit(ReadsText):
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         """The compiled loss on the logits or, if there is none, the sum of the model's own losses."""
         if self._compile_loss is not None:
+            if y is None:
+                raise InputError(
+                    "y must hold the targets of the compiled loss; got None. "
+                    "Pass y, or compile without a loss to use the labels in the inputs"
+                )
             return super().compute_loss(x, y, scores(y_pred, y), sample_weight, training)
         compared = self.compared(x, y_pred)
         if not compared:
@@ -177,7 +204,17 @@ class Fit(ReadsText):
 
 def named(x):
     """The inputs as a dict."""
+    if isinstance(x, (list, tuple)):
+        raise InputError(f"x must be an array, or a dict of arrays; got a list of {len(x)}. {BY_NAME}")
     return x if isinstance(x, Mapping) else {"input_ids": x}
+
+
+def by_name(method, arguments, options):
+    """All options of a method of Keras by name; ``arguments`` are those after ``x`` and ``y``."""
+    _, _, _, *bound = inspect.signature(method).bind(None, None, None, *arguments, **options).arguments.items()
+    named = dict(bound)
+    further = named.pop("kwargs", {})
+    return {**named, **further}
 
 
 def scores(output, y):

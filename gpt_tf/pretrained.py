@@ -11,7 +11,7 @@ import tensorflow as tf
 from keras.src.backend import in_symbolic_scope
 
 from gpt_tf.cache import KVCache
-from gpt_tf.fit import Fit
+from gpt_tf.fit import BY_NAME, Fit
 from gpt_tf.text import source_of
 from gpt_tf.weights import (
     assign,
@@ -24,7 +24,7 @@ from gpt_tf.weights import (
     to_numpy_bits,
 )
 from gptcore import hub
-from gptcore.checkpoint import Pushable, fresh_values, open_pretrained, save_pretrained
+from gptcore.checkpoint import Pushable, check_modules, fresh_values, open_pretrained, save_pretrained
 from gptcore.config import OpenAIGPTConfig
 from gptcore.errors import InputError
 from gptcore.idioms import padded_vocabulary, saves
@@ -107,8 +107,6 @@ class TFOpenAIGPTPreTrainedModel(Configured, Fit, Pushable, keras.Model):
     def save_pretrained(self, folder: str | Path, *, max_shard_size: int | str | None = None, **options: Any) -> None:
         """Write ``config.json`` and safetensors that the other two backends and transformers read.
 
-        A warning names the weights that these files have no place for, such as those of layers that were added.
-
         Args:
             folder: the folder to write; created if missing.
             max_shard_size: size (in bytes, or like ``"2GB"``) after which a new file begins; ``None`` for one file.
@@ -116,8 +114,8 @@ class TFOpenAIGPTPreTrainedModel(Configured, Fit, Pushable, keras.Model):
                 raise an error that says what to do.
         """
         if saves(options):
-            dtype, others = dtype_name(self.dtype), left_out(self)
-            save_pretrained(folder, self.config, self.head, dtype, export(self), max_shard_size, left_out=others)
+            check_modules(self.head, (), left_out(self))
+            save_pretrained(folder, self.config, self.head, dtype_name(self.dtype), export(self), max_shard_size)
 
     def get_config(self) -> dict[str, Any]:
         """The settings in a ``.keras`` file, from which Keras creates the model again."""
@@ -127,15 +125,20 @@ class TFOpenAIGPTPreTrainedModel(Configured, Fit, Pushable, keras.Model):
             "attn_implementation": self.attn_implementation,
             "name": self.name,
             "trainable": self.trainable,
+            "frozen": [name for name, layer in layers_of(self).items() if not layer.trainable],
         }
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Self:
         """The inverse of ``get_config``."""
         settings = {**config, "config": OpenAIGPTConfig.from_dict(config["config"])}
+        frozen = settings.pop("frozen", None)
         model = cls(**settings)
         if not all(layer.built for layer in model.layers):  # those of a subclass, made by a call
             model.compute_output_spec(keras.KerasTensor(model.ids_shape(1), "int32"))
+        if frozen is not None:  # an older file does not say
+            for name, layer in layers_of(model).items():
+                layer.trainable = name not in frozen
         return model
 
     def ids_shape(self, size: int | None) -> tuple[int | None, ...]:
@@ -181,7 +184,8 @@ class TFOpenAIGPTPreTrainedModel(Configured, Fit, Pushable, keras.Model):
     ) -> keras.layers.Layer:
         """Change the vocabulary in place; old rows stay unchanged, new rows are fresh. Also replaces ``config``.
 
-        Call ``compile`` again afterwards: the optimizer of a compiled model refers to the old variable.
+        Call ``compile`` again afterwards, also on a model around this one: the optimizer and the compiled functions of
+        a compiled model refer to the old variable.
         """
         vocab_size = padded_vocabulary(new_num_tokens, pad_to_multiple_of, mean_resizing)
         config = self.config.replace(vocab_size=vocab_size)
@@ -225,6 +229,7 @@ class TFOpenAIGPTPreTrainedModel(Configured, Fit, Pushable, keras.Model):
             args, kwargs = (), inspect.signature(self.call).bind(*args, **kwargs).arguments
         names = [*self.call_signature_parameters, *[""] * len(args)][: len(args)]
         given = {**dict(zip(names, args, strict=True)), **kwargs}
+        check_one_array(given.get("input_ids"))
         masks = (getattr(given.get(name), "_keras_mask", None) for name in ("input_ids", "inputs_embeds"))
         mask = next((mask for mask in masks if isinstance(mask, tf.Tensor)), None)
         if mask is not None and given.get("attention_mask") is None:
@@ -241,6 +246,22 @@ class TFOpenAIGPTPreTrainedModel(Configured, Fit, Pushable, keras.Model):
         return tf.cast(value, tf.int32) if is_ids and tf.is_tensor(value) and value.dtype.is_floating else value
 
 
+def check_one_array(input_ids: Any) -> None:
+    """Raise an ``InputError`` for ``[input_ids, attention_mask]``, which would be read as more dimensions of ids."""
+    arrays = [x for x in input_ids if hasattr(x, "shape")] if isinstance(input_ids, (list, tuple)) else []
+    if any((tf.TensorShape(array.shape).rank or 0) > 1 for array in arrays):
+        raise InputError(f"input_ids must be one array; got a list of {len(input_ids)}. {BY_NAME}")
+
+
+def layers_of(layer: keras.Layer, prefix: str = "") -> dict[str, keras.Layer]:
+    """The layers inside a layer by their names, outer ones first."""
+    found = {}
+    for child in layer._flatten_layers(include_self=False, recursive=False):
+        name = prefix + child.name
+        found |= {name: child, **layers_of(child, f"{name}/")}
+    return found
+
+
 def build_once(*layers: keras.layers.Layer) -> None:
     """Create the variables of layers that have none yet: Keras may build a model again, with any shape."""
     for layer in layers:
@@ -250,8 +271,11 @@ def build_once(*layers: keras.layers.Layer) -> None:
 
 def as_tensor(name: str, value: Any) -> tf.Tensor | None:
     """Arrays and lists as tensors; tensors unchanged."""
-    if value is None or hasattr(value, "dtype"):
+    if isinstance(value, tf.RaggedTensor):
+        raise InputError(f"{name} must have rows of one length; got a RaggedTensor. Call to_tensor() and pass a mask")
+    if value is None or (hasattr(value, "dtype") and value.dtype != "string"):
         return value
+    value = "" if hasattr(value, "dtype") else value
     return tf.convert_to_tensor(as_array(name, value))
 
 

@@ -74,6 +74,8 @@ def load_tokenizer(source):
 
 def is_texts(x):
     """Whether this is a list, tuple, array or column of text."""
+    if isinstance(x, tf.__internal__.EagerTensor):
+        return x.dtype == tf.string and len(x.shape) == 1
     is_array = getattr(getattr(x, "dtype", None), "kind", None) in ("U", "O") and len(x.shape) == 1
     return (is_array or isinstance(x, (list, tuple))) and len(x) > 0 and isinstance(next(iter(x)), str)
 
@@ -83,7 +85,7 @@ def columns_of(x):
     if isinstance(x, str):
         return [[x]]
     if is_texts(x):
-        return [list(x)]
+        return [strings(x)]
     if not isinstance(x, (list, tuple)) or not x or not all(map(is_texts, x)):
         return None
     if len(x) != 2 or any(isinstance(column, tuple) for column in x):
@@ -91,7 +93,12 @@ def columns_of(x):
             f"pairs of texts must be two lists, as in tokenizer(texts, text_pairs); got {len(x)} rows. "
             "Pass tuple(map(list, zip(*pairs)))."
         )
-    return [list(column) for column in x]
+    return [strings(column) for column in x]
+
+
+def strings(column):
+    """A column of text as a list; TensorFlow has bytes."""
+    return [text.decode() for text in column.numpy()] if tf.is_tensor(column) else list(column)
 
 
 def continued(model, texts, attention_mask, generation_config, streamer, tokenizer, settings):
@@ -102,7 +109,7 @@ def continued(model, texts, attention_mask, generation_config, streamer, tokeniz
         raise InputError("prompts must be ids inside tf.function; got text. Call model.tokenizer before it.")
     if attention_mask is not None:
         raise InputError("attention_mask must be None for text; got a mask. Leave it out, or pass ids.")
-    texts = texts if isinstance(texts, str) else list(texts)
+    texts = texts if isinstance(texts, str) else strings(texts)
     write = TextGeneration(model, tokenizer or model.tokenizer, batch_size=len(texts) or 1)
     answers = write(texts, generation_config=generation_config, streamer=streamer, **settings)
     rows = [answers] if isinstance(texts, str) else answers

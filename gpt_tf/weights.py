@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from gptcore.checkpoint import check_modules
 from gptcore.checkpoint.dtypes import check_dtype
 from gptcore.layouts import TRANSFORMS, foreign_name
 from gptcore.layouts.keras import ROWS
@@ -45,9 +46,18 @@ def parameters_of(model: keras.Model) -> dict[str, keras.Variable]:
 
 
 def left_out(model: keras.Model) -> list[str]:
-    """Paths of the weights that are none of the table's, such as those of a layer in the place of one of ours."""
+    """Paths of the weights that are not in the table, such as the bias of a new head."""
     own = set(map(id, parameters_of(model).values()))
     return [variable.path for variable in model.weights if id(variable) not in own]
+
+
+def is_in_place(model: keras.Model, parameter: Parameter, variable: keras.Variable) -> bool:
+    """Whether the model computes with this variable where its name says, not inside another layer, as an adapter."""
+    steps = foreign_name(ROWS, parameter)[0].split("/")
+    found = model.trunk if steps[0].startswith("h_") or hasattr(model.trunk, steps[0]) else model
+    for step in steps:
+        found = found.h[int(step[2:])] if step.startswith("h_") else getattr(found, step, None)
+    return found is variable
 
 
 def transform_of(parameter: Parameter) -> Callable[[Any], Any]:
@@ -66,7 +76,10 @@ def assign(model: keras.Model, values: Iterable[tuple[str, NDArray[Any]]]) -> No
 def export(model: keras.Model) -> Iterator[tuple[str, NDArray[Any]]]:
     """Yield canonical name and array of every parameter, on the CPU without a copy; bfloat16 as bits."""
     table = parameters(model.config, model.head)
-    for name, variable in parameters_of(model).items():
+    variables = parameters_of(model)
+    moved = [name for name, variable in variables.items() if not is_in_place(model, table[name], variable)]
+    check_modules(model.head, moved)
+    for name, variable in variables.items():
         yield name, transform_of(table[name])(to_numpy_bits(variable))
 
 

@@ -20,7 +20,7 @@ from gpt_torch.weights import (
     left_out,
     to_numpy_bits,
 )
-from gptcore.checkpoint import Pushable, fresh_values, open_pretrained, save_pretrained
+from gptcore.checkpoint import Pushable, check_modules, fresh_values, open_pretrained, save_pretrained
 from gptcore.config import OpenAIGPTConfig
 from gptcore.errors import InputError
 from gptcore.idioms import padded_vocabulary, saves
@@ -104,8 +104,6 @@ class OpenAIGPTPreTrainedModel(Configured, Pushable, nn.Module):
     def save_pretrained(self, folder: str | Path, *, max_shard_size: int | str | None = None, **options: Any) -> None:
         """Write ``config.json`` and safetensors that the other two backends and transformers read.
 
-        A warning names the weights that these files have no place for, such as those of layers that were added.
-
         Args:
             folder: the folder to write; created if missing.
             max_shard_size: size (in bytes, or like ``"2GB"``) after which a new file begins; ``None`` for one file.
@@ -116,10 +114,10 @@ class OpenAIGPTPreTrainedModel(Configured, Pushable, nn.Module):
         tensors = options.pop("state_dict", None)
         if saves(options):
             self.reject_quantized("saved")
+            check_modules(self.head, (), [name for name in left_out(self) if tensors is None or name in tensors])
             dtype = next(iter(tensors.values())).dtype if tensors else self.dtype
             values = export(self, tensors)
-            others = left_out(self, tensors)
-            save_pretrained(folder, self.config, self.head, dtype_name(dtype), values, max_shard_size, left_out=others)
+            save_pretrained(folder, self.config, self.head, dtype_name(dtype), values, max_shard_size)
 
     @property
     def trunk(self) -> nn.Module:

@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from gptcore.checkpoint import missing_weights
+from gptcore.checkpoint import check_modules
 from gptcore.checkpoint.dtypes import check_dtype
 from gptcore.checkpoint.formats import published_name
 from gptcore.errors import ConfigError
@@ -49,16 +49,14 @@ def parameters_of(model: nn.Module, tensors: Mapping[str, torch.Tensor] | None =
     """
     published = {name: published_name(name, model.head) for name in parameters(model.config, model.head)}
     by_name = dict(model.named_parameters()) if tensors is None else tensors
-    if missing := [name for name in published.values() if name not in by_name]:
-        advice = "Put back the original modules, merge and unload adapters, or pass a whole state_dict."
-        raise missing_weights(model.head, missing, advice)
+    check_modules(model.head, [name for name in published.values() if name not in by_name])
     return {name: by_name[path] for name, path in published.items()}
 
 
-def left_out(model: nn.Module, tensors: Mapping[str, torch.Tensor] | None = None) -> list[str]:
-    """Names of the parameters, or of ``tensors``, that are none of the table's."""
+def left_out(model: nn.Module) -> list[str]:
+    """Names of the parameters that are not in the table, such as the bias of a new head."""
     published = {published_name(name, model.head) for name in parameters(model.config, model.head)}
-    return [name for name in (tensors or dict(model.named_parameters())) if name not in published]
+    return [name for name, _ in model.named_parameters() if name not in published]
 
 
 @torch.no_grad()

@@ -12,6 +12,9 @@ Answers = Mapping[str, tuple[Collection[Any] | None, str]]
 LOADING: Answers = {
     "low_cpu_mem_usage": (None, ""),  # loading never takes more
     "trust_remote_code": (None, ""),  # no code of a repository is ever run
+    "from_pt": (None, ""),  # the format is recognised
+    "from_tf": (None, ""),
+    "from_flax": (None, ""),
     "use_safetensors": ((None, True), "Pass allow_pickle=True to read files of torch.save."),
     "torch_dtype": ((None,), "Pass dtype=... instead."),
     "device_map": ((None,), "Leave it out; the framework places the model."),

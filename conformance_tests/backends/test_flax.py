@@ -336,6 +336,14 @@ def test_resizing(model):
         model.resize_token_embeddings(0)
 
 
+def test_adapters_are_not_dropped(tmp_path):
+    model = build(gpt_flax.FlaxOpenAIGPTLMHeadModel)
+    attn = model.transformer.h[0].attn
+    attn.c_attn = nnx.LoRA(14, 2, 42, base_module=attn.c_attn, rngs=nnx.Rngs(0))
+    with pytest.raises(CheckpointError, match=r"some are missing. .* merge and unload .*\n  - h.0.attn.c_attn.weight"):
+        model.save_pretrained(tmp_path)
+
+
 def test_float64_says_how_to_enable_it():
     with pytest.raises(ConfigError, match="jax_enable_x64"):
         gpt_flax.FlaxOpenAIGPTModel(CONFIG, dtype="float64")

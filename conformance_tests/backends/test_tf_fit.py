@@ -63,6 +63,8 @@ WEIGHTED = {
     ),
     "column": lambda model: model.evaluate(OWN, sample_weight=WEIGHTS[:, None], verbose=0),
     "batch": lambda model: model.test_on_batch(OWN, sample_weight=WEIGHTS),
+    "by position": lambda model: model.evaluate(OWN, None, 10, 0, WEIGHTS),
+    "batch, by position": lambda model: model.train_on_batch(OWN, None, WEIGHTS),
     "validation": lambda model: model.fit(OWN, validation_data=(OWN, None, WEIGHTS), verbose=0).history["val_loss"][0],
 }
 
@@ -104,17 +106,26 @@ def test_class_weight():
             (None, (OWN,), {"sample_weight": of_examples}),
         )
     ]
-    assert histories[1:] == [pytest.approx(histories[0], rel=1e-5)] * 3
+    by_position = (None, 10, 1, 0, None, 0.0, None, False, class_weight)
+    histories.append(compiled(CLASSIFIER).fit(OWN, *by_position).history["loss"])
+    assert histories[1:] == [pytest.approx(histories[0], rel=1e-5)] * 4
 
 
 REFUSED = {
     "y beside labels": (CLASSIFIER, (OWN, CLASSES), {}, "labels must be in the inputs or in y; got both"),
     "tokens without a name": (LM, (X, IDS), {}, r"y must be a dict with keys among \['labels'\].*got an array"),
     "another name": (LM, (X, {"mc_labels": CLASSES}), {}, r"y must be a dict .*got \['mc_labels'\]"),
+    "two arrays": (CLASSIFIER, ((IDS, IDS), CLASSES), {}, r"x must be an array, or a dict of arrays; got a list of 2"),
+    "names of classes": (CLASSIFIER, (X, ["pos"] * 10), {}, r"labels must be numbers; got text. Map them"),
     "no labels": (LM, (X,), {}, "cannot compute a loss: labels are missing. Add them to the inputs"),
     "a weight per token": (LM, (PER_TOKEN,), {}, r"sample_weight must have the shape \(batch,\); got \(10, 5\)"),
     "classes of tokens": (LM, (LM_OWN,), {"class_weight": {0: 2.0}}, "class_weight must be None for labels that are"),
 }
+
+
+def test_a_compiled_loss_without_y_is_an_error():
+    with pytest.raises(InputError, match="y must hold the targets of the compiled loss; got None"):
+        compiled(CLASSIFIER, loss=SPARSE).evaluate(OWN, verbose=0)
 
 
 @pytest.mark.parametrize("case", REFUSED)

@@ -8,7 +8,7 @@ import tensorflow as tf
 import gpt_tf
 from gpt_tf.training import adamw
 from gpt_tf.weights import parameters_of
-from gptcore import OpenAIGPTConfig
+from gptcore import CheckpointError, OpenAIGPTConfig
 from gptcore.parameters import parameters
 from gptcore.recipe import Recipe
 
@@ -83,15 +83,34 @@ def test_models_of_ours_and_of_the_user(case, tmp_path):
     np.testing.assert_array_equal(loaded(inputs).numpy(), expected)
 
 
-def test_weights_that_are_not_saved_are_named(tmp_path, caplog):
+def test_weights_that_no_checkpoint_holds_are_an_error(tmp_path):
     model = Below(CONFIG)
     model.save_pretrained(tmp_path)
-    assert not caplog.text
     model.tokens_embed = keras.layers.Embedding(31, 6)  # Keras goes on to track the first one
     model(IDS)
-    model.save_pretrained(tmp_path)
     names = (variable.path for variable in (*model.probe.weights, model.tokens_embed.embeddings))
-    assert caplog.text.endswith("".join(["layers yourself:\n", *(f"  - {name}\n" for name in names)]))
+    with pytest.raises(CheckpointError, match="no place for these parameters") as caught:
+        model.save_pretrained(tmp_path)
+    assert str(caught.value).endswith("\n".join(["", *(f"  - {name}" for name in names)]))
+
+
+def test_frozen_layers_stay_frozen(tmp_path):
+    model = gpt_tf.TFOpenAIGPTForSequenceClassification(CONFIG)
+    for layer in (model.transformer.tokens_embed, model.transformer.h[0], model.transformer.h[1].mlp):
+        layer.trainable = False
+    trainable = [v.path for v in model.trainable_variables]
+    model.save(tmp_path / "model.keras")
+    for same in (keras.saving.load_model(tmp_path / "model.keras"), keras.models.clone_model(model)):
+        assert [v.path for v in same.trainable_variables] == trainable
+
+
+def test_adapters_are_not_dropped(tmp_path):
+    model = gpt_tf.TFOpenAIGPTLMHeadModel(CONFIG)
+    adapted = keras.Sequential([model.transformer.h[1].attn.c_attn])
+    model.transformer.h[1].attn._tracker.unlock()
+    model.transformer.h[1].attn.c_attn = adapted
+    with pytest.raises(CheckpointError, match=r"merge and unload .*\n  - h.1.attn.c_attn.weight"):
+        model.save_pretrained(tmp_path)
 
 
 def test_float_ids_are_still_an_error():

@@ -87,8 +87,10 @@ def test_text_is_learned_and_measured(load):
     encoded = model.tokenizer(texts, truncation=True, max_length=31)
     inputs = {name: keras.utils.pad_sequences(rows, padding="post") for name, rows in encoded.items()}
     expected = model.evaluate(inputs, np.array(labels), verbose=0)
-    assert model.evaluate(texts, labels, verbose=0) == pytest.approx(expected, rel=1e-5)
-    assert model.evaluate(np.array(texts, object), np.array(labels), verbose=0) == pytest.approx(expected, rel=1e-5)
+    assert model.evaluate(texts, labels, sample_weight=[1.0] * 12, verbose=0) == pytest.approx(expected, rel=1e-5)
+    for same in (np.array(texts, object), tf.constant(texts)):
+        assert model.evaluate(same, np.array(labels), verbose=0) == pytest.approx(expected, rel=1e-5)
+    assert model.test_on_batch(texts, labels) == pytest.approx(expected, rel=1e-5)
     history = model.fit(texts, labels, validation_data=(texts, labels), epochs=2, shuffle=False, verbose=0).history
     assert history["val_loss"][0] == pytest.approx(model.evaluate(texts, labels, verbose=0)[0], rel=0.2)
     assert history["loss"][1] < history["loss"][0] == pytest.approx(expected[0], rel=1e-5)
@@ -118,6 +120,11 @@ def test_the_tokenizer_of_a_model(folders, load, tmp_path, monkeypatch):
 
 
 REFUSED = {
+    "strings in a dataset": (
+        "classify",
+        lambda model: model.predict(tf.data.Dataset.from_tensors(["a", "b"])),
+        "input_ids must be numbers; got text",
+    ),
     "two orders": ("similarity", lambda model: model.predict((["a"], ["b"])), "as one row.*gptcore.pipeline"),
     "choices": ("choice", lambda model: model.predict((["a", "a"], ["b", "c"])), "as one row.*gptcore.pipeline"),
     "pairs by the row": ("entail", lambda model: model.predict([("a", "b"), ("c", "d")]), "must be two lists"),

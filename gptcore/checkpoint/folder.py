@@ -193,6 +193,11 @@ def _read_file(path: Path, allow_pickle: bool) -> list[StoredTensor]:
     if kind is None:
         known = ", ".join(READERS)
         raise CheckpointError(f"{path}: no format of weights begins like this, be it {known}; fetch it again")
+    if kind == "pytorch" and path.suffix == ".keras":
+        raise CheckpointError(
+            f"cannot read {path}: it is a whole Keras model. Load it with keras.saving.load_model, "
+            "then call save_pretrained."
+        )
     if kind == "pytorch" and not allow_pickle:
         raise CheckpointError(
             f"{path} is a file of torch.save, a pickle; pass allow_pickle=True to read it (nothing in it is run), "

@@ -157,7 +157,6 @@ def save_pretrained(
     values: Iterable[tuple[str, NDArray[Any]]],
     max_shard_size: int | str | None = None,
     form: str = "safetensors",
-    left_out: Sequence[str] = (),
 ) -> None:
     """Write a checkpoint folder that all three backends and transformers read.
 
@@ -169,7 +168,6 @@ def save_pretrained(
         values: canonical name and array of every parameter.
         max_shard_size: bytes (or like ``"2GB"``) after which a new file begins; ``None`` for one file.
         form: ``safetensors``, ``pytorch``, ``tf``, ``keras``, ``flax``, ``orbax`` or ``openai``.
-        left_out: names of the weights that the model has beside the table's; a warning lists them.
 
     Raises:
         CheckpointError: nothing has been written, and what was there before is untouched.
@@ -179,21 +177,25 @@ def save_pretrained(
     tensors = [(table[name], OutgoingTensor.of(name, dtype, array)) for name, array in values]
     with Transaction(folder) as changes:
         write_checkpoint(changes, config, head, dtype, tensors, form, max_shard_size)
-    if left_out:
-        logger.warning(
-            "%s: weights that a checkpoint has no place for are not saved. Merge adapters before, and save other "
-            "layers yourself:\n%s",
-            head.architecture,
-            bullet_list(list(left_out)),
+
+
+def check_modules(head: Head, missing: Sequence[str], others: Sequence[str] = ()) -> None:
+    """See that a model has the weights of its table and no others, before it is saved.
+
+    Raises:
+        CheckpointError: weights are missing, or a checkpoint has no place for others; lists them.
+    """
+    if missing:
+        raise CheckpointError(
+            f"cannot read the weights of {head.architecture}: some are missing. Put back the original modules, "
+            "merge and unload adapters, or (in PyTorch) pass a whole state_dict.\n" + bullet_list(list(missing))
         )
-
-
-def missing_weights(
-    head: Head, names: list[str], advice: str = "Put back the original modules, or merge adapters."
-) -> CheckpointError:
-    """The error for a model in which other modules took the place of its own."""
-    problem = f"cannot read the weights of {head.architecture}: some are missing. {advice}"
-    return CheckpointError(f"{problem}\n{bullet_list(names)}")
+    if others:
+        raise CheckpointError(
+            f"cannot save {head.architecture}: a checkpoint has no place for these parameters. Merge adapters into the "
+            "weights, remove added modules, or save the whole model as your framework does.\n"
+            + bullet_list(list(others))
+        )
 
 
 def write_checkpoint(
