@@ -122,3 +122,5 @@ def test_mistakes_are_errors_with_the_same_text(load):
         inputs = {"input_ids": ids} | ({} if mask is None else {"attention_mask": mask})
         with pytest.raises(InputError, match=message):
             model.forward(inputs, past_key_values=cache)
+    with pytest.raises(InputError, match="past_key_values must be a KVCache; got list"):
+        model.forward({"input_ids": IDS[:, :1]}, past_key_values=[])

@@ -10,7 +10,16 @@ import numpy as np
 from flax import nnx
 
 from gpt_flax.cache import KVCache, known
-from gpt_flax.weights import assign, dtype_name, export, framework_dtype, from_numpy, parameters_of, to_numpy_bits
+from gpt_flax.weights import (
+    assign,
+    dtype_name,
+    export,
+    framework_dtype,
+    from_numpy,
+    others_of,
+    parameters_of,
+    to_numpy_bits,
+)
 from gptcore.checkpoint import Pushable, fresh_values, open_pretrained, save_pretrained
 from gptcore.config import OpenAIGPTConfig
 from gptcore.idioms import padded_vocabulary, saves
@@ -18,6 +27,7 @@ from gptcore.inputs import (
     NARROW_INTEGERS,
     ArrayInfo,
     as_array,
+    cache_info,
     check_attn_implementation,
     check_inputs,
     check_quantization,
@@ -97,7 +107,8 @@ class FlaxOpenAIGPTPreTrainedModel(Configured, Pushable, nnx.Module):
                 raise an error that says what to do.
         """
         if saves(options):
-            save_pretrained(folder, self.config, self.head, dtype_name(self.dtype), export(self), max_shard_size)
+            dtype, values, others = dtype_name(self.dtype), export(self), others_of(self)
+            save_pretrained(folder, self.config, self.head, dtype, values, max_shard_size, others=others)
 
     @property
     def trunk(self) -> nnx.Module:
@@ -149,7 +160,7 @@ class FlaxOpenAIGPTPreTrainedModel(Configured, Pushable, nnx.Module):
         """The arguments of a call as arrays, checked against the config; under a transformation, not their values."""
         arrays = {name: as_tensor(name, value) for name, value in inputs.items()}
         described = {name: describe(array) for name, array in arrays.items()}
-        check_inputs(self.config, self.head, described, None if cache is None else cache.info())
+        check_inputs(self.config, self.head, described, cache_info(cache))
         return tuple(map(widened, arrays.values()))
 
 

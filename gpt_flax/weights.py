@@ -51,6 +51,12 @@ def parameters_of(model: nnx.Module) -> dict[str, nnx.Param]:
     return found
 
 
+def others_of(model: nnx.Module) -> list[str]:
+    """Names of the parameters that are not in the table, such as the bias of a new head."""
+    known = set(paths_of(model).values())
+    return [".".join(map(str, path)) for path, _ in nnx.to_flat_state(nnx.state(model, nnx.Param)) if path not in known]
+
+
 def transform_of(parameter: Parameter) -> Callable[[Any], Any]:
     """What turns the canonical array into the parameter's, and back."""
     return TRANSFORMS[foreign_name(ROWS, parameter)[1]]

@@ -19,6 +19,7 @@ from gpt_tf.weights import (
     export,
     framework_dtype,
     from_numpy,
+    others_of,
     parameters_of,
     to_numpy_bits,
 )
@@ -31,6 +32,7 @@ from gptcore.inputs import (
     NARROW_INTEGERS,
     ArrayInfo,
     as_array,
+    cache_info,
     check_attn_implementation,
     check_inputs,
     check_quantization,
@@ -112,7 +114,8 @@ class TFOpenAIGPTPreTrainedModel(Configured, Fit, Pushable, keras.Model):
                 raise an error that says what to do.
         """
         if saves(options):
-            save_pretrained(folder, self.config, self.head, dtype_name(self.dtype), export(self), max_shard_size)
+            dtype, values, others = dtype_name(self.dtype), export(self), others_of(self)
+            save_pretrained(folder, self.config, self.head, dtype, values, max_shard_size, others=others)
 
     def get_config(self) -> dict[str, Any]:
         """The settings in a ``.keras`` file, from which Keras creates the model again."""
@@ -200,7 +203,7 @@ class TFOpenAIGPTPreTrainedModel(Configured, Fit, Pushable, keras.Model):
         try:
             tensors = {name: as_tensor(name, value) for name, value in inputs.items()}
             described = {name: describe(tensor) for name, tensor in tensors.items()}
-            check_inputs(self.config, self.head, described, None if cache is None else cache.info())
+            check_inputs(self.config, self.head, described, cache_info(cache))
         except InputError as error:  # Keras and AutoGraph would rewrite it
             error._keras_call_info_injected = error.ag_pass_through = True
             raise

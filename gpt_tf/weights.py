@@ -44,6 +44,12 @@ def parameters_of(model: keras.Model) -> dict[str, keras.Variable]:
     return {parameter.name: by_path[foreign_name(ROWS, parameter)[0]] for parameter in table}
 
 
+def others_of(model: keras.Model) -> list[str]:
+    """Paths of the weights that are not in the table, such as the bias of a new head."""
+    known = {id(variable) for variable in parameters_of(model).values()}
+    return [variable.path for variable in model.weights if id(variable) not in known]
+
+
 def transform_of(parameter: Parameter) -> Callable[[Any], Any]:
     """What turns the canonical array into the variable's, and back."""
     return TRANSFORMS[foreign_name(ROWS, parameter)[1]]

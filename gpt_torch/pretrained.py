@@ -10,7 +10,16 @@ from torch.utils._python_dispatch import is_in_torch_dispatch_mode
 
 from gpt_torch.cache import KVCache
 from gpt_torch.quantization import KINDS, Int8Embedding, Int8Weight, quantize
-from gpt_torch.weights import assign, device_of, dtype_name, export, framework_dtype, from_numpy, to_numpy_bits
+from gpt_torch.weights import (
+    assign,
+    device_of,
+    dtype_name,
+    export,
+    framework_dtype,
+    from_numpy,
+    others_of,
+    to_numpy_bits,
+)
 from gptcore.checkpoint import Pushable, fresh_values, open_pretrained, save_pretrained
 from gptcore.config import OpenAIGPTConfig
 from gptcore.errors import InputError
@@ -19,6 +28,7 @@ from gptcore.inputs import (
     NARROW_INTEGERS,
     ArrayInfo,
     as_array,
+    cache_info,
     check_attn_implementation,
     check_inputs,
     check_quantization,
@@ -98,15 +108,16 @@ class OpenAIGPTPreTrainedModel(Configured, Pushable, nn.Module):
             folder: the folder to write; created if missing.
             max_shard_size: size (in bytes, or like ``"2GB"``) after which a new file begins; ``None`` for one file.
             options: ``is_main_process=False`` to write nothing; ``state_dict`` to write these tensors, such as those
-                that accelerate gathers. Other arguments of transformers have no effect, or raise an error that says
-                what to do.
+                that accelerate gathers, or all but your own of a model with more parameters. Other arguments of
+                transformers have no effect, or raise an error that says what to do.
         """
         tensors = options.pop("state_dict", None)
         if saves(options):
             self.reject_quantized("saved")
             dtype = next(iter(tensors.values())).dtype if tensors else self.dtype
             values = export(self, tensors)
-            save_pretrained(folder, self.config, self.head, dtype_name(dtype), values, max_shard_size)
+            others = [name for name in others_of(self) if tensors is None or name in tensors]
+            save_pretrained(folder, self.config, self.head, dtype_name(dtype), values, max_shard_size, others=others)
 
     @property
     def trunk(self) -> nn.Module:
@@ -219,7 +230,7 @@ class OpenAIGPTPreTrainedModel(Configured, Pushable, nn.Module):
         tensors = {name: as_tensor(name, value, self.device) for name, value in inputs.items()}
         if not torch.compiler.is_compiling():
             described = {name: describe(tensor) for name, tensor in tensors.items()}
-            check_inputs(self.config, self.head, described, None if cache is None else cache.info())
+            check_inputs(self.config, self.head, described, cache_info(cache))
         return tuple(map(widened, tensors.values()))
 
 

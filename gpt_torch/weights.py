@@ -56,6 +56,12 @@ def parameters_of(model: nn.Module, tensors: Mapping[str, torch.Tensor] | None =
     return {name: by_name[path] for name, path in published.items()}
 
 
+def others_of(model: nn.Module) -> list[str]:
+    """Names of the parameters that are not in the table, such as the bias of a new head."""
+    published = {published_name(name, model.head) for name in parameters(model.config, model.head)}
+    return [name for name, _ in model.named_parameters() if name not in published]
+
+
 @torch.no_grad()
 def assign(model: nn.Module, values: Iterable[tuple[str, NDArray[Any]]]) -> None:
     """Copy values (canonical name, array in the model's dtype, bfloat16 as bits) into the model."""

@@ -66,6 +66,14 @@ class CacheInfo:
     length: int | None
 
 
+def cache_info(cache: Any) -> CacheInfo | None:
+    """What the checks need to know about ``past_key_values``."""
+    if cache is None or hasattr(cache, "info"):
+        return None if cache is None else cache.info()
+    kind = type(cache).__name__
+    raise InputError(f"past_key_values must be a KVCache; got {kind}. Pass what the model returned.")
+
+
 def check_inputs(
     config: OpenAIGPTConfig, head: Head, inputs: Mapping[str, ArrayInfo | None], cache: CacheInfo | None = None
 ) -> None:

@@ -157,6 +157,7 @@ def save_pretrained(
     values: Iterable[tuple[str, NDArray[Any]]],
     max_shard_size: int | str | None = None,
     form: str = "safetensors",
+    others: Sequence[str] = (),
 ) -> None:
     """Write a checkpoint folder that all three backends and transformers read.
 
@@ -168,6 +169,7 @@ def save_pretrained(
         values: canonical name and array of every parameter.
         max_shard_size: bytes (or like ``"2GB"``) after which a new file begins; ``None`` for one file.
         form: ``safetensors``, ``pytorch``, ``tf``, ``keras``, ``flax``, ``orbax`` or ``openai``.
+        others: names of parameters that the model has besides; there must be none, for they would be lost.
 
     Raises:
         CheckpointError: nothing has been written, and what was there before is untouched.
@@ -175,6 +177,11 @@ def save_pretrained(
     check_writable(form, {dtype}, max_shard_size)
     table = parameters(config, head)
     tensors = [(table[name], OutgoingTensor.of(name, dtype, array)) for name, array in values]
+    if others:
+        raise CheckpointError(
+            f"cannot save {head.architecture}: its files have no place for some of its parameters. Save the model with "
+            "the tools of the framework, or remove these parameters first.\n" + bullet_list(list(others))
+        )
     with Transaction(folder) as changes:
         write_checkpoint(changes, config, head, dtype, tensors, form, max_shard_size)
 
