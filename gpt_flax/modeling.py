@@ -294,7 +294,8 @@ class FlaxOpenAIGPTModel(FlaxOpenAIGPTPreTrainedModel):
 
     def _needs_eager(self):
         """Whether attention is written out: asked for, attention dropout, or a dtype that the operation lacks."""
-        dropout = self.config.attn_pdrop > 0 and not self.h[0].attn.attn_dropout.deterministic
+        layers = [block.attn.attn_dropout for block in self.h]
+        dropout = any(layer.rate > 0 and not layer.deterministic for layer in layers)
         rounds_to_float32 = self.dtype == jnp.float64
         not_on_this_machine = self.dtype == jnp.float16 and jax.default_backend() == "cpu"
         return self.attn_implementation == "eager" or dropout or rounds_to_float32 or not_on_this_machine

@@ -84,9 +84,9 @@ class Attention(nn.Module):
     def __init__(self, config: OpenAIGPTConfig):
         super().__init__()
         self.n_head = config.n_head
-        self.attn_pdrop = config.attn_pdrop
         self.c_attn = Projection(config.n_embd, 3 * config.n_embd)
         self.c_proj = Projection(config.n_embd, config.n_embd)
+        self.attn_dropout = nn.Dropout(config.attn_pdrop)
         self.resid_dropout = nn.Dropout(config.resid_pdrop)
 
     def forward(self, hidden_states, allowed, head_mask=None, eager=False, slots=None):  # (B, T, C), (B, 1, T, S), (H,)
@@ -94,7 +94,7 @@ class Attention(nn.Module):
         if slots is not None:
             past_keys, past_values, length = slots
             key, value = write(past_keys, key, length), write(past_values, value, length)
-        dropout_p = self.attn_pdrop if self.training else 0.0
+        dropout_p = self.attn_dropout.p if self.attn_dropout.training else 0.0
         probabilities = None
         if eager:
             context, probabilities = eager_attention(query, key, value, allowed, dropout_p)

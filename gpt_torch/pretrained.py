@@ -108,8 +108,8 @@ class OpenAIGPTPreTrainedModel(Configured, Pushable, nn.Module):
             folder: the folder to write; created if missing.
             max_shard_size: size (in bytes, or like ``"2GB"``) after which a new file begins; ``None`` for one file.
             options: ``is_main_process=False`` to write nothing; ``state_dict`` to write these tensors, such as those
-                that accelerate gathers. Other arguments of transformers have no effect, or raise an error that says
-                what to do.
+                that accelerate gathers, or all but your own of a model with more parameters. Other arguments of
+                transformers have no effect, or raise an error that says what to do.
         """
         tensors = options.pop("state_dict", None)
         if saves(options):

@@ -90,6 +90,7 @@ def by_onednn(x, weight):
     if torch.compiler.is_compiling() or torch.jit.is_tracing() or torch._C._len_torch_dispatch_stack():
         return False
     plain = type(x) in PLAIN and type(weight) in PLAIN and x.device.type == "cpu" and x.dtype in onednn()
+    plain = plain and weight.dtype is x.dtype  # otherwise PyTorch has the clearer error
     return plain and not (
         torch.is_autocast_enabled("cpu")
         or torch._C._are_functorch_transforms_active()

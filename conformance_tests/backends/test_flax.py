@@ -170,6 +170,14 @@ def test_orbax_restores_onto_an_abstract_model(tmp_path):
     assert largest_difference(run(again), run(model)) == 0
 
 
+def test_parameters_without_a_place_in_the_files_are_not_dropped(tmp_path):
+    model = build(gpt_flax.FlaxOpenAIGPTForSequenceClassification)
+    model.score = nnx.Linear(14, 3, rngs=nnx.Rngs(0))
+    with pytest.raises(CheckpointError, match=r"(?s)no place for these parameters.*\n  - score.bias"):
+        model.save_pretrained(tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
 def test_export(model):
     """With lengths and batches that are not known yet; what comes back is of the same type, a cache in it too."""
     cached = type(model) is gpt_flax.FlaxOpenAIGPTLMHeadModel
@@ -317,6 +325,14 @@ def test_each_dropout_is_where_the_paper_has_it():
         zeros = (output.hidden_states[0] == 0).mean()
         assert (zeros > 0.3) == (name == "embd_pdrop")
         assert jnp.abs(model(IDS).last_hidden_state - model(IDS).last_hidden_state).max() > 0
+
+
+def test_attention_dropout_stays_on_above_a_layer_in_evaluation_mode():
+    off = {"embd_pdrop": 0.0, "attn_pdrop": 0.5, "resid_pdrop": 0.0}
+    model = build(gpt_flax.FlaxOpenAIGPTModel, CONFIG.replace(n_layer=2, **off))
+    model.train()
+    model.h[0].eval()
+    assert jnp.abs(model(IDS).last_hidden_state - model(IDS).last_hidden_state).max() > 0
 
 
 def test_parameters_carry_logical_axes():

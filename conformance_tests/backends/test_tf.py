@@ -14,7 +14,7 @@ import gpt_tf
 from gpt_tf.generation import programs_of
 from gpt_tf.training import Trainer, adamw
 from gpt_tf.weights import assign, export
-from gptcore import ConfigError, InputError, OpenAIGPTConfig
+from gptcore import CheckpointError, ConfigError, InputError, OpenAIGPTConfig
 from gptcore.parameters import Head
 from gptcore.recipe import Recipe
 
@@ -231,6 +231,21 @@ def test_the_optimizer_in_fit(tmp_path):
     again = keras.saving.load_model(tmp_path / "model.keras")
     assert again.optimizer.get_config() == model.optimizer.get_config()
     assert float(again.optimizer.learning_rate) == float(model.optimizer.learning_rate)
+
+
+class WithValues(gpt_tf.TFOpenAIGPTLMHeadModel):
+    """One more head."""
+
+    def __init__(self, config):
+        super().__init__(config)
+        self.values = keras.layers.Dense(1, name="values")
+        self.values.build((None, config.n_embd))
+
+
+def test_parameters_without_a_place_in_the_files_are_not_dropped(tmp_path):
+    with pytest.raises(CheckpointError, match=r"(?s)no place for these parameters.*\n  - values/kernel"):
+        WithValues(CONFIG).save_pretrained(tmp_path)
+    assert not list(tmp_path.iterdir())
 
 
 def test_frozen_layers_in_the_trainer():

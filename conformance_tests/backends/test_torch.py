@@ -115,6 +115,16 @@ def test_each_dropout_is_where_the_paper_has_it():
         assert (model(IDS).last_hidden_state - model(IDS).last_hidden_state).abs().max() > 0
 
 
+def test_dropout_follows_its_modules():
+    """As users switch it: off by ``p``, on in evaluation mode for draws of a Bayesian kind, off in some layers."""
+    model = build(gpt_torch.OpenAIGPTModel, CONFIG.replace(embd_pdrop=0.0, attn_pdrop=0.5, resid_pdrop=0.0)).eval()
+    dropouts = [module for module in model.modules() if isinstance(module, torch.nn.Dropout)]
+    for p, random in ((0.5, True), (0.0, False)):
+        for module in dropouts:
+            module.train().p = p
+        assert (not torch.equal(model(IDS).last_hidden_state, model(IDS).last_hidden_state)) == random
+
+
 @pytest.mark.parametrize("mask", [None, [[0, 0, 1, 1, 1], [1, 1, 1, 1, 0]]])
 def test_the_flash_kernel_takes_padded_rows_too(mask):
     """No other kernel is let in; PyTorch raises where the chosen one can't run."""
@@ -275,6 +285,14 @@ FOREIGN = {
     "other parameters": (
         lambda model: setattr(model.transformer, "tokens_embed", Adapted(model.transformer.tokens_embed)),
         r"some are missing. .* merge and unload .*\n  - transformer.tokens_embed.weight",
+    ),
+    "a bias in the head": (
+        lambda model: setattr(model, "score", torch.nn.Linear(14, 3)),
+        r"(?s)no place for these parameters.*\n  - score.bias",
+    ),
+    "one more block": (
+        lambda model: model.transformer.h.append(copy.deepcopy(model.transformer.h[0])),
+        r"(?s)no place for these parameters.*\n  - transformer.h.3.attn.c_attn.weight",
     ),
 }
 

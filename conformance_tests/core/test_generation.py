@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from gptcore.config import OpenAIGPTConfig
 from gptcore.errors import ConfigError, InputError
-from gptcore.generation import GenerationConfig, check_prompt, decode, processors
+from gptcore.generation import GenerationConfig, check_prompt, decode, processors, settled
 from gptcore.generation.random import gumbel, threefry
 from gptcore.generation.search import choose
 
@@ -233,3 +233,18 @@ def test_rows_that_have_ended_need_no_token():
     settings = {"no_repeat_ngram_size": 1, "eos_token_id": 2, "do_sample": True, "top_k": 1}
     found = continued([0.0, 1.0, 9.0, 2.0, 3.0], ids=[[0, 1, 3, 4], [2, 2, 2, 2]], **settings)
     assert found[:, 4:].tolist() == [[2, 2, 2], [4, 3, 1]]
+
+
+def test_settings_that_another_one_switches_off(caplog):
+    """Once each, and only what a call sets itself."""
+    config, model = GenerationConfig(temperature=0.7, top_k=3, do_sample=False), OpenAIGPTConfig()
+    settings = {"top_p": 0.625, "early_stopping": True, "output_scores": True, "top_k": 50, "seed": 3}
+    for _ in range(2):
+        settled(model, config, settings)
+    settled(model, None, {"penalty_alpha": 0.5, "top_k": 4})
+    settled(model, None, {"do_sample": True, "temperature": 0.625, "num_beams": 2, "length_penalty": 2.0})
+    assert caplog.messages == [
+        "top_p=0.625 has no effect. Pass do_sample=True as well.",
+        "early_stopping=True has no effect. Pass num_beams above 1 as well.",
+        "output_scores=True has no effect. Pass return_dict_in_generate=True as well.",
+    ]

@@ -109,3 +109,14 @@ def test_help(run, arguments):
 
 def test_version(run):
     assert run("--version").stdout == f"gptcore {__version__}\n"
+
+
+@pytest.mark.parametrize("output", ["file", "file/below"])
+def test_an_output_that_cannot_be_a_folder(capsys, monkeypatch, tmp_path, output):
+    (tmp_path / "file").write_text("the cat sat on the mat")
+    arguments = (tmp_path / "file", "--output", tmp_path / output, "--pre-tokenizer", "basic", "--quiet")
+    monkeypatch.setattr(sys, "argv", ["gptcore", "tokenizer", "train", *map(str, arguments), "--vocab-size", "600"])
+    with pytest.raises(SystemExit) as caught:
+        app()
+    assert caught.value.code == 2
+    assert f"error: cannot use {tmp_path / output}: " in capsys.readouterr().err

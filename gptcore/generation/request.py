@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+import logging
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -15,13 +18,38 @@ from gptcore.generation.prompt import check_prompt
 from gptcore.generation.search import NOTHING, check_chosen
 from gptcore.generation.stepper import DeviceStepper, Uncached
 
+logger = logging.getLogger(__name__)
+
 
 def settled(
     model: OpenAIGPTConfig, generation_config: GenerationConfig | None, settings: dict[str, Any]
 ) -> GenerationConfig:
     """The settings of a call: those of the config, or of the model, changed by keywords."""
     default = generation_config or GenerationConfig(eos_token_id=model.eos_token_id, pad_token_id=model.pad_token_id)
-    return default.replace(**settings) if settings else default
+    config = default.replace(**settings) if settings else default
+    for warning in without_effect(config, settings):
+        warn_once(warning)
+    return config
+
+
+def without_effect(config: GenerationConfig, settings: dict[str, Any]) -> Iterator[str]:
+    """One sentence for each keyword that another setting switches off, as transformers warns of them."""
+    default = GenerationConfig()
+    for needed, on, names in (
+        ("do_sample=True", config.do_sample, ("temperature", "top_p", "min_p", "typical_p")),
+        ("do_sample=True", config.do_sample or config.penalty_alpha is not None, ("top_k",)),
+        ("num_beams above 1", config.num_beams > 1, ("length_penalty", "early_stopping")),
+        ("return_dict_in_generate=True", config.return_dict_in_generate, ("output_scores",)),
+    ):
+        for name in names:
+            if not on and name in settings and getattr(config, name) != getattr(default, name):
+                yield f"{name}={getattr(config, name)!r} has no effect. Pass {needed} as well."
+
+
+@functools.cache
+def warn_once(warning: str) -> None:
+    """Log a warning the first time."""
+    logger.warning(warning)
 
 
 def generate(
