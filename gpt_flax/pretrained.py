@@ -10,8 +10,17 @@ import numpy as np
 from flax import nnx
 
 from gpt_flax.cache import KVCache, known
-from gpt_flax.weights import assign, dtype_name, export, framework_dtype, from_numpy, parameters_of, to_numpy_bits
-from gptcore.checkpoint import Pushable, fresh_values, open_pretrained, save_pretrained
+from gpt_flax.weights import (
+    assign,
+    dtype_name,
+    export,
+    framework_dtype,
+    from_numpy,
+    others_of,
+    parameters_of,
+    to_numpy_bits,
+)
+from gptcore.checkpoint import Pushable, check_modules, fresh_values, open_pretrained, save_pretrained
 from gptcore.config import OpenAIGPTConfig
 from gptcore.idioms import padded_vocabulary, saves
 from gptcore.inputs import (
@@ -97,6 +106,7 @@ class FlaxOpenAIGPTPreTrainedModel(Configured, Pushable, nnx.Module):
                 raise an error that says what to do.
         """
         if saves(options):
+            check_modules(self.head, (), others_of(self, nnx.Not((nnx.RngState, nnx.Intermediate))))
             save_pretrained(folder, self.config, self.head, dtype_name(self.dtype), export(self), max_shard_size)
 
     @property

@@ -9,6 +9,7 @@ import numpy as np
 from flax import nnx
 from numpy.typing import NDArray
 
+from gptcore.checkpoint import check_modules
 from gptcore.checkpoint.dtypes import check_dtype
 from gptcore.errors import ConfigError
 from gptcore.layouts import TRANSFORMS, foreign_name
@@ -42,13 +43,21 @@ def paths_of(model: nnx.Module) -> dict[str, tuple[str | int, ...]]:
 
 def parameters_of(model: nnx.Module) -> dict[str, nnx.Param]:
     """The model's parameters by canonical name, in the order of the table."""
-    found = {}
+    found, missing = {}, []
     for name, path in paths_of(model).items():
         node = model
         for step in path:
-            node = node[step] if isinstance(step, int) else getattr(node, step)
+            node = node[step] if isinstance(step, int) else getattr(node, step, None)
         found[name] = node
+        missing += [] if node is not None else [".".join(map(str, path))]
+    check_modules(model.head, missing)
     return found
+
+
+def others_of(model: nnx.Module, kinds: Any) -> list[str]:
+    """Where the model has variables of these kinds that no checkpoint has a place for."""
+    own = set(paths_of(model).values())
+    return [".".join(map(str, path)) for path, _ in nnx.to_flat_state(nnx.state(model, kinds)) if path not in own]
 
 
 def transform_of(parameter: Parameter) -> Callable[[Any], Any]:

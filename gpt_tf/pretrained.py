@@ -23,7 +23,7 @@ from gpt_tf.weights import (
     to_numpy_bits,
 )
 from gptcore import hub
-from gptcore.checkpoint import Pushable, fresh_values, open_pretrained, save_pretrained
+from gptcore.checkpoint import Pushable, check_modules, fresh_values, open_pretrained, save_pretrained
 from gptcore.config import OpenAIGPTConfig
 from gptcore.errors import InputError
 from gptcore.idioms import padded_vocabulary, saves
@@ -112,6 +112,8 @@ class TFOpenAIGPTPreTrainedModel(Configured, Fit, Pushable, keras.Model):
                 raise an error that says what to do.
         """
         if saves(options):
+            own = {id(variable) for variable in parameters_of(self).values()}
+            check_modules(self.head, (), [variable.path for variable in self.weights if id(variable) not in own])
             save_pretrained(folder, self.config, self.head, dtype_name(self.dtype), export(self), max_shard_size)
 
     def get_config(self) -> dict[str, Any]:

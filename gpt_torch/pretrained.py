@@ -10,8 +10,17 @@ from torch.utils._python_dispatch import is_in_torch_dispatch_mode
 
 from gpt_torch.cache import KVCache
 from gpt_torch.quantization import KINDS, Int8Embedding, Int8Weight, quantize
-from gpt_torch.weights import assign, device_of, dtype_name, export, framework_dtype, from_numpy, to_numpy_bits
-from gptcore.checkpoint import Pushable, fresh_values, open_pretrained, save_pretrained
+from gpt_torch.weights import (
+    assign,
+    device_of,
+    dtype_name,
+    export,
+    framework_dtype,
+    from_numpy,
+    parameters_of,
+    to_numpy_bits,
+)
+from gptcore.checkpoint import Pushable, check_modules, fresh_values, open_pretrained, save_pretrained
 from gptcore.config import OpenAIGPTConfig
 from gptcore.errors import InputError
 from gptcore.idioms import padded_vocabulary, saves
@@ -104,6 +113,9 @@ class OpenAIGPTPreTrainedModel(Configured, Pushable, nn.Module):
         tensors = options.pop("state_dict", None)
         if saves(options):
             self.reject_quantized("saved")
+            if tensors is None:
+                own = {id(parameter) for parameter in parameters_of(self).values()}
+                check_modules(self.head, (), [name for name, p in self.named_parameters() if id(p) not in own])
             dtype = next(iter(tensors.values())).dtype if tensors else self.dtype
             values = export(self, tensors)
             save_pretrained(folder, self.config, self.head, dtype_name(dtype), values, max_shard_size)

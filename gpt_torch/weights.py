@@ -8,9 +8,10 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from gptcore.checkpoint import check_modules
 from gptcore.checkpoint.dtypes import check_dtype
 from gptcore.checkpoint.formats import published_name
-from gptcore.errors import CheckpointError, ConfigError, bullet_list
+from gptcore.errors import ConfigError
 from gptcore.parameters import Kind, parameters
 
 
@@ -48,11 +49,7 @@ def parameters_of(model: nn.Module, tensors: Mapping[str, torch.Tensor] | None =
     """
     published = {name: published_name(name, model.head) for name in parameters(model.config, model.head)}
     by_name = dict(model.named_parameters()) if tensors is None else tensors
-    if missing := [name for name in published.values() if name not in by_name]:
-        raise CheckpointError(
-            f"cannot read the weights of {model.head.architecture}: some are missing. Put back the original modules, "
-            "merge and unload adapters, or pass a whole state_dict.\n" + bullet_list(missing)
-        )
+    check_modules(model.head, [name for name in published.values() if name not in by_name])
     return {name: by_name[path] for name, path in published.items()}
 
 

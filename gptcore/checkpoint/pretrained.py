@@ -11,7 +11,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from gptcore import hub
-from gptcore.checkpoint.dtypes import STORAGE, check_dtype, convert
+from gptcore.checkpoint.dtypes import STORAGE, check_dtype, convert, dtype_of
 from gptcore.checkpoint.folder import check_writable, read_tensors, weights_files, write_tensors
 from gptcore.checkpoint.inference import config_of
 from gptcore.checkpoint.matching import Matching, match
@@ -143,6 +143,20 @@ def _warn_of_renamed_labels(stored: OpenAIGPTConfig, config: OpenAIGPTConfig) ->
         logger.warning("the head of the checkpoint is kept, but its labels are renamed: %s", names)
 
 
+def check_modules(head: Head, missing: Iterable[str], others: Iterable[str] = ()) -> None:
+    """Raise a ``CheckpointError`` if a model no longer has its own weights, or others that a save would lose."""
+    if missing := list(missing):
+        raise CheckpointError(
+            f"cannot read the weights of {head.architecture}: some are missing. Put back the original modules, "
+            "merge and unload adapters, or (in PyTorch) pass a whole state_dict.\n" + bullet_list(missing)
+        )
+    if others := list(others):
+        raise CheckpointError(
+            f"cannot save {head.architecture}: a checkpoint has no place for these parameters. Merge adapters into the "
+            "weights, remove added modules, or save the whole model as your framework does.\n" + bullet_list(others)
+        )
+
+
 def fresh_values(config: OpenAIGPTConfig, head: Head, dtype: str, seed: int) -> Iterator[tuple[str, NDArray[Any]]]:
     """Each parameter's canonical name and first value in ``dtype`` (bfloat16 as bits)."""
     for parameter in parameters(config, head).values():
@@ -164,17 +178,17 @@ def save_pretrained(
         folder: made if missing.
         config: written as ``config.json`` with the architecture and dtype.
         head: decides the published names.
-        dtype: of all values; ``bfloat16`` values are given as bits.
-        values: canonical name and array of every parameter.
+        dtype: that of the model, written to ``config.json``.
+        values: canonical name and array of every parameter, each stored in its own dtype; ``bfloat16`` as bits.
         max_shard_size: bytes (or like ``"2GB"``) after which a new file begins; ``None`` for one file.
         form: ``safetensors``, ``pytorch``, ``tf``, ``keras``, ``flax``, ``orbax`` or ``openai``.
 
     Raises:
         CheckpointError: nothing has been written, and what was there before is untouched.
     """
-    check_writable(form, {dtype}, max_shard_size)
     table = parameters(config, head)
-    tensors = [(table[name], OutgoingTensor.of(name, dtype, array)) for name, array in values]
+    tensors = [(table[name], OutgoingTensor.of(name, dtype_of(array), array)) for name, array in values]
+    check_writable(form, {tensor.dtype for _, tensor in tensors}, max_shard_size)
     with Transaction(folder) as changes:
         write_checkpoint(changes, config, head, dtype, tensors, form, max_shard_size)
 
