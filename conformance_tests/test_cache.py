@@ -122,3 +122,6 @@ def test_mistakes_are_errors_with_the_same_text(load):
         inputs = {"input_ids": ids} | ({} if mask is None else {"attention_mask": mask})
         with pytest.raises(InputError, match=message):
             model.forward(inputs, past_key_values=cache)
+    other = cache._replace(keys=cache.keys * 2, values=cache.values * 2)
+    with pytest.raises(InputError, match=r"past_key_values must have \(layers, heads, head size\) \(.*; got \("):
+        model.forward({"input_ids": IDS[:, :1]}, past_key_values=other)

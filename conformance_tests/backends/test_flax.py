@@ -113,6 +113,12 @@ def test_rngs_seed_the_weights(stream):
     assert largest_difference(member(0), member(1)) > 0.01
 
 
+@pytest.mark.parametrize("rngs", [0, jax.random.key(0)], ids=["int", "key"])
+def test_rngs_of_another_type(rngs):
+    with pytest.raises(InputError, match=r"rngs must be nnx.Rngs; got .* Pass nnx.Rngs\("):
+        gpt_flax.FlaxOpenAIGPTModel(CONFIG, rngs=rngs)
+
+
 def test_an_ensemble_by_vmap():
     @nnx.split_rngs(splits=3)
     @nnx.vmap
