@@ -11,6 +11,7 @@ from gpt_flax.cache import KVCache
 from gpt_flax.modeling import take_position
 from gpt_flax.sampling import choose
 from gptcore import generation
+from gptcore.errors import InputError
 from gptcore.generation.device import check_traced, program
 
 
@@ -131,8 +132,8 @@ def loop(graph, state, input_ids, attention_mask, last, length, method, numbers,
 def generate(model, input_ids, attention_mask, generation_config, streamer, tokenizer, settings):
     """``FlaxOpenAIGPTLMHeadModel.generate``."""
     table = model.transformer.tokens_embed.embedding.get_value()
-    if any(isinstance(x, jax.core.Tracer) for x in (input_ids, attention_mask, table)):
-        return traced(model, input_ids, attention_mask, generation_config, settings)
+    if any(isinstance(x, jax.core.Tracer) for x in (input_ids, attention_mask, table, *settings.values())):
+        return traced(model, input_ids, attention_mask, generation_config, streamer, settings)
     ids, mask = (np.asarray(x) if isinstance(x, jax.Array) else x for x in (input_ids, attention_mask))
     config, output = generation.generate(
         Stepper(model), model.config, ids, mask, generation_config, streamer, tokenizer, settings
@@ -145,17 +146,29 @@ def generate(model, input_ids, attention_mask, generation_config, streamer, toke
     return generation.GenerateOutput(sequences=sequences, scores=scores, sequences_scores=totals)
 
 
-def traced(model, input_ids, attention_mask, generation_config, settings):
+def traced(model, input_ids, attention_mask, generation_config, streamer, settings):
     """Inside a program of the user's: always (B, T + max_new_tokens) ids, filled behind the end."""
-    config = generation.settled(model.config, generation_config, settings)
+    seed, known = settings.get("seed"), settings
+    if isinstance(seed, jax.core.Tracer) and seed.shape == () and jnp.issubdtype(seed.dtype, jnp.integer):
+        known = {**settings, "seed": 0}
+    for name, value in known.items():
+        if isinstance(value, jax.core.Tracer):
+            raise InputError(
+                f"{name} must be known inside jax.jit; got {value.aval}. Pass a Python number; only seed may be "
+                "traced, as one integer."
+            )
+    config = generation.settled(model.config, generation_config, known)
+    new = check_traced(model.config, config, jnp.shape(input_ids), "jax.jit", streamer)
+    input_ids, attention_mask = model._check(input_ids=input_ids, attention_mask=attention_mask)
     input_ids = jnp.asarray(input_ids)
-    new = check_traced(model.config, config, input_ids.shape, "jax.jit")
     if attention_mask is None:
         attention_mask = jnp.ones(input_ids.shape, bool)
     input_ids, attention_mask = (jnp.repeat(x, config.num_return_sequences, 0) for x in (input_ids, attention_mask))
     length = input_ids.shape[1]
     last = length - 1 - attention_mask[:, ::-1].argmax(-1)
     method, numbers = program(config, length, new)
+    if known is not settings:
+        numbers = numbers._replace(seed=seed.astype(jnp.uint32))
     ids, _ = loop(
         *nnx.split(model),
         input_ids,

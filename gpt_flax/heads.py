@@ -176,7 +176,8 @@ class FlaxOpenAIGPTLMHeadModel(FlaxOpenAIGPTPreTrainedModel):
         """Continue prompts, with a KV cache and without dropout in any mode; the same ids in every framework.
 
         Greedy search and sampling are one compiled program, and may be part of another: inside ``jax.jit`` the
-        result always has ``max_new_tokens`` new columns, filled behind the end; what needs the host is an error.
+        result always has ``max_new_tokens`` new columns, filled behind the end; what needs the host is an error, and
+        ``seed`` may be traced.
 
         Args:
             input_ids: (B, T) ids.

@@ -22,6 +22,7 @@ from gpt_flax.weights import (
 )
 from gptcore.checkpoint import Pushable, check_modules, fresh_values, open_pretrained, save_pretrained
 from gptcore.config import OpenAIGPTConfig
+from gptcore.errors import InputError
 from gptcore.idioms import padded_vocabulary, saves
 from gptcore.inputs import (
     NARROW_INTEGERS,
@@ -176,6 +177,8 @@ def widened(array: Any) -> Any:
 
 def seeded(seed: int | None, rngs: nnx.Rngs | None) -> tuple[int | jax.Array | None, nnx.Rngs]:
     """The seed of the weights and the random streams of dropout; if one is not passed, it derives from the other."""
+    if not isinstance(rngs, nnx.Rngs | None):
+        raise InputError(f"rngs must be nnx.Rngs; got {type(rngs).__name__}. Pass nnx.Rngs({rngs!r}).")
     if seed is UNSET_SEED and rngs is not None and ("params" in rngs or "default" in rngs):
         seed = jax.random.bits(rngs.params(), dtype=jnp.uint32)
     if rngs is None or not ("dropout" in rngs or "default" in rngs):

@@ -11,7 +11,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from gpt_flax.heads import LMHead, classification_loss, language_modeling_loss
 from gpt_flax.modeling import take_position
 from gpt_flax.pretrained import describe
-from gpt_flax.weights import dtype_name, paths_of, to_numpy_bits, transform_of
+from gpt_flax.weights import dtype_name, parameters_of, paths_of, to_numpy_bits, transform_of
 from gptcore.errors import ConfigError
 from gptcore.inputs import problem_type
 from gptcore.layouts.nnx import VALUE
@@ -141,7 +141,8 @@ class Trainer:
     """
 
     def __init__(self, model, recipe: Recipe, total_steps, *, distribution=None):
-        check_weights(model.head, dtype_name(model.dtype))
+        for parameter in (model, *parameters_of(model).values()):
+            check_weights(model.head, dtype_name(parameter.dtype))
         self.model, self.recipe, self.config, self.head = model, recipe, model.config, model.head
         self.rates = recipe.learning_rates(total_steps)
         # A mesh of its own, where the compiler works out how what is in between is spread.

@@ -52,7 +52,8 @@ class KVCache(NamedTuple):
     def info(self) -> CacheInfo:
         """What the input checks need to know."""
         length = int(self.length) if isinstance(self.length, tf.__internal__.EagerTensor) else None
-        return CacheInfo(self.keys[0].shape[0], self.capacity, length)
+        batch, heads, _, size = self.keys[0].shape
+        return CacheInfo(batch, self.capacity, length, (len(self.keys), heads, size))
 
     def extended(self, attention_mask: tf.Tensor | None, length: int | tf.Tensor) -> Self:
         """With ``length`` more slots taken. ``attention_mask`` (B, >= length): its last columns are the new ones."""

@@ -145,7 +145,7 @@ def generate(model, input_ids, attention_mask, generation_config, streamer, toke
     if isinstance(input_ids, str) or is_texts(input_ids):
         return continued(model, input_ids, attention_mask, generation_config, streamer, tokenizer, settings)
     if tf.inside_function():
-        return traced(model, input_ids, attention_mask, generation_config, settings)
+        return traced(model, input_ids, attention_mask, generation_config, streamer, settings)
     ids, mask = (x.numpy() if isinstance(x, tf.Tensor) else x for x in (input_ids, attention_mask))
     config, output = generation.generate(
         Stepper(model), model.config, ids, mask, generation_config, streamer, tokenizer, settings
@@ -158,11 +158,13 @@ def generate(model, input_ids, attention_mask, generation_config, streamer, toke
     return generation.GenerateOutput(sequences=sequences, scores=scores, sequences_scores=totals)
 
 
-def traced(model, input_ids, attention_mask, generation_config, settings):
+def traced(model, input_ids, attention_mask, generation_config, streamer, settings):
     """Inside a graph of the user's: always (B, T + max_new_tokens) ids, filled behind the end."""
     config = generation.settled(model.config, generation_config, settings)
+    shape = tuple(tf.convert_to_tensor(input_ids).shape)
+    new = check_traced(model.config, config, shape, "tf.function", streamer)
+    input_ids, attention_mask = model._check(input_ids=input_ids, attention_mask=attention_mask)
     input_ids = tf.cast(input_ids, tf.int64)
-    new = check_traced(model.config, config, tuple(input_ids.shape), "tf.function")
     length = input_ids.shape[1]
     attention_mask = tf.ones(input_ids.shape, tf.bool) if attention_mask is None else tf.cast(attention_mask, tf.bool)
     input_ids, attention_mask = (tf.repeat(x, config.num_return_sequences, axis=0) for x in (input_ids, attention_mask))

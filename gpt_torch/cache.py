@@ -53,7 +53,8 @@ class KVCache(NamedTuple):
 
     def info(self) -> CacheInfo:
         """What the input checks need to know."""
-        return CacheInfo(self.keys[0].size(0), self.capacity, self.length)
+        batch, heads, _, size = self.keys[0].shape
+        return CacheInfo(batch, self.capacity, self.length, (len(self.keys), heads, size))
 
     def extended(self, attention_mask: torch.Tensor | None, length: int) -> Self:
         """With ``length`` more slots taken. ``attention_mask`` (B, >= length): its last columns are the new ones."""

@@ -59,11 +59,13 @@ class CacheInfo:
         batch: number of rows; ``None`` if unknown.
         capacity: number of slots.
         length: number of filled slots, or ``None`` under tracing.
+        sizes: of the model that it was made for: layers, heads, and the width of a head.
     """
 
     batch: int | None
     capacity: int
     length: int | None
+    sizes: Shape
 
 
 def cache_info(cache: Any) -> CacheInfo | None:
@@ -96,6 +98,7 @@ def check_inputs(
     given = {name: info for name, info in inputs.items() if info is not None}
     shape = _check_ids(config, given)
     if cache is not None:
+        _check_sizes(cache, config)
         _check_room(cache, shape)
     if "attention_mask" in given:
         with_past = [] if cache is None else [(*shape[:-1], _plus(cache.length, shape[-1]))]
@@ -209,6 +212,16 @@ def _check_ids(config: OpenAIGPTConfig, given: Mapping[str, ArrayInfo]) -> Shape
     if 0 in shape:
         raise InputError(f"the batch is empty: shape {shape}; pass at least one row")
     return shape
+
+
+def _check_sizes(cache: CacheInfo, config: OpenAIGPTConfig) -> None:
+    """Check that the cache was made for a model of these sizes."""
+    sizes = (config.n_layer, config.n_head, config.n_embd // config.n_head)
+    if not _fits(cache.sizes, sizes):
+        raise InputError(
+            f"past_key_values must have (layers, heads, head size) {sizes}; got {cache.sizes}. Make it with the config "
+            "of this model."
+        )
 
 
 def _check_room(cache: CacheInfo, shape: Shape) -> None:

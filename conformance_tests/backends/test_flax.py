@@ -114,6 +114,12 @@ def test_rngs_seed_the_weights(stream):
     assert largest_difference(member(0), member(1)) > 0.01
 
 
+@pytest.mark.parametrize("rngs", [0, jax.random.key(0)], ids=["int", "key"])
+def test_rngs_of_another_type(rngs):
+    with pytest.raises(InputError, match=r"rngs must be nnx.Rngs; got .* Pass nnx.Rngs\("):
+        gpt_flax.FlaxOpenAIGPTModel(CONFIG, rngs=rngs)
+
+
 def test_an_ensemble_by_vmap():
     @nnx.split_rngs(splits=3)
     @nnx.vmap
@@ -384,14 +390,15 @@ def test_generation_inside_a_program_of_the_user(settings):
     mask = np.array([[0, 1, 1, 1, 1], [1, 1, 1, 1, 1]])
     eos = int(model.generate(IDS, max_new_tokens=4)[0, 6])
     settings = {"max_new_tokens": 4, "eos_token_id": eos, "pad_token_id": 1, **settings}
+    seed = settings.pop("seed", 2)
 
     @jax.jit
-    def doubled(ids, mask):
-        return model.generate(ids, mask, **settings) * 2
+    def doubled(ids, mask, seed):
+        return model.generate(ids, mask, **settings, seed=seed) * 2
 
-    ids = np.asarray(doubled(IDS, mask)) // 2
+    ids = np.asarray(doubled(IDS, mask, seed)) // 2
     assert ids.shape == (2 * settings.get("num_return_sequences", 1), 9)
-    outside = np.asarray(model.generate(IDS, mask, **settings))
+    outside = np.asarray(model.generate(IDS, mask, **settings, seed=seed))
     np.testing.assert_array_equal(ids[:, : outside.shape[1]], outside)
     assert (ids[:, outside.shape[1] :] == 1).all()
 
@@ -409,6 +416,17 @@ def test_generation_inside_a_program_that_takes_the_model():
     np.testing.assert_array_equal(ids, model.generate(IDS, max_new_tokens=3))
     with pytest.raises(InputError, match=r"shape \(5,\); inside jax.jit expected a known \(batch, sequence\)"):
         jax.jit(lambda ids: model.generate(ids, max_new_tokens=3))(IDS[0])
+    for traced, known, advice in [
+        ({"input_ids": IDS, "attention_mask": np.ones((2, 6))}, {}, r"shape \(2, 6\); expected \(2, 5\)"),
+        ({"input_ids": IDS}, {"streamer": print}, "streamer need the host"),
+        (
+            {"temperature": 0.5},
+            {"input_ids": IDS},
+            "temperature must be known inside jax.jit.* only seed may be traced",
+        ),
+    ]:
+        with pytest.raises(InputError, match=advice):
+            jax.jit(lambda traced, known=known: model.generate(max_new_tokens=3, **traced, **known))(traced)
 
 
 @pytest.mark.parametrize("settings", [{}, {"do_sample": True}, {"num_beams": 2}], ids=str)
@@ -525,6 +543,26 @@ def test_training_beside_frozen_weights(precision):
     assert abs(trainer.step(0, batch)["loss"] - loss) > 0.01
 
 
-def test_a_parameter_that_no_checkpoint_holds_is_not_trained():
+def test_a_parameter_that_no_checkpoint_holds_is_not_trained(tmp_path):
+    model = with_adapter(build(gpt_flax.FlaxOpenAIGPTLMHeadModel))
     with pytest.raises(ConfigError, match=r"cannot train transformer.h.0.mlp.c_fc.lora_a: .*adamw"):
-        Trainer(with_adapter(build(gpt_flax.FlaxOpenAIGPTLMHeadModel)), Recipe(), 3)
+        Trainer(model, Recipe(), 3)
+    with pytest.raises(CheckpointError, match=r"(?s)cannot save .* no place for .*transformer.h.0.mlp.c_fc.lora_a"):
+        model.save_pretrained(tmp_path)
+    model.transformer.h[0].mlp.c_fc = nnx.Sequential(model.transformer.h[0].mlp.c_fc)
+    with pytest.raises(CheckpointError, match=r"(?s)some are missing.*transformer.h.0.mlp.c_fc.kernel"):
+        model.num_parameters()
+
+
+def test_weights_that_were_cast_are_saved_as_they_are(tmp_path):
+    """``dtype`` of the model stays float32, the dtype that its modules compute in."""
+    model = build(gpt_flax.FlaxOpenAIGPTLMHeadModel)
+    for name, parameter in parameters_of(model).items():
+        if "mlp" in name:
+            parameter.set_value(jnp.asarray(np.asarray(parameter.get_value()).astype(jnp.bfloat16)))
+    with pytest.raises(ConfigError, match="weights in bfloat16 lose small updates"):
+        Trainer(model, Recipe(), 3)
+    model.save_pretrained(tmp_path)
+    again = parameters_of(type(model).from_pretrained(tmp_path))
+    for name, parameter in parameters_of(model).items():
+        assert (np.asarray(parameter.get_value()) == np.asarray(again[name].get_value())).all(), name

@@ -195,6 +195,10 @@ def test_what_needs_the_host_is_an_error_inside_a_graph(settings):
     model = build(gpt_tf.TFOpenAIGPTLMHeadModel)
     with pytest.raises(InputError, match=f"inside tf.function.*{next(iter(settings))} need the host"):
         tf.function(lambda ids: model.generate(ids, **settings), autograph=False)(IDS)
+    with pytest.raises(InputError, match="streamer need the host"):
+        tf.function(lambda ids: model.generate(ids, streamer=print), autograph=False)(IDS)
+    with pytest.raises(InputError, match="input_ids has dtype float32; expected an integer type"):
+        tf.function(lambda ids: model.generate(ids, max_new_tokens=2), autograph=False)(IDS.astype("float32"))
 
 
 def test_generation_inside_a_graph_needs_known_shapes():

@@ -166,3 +166,11 @@ def test_export_without_a_signature(model_class, tmp_path):
         found, expected = artifact.serve(part), model(part)
         for name in expected:
             np.testing.assert_allclose(found[name], expected[name], atol=1e-5)
+
+
+def test_weights_that_no_checkpoint_holds_are_not_dropped(tmp_path):
+    model = gpt_tf.TFOpenAIGPTModel(CONFIG, seed=0)
+    model.probe = keras.layers.Dense(2, name="probe")
+    model.probe.build((None, 6))
+    with pytest.raises(CheckpointError, match=r"(?s)cannot save .* no place for .*probe/kernel"):
+        model.save_pretrained(tmp_path)

@@ -500,6 +500,17 @@ def test_workers_that_are_spawned():
         assert result == pytest.approx(expected, rel=1e-5)
 
 
+def test_weights_of_several_dtypes_are_saved_as_they_are(tmp_path):
+    model = build(gpt_torch.OpenAIGPTModel).bfloat16()
+    model.h[0].ln_1.float().weight.data.add_(2**-20)
+    model.save_pretrained(tmp_path)
+    again = type(model).from_pretrained(tmp_path).state_dict()
+    assert all(torch.equal(tensor.float(), again[name]) for name, tensor in model.state_dict().items())
+    model.h[0].adapter = torch.nn.Linear(2, 3)
+    with pytest.raises(CheckpointError, match=r"(?s)cannot save .* no place for .*h.0.adapter.weight"):
+        model.save_pretrained(tmp_path)
+
+
 def test_what_loops_of_other_libraries_ask_for():
     model = build(gpt_torch.OpenAIGPTLMHeadModel, CONFIG.replace(eos_token_id=3))
     assert model.generation_config == GenerationConfig(eos_token_id=3)

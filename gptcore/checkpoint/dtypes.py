@@ -27,6 +27,11 @@ def check_dtype(dtype: str) -> str:
     return dtype
 
 
+def dtype_of(array: NDArray[Any]) -> str:
+    """The dtype of an array, ``bfloat16`` for bits; a ``CheckpointError`` if a checkpoint cannot hold it."""
+    return check_dtype("bfloat16" if array.dtype == STORAGE["bfloat16"] else array.dtype.name)
+
+
 def convert(array: NDArray[Any], source: str, target: str) -> NDArray[Any]:
     """Convert between dtypes, rounding to nearest, ties to even; no copy where they are equal.
 

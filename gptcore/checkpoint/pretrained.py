@@ -11,7 +11,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from gptcore import hub
-from gptcore.checkpoint.dtypes import STORAGE, check_dtype, convert
+from gptcore.checkpoint.dtypes import STORAGE, check_dtype, convert, dtype_of
 from gptcore.checkpoint.folder import check_writable, read_tensors, weights_files, write_tensors
 from gptcore.checkpoint.inference import config_of
 from gptcore.checkpoint.matching import Matching, match
@@ -164,17 +164,17 @@ def save_pretrained(
         folder: made if missing.
         config: written as ``config.json`` with the architecture and dtype.
         head: decides the published names.
-        dtype: of all values; ``bfloat16`` values are given as bits.
-        values: canonical name and array of every parameter.
+        dtype: that of the model, written to ``config.json``.
+        values: canonical name and array of every parameter, each stored in its own dtype; ``bfloat16`` as bits.
         max_shard_size: bytes (or like ``"2GB"``) after which a new file begins; ``None`` for one file.
         form: ``safetensors``, ``pytorch``, ``tf``, ``keras``, ``flax``, ``orbax`` or ``openai``.
 
     Raises:
         CheckpointError: nothing has been written, and what was there before is untouched.
     """
-    check_writable(form, {dtype}, max_shard_size)
     table = parameters(config, head)
-    tensors = [(table[name], OutgoingTensor.of(name, dtype, array)) for name, array in values]
+    tensors = [(table[name], OutgoingTensor.of(name, dtype_of(array), array)) for name, array in values]
+    check_writable(form, {tensor.dtype for _, tensor in tensors}, max_shard_size)
     with Transaction(folder) as changes:
         write_checkpoint(changes, config, head, dtype, tensors, form, max_shard_size)
 

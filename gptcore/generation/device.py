@@ -6,7 +6,7 @@ looks at the tokens so far, at text or at several hypotheses runs on the host, o
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -90,13 +90,16 @@ def program(config: GenerationConfig, prompt_length: int, max_new_tokens: int) -
     return method, numbers
 
 
-def check_traced(model: OpenAIGPTConfig, config: GenerationConfig, shape: tuple[int | None, ...], inside: str) -> int:
+def check_traced(
+    model: OpenAIGPTConfig, config: GenerationConfig, shape: tuple[int | None, ...], inside: str, streamer: Any = None
+) -> int:
     """See that the loop can become part of a program of the user's.
 
     Args:
         model, config: of the call.
         shape: of ``input_ids``.
         inside: what compiles that program, such as ``jax.jit``.
+        streamer: of the call.
 
     Returns:
         how many tokens follow.
@@ -105,6 +108,7 @@ def check_traced(model: OpenAIGPTConfig, config: GenerationConfig, shape: tuple[
         InputError: the settings need the host, the shape is not known, or there is no room.
     """
     names = host_settings(config) + (["return_dict_in_generate"] if config.return_dict_in_generate else [])
+    names += [] if streamer is None else ["streamer"]
     if names:
         raise InputError(
             f"inside {inside}, generate runs on the device alone, but {', '.join(names)} need the host; leave them at "
