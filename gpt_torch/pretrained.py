@@ -114,7 +114,7 @@ class OpenAIGPTPreTrainedModel(Configured, Pushable, nn.Module):
         tensors = options.pop("state_dict", None)
         if saves(options):
             self.reject_quantized("saved")
-            check_modules(self.head, (), [name for name in left_out(self) if tensors is None or name in tensors])
+            check_modules(self.head, (), left_out(self, tensors))
             dtype = next(iter(tensors.values())).dtype if tensors else self.dtype
             values = export(self, tensors)
             save_pretrained(folder, self.config, self.head, dtype_name(dtype), values, max_shard_size)

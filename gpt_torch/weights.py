@@ -53,10 +53,11 @@ def parameters_of(model: nn.Module, tensors: Mapping[str, torch.Tensor] | None =
     return {name: by_name[path] for name, path in published.items()}
 
 
-def left_out(model: nn.Module) -> list[str]:
-    """Names of the parameters that are not in the table, such as the bias of a new head."""
-    published = {published_name(name, model.head) for name in parameters(model.config, model.head)}
-    return [name for name, _ in model.named_parameters() if name not in published]
+def left_out(model: nn.Module, tensors: Mapping[str, torch.Tensor] | None = None) -> list[str]:
+    """Names of the parameters, of those in ``tensors`` if given, that are not in the table; such as a new bias."""
+    own = set(map(id, parameters_of(model, tensors).values()))
+    found = {name: p if tensors is None else tensors.get(name) for name, p in model.named_parameters()}
+    return [name for name, tensor in found.items() if tensor is not None and id(tensor) not in own]
 
 
 @torch.no_grad()

@@ -306,17 +306,17 @@ def test_weights_that_do_not_fit_are_not_saved(tmp_path, replace, message):
     assert not list(tmp_path.glob("new/*"))
 
 
-def test_weights_that_are_not_saved_are_named(tmp_path, caplog):
+def test_weights_that_no_checkpoint_holds_are_an_error(tmp_path):
     model = build(gpt_torch.OpenAIGPTLMHeadModel)
-    model.save_pretrained(tmp_path)
-    assert not caplog.text
+    own = model.state_dict()
     model.probe = torch.nn.Linear(14, 2)
     for tensors in (None, model.state_dict()):
-        model.save_pretrained(tmp_path, state_dict=tensors)
-        assert caplog.text.endswith(
-            "are not saved. Merge adapters before, and save other layers yourself:\n  - probe.weight\n  - probe.bias\n"
-        )
-        caplog.clear()
+        with pytest.raises(
+            CheckpointError, match=r"no place for these parameters(.*\n)+  - probe.weight\n  - probe.bias"
+        ):
+            model.save_pretrained(tmp_path, state_dict=tensors)
+    assert not list(tmp_path.iterdir())
+    model.save_pretrained(tmp_path, state_dict=own)
 
 
 def through_torch_save(model, tmp_path):
