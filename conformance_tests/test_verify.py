@@ -1,8 +1,6 @@
 """``gptcore verify`` as its users run it, and that it can fail."""
 
 import json
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -40,12 +38,11 @@ class Distorted:
         return losses, {name: value * self.gradients for name, value in gradients.items()}
 
 
-def test_the_default_model_in_a_process_of_its_own():
+def test_the_default_model(run):
     """No argument, no network: everything that is installed takes part, and the table is JSON on request."""
-    command = [sys.executable, "-c", "from gptcore.cli import main; main()", "verify", "--json"]
-    out = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert out.returncode == 0, out.stderr
-    report = json.loads(out.stdout)
+    status, out, error = run("verify", "--json")
+    assert status == 0, error
+    report = json.loads(out)
     assert report["passed"] is True
     names = [backend["name"] for backend in report["backends"]]
     assert names == ["torch", "tf", "flax"]
