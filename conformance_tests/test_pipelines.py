@@ -7,7 +7,7 @@ import pytest
 from training_data import ROWS, save_fine_tuned, tokenizer
 
 from gptcore import DEFAULT_MODEL, InputError, pipeline
-from gptcore.errors import DataError
+from gptcore.errors import CheckpointError, DataError
 from gptcore.parameters import Head
 from gptcore.tasks import TASKS
 
@@ -122,6 +122,7 @@ MISTAKES = {
         InputError,
         r"texts\[1\]: 900 prompt \+ 1 new tokens",
     ),
+    "a loaded model": (lambda models: pipeline(model=object()), CheckpointError, "named by a folder .*; got object"),
     "no pair": (
         lambda models: pipeline("entailment", models("entail"))(["one text"]),
         InputError,

@@ -12,7 +12,6 @@ from gpt_flax.heads import LMHead, classification_loss, language_modeling_loss
 from gpt_flax.modeling import take_position
 from gpt_flax.pretrained import describe
 from gpt_flax.weights import dtype_name, parameters_of, paths_of, to_numpy_bits, transform_of
-from gptcore.errors import ConfigError
 from gptcore.inputs import problem_type
 from gptcore.layouts.nnx import VALUE
 from gptcore.parameters import Head, parameters
@@ -108,16 +107,6 @@ def adamw(model, recipe: Recipe, total_steps):
     )
 
 
-def check_places(model):
-    """Raise a ``ConfigError`` if a parameter would be trained and never saved."""
-    own = set(paths_of(model).values())
-    other = [".".join(map(str, path)) for path, _ in nnx.to_flat_state(nnx.state(model, nnx.Param)) if path not in own]
-    if other:
-        raise ConfigError(
-            f"cannot train {other[0]}: a checkpoint has no place for it. Train it in a loop of your own, with adamw."
-        )
-
-
 class Trainer:
     """A model in training, as ``gptcore.training.Trainer``.
 
@@ -141,7 +130,12 @@ class Trainer:
     """
 
     def __init__(self, model, recipe: Recipe, total_steps, *, distribution=None):
-        for parameter in (model, *parameters_of(model).values()):
+        own = set(paths_of(model).values())
+        trained = nnx.to_flat_state(nnx.state(model, nnx.Param))
+        check_weights(
+            model.head, dtype_name(model.dtype), [".".join(map(str, path)) for path, _ in trained if path not in own]
+        )
+        for parameter in parameters_of(model).values():
             check_weights(model.head, dtype_name(parameter.dtype))
         self.model, self.recipe, self.config, self.head = model, recipe, model.config, model.head
         self.rates = recipe.learning_rates(total_steps)
@@ -149,7 +143,6 @@ class Trainer:
         self.mesh = distribution and Mesh(distribution.devices, distribution.axis_names)
         self.is_main, self.processes = jax.process_index() == 0, jax.process_count()
         self.precision = "highest" if recipe.precision == "float32" else "default"
-        check_places(model)
         graph = model
         if recipe.precision != "float32":  # the same modules, computing in another dtype
             graph = nnx.merge(*nnx.split(model))

@@ -7,7 +7,7 @@ import tensorflow as tf
 from gpt_tf.heads import LMHead, classification_loss, language_modeling_loss
 from gpt_tf.modeling import take_position
 from gpt_tf.pretrained import describe
-from gpt_tf.weights import assign, export, parameters_of, to_numpy_bits, transform_of
+from gpt_tf.weights import assign, export, left_out, parameters_of, to_numpy_bits, transform_of
 from gptcore.errors import ConfigError
 from gptcore.inputs import problem_type
 from gptcore.layouts import keras as layouts
@@ -177,7 +177,7 @@ class Trainer:
     """
 
     def __init__(self, model, recipe: Recipe, total_steps, *, distribution=None):
-        check_weights(model.head, model.variable_dtype)
+        check_weights(model.head, model.variable_dtype, left_out(model))
         if model.compute_dtype != recipe.precision:
             raise ConfigError(
                 f"the model computes in {model.compute_dtype}, the recipe has precision={recipe.precision!r}; "

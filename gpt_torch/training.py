@@ -12,7 +12,7 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 from gpt_torch.heads import LMHead, classification_loss, language_modeling_loss
 from gpt_torch.modeling import take_position
 from gpt_torch.pretrained import describe
-from gpt_torch.weights import dtype_name, parameters_of, to_numpy_bits
+from gpt_torch.weights import dtype_name, left_out, parameters_of, to_numpy_bits
 from gptcore.inputs import problem_type
 from gptcore.installation import required
 from gptcore.parameters import Head, parameters
@@ -127,7 +127,8 @@ class Trainer:
     """
 
     def __init__(self, model, recipe: Recipe, total_steps, *, distribution=None):
-        for parameter in (model, *model.parameters()):
+        check_weights(model.head, dtype_name(model.dtype), left_out(model))
+        for parameter in model.parameters():
             check_weights(model.head, dtype_name(parameter.dtype))
         self.model, self.recipe, self.config, self.head = model, recipe, model.config, model.head
         self.rates = recipe.learning_rates(total_steps)

@@ -84,6 +84,9 @@ def resolve(
         CheckpointError: it is neither a folder nor a repository id, or the files cannot be downloaded. Without a
             connection, files in the cache are used.
     """
+    if not isinstance(path_or_repo_id, (str, Path)):
+        given = type(path_or_repo_id).__name__
+        raise CheckpointError(f"a model or tokenizer must be named by a folder or a repository id; got {given}.")
     folder = Path(path_or_repo_id)
     if folder.is_dir():
         last = folder / LAST

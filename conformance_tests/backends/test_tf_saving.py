@@ -88,7 +88,7 @@ def test_weights_that_no_checkpoint_holds_are_an_error(tmp_path):
     model.save_pretrained(tmp_path)
     model.tokens_embed = keras.layers.Embedding(31, 6)  # Keras goes on to track the first one
     model(IDS)
-    names = (variable.path for variable in (*model.probe.weights, model.tokens_embed.embeddings))
+    names = [variable.path for variable in (*model.probe.weights, model.tokens_embed.embeddings)]
     with pytest.raises(CheckpointError, match="no place for these parameters") as caught:
         model.save_pretrained(tmp_path)
     assert str(caught.value).endswith("\n".join(["", *(f"  - {name}" for name in names)]))

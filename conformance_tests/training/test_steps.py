@@ -192,6 +192,10 @@ def test_what_cannot_be_trained(backend, make_checkpoint):
     module = __import__(type(model).__module__.split(".")[0] + ".training", fromlist=["Trainer"])
     with pytest.raises(ConfigError, match="weights in bfloat16 lose small updates"):
         module.Trainer(model, RECIPE, 1)
+    model = backend.load(make_checkpoint(config(), Head.LM), Head.LM).model
+    model.more = type(model)(model.config.replace(n_layer=1))
+    with pytest.raises(ConfigError, match=r"cannot train .*: a checkpoint has no place for it\. Train it in a loop"):
+        module.Trainer(model, RECIPE, 1)
 
 
 def test_seeds_and_rows():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -60,14 +60,24 @@ class Trainer(Protocol):
         ...
 
 
-def check_weights(head: Head, dtype: str) -> None:
-    """Raise a ``ConfigError`` for a model that cannot be trained as it is."""
+def check_weights(head: Head, dtype: str, others: Sequence[str] = ()) -> None:
+    """Raise a ``ConfigError`` for a model that cannot be trained as it is.
+
+    Args:
+        head: the head.
+        dtype: of the weights.
+        others: names of parameters that a checkpoint has no place for: they would be trained and never saved.
+    """
     if head is Head.NONE:
         raise ConfigError(f"{head.architecture} has no loss; train a model with a head")
     if dtype != "float32":
         raise ConfigError(
             f"weights in {dtype} lose small updates; load the model with dtype='float32', and compute in bfloat16 by "
             "precision='bfloat16' in the recipe"
+        )
+    if others:
+        raise ConfigError(
+            f"cannot train {others[0]}: a checkpoint has no place for it. Train it in a loop of your own, with adamw."
         )
 
 
