@@ -30,7 +30,8 @@ OTHERS = (
 )
 TEST_TOOLS = ("pytest", "pytest-xdist", "hypothesis", "packaging")
 TEST_TOOLS += ("flatbuffers", "zstandard")  # jax.export needs the one; JAX's cache takes minutes without the other
-EXAMPLE_TOOLS = ("nbclient", "ipykernel", "grain")
+EXAMPLE_TOOLS = ("nbformat", "grain")
+KERNEL = ("nbclient", "ipykernel")
 STYLE_AND_TYPES = ("ruff", "mypy", "types-PyYAML")
 NO_FRAMEWORK = ("conformance_tests/core", "conformance_tests/text")
 ONE_FRAMEWORK = tuple(f"conformance_tests/test_{name}.py" for name in ("isolation", "padding", "readme"))  # + backends
@@ -88,7 +89,6 @@ def tests(session):
         session.run("python", *TWO_PROCESSES, *session.posargs, env=SUITE)
         return
     check_style(session)
-    session.run("mypy")
     for backend in BACKENDS:
         test_alone(session, backend)
     cases = "conformance_tests/test_cases.py"
@@ -169,7 +169,7 @@ def instruction_sets(session):
 @nox.session(default=False)
 def notebooks(session):
     """Run each notebook of ``examples/`` in its own kernel; ``-- --write`` stores outputs. Opt-in: three minutes."""
-    install(session, ".[all]", *EXAMPLE_TOOLS)
+    install(session, ".[all]", *EXAMPLE_TOOLS, *KERNEL)
     session.run("python", "conformance_tests/notebooks.py", *session.posargs, env=SUITE)
 
 

@@ -27,6 +27,7 @@ with contextlib.suppress(ImportError):
 
 BACKENDS = ("torch", "tf", "flax")
 LONGEST = (
+    "test_types.py",
     "test_examples.py",
     "test_many_machines.py",
     "test_distributed.py",

@@ -730,7 +730,7 @@ def test_any_damage_is_an_error_or_harmless(tmp_path_factory, form, data):
 @pytest.mark.parametrize("form", WRITABLE)
 def test_a_killed_save_leaves_the_old_or_the_new(tmp_path, form):
     """A process saves two models in turn over each other and is killed at some moment."""
-    kills = int(os.environ.get("GPTCORE_SAVE_KILLS", "5"))
+    kills = int(os.environ.get("GPTCORE_SAVE_KILLS", "3"))
     folder = tmp_path / "model"
     code = textwrap.dedent(f"""
         import itertools, sys
