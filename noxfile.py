@@ -30,7 +30,7 @@ OTHERS = (
 )
 TEST_TOOLS = ("pytest", "pytest-xdist", "hypothesis", "packaging")
 TEST_TOOLS += ("flatbuffers", "zstandard")  # jax.export needs the one; JAX's cache takes minutes without the other
-EXAMPLE_TOOLS = ("nbformat", "grain")
+EXAMPLE_TOOLS = ("nbformat", "ipython", "grain")
 KERNEL = ("nbclient", "ipykernel")
 STYLE_AND_TYPES = ("ruff", "mypy", "types-PyYAML")
 NO_FRAMEWORK = ("conformance_tests/core", "conformance_tests/text")

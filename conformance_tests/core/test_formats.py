@@ -704,7 +704,7 @@ DAMAGED = [form for form in FORMATS if form not in ("safetensors", "orbax")]
 
 
 @pytest.mark.parametrize("form", DAMAGED)
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_any_damage_is_an_error_or_harmless(tmp_path_factory, form, data):
     """Flip bytes or cut the file anywhere: a ``GPTError``, or tensors that can be read."""
