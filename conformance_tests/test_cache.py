@@ -124,6 +124,9 @@ def test_mistakes_are_errors_with_the_same_text(load):
             model.forward(inputs, past_key_values=cache)
     with pytest.raises(InputError, match=r"past_key_values must be the KVCache .*; got DynamicCache\."):
         model.forward({"input_ids": IDS[:, :1]}, past_key_values=type("DynamicCache", (), {})())
+    other = cache.empty(CONFIG, 3, dtype="float16")
+    with pytest.raises(InputError, match="past_key_values must be float32, as the model; got float16"):
+        model.forward({"input_ids": IDS[:, :1]}, past_key_values=other)
     other = cache._replace(keys=cache.keys * 2, values=cache.values * 2)
     with pytest.raises(InputError, match=r"past_key_values must have \(layers, heads, head size\) \(.*; got \("):
         model.forward({"input_ids": IDS[:, :1]}, past_key_values=other)

@@ -9,6 +9,7 @@ import pytest
 
 from gptcore import ConfigError, OpenAIGPTConfig
 from gptcore.parameters import Head
+from tokenization import OpenAIGPTTokenizerFast
 
 CONFIG = OpenAIGPTConfig(vocab_size=41, n_positions=13, n_embd=14, n_head=2, n_layer=1)
 
@@ -44,6 +45,8 @@ LOADING = {
     "load_in_8bit": (True, 'Pass quantization="int8"'),
     "config": (CONFIG, "Pass the settings that change as keywords, such as num_labels=3"),
     "use_cache": (True, "Pass it to the model call or to generate"),
+    "subfolder": ("model", "Pass the path of that folder"),
+    "force_download": (True, "Delete the repository in the cache"),
 }
 SAVING = {
     "safe_serialization": (False, "Save, then run: gptcore convert FOLDER OUTPUT --to pytorch"),
@@ -66,6 +69,20 @@ def test_advice_on_saving(load, tmp_path):
         model.save_pretrained(tmp_path / "new", shards=2)
     model.save_pretrained(tmp_path / "new", is_main_process=False)
     assert not (tmp_path / "new").exists()
+
+
+def test_options_of_a_location_are_never_ignored(make_checkpoint):
+    folder = make_checkpoint(CONFIG, Head.NONE)
+    assert OpenAIGPTConfig.from_pretrained(folder, trust_remote_code=True, force_download=False).n_embd == 14
+    for loads in (OpenAIGPTConfig.from_pretrained, OpenAIGPTTokenizerFast.from_pretrained):
+        with pytest.raises(ConfigError, match=r"subfolder='model' is not supported. Pass the path of that folder"):
+            loads(folder, subfolder="model")
+
+
+def test_seeds(load):
+    assert load().num_parameters() > 0
+    with pytest.raises(ConfigError, match="seed must be an integer; got float"):
+        type(load())(CONFIG, seed=0.5)
 
 
 def test_sizes(load):

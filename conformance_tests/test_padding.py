@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from gptcore.config import OpenAIGPTConfig
+from gptcore.errors import warn_once
 from gptcore.parameters import Head
 from gptcore.tolerances import TOLERANCES, output_error
 
@@ -42,7 +43,8 @@ def test_rows_that_attend_to_nothing_are_finite(backend, make_checkpoint, dtype,
     assert all(np.isfinite(gradient).all() for gradient in gradients.values())
 
 
-def test_classification_reads_the_last_attended_token(backend, make_checkpoint):
+def test_classification_reads_the_last_attended_token(backend, make_checkpoint, caplog):
+    warn_once.cache_clear()
     head = Head.SEQUENCE_CLASSIFICATION
     model = backend.load(make_checkpoint(CONFIG, head), head)
     row = np.random.default_rng(0).integers(1, 41, (1, LENGTH))
@@ -51,3 +53,18 @@ def test_classification_reads_the_last_attended_token(backend, make_checkpoint):
     right = {"input_ids": np.pad(row, ((0, 0), (0, 4)))}  # the pad id says what is padding
     for inputs in (left, right):
         assert output_error(model.forward(inputs)["logits"][0], alone) <= TOLERANCES["float32", "outputs"]
+    assert not caplog.messages
+
+
+def test_a_classifier_that_cannot_tell_padding_warns(backend, make_checkpoint, caplog):
+    warn_once.cache_clear()
+    head = Head.SEQUENCE_CLASSIFICATION
+    model = backend.load(make_checkpoint(CONFIG.replace(pad_token_id=None), head), head)
+    ids = np.arange(8).reshape(2, 4)
+    for inputs in ({"input_ids": ids[:1]}, {"input_ids": ids, "attention_mask": np.ones_like(ids)}):
+        model.forward(inputs)
+    assert not caplog.messages
+    model.forward({"input_ids": ids})
+    assert [message.split(",")[0] for message in caplog.messages] == [
+        "The classifier reads the last column of every row"
+    ]

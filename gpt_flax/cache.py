@@ -55,7 +55,7 @@ class KVCache(NamedTuple):
         """What the input checks need to know."""
         length = None if isinstance(self.length, jax.core.Tracer) else int(self.length)
         batch, heads, capacity, size = known(self.keys[0].shape)
-        return CacheInfo(batch, capacity, length, (len(self.keys), heads, size))
+        return CacheInfo(batch, capacity, length, (len(self.keys), heads, size), self.keys[0].dtype.name)
 
     def extended(self, attention_mask: jax.Array | None, length: int) -> Self:
         """With ``length`` more slots taken. ``attention_mask`` (B, >= length): its last columns are the new ones."""

@@ -34,7 +34,7 @@ from gptcore.inputs import (
     check_quantization,
 )
 from gptcore.models import Configured
-from gptcore.parameters import Head, initial_value, parameters, resized_embedding
+from gptcore.parameters import Head, check_seed, initial_value, parameters, resized_embedding
 
 
 class UnsetSeed(int):
@@ -161,7 +161,7 @@ class FlaxOpenAIGPTPreTrainedModel(Configured, Pushable, nnx.Module):
         """The arguments of a call as arrays, checked against the config; under a transformation, not their values."""
         arrays = {name: as_tensor(name, value) for name, value in inputs.items()}
         described = {name: describe(array) for name, array in arrays.items()}
-        check_inputs(self.config, self.head, described, cache_info(cache))
+        check_inputs(self.config, self.head, described, cache_info(cache, dtype_name(self.dtype)))
         return tuple(map(widened, arrays.values()))
 
 
@@ -181,6 +181,8 @@ def seeded(seed: int | None, rngs: nnx.Rngs | None) -> tuple[int | jax.Array | N
         raise InputError(f"rngs must be nnx.Rngs; got {type(rngs).__name__}. Pass nnx.Rngs({rngs!r}).")
     if seed is UNSET_SEED and rngs is not None and ("params" in rngs or "default" in rngs):
         seed = jax.random.bits(rngs.params(), dtype=jnp.uint32)
+    if not isinstance(seed, jax.core.Tracer | None):
+        check_seed(seed)
     if rngs is None or not ("dropout" in rngs or "default" in rngs):
         rngs = nnx.Rngs(jax.random.key(0 if seed is None else seed))
     return seed, rngs

@@ -53,7 +53,7 @@ class KVCache(NamedTuple):
         """What the input checks need to know."""
         length = int(self.length) if isinstance(self.length, tf.__internal__.EagerTensor) else None
         batch, heads, _, size = self.keys[0].shape
-        return CacheInfo(batch, self.capacity, length, (len(self.keys), heads, size))
+        return CacheInfo(batch, self.capacity, length, (len(self.keys), heads, size), self.keys[0].dtype.name)
 
     def extended(self, attention_mask: tf.Tensor | None, length: int | tf.Tensor) -> Self:
         """With ``length`` more slots taken. ``attention_mask`` (B, >= length): its last columns are the new ones."""

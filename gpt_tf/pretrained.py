@@ -209,7 +209,7 @@ class TFOpenAIGPTPreTrainedModel(Configured, Fit, Pushable, keras.Model):
         try:
             tensors = {name: as_tensor(name, value) for name, value in inputs.items()}
             described = {name: describe(tensor) for name, tensor in tensors.items()}
-            check_inputs(self.config, self.head, described, cache_info(cache))
+            check_inputs(self.config, self.head, described, cache_info(cache, self.compute_dtype))
         except InputError as error:  # Keras and AutoGraph would rewrite it
             error._keras_call_info_injected = error.ag_pass_through = True
             raise

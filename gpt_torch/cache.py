@@ -4,6 +4,7 @@ from typing import NamedTuple, Self
 
 import torch
 
+from gpt_torch.weights import dtype_name, framework_dtype
 from gptcore.config import OpenAIGPTConfig
 from gptcore.inputs import CacheInfo, check_capacity
 
@@ -43,7 +44,7 @@ class KVCache(NamedTuple):
         """
         capacity = check_capacity(config, capacity)
         shape = (batch_size, config.n_head, capacity, config.n_embd // config.n_head)
-        slots = [torch.zeros(shape, dtype=dtype, device=device) for _ in range(2 * config.n_layer)]
+        slots = [torch.zeros(shape, dtype=framework_dtype(dtype), device=device) for _ in range(2 * config.n_layer)]
         return cls(tuple(slots[::2]), tuple(slots[1::2]), None, 0)
 
     @property
@@ -54,7 +55,8 @@ class KVCache(NamedTuple):
     def info(self) -> CacheInfo:
         """What the input checks need to know."""
         batch, heads, _, size = self.keys[0].shape
-        return CacheInfo(batch, self.capacity, self.length, (len(self.keys), heads, size))
+        sizes = (len(self.keys), heads, size)
+        return CacheInfo(batch, self.capacity, self.length, sizes, dtype_name(self.keys[0].dtype))
 
     def extended(self, attention_mask: torch.Tensor | None, length: int) -> Self:
         """With ``length`` more slots taken. ``attention_mask`` (B, >= length): its last columns are the new ones."""

@@ -230,7 +230,7 @@ class OpenAIGPTPreTrainedModel(Configured, Pushable, nn.Module):
         tensors = {name: as_tensor(name, value, self.device) for name, value in inputs.items()}
         if not torch.compiler.is_compiling():
             described = {name: describe(tensor) for name, tensor in tensors.items()}
-            check_inputs(self.config, self.head, described, cache_info(cache))
+            check_inputs(self.config, self.head, described, cache_info(cache, dtype_name(self.dtype)))
         return tuple(map(widened, tensors.values()))
 
 

@@ -1,7 +1,12 @@
-"""The exceptions of this library: one type per kind of trouble, each also a ``ValueError``.
+"""The exceptions of this library: one type per kind of trouble, each also a ``ValueError``; and its warnings.
 
 Messages say what is wrong, the value received, what is allowed and what to do.
 """
+
+import functools
+import logging
+
+logger = logging.getLogger(__name__)
 
 
 class GPTError(ValueError):
@@ -30,6 +35,12 @@ class DataError(GPTError):
 
 class TrainingError(GPTError):
     """A training run diverged, or cannot be resumed as asked."""
+
+
+@functools.cache
+def warn_once(warning: str) -> None:
+    """Log a warning the first time that it is given."""
+    logger.warning(warning)
 
 
 def bullet_list(problems: list[str], shown: int = 50) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 
 from gptcore.card_file import CARD_NAME, is_own, relocated
 from gptcore.errors import CheckpointError
+from gptcore.idioms import LOCATING, without_idioms
 
 LOCATION_OPTIONS = ("revision", "cache_dir", "local_files_only", "token")
 REPO_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
@@ -45,9 +46,13 @@ Choose = Callable[[Sequence[str]], Sequence[str]]
 def split_options(options: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Divide keyword arguments into those that say where a checkpoint is and all others.
 
+    Raises:
+        ConfigError: an option of transformers has no counterpart; says what to do instead.
+
     >>> split_options({"revision": "main", "n_layer": 2})
     ({'revision': 'main'}, {'n_layer': 2})
     """
+    options = without_idioms(options, LOCATING)
     location = {name: options[name] for name in LOCATION_OPTIONS if name in options}
     return location, {name: value for name, value in options.items() if name not in location}
 

@@ -9,9 +9,18 @@ from gptcore.errors import ConfigError, bullet_list
 
 Answers = Mapping[str, tuple[Collection[Any] | None, str]]
 
+LOCATING: Answers = {
+    "trust_remote_code": (None, ""),  # no code of a repository is ever run
+    "resume_download": (None, ""),  # always
+    "subfolder": ((None, ""), "Pass the path of that folder."),
+    "variant": ((None,), "Pass the path of that file."),
+    "force_download": ((None, False), "Delete the repository in the cache, or pass another cache_dir."),
+    "proxies": ((None,), "Set the environment variable HTTPS_PROXY."),
+}
+"""Argument of any ``from_pretrained`` -> the values that have no effect (``None``: all), and advice for the others."""
+
 LOADING: Answers = {
     "low_cpu_mem_usage": (None, ""),  # loading never takes more
-    "trust_remote_code": (None, ""),  # no code of a repository is ever run
     "from_pt": (None, ""),  # the format is recognised
     "from_tf": (None, ""),
     "from_flax": (None, ""),
@@ -23,8 +32,11 @@ LOADING: Answers = {
     "load_in_4bit": ((None, False), 'Pass quantization="int8" to a model of gpt_torch.'),
     "config": ((None,), "Pass the settings that change as keywords, such as num_labels=3."),
     "use_cache": ((None, False), "Pass it to the model call or to generate."),
+    "weights_only": (None, ""),  # no code of a pickle is ever run
+    "output_loading_info": ((None, False), "Missing weights are logged."),
+    "state_dict": ((None,), "Create the model from its config, then load these weights into it."),
 }
-"""Argument of ``from_pretrained`` -> the values that have no effect (``None``: all), and advice for all others."""
+"""The same for the ``from_pretrained`` of a model."""
 
 SAVING: Answers = {
     "is_main_process": (None, ""),  # see saves
@@ -34,6 +46,30 @@ SAVING: Answers = {
     "state_dict": ((None,), "Load these weights into the model first."),
 }
 """The same for ``save_pretrained``."""
+
+GENERATING: Answers = {
+    "renormalize_logits": ((None, False), "Leave it out; each step is sampled from normalised probabilities."),
+    "synced_gpus": ((None, False), "Leave it out."),
+    "generator": ((None,), "Pass seed=... instead."),
+    "inputs": ((None,), "Pass input_ids instead."),
+    "inputs_embeds": ((None,), "Pass input_ids instead."),
+    "position_ids": ((None,), "Leave it out; positions follow from attention_mask."),
+    "token_type_ids": ((None,), "Call the model in a loop of your own, with past_key_values."),
+    "past_key_values": ((None,), "Call the model in a loop of your own, with past_key_values."),
+    "logits_processor": ((None, []), "Call the model in a loop of your own, with past_key_values."),
+    "prefix_allowed_tokens_fn": ((None,), "Call the model in a loop of your own, with past_key_values."),
+    "stopping_criteria": ((None, []), "Pass stop_strings or eos_token_id, or stop reading stream_text(...)."),
+    "max_time": ((None,), "Stop reading stream_text(...) when the time is over."),
+    "output_logits": ((None, False), "Call the model on the returned sequences."),
+    "output_attentions": ((None, False), "Call the model on the returned sequences."),
+    "output_hidden_states": ((None, False), "Call the model on the returned sequences."),
+    "suppress_tokens": ((None, []), "Pass bad_words_ids=[[id], ...] instead."),
+    "num_beam_groups": ((None, 1), "Group beam search is deprecated in transformers."),
+    "diversity_penalty": ((None, 0.0), "Group beam search is deprecated in transformers."),
+    "assistant_model": ((None,), "Assisted generation is not supported."),
+    "cache_implementation": ((None,), "Leave it out; the cache has a static length."),
+}
+"""The same for ``generate``."""
 
 
 def without_idioms(options: Mapping[str, Any], answers: Answers) -> dict[str, Any]:
@@ -48,11 +84,16 @@ def without_idioms(options: Mapping[str, Any], answers: Answers) -> dict[str, An
     problems = [
         f"{name}={options[name]!r} is not supported. {advice}"
         for name, (harmless, advice) in answers.items()
-        if name in options and harmless is not None and not any(options[name] is value for value in harmless)
+        if name in options and harmless is not None and not _is_one_of(options[name], harmless)
     ]
     if problems:
         raise ConfigError("cannot use these arguments of transformers:\n" + bullet_list(problems))
     return {name: value for name, value in options.items() if name not in answers}
+
+
+def _is_one_of(value: Any, harmless: Collection[Any]) -> bool:
+    """Whether the value is one of these; of the same type, so that arrays are not compared."""
+    return any(type(value) is type(other) and value == other for other in harmless)
 
 
 def saves(options: Mapping[str, Any]) -> bool:

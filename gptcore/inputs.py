@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gptcore.config import OpenAIGPTConfig
-from gptcore.errors import ConfigError, InputError
+from gptcore.errors import ConfigError, InputError, warn_once
 from gptcore.parameters import Head
 
 IGNORED_LABEL = -100
@@ -60,24 +60,32 @@ class CacheInfo:
         capacity: number of slots.
         length: number of filled slots, or ``None`` under tracing.
         sizes: of the model that it was made for: layers, heads, and the width of a head.
+        dtype: NumPy's name of the dtype, or ``bfloat16``.
     """
 
     batch: int | None
     capacity: int
     length: int | None
     sizes: Shape
+    dtype: str
 
 
-def cache_info(cache: Any) -> CacheInfo | None:
+def cache_info(cache: Any, dtype: str) -> CacheInfo | None:
     """The description of ``past_key_values``, or ``None`` without one.
 
+    Args:
+        cache: the argument of the call.
+        dtype: the one in which the model computes.
+
     Raises:
-        InputError: it is not a cache of the model, but, for example, one of transformers.
+        InputError: it is not a cache of the model but, for example, one of transformers, or has another dtype.
     """
     if cache is not None and not hasattr(cache, "info"):
         expected = "the KVCache that the model returned with use_cache=True"
         raise InputError(f"past_key_values must be {expected}; got {type(cache).__name__}.")
     info: CacheInfo | None = None if cache is None else cache.info()
+    if info is not None and info.dtype != dtype:
+        raise InputError(f"past_key_values must be {dtype}, as the model; got {info.dtype}. Make it with this dtype.")
     return info
 
 
@@ -94,12 +102,17 @@ def check_inputs(
 
     Raises:
         InputError: names the argument, what was received, what is allowed and what to do.
+
+    Warns:
+        once, of rows of a classifier that may be padded.
     """
     given = {name: info for name, info in inputs.items() if info is not None}
     shape = _check_ids(config, given)
     if cache is not None:
         _check_sizes(cache, config)
         _check_room(cache, shape)
+    if "attention_mask" not in given and head is Head.SEQUENCE_CLASSIFICATION:
+        _warn_of_padding(config, shape)
     if "attention_mask" in given:
         with_past = [] if cache is None else [(*shape[:-1], _plus(cache.length, shape[-1]))]
         _check_shape("attention_mask", given["attention_mask"], shape, *with_past)
@@ -281,6 +294,16 @@ def _check_mask(info: ArrayInfo) -> None:
         if not np.isin(values, (0, 1)).all():
             wrong = values[~np.isin(values, (0, 1))].flat[0]
             raise InputError(f"attention_mask holds {wrong}; allowed are 1 (attend) and 0 (ignore)")
+
+
+def _warn_of_padding(config: OpenAIGPTConfig, shape: Shape) -> None:
+    """Warn where a classifier cannot tell the last token of a row from padding."""
+    rows, length = shape[:-1], shape[-1]
+    if config.pad_token_id is None and length != 1 and any(size != 1 for size in rows):
+        warn_once(
+            "The classifier reads the last column of every row, because it got several rows without attention_mask and "
+            "config.pad_token_id is None. Pass attention_mask if rows are padded."
+        )
 
 
 def _check_class_labels(config: OpenAIGPTConfig, labels: ArrayInfo, rows: Shape) -> None:

@@ -11,13 +11,16 @@ from __future__ import annotations
 
 import enum
 import hashlib
+import operator
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gptcore.config import OpenAIGPTConfig
+from gptcore.errors import ConfigError
 
 
 class Kind(enum.Enum):
@@ -140,7 +143,11 @@ def initial_value(parameter: Parameter, config: OpenAIGPTConfig, seed: int) -> N
 
     Returns:
         float32 array of the parameter's shape.
+
+    Raises:
+        ConfigError: the seed is not an integer.
     """
+    seed = check_seed(seed)
     if parameter.kind is Kind.SCALE:
         return np.ones(parameter.shape, np.float32)
     if not parameter.kind.decays:
@@ -150,6 +157,14 @@ def initial_value(parameter: Parameter, config: OpenAIGPTConfig, seed: int) -> N
     value = stream.standard_normal(parameter.shape, dtype=np.float32)
     value *= np.float32(config.initializer_range)
     return value
+
+
+def check_seed(seed: Any) -> int:
+    """Return the seed of fresh weights as an integer; a ``ConfigError`` if it is none, such as a random key of JAX."""
+    try:
+        return operator.index(seed)
+    except TypeError:
+        raise ConfigError(f"seed must be an integer; got {type(seed).__name__}.") from None
 
 
 def resized_embedding(values: NDArray[np.float32], config: OpenAIGPTConfig) -> NDArray[np.float32]:

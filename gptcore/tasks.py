@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gptcore.config import OpenAIGPTConfig
-from gptcore.errors import ConfigError, DataError, InputError
+from gptcore.errors import ConfigError, DataError, InputError, warn_once
 from gptcore.inputs import IGNORED_LABEL
 from gptcore.parameters import Head
 
@@ -309,10 +309,13 @@ def label_settings(task: str, labels: Sequence[Any], where: Sequence[str] | None
         for label, place in placed:
             score(label, place)
         return {"num_labels": 1, "problem_type": "regression"}
-    numbered = all(map(_WHOLE.fullmatch, found))
-    names = sorted(found, key=int) if numbered else sorted(found)
+    numbers = {name for name in found if _WHOLE.fullmatch(name)}
+    names = sorted(found, key=int) if numbers == found else sorted(found)
     if len(names) < 2:
         raise DataError(f"all {len(labels)} rows have the label {names[0]!r}; there is nothing to learn")
+    if numbers and len(found - numbers) > 1:
+        mixed = f"{min(numbers)!r} and {min(found - numbers)!r}"
+        warn_once(f"Some labels are numbers and others are names, such as {mixed}. Each is a class of its own.")
     return {
         "num_labels": len(names),
         "id2label": dict(enumerate(names)),

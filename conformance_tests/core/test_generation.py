@@ -34,12 +34,20 @@ from gptcore.generation.search import choose
         ({"penalty_alpha": 0.6, "top_k": 1}, "pass top_k of at least 2"),
         ({"penalty_alpha": 0.6, "context": "sliding"}, "compares with all tokens so far"),
         ({"num_return_sequences": 2}, "would all be the same"),
+        ({"max_time": 3.0}, r"max_time=3.0 is not supported. Stop reading stream_text\(...\)"),
+        ({"logits_processor": [None]}, "Call the model in a loop of your own"),
+        ({"num_beam_groups": 2}, "num_beam_groups=2 is not supported"),
         ({"min_new_tokens": 4, "max_new_tokens": 3}, "min_new_tokens=4 must be at most max_new_tokens=3"),
     ],
 )
 def test_bad_settings(settings, message):
     with pytest.raises(ConfigError, match=message):
         GenerationConfig(**settings)
+
+
+def test_settings_of_transformers_without_effect():
+    settings = {"logits_processor": [], "stopping_criteria": None, "max_time": None, "num_beam_groups": 1}
+    assert GenerationConfig(**settings) == GenerationConfig().replace(**settings) == GenerationConfig()
 
 
 def test_all_problems_at_once():

@@ -13,7 +13,7 @@ from text_data import VOCABULARY, books
 
 from gptcore import files
 from gptcore.config import OpenAIGPTConfig
-from gptcore.errors import ConfigError, DataError
+from gptcore.errors import ConfigError, DataError, warn_once
 from gptcore.tasks import TaskExamples, add_task_tokens, label_settings, places
 from gptcore.training import Batches, Blocks, TokenFile, micro_batches, once, shares, tokenize_corpus
 from gptcore.training.batches import permutation
@@ -382,6 +382,16 @@ ORDERS = {
 def test_the_order_of_classes(case):
     labels, names = ORDERS[case]
     assert label_settings("classify", labels[::-1])["id2label"] == dict(enumerate(names))
+
+
+def test_numbers_beside_names_warn(caplog):
+    warn_once.cache_clear()
+    label_settings("classify", ["0", "1", "2", "other"])
+    assert not caplog.messages
+    label_settings("classify", [0, 1, "neg", "pos"])
+    assert caplog.messages == [
+        "Some labels are numbers and others are names, such as '0' and 'neg'. Each is a class of its own."
+    ]
 
 
 @pytest.mark.parametrize("missing", [None, "", "  ", "-", "nan", "NaN", "None", "null", math.nan, np.float64("nan")])

@@ -60,7 +60,7 @@ def still(monkeypatch):
         return SimpleNamespace(trainer=StillTrainer)
 
     monkeypatch.setattr("gptcore.cli.train.use_backend", use)
-    monkeypatch.setattr("gptcore.cli.train.plot", lambda records, path: None)
+    monkeypatch.setattr("gptcore.cli.train.plot", lambda records, path: path.touch())
     monkeypatch.setattr("gptcore.cli.train.tensorboard", lambda output: lambda record: None)
     return loaded
 
@@ -135,6 +135,7 @@ INT, TERM = signal.SIGINT, signal.SIGTERM
 def test_a_signal(lm, monkeypatch, tmp_path, signals, status, message):
     monkeypatch.setattr(StillTrainer, "signals", {1: signals})
     assert lm()[::2] == (status, message.format(run=tmp_path / "run") + "\n")
+    assert (tmp_path / "run" / "curve.png").exists() == (tmp_path / "run" / "log.jsonl").exists()
     monkeypatch.setattr(StillTrainer, "signals", {})
     assert lm("--resume")[0] == 0
     assert len(read_log(tmp_path / "run" / "log.jsonl")) == 3

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import itertools
 import json
+import math
 import signal
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -343,12 +344,15 @@ def start(
     except KeyboardInterrupt:
         tell(f"Stopped at once; {run.kept()}. Add --resume to continue.")
         raise typer.Exit(128 + signal.SIGINT) from None
+    finally:
+        log = output / LOG_NAME
+        records = read_log(log) if trainer.is_main and log.is_file() else []
+        if records:
+            recipe.write(output / RECIPE_NAME)
+            plot(records, output / "curve.png")
     if not record:
         tell(f"{output} is finished ({checkpoints.steps()[-1]:,} of {total:,} updates). Nothing was trained.")
     if trainer.is_main:
-        recipe.write(output / RECIPE_NAME)
-        records = read_log(output / LOG_NAME)
-        plot(records, output / "curve.png")
         if not quiet:
             console.print(draw(records), highlight=False)
         print(output / "last")
@@ -510,7 +514,8 @@ def trained_columns(model: str, task: str) -> dict[str, Any]:
 def report(evaluation: Evaluation, as_json: bool, subject: str, labels: Sequence[str] = ()) -> None:
     """Print the metrics: as a report, or as one JSON object."""
     if as_json:
-        print(json.dumps(dict(evaluation.metrics)))
+        figures = {name: value if math.isfinite(value) else None for name, value in evaluation.metrics.items()}
+        print(json.dumps(figures))
     else:
         print_report(evaluation, subject, labels)
 

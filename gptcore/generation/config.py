@@ -13,6 +13,7 @@ from typing import Any, Self
 from gptcore.checkpoint.atomic import atomic_write
 from gptcore.config import read_json_object
 from gptcore.errors import ConfigError, bullet_list
+from gptcore.idioms import GENERATING, without_idioms
 from gptcore.settings import FrozenDict, boolean, choice, integer, is_integer, plain, real, unknown
 
 GENERATION_CONFIG_NAME = "generation_config.json"
@@ -93,6 +94,7 @@ class GenerationConfig:
     extra: Mapping[str, Any] = field(default_factory=dict)
 
     def __init__(self, **settings: Any) -> None:
+        settings = without_idioms(settings, GENERATING)
         reject_unknown(settings)
         for spec in dataclasses.fields(self):
             default = spec.default if spec.default is not dataclasses.MISSING else {}
@@ -121,6 +123,7 @@ class GenerationConfig:
 
     def replace(self, **settings: Any) -> Self:
         """A changed copy, validated."""
+        settings = without_idioms(settings, GENERATING)
         reject_unknown(settings)
         return type(self)(**{**vars(self), **settings})
 

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import functools
-import logging
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 from gptcore.config import OpenAIGPTConfig
-from gptcore.errors import InputError
+from gptcore.errors import InputError, warn_once
 from gptcore.generation.config import GenerationConfig
 from gptcore.generation.decoding import GenerateOutput, decode
 from gptcore.generation.device import host_settings
 from gptcore.generation.prompt import check_prompt
 from gptcore.generation.search import NOTHING, check_chosen
 from gptcore.generation.stepper import DeviceStepper, Uncached
-
-logger = logging.getLogger(__name__)
 
 
 def settled(
@@ -44,12 +40,6 @@ def without_effect(config: GenerationConfig, settings: dict[str, Any]) -> Iterat
         for name in names:
             if not on and name in settings and getattr(config, name) != getattr(default, name):
                 yield f"{name}={getattr(config, name)!r} has no effect. Pass {needed} as well."
-
-
-@functools.cache
-def warn_once(warning: str) -> None:
-    """Log a warning the first time."""
-    logger.warning(warning)
 
 
 def generate(
