@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from gpt_tf.text import ReadsText, columns_of, is_texts
 from gptcore.errors import ConfigError, InputError
+from gptcore.inputs import IGNORED_LABEL
 from gptcore.outputs import ModelOutput
 from gptcore.parameters import Head
 
@@ -47,7 +48,8 @@ class Fit(ReadsText):
     ``compile(loss={"logits": ..., "mc_logits": ...})``.
 
     ``x`` of ``fit``, ``evaluate``, ``predict`` and their ``..._on_batch`` may be text: a list of texts or, for pairs,
-    two lists, as in ``tokenizer(texts, text_pairs)``. ``model.tokenizer`` encodes them.
+    two lists, as in ``tokenizer(texts, text_pairs)``. ``model.tokenizer`` encodes them; rows are padded to a multiple of
+    32 tokens, or to ``n_positions``. A language model learns their next tokens; other models need ``y``.
 
     On several replicas of ``tf.distribute``, a loss is the mean over the labels of all of them.
 
@@ -112,18 +114,22 @@ class Fit(ReadsText):
             raise InputError("labels must be numbers; got text. Map them: [model.config.label2id[each] for each in y].")
         if columns_of(x) is not None:
             x, y = self.with_ids(x), np.asarray(y) if isinstance(y, (list, tuple)) else y
+            if y is None and self.head is Head.LM:
+                x["labels"] = np.where(x["attention_mask"], x["input_ids"], IGNORED_LABEL)
             if isinstance(options.get("sample_weight"), (list, tuple)):
                 options["sample_weight"] = np.asarray(options["sample_weight"])
         weights = [name for name in ("sample_weight", "class_weight") if options.get(name) is not None]
-        if not weights or y is not None or self._compile_loss is not None or not isinstance(x, Mapping):
+        if not weights or self._compile_loss is not None:
             return x, y
-        y = {name: x[name] for name in self.label_names if name in x}
-        x = {name: value for name, value in x.items() if name not in y}
-        if "class_weight" not in weights:
-            return x, y
-        if self.head is not Head.SEQUENCE_CLASSIFICATION:
+        by_class = "class_weight" in weights
+        if by_class and self.head is not Head.SEQUENCE_CLASSIFICATION:
             raise InputError("class_weight must be None for labels that are tokens. Pass a sample_weight per example")
-        return x, y.get("labels")
+        if by_class and isinstance(x, tf.data.Dataset):
+            return x.map(with_labels_apart), y
+        if y is None and isinstance(x, Mapping):
+            y = {name: x[name] for name in self.label_names if name in x}
+            x = {name: value for name, value in x.items() if name not in y}
+        return x, y.get("labels") if by_class and isinstance(y, Mapping) else y
 
     def train_step(self, data):
         """One step of ``fit``."""
@@ -142,7 +148,7 @@ class Fit(ReadsText):
         """A batch with the inputs as one dict, with ``return_dict`` and, for the model's own loss, the labels."""
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         if self._compile_loss is None:
-            x, y = self.with_labels(x, y), None
+            x = self.with_labels(x, y)
         return {**named(x), "return_dict": True}, y, sample_weight
 
     def with_labels(self, x, y):
@@ -183,10 +189,13 @@ class Fit(ReadsText):
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
         """The compiled metrics on the logits."""
-        if self._compile_loss is not None or self._compile_metrics is None:
+        if self._compile_metrics is None:
+            return super().compute_metrics(x, y, y_pred, sample_weight)
+        if self._compile_loss is not None:
             return super().compute_metrics(x, y, scores(y_pred, y), sample_weight)
         labels, logits, weights = {}, {}, {}
-        for name, (predicted, expected, each, counts) in self.compared(self.with_labels(x, y), y_pred).items():
+        inputs = self.with_labels(x, None if set(self.label_names) & set(x) else y)  # while Keras builds, y has them
+        for name, (predicted, expected, each, counts) in self.compared(inputs, y_pred).items():
             weight = tf.ones_like(each) if sample_weight is None else per_label(sample_weight, name, each)
             if len(predicted.shape) > len(counts.shape):  # classes, some of which may be ignored
                 predicted, expected, weight = (tf.boolean_mask(a, counts) for a in (predicted, expected, weight))
@@ -207,6 +216,13 @@ def named(x):
     if isinstance(x, (list, tuple)):
         raise InputError(f"x must be an array, or a dict of arrays; got a list of {len(x)}. {BY_NAME}")
     return x if isinstance(x, Mapping) else {"input_ids": x}
+
+
+def with_labels_apart(inputs, y=None, *weights):
+    """An element of a dataset as inputs, an array of labels, and weights: Keras cannot weight classes in a dict."""
+    y = inputs if y is None else y
+    inputs = {name: value for name, value in named(inputs).items() if name != "labels"}
+    return inputs, y["labels"] if isinstance(y, Mapping) else y, *weights
 
 
 def by_name(method, arguments, options):

@@ -29,6 +29,11 @@ class ReadsText:
 
     def __setattr__(self, name, value):
         """Keras reads an attribute before it sets it, which would load a tokenizer only to replace it."""
+        if name == "tokenizer" and not callable(value):
+            raise InputError(
+                f"tokenizer must be a tokenizer; got {type(value).__name__}. Pass "
+                "OpenAIGPTTokenizerFast.from_pretrained(FOLDER)."
+            )
         super().__setattr__("_tokenizer" if name == "tokenizer" else name, value)
 
     def with_ids(self, x):

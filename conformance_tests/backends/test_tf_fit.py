@@ -98,17 +98,32 @@ def test_class_weight():
     class_weight = {0: 0.25, 1: 3.0}
     of_examples = np.array([class_weight[label] for label in CLASSES])
     histories = [
-        compiled(CLASSIFIER, loss=loss).fit(*data, batch_size=10, verbose=0, **weights).history["loss"]
+        compiled(CLASSIFIER, loss=loss).fit(*data, shuffle=False, verbose=0, **weights).history["loss"]
         for loss, data, weights in (
             (SPARSE, (X, CLASSES), {"class_weight": class_weight}),
             (None, (OWN,), {"class_weight": class_weight}),
             (None, (X, CLASSES), {"class_weight": class_weight}),
+            (None, (X, {"labels": CLASSES}), {"class_weight": class_weight}),
+            (None, (tf.data.Dataset.from_tensors(OWN),), {"class_weight": class_weight}),
+            (None, (tf.data.Dataset.from_tensors((X, {"labels": CLASSES})),), {"class_weight": class_weight}),
             (None, (OWN,), {"sample_weight": of_examples}),
         )
     ]
     by_position = (None, 10, 1, 0, None, 0.0, None, False, class_weight)
     histories.append(compiled(CLASSIFIER).fit(OWN, *by_position).history["loss"])
-    assert histories[1:] == [pytest.approx(histories[0], rel=1e-5)] * 4
+    assert histories[1:] == [pytest.approx(histories[0], rel=1e-5)] * 7
+
+
+def test_a_loss_of_a_subclass_gets_what_fit_got():
+    """With the model's own loss underneath, as after ``compile(optimizer)``."""
+
+    class Doubled(CLASSIFIER):
+        def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+            np.testing.assert_array_equal(y, CLASSES)
+            return 2 * super().compute_loss(x, y, y_pred, sample_weight, training)
+
+    single, double = (compiled(each).evaluate(X, CLASSES, verbose=0) for each in (CLASSIFIER, Doubled))
+    assert double == pytest.approx(2 * single)
 
 
 REFUSED = {

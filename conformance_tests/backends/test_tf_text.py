@@ -96,6 +96,17 @@ def test_text_is_learned_and_measured(load):
     assert history["loss"][1] < history["loss"][0] == pytest.approx(expected[0], rel=1e-5)
 
 
+def test_a_language_model_learns_from_text(load):
+    model, texts = load("lm"), ["a film", "the cat sat on the mat"]
+    model.compile("sgd", run_eagerly=True)
+    rows = [model.tokenizer(text).input_ids for text in texts]
+    losses = [float(model(np.array([row]), labels=np.array([row])).loss) for row in rows]
+    expected = np.average(losses, weights=[len(row) - 1 for row in rows])
+    assert model.evaluate(texts, verbose=0) == pytest.approx(expected, rel=1e-5)
+    with pytest.raises(InputError, match="tokenizer must be a tokenizer; got str"):
+        model.tokenizer = "words"
+
+
 def test_the_tokenizer_of_a_model(folders, load, tmp_path, monkeypatch):
     model = load("classify")
     model.save(tmp_path / "model.keras")  # reads no tokenizer
