@@ -48,8 +48,8 @@ class Fit(ReadsText):
     ``compile(loss={"logits": ..., "mc_logits": ...})``.
 
     ``x`` of ``fit``, ``evaluate``, ``predict`` and their ``..._on_batch`` may be text: a list of texts or, for pairs,
-    two lists, as in ``tokenizer(texts, text_pairs)``. ``model.tokenizer`` encodes them; rows are padded to a multiple of
-    32 tokens, or to ``n_positions``. A language model learns their next tokens; other models need ``y``.
+    two lists, as in ``tokenizer(texts, text_pairs)``. ``model.tokenizer`` encodes them, and rows are padded to a
+    multiple of 32 tokens or to ``n_positions``. A language model learns their next tokens; other models need ``y``.
 
     On several replicas of ``tf.distribute``, a loss is the mean over the labels of all of them.
 

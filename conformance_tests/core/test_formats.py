@@ -961,7 +961,7 @@ def test_convert_replaces_nothing_unless_it_is_told_to(tmp_path, run):
     assert (status, told) == (0, f"{target}: {written}\n")
     before = content(target)
     status, _, told = run("convert", "nowhere", *command[2:])
-    advice = "Add --force to replace them, or choose another OUTPUT."
+    advice = "Add --force to replace them, or choose another folder."
     assert (status, told) == (2, f"error: {target} already holds files. {advice}\n")
     assert content(target) == before
     assert run(*command, "--force", "--dtype", "float16")[0] == 0

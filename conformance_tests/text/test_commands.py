@@ -111,12 +111,22 @@ def test_version(run):
     assert run("--version").stdout == f"gptcore {__version__}\n"
 
 
-@pytest.mark.parametrize("output", ["file", "file/below"])
-def test_an_output_that_cannot_be_a_folder(capsys, monkeypatch, tmp_path, output):
+@pytest.mark.parametrize(
+    ("output", "message"),
+    [
+        ("file", "cannot use {}: "),
+        ("file/below", "cannot use {}: "),
+        ("full", "{} already holds files. Add --force to replace them, or choose another folder."),
+    ],
+)
+def test_an_output_that_cannot_be_used(capsys, monkeypatch, tmp_path, output, message):
     (tmp_path / "file").write_text("the cat sat on the mat")
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "vocab.json").write_text("mine")
     arguments = (tmp_path / "file", "--output", tmp_path / output, "--pre-tokenizer", "basic", "--quiet")
     monkeypatch.setattr(sys, "argv", ["gptcore", "tokenizer", "train", *map(str, arguments), "--vocab-size", "600"])
     with pytest.raises(SystemExit) as caught:
         app()
     assert caught.value.code == 2
-    assert f"error: cannot use {tmp_path / output}: " in capsys.readouterr().err
+    assert f"error: {message.format(tmp_path / output)}" in capsys.readouterr().err
+    assert (tmp_path / "full" / "vocab.json").read_text() == "mine"

@@ -15,7 +15,7 @@ from rich.text import Text
 from gptcore.checkpoint.conversion import convert_checkpoint
 from gptcore.checkpoint.inspection import describe
 from gptcore.checkpoint.opening import head_named, open_checkpoint
-from gptcore.cli.settings import parse_settings
+from gptcore.cli.settings import parse_settings, require_empty
 from gptcore.errors import InputError
 
 AllowPickle = Annotated[
@@ -44,8 +44,7 @@ def convert_command(
     quiet: Annotated[bool, typer.Option(help="Show no progress.")] = False,
 ) -> None:
     """Write a checkpoint in another format with a model card, then read it back and compare every value."""
-    if output.is_dir() and any(output.iterdir()) and not force:
-        raise InputError(f"{output} already holds files. Add --force to replace them, or choose another OUTPUT.")
+    require_empty(output, force)
     if output.exists() and not output.is_dir():
         raise InputError(f"OUTPUT must be a folder; got the file {output}. Choose another name.")
     head = head_named(model) if model else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 from gptcore import DEFAULT_MODEL
@@ -50,3 +51,9 @@ def text_columns(task: str, columns: str | None, choices: int) -> tuple[str, ...
     if len(names) < len(default) or (task != "choice" and len(names) > len(default)):
         raise ConfigError(f"--columns {columns}: {task} has the text columns {', '.join(default)}")
     return names
+
+
+def require_empty(output: Path, force: bool) -> None:
+    """Raise an ``InputError`` if the folder has files that would be replaced without ``--force``."""
+    if output.is_dir() and any(output.iterdir()) and not force:
+        raise InputError(f"{output} already holds files. Add --force to replace them, or choose another folder.")

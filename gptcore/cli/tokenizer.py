@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeElapsedColumn
 
-from gptcore.cli.settings import examples
+from gptcore.cli.settings import examples, require_empty
 from tokenization import train
 
 TRAIN = "gptcore tokenizer train books --output words --vocab-size 8192"
@@ -29,9 +29,11 @@ def train_command(
     vocab_size: Annotated[int, typer.Option(min=1, help="Maximum number of pieces.")] = 40_478,
     pre_tokenizer: Annotated[str, typer.Option(help="The text path: basic, original or auto.")] = "auto",
     min_frequency: Annotated[int, typer.Option(min=1, help="Pairs that occur less often are not merged.")] = 2,
+    force: Annotated[bool, typer.Option("--force", help="Replace files of the same names in --output.")] = False,
     quiet: Annotated[bool, typer.Option(help="Show no progress.")] = False,
 ) -> None:
     """Train a byte-pair vocabulary, and write vocab.json, merges.txt, tokenizer.json and the settings."""
+    require_empty(output, force)
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, disable=quiet or not console.is_terminal, transient=True) as bar:
