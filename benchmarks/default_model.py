@@ -14,6 +14,7 @@ import numpy as np
 
 from gptcore import DEFAULT_MODEL, OpenAIGPTConfig, files
 from gptcore.backends import installed, load_backend
+from gptcore.backends.training import load_trainers
 from gptcore.parameters import Head
 from gptcore.recipe import PRETRAINING
 from gptcore.training import Blocks, once, tokenize_corpus
@@ -33,7 +34,7 @@ def main():
     backends = {name: load_backend(name) for name in installed()}
     length = OpenAIGPTConfig.from_pretrained(DEFAULT_MODEL).n_positions
 
-    trainers = {name: backend.trainer(DEFAULT_MODEL, Head.LM, PRETRAINING, 1) for name, backend in backends.items()}
+    trainers = {name: load_trainers(name)(DEFAULT_MODEL, Head.LM, PRETRAINING, 1) for name in backends}
     print(f"| bits per byte | tokens | {' | '.join(trainers)} |\n|---|---:|{'---:|' * len(trainers)}")
     books = files.find(arguments.heldout, files.TEXT)
     for paths in (*([book] for book in books), books):

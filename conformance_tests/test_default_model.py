@@ -11,6 +11,7 @@ from text_data import DATA
 
 from gptcore import DEFAULT_MODEL, OpenAIGPTConfig
 from gptcore.backends import load_backend
+from gptcore.backends.training import load_trainers
 from gptcore.parameters import Head
 from gptcore.recipe import PRETRAINING, Recipe
 from gptcore.training import Blocks, once, tokenize_corpus
@@ -64,7 +65,9 @@ def test_the_bits_per_byte_of_the_card(backends, tokenizer, tmp_path):
     blocks = [block for i, block in enumerate(Blocks(corpus.ids, 256)) if i % 30 == 0]
     measured = [
         evaluate_lm(
-            backend.trainer(DEFAULT_MODEL, Head.LM, PRETRAINING, 1), once(blocks, 16), corpus.bytes_per_token
+            load_trainers(backend.name)(DEFAULT_MODEL, Head.LM, PRETRAINING, 1),
+            once(blocks, 16),
+            corpus.bytes_per_token,
         ).metrics["bits_per_byte"]
         for backend in backends
     ]

@@ -9,8 +9,9 @@ from checkpoint_data import save
 from gptcore import DEFAULT_MODEL
 from gptcore.backends import load_backend
 from gptcore.config import OpenAIGPTConfig
-from gptcore.errors import CheckpointError
+from gptcore.errors import CheckpointError, GPTError
 from gptcore.parameters import Head
+from gptcore.pipelines import pipeline
 from gptcore.verify import verify
 
 CONFIG = OpenAIGPTConfig(vocab_size=41, n_positions=13, n_embd=14, n_head=2, n_layer=1)
@@ -21,7 +22,7 @@ class Distorted:
 
     def __init__(self, name, outputs=1.0, gradients=1.0):
         self.backend, self.name = load_backend(name), f"distorted {name}"
-        self.outputs, self.gradients = outputs, gradients
+        self.outputs, self.gradients, self.capabilities = outputs, gradients, self.backend.capabilities
 
     def versions(self):
         return self.backend.versions()
@@ -132,3 +133,31 @@ def test_a_checkpoint_without_weights_is_an_error(tmp_path):
     CONFIG.save_pretrained(tmp_path)
     with pytest.raises(CheckpointError, match=r"has no weights: none of model\.safetensors, "):
         verify(tmp_path, [])
+
+
+@pytest.fixture
+def somebody_elses(monkeypatch, tmp_path):
+    """An installed distribution whose backend is ``reference_backend.py``."""
+    metadata = tmp_path / "somebody_elses-1.0.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: somebody-elses\nVersion: 1.0\n")
+    (metadata / "entry_points.txt").write_text("[gptcore.backends]\nreference = reference_backend:BACKEND\n")
+    monkeypatch.syspath_prepend(tmp_path)
+
+
+def test_a_backend_of_somebody_else(run, somebody_elses, tmp_path):
+    """It is graded in what it claims, and named in what it does not."""
+    save(tmp_path / "checkpoint", Head.LM)
+    command = ("verify", tmp_path / "checkpoint", "--backend", "reference")
+    status, out, error = run(*command, "--backend", "torch")
+    assert status == 0, error
+    assert "reference: not claimed: loss, gradients\n" in out
+    report = json.loads(run(*command, "--json")[1])["backends"][0]
+    assert (list(report["errors"]), report["not_claimed"]) == (["logits"], ["loss", "gradients"])
+    status, _, error = run("generate", "the cat", "--backend", "reference")
+    expected = "backend 'reference' does not claim 'generate': BackendModel.generate."
+    assert (status, error) == (2, f"error: {expected}\n")
+    with pytest.raises(GPTError, match=expected):
+        pipeline(backend="reference")
+    (score,) = pipeline("score", backend="reference")(["the cat"])
+    assert score["tokens"] > 0

@@ -2,7 +2,6 @@
 
 import contextlib
 import functools
-import os
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -15,10 +14,8 @@ from flax import nnx
 from gpt_flax import heads
 from gpt_flax.cache import KVCache
 from gpt_flax.modeling import FlaxOpenAIGPTModel
-from gpt_flax.training import Trainer
 from gpt_flax.weights import export, parameters_of, to_numpy_bits, transform_of
-from gptcore.backends import Arrays
-from gptcore.config import OpenAIGPTConfig
+from gptcore.backends import CAPABILITIES, Arrays
 from gptcore.generation import GenerateOutput
 from gptcore.parameters import Head, parameters
 
@@ -34,12 +31,10 @@ class FlaxBackend:
     """Flax NNX on JAX, as ``gptcore.backends.Backend``."""
 
     name = "flax"
+    capabilities = tuple(CAPABILITIES)
 
     def versions(self) -> dict[str, str]:
         return {"jax": jax.__version__, "flax": version("flax")}
-
-    def tensor(self, array):
-        return jnp.asarray(array)
 
     def devices(self) -> list[str]:
         return list(local_devices())
@@ -51,20 +46,6 @@ class FlaxBackend:
         options = {"dtype": dtype, "attn_implementation": attn_implementation, **config}
         with precision(dtype):
             return FlaxBackendModel(MODELS[head].from_pretrained(path, **options), dtype)
-
-    def trainer(self, source, head, recipe, total_steps, *, vocab_size=None, **config) -> Trainer:
-        if "JAX_COORDINATOR_ADDRESS" in os.environ and not jax.distributed.is_initialized():
-            count, index = (int(os.environ[name]) for name in ("JAX_NUM_PROCESSES", "JAX_PROCESS_ID"))
-            jax.distributed.initialize(os.environ["JAX_COORDINATOR_ADDRESS"], count, index)
-        if isinstance(source, OpenAIGPTConfig):
-            model = MODELS[head](source.replace(**config), seed=recipe.seed)
-        else:
-            model = MODELS[head].from_pretrained(source, seed=recipe.seed, ignore_mismatched_labels=True, **config)
-        if vocab_size and vocab_size != model.config.vocab_size:
-            model.resize_token_embeddings(vocab_size)
-        spread = jax.device_count() > 1 and jax.config.jax_default_device is None
-        mesh = jax.make_mesh((jax.device_count(),), ("data",)) if spread else None
-        return Trainer(model, recipe, total_steps, distribution=mesh)
 
 
 def local_devices() -> dict[str, jax.Device]:

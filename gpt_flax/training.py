@@ -1,5 +1,7 @@
 """Training (Radford et al. 2018, sections 3.1 and 3.2): the losses, AdamW in optax, and a jitted step over a mesh."""
 
+import os
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,10 +10,12 @@ from flax import nnx
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from gpt_flax.backend import MODELS
 from gpt_flax.heads import LMHead, classification_loss, language_modeling_loss
 from gpt_flax.modeling import take_position
 from gpt_flax.pretrained import describe
 from gpt_flax.weights import dtype_name, parameters_of, paths_of, to_numpy_bits, transform_of
+from gptcore.config import OpenAIGPTConfig
 from gptcore.inputs import problem_type
 from gptcore.layouts.nnx import VALUE
 from gptcore.parameters import Head, parameters
@@ -317,3 +321,19 @@ def gathered(array):
     """An array of all processes on the host."""
     everywhere = array if array.is_fully_addressable else multihost_utils.process_allgather(array, tiled=True)
     return to_numpy_bits(everywhere)
+
+
+def load_trainer(source, head, recipe, total_steps, *, vocab_size=None, **config) -> Trainer:
+    """A model in training; see ``gptcore.backends.training.LoadTrainer``."""
+    if "JAX_COORDINATOR_ADDRESS" in os.environ and not jax.distributed.is_initialized():
+        count, index = (int(os.environ[name]) for name in ("JAX_NUM_PROCESSES", "JAX_PROCESS_ID"))
+        jax.distributed.initialize(os.environ["JAX_COORDINATOR_ADDRESS"], count, index)
+    if isinstance(source, OpenAIGPTConfig):
+        model = MODELS[head](source.replace(**config), seed=recipe.seed)
+    else:
+        model = MODELS[head].from_pretrained(source, seed=recipe.seed, ignore_mismatched_labels=True, **config)
+    if vocab_size and vocab_size != model.config.vocab_size:
+        model.resize_token_embeddings(vocab_size)
+    spread = jax.device_count() > 1 and jax.config.jax_default_device is None
+    mesh = jax.make_mesh((jax.device_count(),), ("data",)) if spread else None
+    return Trainer(model, recipe, total_steps, distribution=mesh)

@@ -1,7 +1,6 @@
 """The adapter that conformance and the command line use; see ``gptcore.backends``."""
 
 import contextlib
-import os
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +11,8 @@ import tensorflow as tf
 from gpt_tf import heads
 from gpt_tf.cache import KVCache
 from gpt_tf.modeling import TFOpenAIGPTModel
-from gpt_tf.training import Trainer
-from gpt_tf.weights import MIXED, export, parameters_of, to_numpy_bits, transform_of
-from gptcore.backends import Arrays
-from gptcore.config import OpenAIGPTConfig
+from gpt_tf.weights import export, parameters_of, to_numpy_bits, transform_of
+from gptcore.backends import CAPABILITIES, Arrays
 from gptcore.generation import GenerateOutput
 from gptcore.parameters import Head, parameters
 
@@ -31,14 +28,12 @@ class TFBackend:
     """Keras on TensorFlow, as ``gptcore.backends.Backend``."""
 
     name = "tf"
+    capabilities = tuple(CAPABILITIES)
     device = None
     """The one that ``on`` has chosen."""
 
     def versions(self) -> dict[str, str]:
         return {"tensorflow": tf.__version__, "keras": keras.__version__}
-
-    def tensor(self, array):
-        return tf.convert_to_tensor(array)
 
     def devices(self) -> list[str]:
         return [device.name.removeprefix("/device:") for device in tf.config.list_logical_devices()]
@@ -56,25 +51,6 @@ class TFBackend:
         tf.config.experimental.enable_tensor_float_32_execution(False)
         options = {"dtype": dtype, "attn_implementation": attn_implementation, **config}
         return TFBackendModel(MODELS[head].from_pretrained(path, **options))
-
-    def trainer(self, source, head, recipe, total_steps, *, vocab_size=None, **config) -> Trainer:
-        tf.config.experimental.enable_tensor_float_32_execution(False)
-        if "TF_CONFIG" in os.environ:
-            strategy = tf.distribute.MultiWorkerMirroredStrategy()
-        elif self.device is None and len(tf.config.list_logical_devices("GPU")) > 1:
-            strategy = tf.distribute.MirroredStrategy()
-        else:
-            strategy = tf.distribute.get_strategy()
-        policy = keras.DTypePolicy("float32" if recipe.precision == "float32" else f"{MIXED}{recipe.precision}")
-        with strategy.scope():
-            if isinstance(source, OpenAIGPTConfig):
-                model = MODELS[head](source.replace(**config), dtype=policy, seed=recipe.seed)
-            else:
-                options = {"dtype": policy, "seed": recipe.seed, "ignore_mismatched_labels": True, **config}
-                model = MODELS[head].from_pretrained(source, **options)
-            if vocab_size and vocab_size != model.config.vocab_size:
-                model.resize_token_embeddings(vocab_size)
-        return Trainer(model, recipe, total_steps, distribution=strategy)
 
 
 class TFBackendModel:

@@ -1,13 +1,17 @@
 """Training (Radford et al. 2018, sections 3.1 and 3.2): the losses, AdamW for ``fit``, and a step in one program."""
 
+import os
+
 import keras
 import numpy as np
 import tensorflow as tf
 
+from gpt_tf.backend import BACKEND, MODELS
 from gpt_tf.heads import LMHead, classification_loss, language_modeling_loss
 from gpt_tf.modeling import take_position
 from gpt_tf.pretrained import describe
-from gpt_tf.weights import assign, export, left_out, parameters_of, to_numpy_bits, transform_of
+from gpt_tf.weights import MIXED, assign, export, left_out, parameters_of, to_numpy_bits, transform_of
+from gptcore.config import OpenAIGPTConfig
 from gptcore.errors import ConfigError
 from gptcore.inputs import problem_type
 from gptcore.layouts import keras as layouts
@@ -299,3 +303,24 @@ class Trainer:
             if variables[parameter].trainable:
                 self.moments_of(variables[parameter])[moment].assign(transform_of(table[parameter])(array))
         self.optimizer.iterations.assign(step)
+
+
+def load_trainer(source, head, recipe, total_steps, *, vocab_size=None, **config) -> Trainer:
+    """A model in training; see ``gptcore.backends.training.LoadTrainer``."""
+    tf.config.experimental.enable_tensor_float_32_execution(False)
+    if "TF_CONFIG" in os.environ:
+        strategy = tf.distribute.MultiWorkerMirroredStrategy()
+    elif BACKEND.device is None and len(tf.config.list_logical_devices("GPU")) > 1:
+        strategy = tf.distribute.MirroredStrategy()
+    else:
+        strategy = tf.distribute.get_strategy()
+    policy = keras.DTypePolicy("float32" if recipe.precision == "float32" else f"{MIXED}{recipe.precision}")
+    with strategy.scope():
+        if isinstance(source, OpenAIGPTConfig):
+            model = MODELS[head](source.replace(**config), dtype=policy, seed=recipe.seed)
+        else:
+            options = {"dtype": policy, "seed": recipe.seed, "ignore_mismatched_labels": True, **config}
+            model = MODELS[head].from_pretrained(source, **options)
+        if vocab_size and vocab_size != model.config.vocab_size:
+            model.resize_token_embeddings(vocab_size)
+    return Trainer(model, recipe, total_steps, distribution=strategy)

@@ -1,6 +1,5 @@
 """The adapter that conformance and the command line use; see ``gptcore.backends``."""
 
-import atexit
 import contextlib
 import os
 from pathlib import Path
@@ -11,10 +10,8 @@ import torch
 from gpt_torch import heads
 from gpt_torch.cache import KVCache
 from gpt_torch.modeling import OpenAIGPTModel
-from gpt_torch.training import Trainer
 from gpt_torch.weights import export, parameters_of, to_numpy_bits
-from gptcore.backends import Arrays
-from gptcore.config import OpenAIGPTConfig
+from gptcore.backends import CAPABILITIES, Arrays
 from gptcore.generation import GenerateOutput
 from gptcore.parameters import Head
 
@@ -32,12 +29,10 @@ class TorchBackend:
     """PyTorch, as ``gptcore.backends.Backend``."""
 
     name = "torch"
+    capabilities = tuple(CAPABILITIES)
 
     def versions(self) -> dict[str, str]:
         return {"torch": torch.__version__}
-
-    def tensor(self, array):
-        return torch.from_numpy(array)
 
     def devices(self) -> list[str]:
         found = torch.accelerator.current_accelerator()
@@ -58,18 +53,6 @@ class TorchBackend:
         torch.set_float32_matmul_precision("highest")
         options = {"dtype": dtype, "attn_implementation": attn_implementation, **config}
         return TorchBackendModel(MODELS[head].from_pretrained(path, **options))
-
-    def trainer(self, source, head, recipe, total_steps, *, vocab_size=None, **config) -> Trainer:
-        torch.set_float32_matmul_precision("highest")
-        if isinstance(source, OpenAIGPTConfig):
-            model = MODELS[head](source.replace(**config), seed=recipe.seed)
-        else:
-            model = MODELS[head].from_pretrained(source, seed=recipe.seed, ignore_mismatched_labels=True, **config)
-        if vocab_size and vocab_size != model.config.vocab_size:
-            model.resize_token_embeddings(vocab_size)
-        trainer = Trainer(model, recipe, total_steps)
-        atexit.register(trainer.accelerator.state.destroy_process_group)  # or gloo may abort an ending process
-        return trainer
 
 
 class TorchBackendModel:

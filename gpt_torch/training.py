@@ -1,5 +1,6 @@
 """Training (Radford et al. 2018, sections 3.1 and 3.2): the losses, AdamW, and a step on ``accelerate``."""
 
+import atexit
 import contextlib
 import functools
 import math
@@ -9,10 +10,12 @@ import torch
 from torch import nn
 from torch.distributed.tensor import DTensor, distribute_tensor
 
+from gpt_torch.backend import MODELS
 from gpt_torch.heads import LMHead, classification_loss, language_modeling_loss
 from gpt_torch.modeling import take_position
 from gpt_torch.pretrained import describe
 from gpt_torch.weights import dtype_name, left_out, parameters_of, to_numpy_bits
+from gptcore.config import OpenAIGPTConfig
 from gptcore.inputs import problem_type
 from gptcore.installation import required
 from gptcore.parameters import Head, parameters
@@ -220,3 +223,17 @@ def like(parameter, array):
         if isinstance(parameter, DTensor)
         else values
     )
+
+
+def load_trainer(source, head, recipe, total_steps, *, vocab_size=None, **config) -> Trainer:
+    """A model in training; see ``gptcore.backends.training.LoadTrainer``."""
+    torch.set_float32_matmul_precision("highest")
+    if isinstance(source, OpenAIGPTConfig):
+        model = MODELS[head](source.replace(**config), seed=recipe.seed)
+    else:
+        model = MODELS[head].from_pretrained(source, seed=recipe.seed, ignore_mismatched_labels=True, **config)
+    if vocab_size and vocab_size != model.config.vocab_size:
+        model.resize_token_embeddings(vocab_size)
+    trainer = Trainer(model, recipe, total_steps)
+    atexit.register(trainer.accelerator.state.destroy_process_group)  # or gloo may abort an ending process
+    return trainer

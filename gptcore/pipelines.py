@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gptcore import DEFAULT_MODEL, files
-from gptcore.backends import load_backend
+from gptcore.backends import load_backend, require
 from gptcore.config import OpenAIGPTConfig
 from gptcore.errors import InputError
 from gptcore.generation import GenerationConfig, settled, stream_text
@@ -77,7 +77,10 @@ def pipeline(
     if task in TASK_OF and words.task not in (None, TASK_OF[task]):
         raise InputError(f"model must be fine-tuned for {task}; got {model!r}, fine-tuned for {words.task}.")
     head = TASKS[TASK_OF[task]].head if task in TASK_OF else Head.LM
-    loaded = load_backend(backend).load(model, head, dtype=dtype)
+    chosen = load_backend(backend)
+    if task == "text-generation":
+        require(chosen, "generate")
+    loaded = chosen.load(model, head, dtype=dtype)
     if task == "text-generation":
         return TextGeneration(loaded, words, batch_size)
     if task == "score":

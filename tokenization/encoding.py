@@ -6,6 +6,9 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Self, TypeVar
 
+import numpy as np
+
+from gptcore.backends import load_tensors
 from gptcore.errors import InputError, TokenizerError
 
 T = TypeVar("T")
@@ -156,8 +159,6 @@ def to_tensor(rows: Any, tensor_type: str, name: str = "input_ids") -> Any:
     """
     if tensor_type not in TENSORS:
         raise TokenizerError(f"return_tensors is {tensor_type!r}; it is one of {', '.join(map(repr, TENSORS))}")
-    import numpy as np
-
     try:
         array = np.array(rows, dtype=np.int64 if tensor_type in ("np", "pt") else np.int32)
     except ValueError as cause:
@@ -168,9 +169,7 @@ def to_tensor(rows: Any, tensor_type: str, name: str = "input_ids") -> Any:
     backend = TENSORS[tensor_type]
     if backend is None:
         return array
-    from gptcore.backends import load_backend
-
-    return load_backend(backend).tensor(array)
+    return load_tensors(backend)(array)
 
 
 def to_list(value: Any) -> Any:

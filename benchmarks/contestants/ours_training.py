@@ -8,19 +8,19 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from protocol import prompt, serve
 
-from gptcore.backends import load_backend
+from gptcore.backends.training import load_trainers
 from gptcore.parameters import Head
 from gptcore.recipe import Recipe
 from gptcore.training import keep_freed_memory
 
-BACKEND = load_backend(json.loads(sys.argv[1])["backend"])
+LOAD_TRAINER = load_trainers(json.loads(sys.argv[1])["backend"])
 keep_freed_memory()  # as gptcore train does
 
 
 class Contestant:
     def __init__(self, backend, checkpoint, precision="float32"):
         recipe = Recipe(warmup_steps=0, precision=precision)
-        self.trainer = BACKEND.trainer(checkpoint, Head.LM, recipe, 1000)
+        self.trainer = LOAD_TRAINER(checkpoint, Head.LM, recipe, 1000)
         self.number = 0
 
     def train(self, batch, length):

@@ -14,6 +14,7 @@ import typer
 from checkpoint_data import save
 
 from gptcore import DEFAULT_MODEL, OpenAIGPTConfig
+from gptcore.backends import CAPABILITIES
 from gptcore.cli.app import application
 from gptcore.parameters import Head
 from gptcore.recipe import Recipe, described
@@ -107,11 +108,10 @@ def test_ctrl_c_leaves_what_there_is_and_one_line(run, monkeypatch, tmp_path, ar
     def stopped(*_, **__):
         raise KeyboardInterrupt
 
-    for place in ("predict.use_backend", "predict.pipeline", "train.use_backend"):
+    for place in ("predict.use_backend", "predict.pipeline", "train.use_trainers"):
         monkeypatch.setattr(f"gptcore.cli.{place}", stopped)
-    monkeypatch.setattr(
-        "gptcore.cli.generate.use_backend", lambda *_: SimpleNamespace(load=lambda *_, **__: Streaming())
-    )
+    streaming = SimpleNamespace(capabilities=CAPABILITIES, load=lambda *_, **__: Streaming())
+    monkeypatch.setattr("gptcore.cli.generate.use_backend", lambda *_: streaming)
     status, out, error = run(*arguments)
     assert (status, error) == (130, "Interrupted.\n")
     assert (out if isinstance(shown, str) else out.count("\n")) == shown

@@ -4,8 +4,7 @@ import os
 
 import pytest
 
-from gptcore import backends
-from gptcore.backends import device_named
+from gptcore.backends import device_named, discovery
 from gptcore.cli.loading import load_backends, quiet
 from gptcore.errors import GPTError, InputError
 
@@ -64,8 +63,8 @@ def importing(monkeypatch):
             return object()
 
     def list_installed(error):
-        monkeypatch.setattr(backends, "available", lambda: {"torch": Point(error), "flax": Point()})
-        return backends.installed()
+        monkeypatch.setattr(discovery, "available", lambda *_: {"torch": Point(error), "flax": Point()})
+        return discovery.installed()
 
     return list_installed
 

@@ -6,7 +6,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 from defects import read_defects
-from training_data import DROPOUT, HEADS, RECIPE, STILL, config, lm_batches, ragged, reference_run, task_batches
+from training_data import (
+    DROPOUT,
+    HEADS,
+    RECIPE,
+    STILL,
+    config,
+    lm_batches,
+    ragged,
+    reference_run,
+    task_batches,
+    trainer_of,
+)
 
 from gptcore.parameters import Head
 
@@ -29,7 +40,7 @@ def close(found, expected):
 def curve_is_right(task, backend, make_checkpoint):
     """The losses of each step are those of AdamW in float64."""
     settings, batches = (config(), lm_batches()) if task == "lm" else task_batches(task)
-    trainer = backend.trainer(make_checkpoint(settings, HEADS[task]), HEADS[task], STRICT, STEPS)
+    trainer = trainer_of(backend, make_checkpoint(settings, HEADS[task]), HEADS[task], STRICT, STEPS)
     found = [trainer.step(step, batches[step]) for step in range(STEPS)]
     return all(close([r[name] for r in found], [r[name] for r in truth(task)]) for name in truth(task)[0])
 
@@ -39,7 +50,7 @@ def parts_are_right(backend, make_checkpoint):
     found = []
     for size in (None, 2):
         recipe = RECIPE.replace(micro_batch_size=size)
-        trainer = backend.trainer(make_checkpoint(config(), Head.LM), Head.LM, recipe, 2)
+        trainer = trainer_of(backend, make_checkpoint(config(), Head.LM), Head.LM, recipe, 2)
         found.append(trainer.step(0, ragged(lm_batches()[0])))
     return all(close(found[0][name], found[1][name]) for name in ("loss", "grad_norm"))
 
@@ -47,7 +58,9 @@ def parts_are_right(backend, make_checkpoint):
 def similarity_is_right(backend, make_checkpoint):
     """The order of the texts does not matter."""
     settings, batches = task_batches("similarity")
-    trainer = backend.trainer(make_checkpoint(settings, Head.SEQUENCE_CLASSIFICATION), HEADS["similarity"], RECIPE, 1)
+    trainer = trainer_of(
+        backend, make_checkpoint(settings, Head.SEQUENCE_CLASSIFICATION), HEADS["similarity"], RECIPE, 1
+    )
     batch = batches[0]
     swapped = {name: array[:, ::-1].copy() if array.ndim > 1 else array for name, array in batch.items()}
     return np.allclose(trainer.evaluate(batch)["logits"], trainer.evaluate(swapped)["logits"], atol=1e-5)
@@ -56,7 +69,7 @@ def similarity_is_right(backend, make_checkpoint):
 def dropout_is_right(backend, make_checkpoint):
     """Another one in each step and for each seed; none in evaluation."""
     batch, folder = lm_batches()[0], make_checkpoint(config(**DROPOUT), Head.LM)
-    trainer, other = (backend.trainer(folder, Head.LM, STILL.replace(seed=seed), STEPS) for seed in (1, 2))
+    trainer, other = (trainer_of(backend, folder, Head.LM, STILL.replace(seed=seed), STEPS) for seed in (1, 2))
     without = float(trainer.evaluate(batch)["lm_loss"])
     losses = [trainer.step(0, batch)["loss"], trainer.step(1, batch)["loss"], other.step(0, batch)["loss"]]
     return close(without, truth("lm")[0]["lm_loss"]) and len({*losses, without}) == 4
@@ -65,10 +78,10 @@ def dropout_is_right(backend, make_checkpoint):
 def resume_is_right(backend, make_checkpoint):
     """A run goes on in another trainer as if nothing had happened."""
     folder, batches = make_checkpoint(config(), Head.LM), lm_batches()
-    trainer = backend.trainer(folder, Head.LM, RECIPE, STEPS)
+    trainer = trainer_of(backend, folder, Head.LM, RECIPE, STEPS)
     for step in range(STEPS // 2):
         trainer.step(step, batches[step])
-    resumed = backend.trainer(folder, Head.LM, RECIPE, STEPS)
+    resumed = trainer_of(backend, folder, Head.LM, RECIPE, STEPS)
     resumed.restore(STEPS // 2, trainer.weights(), trainer.moments())
     return all(
         trainer.step(step, batches[step]) == resumed.step(step, batches[step]) for step in range(STEPS // 2, STEPS)
@@ -77,7 +90,7 @@ def resume_is_right(backend, make_checkpoint):
 
 def moments_are_right(backend, make_checkpoint):
     """After one step, both tell the same gradient."""
-    trainer = backend.trainer(make_checkpoint(config(), Head.LM), Head.LM, RECIPE, STEPS)
+    trainer = trainer_of(backend, make_checkpoint(config(), Head.LM), Head.LM, RECIPE, STEPS)
     trainer.step(0, lm_batches()[0])
     moments = dict(trainer.moments())
     (name,) = (name for name in moments if name.endswith("exp_avg.h.0.mlp.c_fc.weight"))

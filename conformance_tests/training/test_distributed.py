@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from training_data import RECIPE, config, free_port, lm_batches
+from training_data import RECIPE, config, free_port, lm_batches, trainer_of
 
 from gptcore.parameters import Head
 
@@ -75,7 +75,7 @@ def test_as_one_process(backend, number, make_checkpoint, tmp_path):
     for folder, recipe in recipes.items():
         found = json.loads((folder / "losses.json").read_text())
         assert found["ways"] == (8 if way == "mesh" else 2)
-        alone = backend.trainer(checkpoint, Head.LM, recipe, STEPS)
+        alone = trainer_of(backend, checkpoint, Head.LM, recipe, STEPS)
         batches = lm_batches(recipe)
         expected = [alone.step(step, batches[step]) for step in range(STEPS)]
         for name in ("loss", "grad_norm"):

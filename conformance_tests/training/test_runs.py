@@ -4,7 +4,6 @@ import json
 import shutil
 import signal
 import sys
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -57,9 +56,9 @@ def still(monkeypatch):
 
     def use(context, name, device):
         loaded.append(name)
-        return SimpleNamespace(trainer=StillTrainer)
+        return StillTrainer
 
-    monkeypatch.setattr("gptcore.cli.train.use_backend", use)
+    monkeypatch.setattr("gptcore.cli.train.use_trainers", use)
     monkeypatch.setattr("gptcore.cli.train.plot", lambda records, path: path.touch())
     monkeypatch.setattr("gptcore.cli.train.tensorboard", lambda output: lambda record: None)
     return loaded
@@ -111,7 +110,7 @@ def test_a_preset_sets_sizes_and_recipe(lm, monkeypatch):
             started.append((source, recipe))
             super().__init__(source, head, recipe, total_steps)
 
-    monkeypatch.setattr("gptcore.cli.train.use_backend", lambda *_: SimpleNamespace(trainer=Recorder))
+    monkeypatch.setattr("gptcore.cli.train.use_trainers", lambda *_: Recorder)
     assert lm("--preset", "small", "--config=n_layer=1")[0] == 0
     ((config, recipe),) = started
     assert (config.n_embd, config.n_head, config.n_layer, config.n_positions) == (128, 4, 1, 8)

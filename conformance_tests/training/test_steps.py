@@ -2,7 +2,18 @@
 
 import numpy as np
 import pytest
-from training_data import DROPOUT, HEADS, RECIPE, STILL, config, lm_batches, ragged, reference_run, task_batches
+from training_data import (
+    DROPOUT,
+    HEADS,
+    RECIPE,
+    STILL,
+    config,
+    lm_batches,
+    ragged,
+    reference_run,
+    task_batches,
+    trainer_of,
+)
 
 from gptcore.checkpoint import open_pretrained
 from gptcore.errors import ConfigError, TrainingError
@@ -19,7 +30,7 @@ WEIGHT_TOLERANCE = 1e-3  # relative, over all weights of a tensor
 
 def run(backend, checkpoint, head, recipe, batches, steps):
     """The results of each step, and the trainer."""
-    trainer = backend.trainer(checkpoint, head, recipe, steps)
+    trainer = trainer_of(backend, checkpoint, head, recipe, steps)
     return [trainer.step(step, batches[step]) for step in range(steps)], trainer
 
 
@@ -67,7 +78,7 @@ def test_similarity_does_not_depend_on_the_order(backend, make_checkpoint):
     checkpoint = make_checkpoint(settings, HEADS["similarity"])
     batch = batches[0]
     swapped = {name: array[:, ::-1].copy() if array.ndim > 1 else array for name, array in batch.items()}
-    trainer = backend.trainer(checkpoint, HEADS["similarity"], RECIPE, 1)
+    trainer = trainer_of(backend, checkpoint, HEADS["similarity"], RECIPE, 1)
     np.testing.assert_allclose(
         trainer.evaluate(batch)["logits"], trainer.evaluate(swapped)["logits"], rtol=1e-5, atol=1e-5
     )
@@ -92,7 +103,7 @@ def test_parts_of_a_batch_add_up_to_it(backend, task, make_checkpoint):
     checkpoint = make_checkpoint(settings, HEADS[task])
     results, moments = [], []
     for size in (None, 3, 1) if task == "lm" else (None, 2):
-        trainer = backend.trainer(checkpoint, HEADS[task], RECIPE.replace(micro_batch_size=size), 2)
+        trainer = trainer_of(backend, checkpoint, HEADS[task], RECIPE.replace(micro_batch_size=size), 2)
         results.append([trainer.step(step, batch) for step in range(2)])
         moments.append(dict(trainer.moments()))
     for parts, found in zip(results[1:], moments[1:], strict=True):
@@ -103,7 +114,7 @@ def test_parts_of_a_batch_add_up_to_it(backend, task, make_checkpoint):
 
 def test_nothing_to_predict_changes_nothing_but_decay(backend, make_checkpoint):
     batch = {**lm_batches()[0], "labels": np.full((6, 16), -100, np.int32)}
-    trainer = backend.trainer(make_checkpoint(config(), Head.LM), Head.LM, RECIPE.replace(warmup_steps=0), 1)
+    trainer = trainer_of(backend, make_checkpoint(config(), Head.LM), Head.LM, RECIPE.replace(warmup_steps=0), 1)
     before = {name: array.copy() for name, array in trainer.weights()}
     result = trainer.step(0, batch)
     assert result["loss"] == result["grad_norm"] == 0
@@ -116,7 +127,9 @@ def test_dropout_comes_from_the_step_alone(backend, make_checkpoint):
     """The same step draws the same dropout whatever was run before; another step or seed another one."""
     checkpoint = make_checkpoint(config(**DROPOUT), Head.LM)
     batch = lm_batches()[0]
-    fresh, used, other = (backend.trainer(checkpoint, Head.LM, STILL.replace(seed=seed), 2000) for seed in (3, 3, 4))
+    fresh, used, other = (
+        trainer_of(backend, checkpoint, Head.LM, STILL.replace(seed=seed), 2000) for seed in (3, 3, 4)
+    )
     first = fresh.step(0, batch)["loss"]
     assert used.step(7, batch)["loss"] != first
     assert used.evaluate(batch)["lm_loss"] == used.evaluate(batch)["lm_loss"]
@@ -128,7 +141,7 @@ def test_dropout_has_the_same_effect_in_all(backends, make_checkpoint):
     """Mean loss under dropout, over seeds, of the same weights: within four standard errors of each other."""
     checkpoint = make_checkpoint(config(**DROPOUT), Head.LM)
     batch = lm_batches()[0]
-    trainers = [backend.trainer(checkpoint, Head.LM, STILL, 2000) for backend in backends]
+    trainers = [trainer_of(backend, checkpoint, Head.LM, STILL, 2000) for backend in backends]
     drawn = [[trainer.step(step, batch)["loss"] for step in range(40)] for trainer in trainers]
     means = np.mean(drawn, 1)
     error = np.std(drawn, 1).max() / np.sqrt(40)
@@ -153,17 +166,17 @@ def test_a_run_goes_on_in_another_framework(backends, make_checkpoint):
     whole, _ = run(backends[0], checkpoint, Head.LM, RECIPE, batches, 12)
     for first in backends:
         for second in backends:
-            begun = first.trainer(checkpoint, Head.LM, RECIPE, 12)
+            begun = trainer_of(first, checkpoint, Head.LM, RECIPE, 12)
             for step in range(6):
                 begun.step(step, batches[step])
-            gone_on = second.trainer(checkpoint, Head.LM, RECIPE, 12)
+            gone_on = trainer_of(second, checkpoint, Head.LM, RECIPE, 12)
             gone_on.restore(6, begun.weights(), begun.moments())
             found = [gone_on.step(step, batches[step])["loss"] for step in range(6, 12)]
             np.testing.assert_allclose(found, [r["loss"] for r in whole[6:]], rtol=LOSS_TOLERANCE)
 
 
 def test_the_model_that_was_passed_is_the_one_that_is_trained(backend, make_checkpoint):
-    trainer = backend.trainer(make_checkpoint(config(), Head.LM), Head.LM, RECIPE, 2)
+    trainer = trainer_of(backend, make_checkpoint(config(), Head.LM), Head.LM, RECIPE, 2)
     trainer.step(0, lm_batches()[0])
     trainer.step(1, lm_batches()[1])
     module = __import__(type(trainer.model).__module__.split(".")[0] + ".weights", fromlist=["export"])
@@ -177,7 +190,7 @@ def test_training_for_other_labels_begins_with_a_fresh_head(backend, make_checkp
     head = Head.SEQUENCE_CLASSIFICATION
     folder = make_checkpoint(config(**label_settings("classify", "ab")), head)
     wanted = {"num_labels": len(labels), "id2label": dict(enumerate(labels))}
-    trainer = backend.trainer(folder, head, RECIPE, 1, **wanted)
+    trainer = trainer_of(backend, folder, head, RECIPE, 1, **wanted)
     stored = dict(open_pretrained(folder, head).values())["score.weight"]
     begun = dict(trainer.weights())["score.weight"]
     assert begun.shape[0] == len(labels)
@@ -187,7 +200,7 @@ def test_training_for_other_labels_begins_with_a_fresh_head(backend, make_checkp
 
 def test_what_cannot_be_trained(backend, make_checkpoint):
     with pytest.raises(ConfigError, match="OpenAIGPTModel has no loss; train a model with a head"):
-        backend.trainer(make_checkpoint(config(), Head.NONE), Head.NONE, RECIPE, 1)
+        trainer_of(backend, make_checkpoint(config(), Head.NONE), Head.NONE, RECIPE, 1)
     model = backend.load(make_checkpoint(config(), Head.LM), Head.LM, dtype="bfloat16").model
     module = __import__(type(model).__module__.split(".")[0] + ".training", fromlist=["Trainer"])
     with pytest.raises(ConfigError, match="weights in bfloat16 lose small updates"):

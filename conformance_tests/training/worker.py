@@ -10,7 +10,7 @@ from pathlib import Path
 
 from training_data import lm_batches
 
-from gptcore.backends import load_backend
+from gptcore.backends.training import load_trainers
 from gptcore.parameters import Head
 from gptcore.recipe import Recipe
 from gptcore.training import Checkpoints
@@ -54,7 +54,7 @@ def trainer_of(name, checkpoint, recipe):
         with strategy.scope():
             model = TFOpenAIGPTLMHeadModel.from_pretrained(checkpoint)
         return Trainer(model, recipe, STEPS, distribution=strategy)
-    return load_backend(name).trainer(checkpoint, Head.LM, recipe, STEPS)
+    return load_trainers(name)(checkpoint, Head.LM, recipe, STEPS)
 
 
 def ways_of(trainer):

@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.progress import track
 
 from gptcore import DEFAULT_MODEL
+from gptcore.backends import require
 from gptcore.cli.loading import Device, use_backend
 from gptcore.cli.settings import SHIPPED, parse_settings
 from gptcore.errors import ConfigError, InputError
@@ -90,7 +91,10 @@ def generate_command(
     lines = {} if file is None else _lines(file)
     options = {} if pre_tokenizer is None else {"pre_tokenizer": pre_tokenizer}
     tokenizer = OpenAIGPTTokenizerFast.from_pretrained(model, **options)
-    loaded = use_backend(context, backend, device).load(model, Head.LM, dtype=dtype, quantization=quantization)
+    chosen = use_backend(context, backend, device)
+    require(chosen, "generate")
+    own = {} if quantization is None else {"quantization": quantization}
+    loaded = chosen.load(model, Head.LM, dtype=dtype, **own)
     if text is not None:
         _one(loaded, tokenizer, text, settings, raw)
     else:

@@ -11,7 +11,8 @@ from typing import Annotated
 
 import typer
 
-from gptcore.backends import Backend, device_named, installed, load_backend
+from gptcore.backends import Backend, device_named, installed, load_backend, require
+from gptcore.backends.training import LoadTrainer, load_trainers
 
 Device = Annotated[
     str | None,
@@ -49,10 +50,18 @@ def use_backend(context: typer.Context, name: str, device: str | None) -> Backen
     """
     (backend,) = load_backends([name])
     if device is not None:
+        require(backend, "devices")
         with quiet():
             chosen = device_named(device, backend.devices())
         context.with_resource(backend.on(chosen))
     return backend
+
+
+def use_trainers(context: typer.Context, name: str, device: str | None) -> LoadTrainer:
+    """Import the training of a backend, and let it compute on a device until the command ends; see ``use_backend``."""
+    use_backend(context, name, device)
+    with quiet():
+        return load_trainers(name)
 
 
 @contextlib.contextmanager

@@ -20,7 +20,7 @@ from gptcore import DEFAULT_MODEL, hub
 from gptcore import files as files_module
 from gptcore.checkpoint.atomic import atomic_write
 from gptcore.checkpoint.opening import open_checkpoint
-from gptcore.cli.loading import Device, use_backend
+from gptcore.cli.loading import Device, use_trainers
 from gptcore.cli.report import print_report, print_settings
 from gptcore.cli.settings import SHIPPED, examples, model_named, parse_settings, text_columns
 from gptcore.config import OpenAIGPTConfig, read_json_object
@@ -165,7 +165,7 @@ def train_lm(
         raise ConfigError(
             'Training from scratch needs --tokenizer. Create one with "gptcore tokenizer train FILES --output words".'
         )
-    loaded = use_backend(context, backend, device)
+    load_trainer = use_trainers(context, backend, device)
     words = OpenAIGPTTokenizerFast.from_pretrained(str(tokenizer or model), task=None)
     sizes = parse_settings(config or [], "--config")
     fresh = {"vocab_size": len(words), **PRESETS[preset].sizes, **sizes}
@@ -181,7 +181,7 @@ def train_lm(
     batches = Batches(blocks["train"], chosen.batch_size, seed=chosen.seed)
     total = chosen.total_steps(len(blocks["train"]))
     changes = sizes if model is not None else {}
-    trainer = loaded.trainer(source, Head.LM, chosen, total, **changes)
+    trainer = load_trainer(source, Head.LM, chosen, total, **changes)
     evaluate = None
     if "validation" in corpus:
         held_out, bytes_per_token = once(blocks["validation"], EVALUATION_BATCH), corpus["validation"].bytes_per_token
@@ -221,7 +221,7 @@ def train_task(
     require_libraries()
     require_no_run(output, options["resume"])
     chosen = chosen_recipe(FINE_TUNING, recipe, settings)
-    loaded = use_backend(context, backend, device)
+    load_trainer = use_trainers(context, backend, device)
     words = OpenAIGPTTokenizerFast.from_pretrained(model)
     vocab_size = add_task_tokens(words, task)
     names = text_columns(task, columns, choices)
@@ -238,7 +238,7 @@ def train_task(
     lengths = examples.lengths if chosen.group_by_length else None
     batches = Batches(examples, chosen.batch_size, seed=chosen.seed, collate=examples.collate, lengths=lengths)
     changes = {"vocab_size": vocab_size, **labels}
-    trainer = loaded.trainer(model, TASKS[task].head, chosen, total, **changes)
+    trainer = load_trainer(model, TASKS[task].head, chosen, total, **changes)
     start(
         trainer, batches, total, output, chosen, words,
         what={"task": task, "labels": labels.get("label2id")},
@@ -456,7 +456,7 @@ def add_task_commands(task: str, help_text: str) -> None:
         as_json: AsJSON = False,
     ) -> None:
         keep_freed_memory()
-        loaded = use_backend(context, backend, device)
+        load_trainer = use_trainers(context, backend, device)
         words = OpenAIGPTTokenizerFast.from_pretrained(model)
         trained = trained_columns(model, task)
         if columns is None and choices is None and "columns" in trained:
@@ -466,7 +466,7 @@ def add_task_commands(task: str, help_text: str) -> None:
         rows = read_rows(files, names, label or trained.get("label", LABEL), header)
         config = config_of(model, {})
         examples = TaskExamples(task, rows, words, config, names)
-        trainer = loaded.trainer(model, TASKS[task].head, FINE_TUNING, 1)
+        trainer = load_trainer(model, TASKS[task].head, FINE_TUNING, 1)
         found = evaluate_task(trainer, once(examples, EVALUATION_BATCH, examples.collate))
         report(found, as_json, f"{task}: {model}, {len(examples):,} examples", class_names(task, config, names))
 
@@ -491,13 +491,13 @@ def eval_lm(
 ) -> None:
     """Evaluate a language model: loss per token, perplexity and bits per byte of a corpus."""
     keep_freed_memory()
-    loaded = use_backend(context, backend, device)
+    load_trainer = use_trainers(context, backend, device)
     words = OpenAIGPTTokenizerFast.from_pretrained(model)
     trained = trained_columns(model, "lm").get("columns", ["text"])
     with tempfile.TemporaryDirectory() as folder:
         corpus = tokenize_corpus(files, words, folder, column=column or trained[0])
         blocks = Blocks(corpus.ids, config_of(model, {}).n_positions, stride)
-        trainer = loaded.trainer(model, Head.LM, PRETRAINING, 1)
+        trainer = load_trainer(model, Head.LM, PRETRAINING, 1)
         found = evaluate_lm(trainer, once(blocks, EVALUATION_BATCH), corpus.bytes_per_token)
         report(found, as_json, f"lm: {model_named(model)}, {len(corpus.ids):,} tokens")
 

@@ -108,6 +108,9 @@ def print_report(report: Report) -> None:
     for (a, b), error in report.pairwise.items():
         table.add_row(f"{a} - {b}", error.quantity, *_figures(error), "")
     console.print(table)
+    for item in report.backends:
+        if item.not_claimed:
+            console.print(f"{escape(item.name)}: not claimed: {', '.join(item.not_claimed)}")
     console.print(LEGEND)
     versions = [f"{name} {number}" for item in report.backends for name, number in item.versions.items()]
     console.print(", ".join(versions))

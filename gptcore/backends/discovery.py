@@ -1,0 +1,59 @@
+"""The entry points of backends: which there are, and how to import one."""
+
+from __future__ import annotations
+
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
+from gptcore.errors import GPTError
+from gptcore.installation import install_command
+
+INFERENCE, TENSORS, TRAINING = "gptcore.backends", "gptcore.tensors", "gptcore.trainers"
+OWN = {"torch": ("torch",), "tf": ("tensorflow", "keras"), "flax": ("jax", "flax")}
+"""The backends of this distribution, in the order of the README, which lists and tables keep, and what they need."""
+
+
+def available(group: str = INFERENCE) -> dict[str, EntryPoint]:
+    """The entry points of all backends by name, our own first; nothing is imported."""
+    points = {point.name: point for point in sorted(entry_points(group=group))}
+    return {name: points[name] for name in dict.fromkeys((*OWN, *points)) if name in points}
+
+
+def load(group: str, name: str) -> Any:
+    """Import the object that a backend names in an entry-point group.
+
+    Raises:
+        GPTError: the group has no such backend, its framework is not installed (says how to install it), or its import
+            fails.
+    """
+    points = available(group)
+    if name not in points:
+        what = "backend" if group == INFERENCE else f"entry point in {group}:"
+        raise GPTError(f"unknown {what} {name!r}; known are {', '.join(points) or 'none'}")
+    try:
+        return points[name].load()
+    except ModuleNotFoundError as cause:
+        raise GPTError(f"cannot import backend {name!r}: {cause}") from cause
+    except Exception as cause:  # whatever a broken framework raises
+        raise GPTError(f"cannot import backend {name!r}: {type(cause).__name__}: {cause}") from cause
+
+
+def installed() -> list[str]:
+    """The names of the backends whose framework is there.
+
+    Raises:
+        GPTError: there is none, or one is there and its import fails, which is not an absence.
+    """
+    names = []
+    for name in available():
+        try:
+            load(INFERENCE, name)
+        except GPTError as error:
+            cause = error.__cause__
+            if not isinstance(cause, ModuleNotFoundError) or cause.name not in OWN.get(name, ()):
+                raise
+        else:
+            names.append(name)
+    if not names:
+        raise GPTError(f"no backend is installed. Install one: {install_command('torch')} (or tf, flax)")
+    return names
