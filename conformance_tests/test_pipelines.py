@@ -130,6 +130,18 @@ MISTAKES = {
     ),
     "an empty prompt": (lambda models: pipeline()(["a", " "], max_new_tokens=1), InputError, r"texts\[1\] must have"),
     "a prompt that is no text": (lambda models: pipeline()([3]), InputError, r"texts\[0\] must be a str; got int"),
+    "no prompt": (lambda models: pipeline()(None), InputError, "texts must be one input or a list .*; got NoneType"),
+    "a dict in the place of a text": (
+        lambda models: pipeline()({"text": "a"}, max_new_tokens=1),
+        InputError,
+        "texts must be one input or a list .*; got dict",
+    ),
+    "a number in the place of a text": (lambda models: pipeline("score")(3), InputError, "texts must be .*; got int"),
+    "no input": (
+        lambda models: pipeline("entailment", models("entail"))(None),
+        InputError,
+        "inputs must be one input or a list .*; got NoneType",
+    ),
     "a text of one token": (lambda models: pipeline("score")("a"), InputError, "text must have 2 to 256 tokens; got 1"),
 }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -131,7 +131,7 @@ class TextGeneration:
         prompts = (
             [self._prompt(texts, "text", config)]
             if single
-            else [self._prompt(text, f"texts[{i}]", config) for i, text in enumerate(texts)]
+            else [self._prompt(text, f"texts[{i}]", config) for i, text in enumerate(listed(texts, "texts"))]
         )
         answers: list[list[dict[str, str]]] = []
         for start in range(0, len(prompts), self.batch_size):
@@ -202,7 +202,7 @@ class Scoring:
         """
         single = isinstance(texts, str)
         rows = []
-        for i, text in enumerate([texts] if single else texts):
+        for i, text in enumerate([texts] if single else listed(texts, "texts")):
             name = "text" if single else f"texts[{i}]"
             row = encoded(self.tokenizer, text, name)
             if not 2 <= len(row) <= self.model.config.n_positions:
@@ -250,8 +250,8 @@ class Prediction:
             InputError, DataError: an input does not fit the task; names its position.
         """
         single = isinstance(inputs, (Mapping, str if self.task == "classify" else tuple))
-        named = {"input": inputs} if single else {f"inputs[{i}]": item for i, item in enumerate(inputs)}
-        rows = [row_of(self.task, item, name) for name, item in named.items()]
+        items = {"input": inputs} if single else {f"inputs[{i}]": x for i, x in enumerate(listed(inputs, "inputs"))}
+        rows = [row_of(self.task, item, name) for name, item in items.items()]
         answers = self.answers(rows, top_k=top_k)
         return answers[0] if single else answers
 
@@ -290,6 +290,13 @@ class Prediction:
             logits = self.model.forward(inputs)["logits"]
             found.append(logits.reshape(*ends.shape, -1).reshape(len(ends), -1, logits.shape[-1]).sum(1))
         return np.concatenate(found)
+
+
+def listed(inputs: Any, name: str) -> Iterable[Any]:
+    """The inputs of a call; raises an ``InputError`` if they are no list."""
+    if isinstance(inputs, Mapping) or not isinstance(inputs, Iterable):
+        raise InputError(f"{name} must be one input or a list of inputs; got {type(inputs).__name__}.")
+    return inputs
 
 
 def row_of(task: str, item: Any, name: str) -> files.Row:
