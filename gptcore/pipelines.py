@@ -297,7 +297,7 @@ class Prediction:
 
 
 def scores_of(logits: NDArray[np.float64], kind: str | None) -> NDArray[np.float64]:
-    """The scores of the labels of one input for a ``problem_type`` or ``"choice"``, as transformers has them. (K,) -> (K,)."""
+    """Scores of the labels of one input for a ``problem_type`` or ``"choice"``, as in transformers. (K,) -> (K,)."""
     if kind == "regression":
         return logits
     if kind == "multi_label_classification" or (len(logits) == 1 and kind != "choice"):
