@@ -1,14 +1,17 @@
 """Strings in, strings out, the same in every framework; and ``gptcore predict``."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from training_data import ROWS, save_fine_tuned, tokenizer
 
 from gptcore import DEFAULT_MODEL, InputError, pipeline
+from gptcore.config import OpenAIGPTConfig
 from gptcore.errors import CheckpointError, DataError
 from gptcore.parameters import Head
+from gptcore.pipelines import Prediction
 from gptcore.tasks import TASKS
 
 NAMES = {
@@ -95,6 +98,27 @@ def test_each_form_of_an_input(fine_tuned, name):
     assert {answer["label"] for answer in every} == labels
 
 
+@pytest.mark.parametrize(
+    ("kind", "logits", "answer"),
+    [
+        ("multi_label_classification", [1.0, 0.0, 2.0], {"label": "LABEL_2", "score": 1 / (1 + np.exp(-2))}),
+        (
+            "single_label_classification",
+            [1.0, 0.0, 2.0],
+            {"label": "LABEL_2", "score": 1 / (1 + np.exp(-1) + np.exp(-2))},
+        ),
+        (None, [-2.0], {"label": "LABEL_0", "score": 1 / (1 + np.exp(2))}),
+        ("regression", [1.0, 0.0, 2.0], {"label": "LABEL_2", "score": 2.0}),
+    ],
+)
+def test_scores_follow_the_problem_type(monkeypatch, kind, logits, answer):
+    """As in transformers' pipeline."""
+    config = OpenAIGPTConfig(num_labels=len(logits), problem_type=kind)
+    predict = Prediction("classify", SimpleNamespace(config=config), None)
+    monkeypatch.setattr(predict, "logits", lambda rows, columns: np.array([logits]))
+    assert predict("a text") == [{"label": answer["label"], "score": pytest.approx(answer["score"])}]
+
+
 def test_the_order_of_two_similar_texts_does_not_count(fine_tuned):
     predict = pipeline("similarity", fine_tuned("similarity"))
     assert predict(("a cat", "a dog"))["score"] == pytest.approx(predict(("a dog", "a cat"))["score"], rel=1e-5)
@@ -130,6 +154,23 @@ MISTAKES = {
     ),
     "an empty prompt": (lambda models: pipeline()(["a", " "], max_new_tokens=1), InputError, r"texts\[1\] must have"),
     "a prompt that is no text": (lambda models: pipeline()([3]), InputError, r"texts\[0\] must be a str; got int"),
+    "no prompt": (lambda models: pipeline()(None), InputError, "texts must be one input or a list .*; got NoneType"),
+    "a dict in the place of a text": (
+        lambda models: pipeline()({"text": "a"}, max_new_tokens=1),
+        InputError,
+        "texts must be one input or a list .*; got dict",
+    ),
+    "a number in the place of a text": (lambda models: pipeline("score")(3), InputError, "texts must be .*; got int"),
+    "no input": (
+        lambda models: pipeline("entailment", models("entail"))(None),
+        InputError,
+        "inputs must be one input or a list .*; got NoneType",
+    ),
+    "no labels": (
+        lambda models: pipeline("text-classification", models("classify"))("a", top_k=-1),
+        InputError,
+        "top_k must be a whole number of at least 1, or None for all labels; got -1",
+    ),
     "a text of one token": (lambda models: pipeline("score")("a"), InputError, "text must have 2 to 256 tokens; got 1"),
 }
 

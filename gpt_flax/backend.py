@@ -120,12 +120,12 @@ class FlaxBackendModel:
 @functools.partial(nnx.jit, static_argnames="flags")
 def run(model, arrays, flags):
     """A compiled call; ``flags`` are pairs of name and value."""
-    return model(**arrays, **dict(flags))
+    return model(**arrays, **dict(flags), return_dict=True)
 
 
 def total_loss(model, inputs):
     """The sum of all losses, and each of them."""
-    losses = {name: value for name, value in model(**inputs).items() if name.endswith("loss")}
+    losses = {name: value for name, value in model(**inputs, return_dict=True).items() if name.endswith("loss")}
     return sum(losses.values()), losses
 
 

@@ -72,7 +72,7 @@ def read(graph, state, cache, input_ids, attention_mask=None, last=None):
     """Logits (B, V) behind position ``last`` (B,) of ``input_ids`` (B, T); new cache; hidden states (B, T, C)."""
     model = nnx.merge(graph, state)
     model.eval()  # no dropout; the model of the caller keeps its mode
-    output = model.transformer(input_ids, attention_mask, past_key_values=cache)
+    output = model.transformer(input_ids, attention_mask, return_dict=True, past_key_values=cache)
     hidden_states = output.last_hidden_state
     last = jnp.zeros(input_ids.shape[0], jnp.int32) if last is None else last
     logits = model.lm_head(take_position(hidden_states, last), model.transformer.tokens_embed)

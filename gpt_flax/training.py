@@ -53,11 +53,13 @@ class Objective(nnx.Module):
             ``lm_loss``, and ``task_loss`` and ``logits`` (B, K).
         """
         if self.model.head is Head.LM:
-            return {"lm_loss": self.model(input_ids, labels=labels).loss}
+            return {"lm_loss": self.model(input_ids, labels=labels, return_dict=True).loss}
         if self.model.head is Head.DOUBLE_HEADS:
-            output = self.model(input_ids, mc_token_ids=extract_positions, labels=labels, mc_labels=targets)
+            output = self.model(
+                input_ids, mc_token_ids=extract_positions, labels=labels, mc_labels=targets, return_dict=True
+            )
             return {"lm_loss": output.loss, "task_loss": output.mc_loss, "logits": output.mc_logits}
-        hidden_states = self.model.transformer(input_ids).last_hidden_state
+        hidden_states = self.model.transformer(input_ids, return_dict=True).last_hidden_state
         extracted = take_position(hidden_states, extract_positions)  # (B, C) or (B, N, C)
         if extracted.ndim == 3:
             extracted = extracted.sum(1)  # both orders of a similarity are added before the linear layer

@@ -72,7 +72,7 @@ class TFBackendModel:
         flags = {"output_attentions": output_attentions, "output_hidden_states": output_hidden_states}
         if past_key_values is not None or use_cache:  # two of the models have no cache
             flags |= {"past_key_values": past_key_values, "use_cache": use_cache}
-        output = self.model(to_tensors(inputs), **flags)
+        output = self.model(to_tensors(inputs), **flags, return_dict=True)
         return {name: to_arrays(value) for name, value in output.items()}
 
     def reordered(self, past_key_values: KVCache, rows) -> KVCache:
@@ -85,7 +85,7 @@ class TFBackendModel:
     def loss_and_gradients(self, inputs: Arrays):
         variables = parameters_of(self.model)
         with tf.GradientTape() as tape:
-            output = self.model(to_tensors(inputs))
+            output = self.model(to_tensors(inputs), return_dict=True)
             losses = {name: value for name, value in output.items() if name.endswith("loss")}
             total = sum(losses.values())
         sources = {name: variable.value for name, variable in variables.items()}

@@ -87,7 +87,7 @@ class Programs:
 
 def read(model, cache, input_ids, attention_mask=None, last=None):
     """Logits (B, V) behind position ``last`` (B,) of ``input_ids`` (B, T); new cache; hidden states (B, T, C)."""
-    output = model.transformer(input_ids, attention_mask, past_key_values=cache)
+    output = model.transformer(input_ids, attention_mask, return_dict=True, past_key_values=cache)
     hidden_states = output.last_hidden_state
     last = tf.zeros(tf.shape(input_ids)[:1], tf.int64) if last is None else last
     taken = take_position(hidden_states, last)  # (B, C)

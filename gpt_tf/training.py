@@ -50,12 +50,13 @@ class Objective:
             ``lm_loss``, and ``task_loss`` and ``logits`` (B, K).
         """
         if self.model.head is Head.LM:
-            return {"lm_loss": self.model({"input_ids": input_ids, "labels": labels}, training=training).loss}
+            inputs = {"input_ids": input_ids, "labels": labels}
+            return {"lm_loss": self.model(inputs, return_dict=True, training=training).loss}
         if self.model.head is Head.DOUBLE_HEADS:
             inputs = {"input_ids": input_ids, "mc_token_ids": extract_positions, "labels": labels, "mc_labels": targets}
-            output = self.model(inputs, training=training)
+            output = self.model(inputs, return_dict=True, training=training)
             return {"lm_loss": output.loss, "task_loss": output.mc_loss, "logits": output.mc_logits}
-        hidden_states = self.model.transformer(input_ids, training=training).last_hidden_state
+        hidden_states = self.model.transformer(input_ids, return_dict=True, training=training).last_hidden_state
         extracted = take_position(hidden_states, extract_positions)  # (B, C) or (B, N, C)
         if len(extracted.shape) == 3:
             extracted = tf.reduce_sum(extracted, 1)  # both orders of a similarity are added before the linear layer

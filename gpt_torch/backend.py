@@ -75,7 +75,7 @@ class TorchBackendModel:
         flags = {"output_attentions": output_attentions, "output_hidden_states": output_hidden_states}
         if past_key_values is not None or use_cache:  # two of the models have no cache
             flags |= {"past_key_values": past_key_values, "use_cache": use_cache}
-        output = self.model(**self.tensors(inputs), **flags)
+        output = self.model(**self.tensors(inputs), **flags, return_dict=True)
         return {name: to_arrays(value) for name, value in output.items()}
 
     def reordered(self, past_key_values: KVCache, rows) -> KVCache:
@@ -87,7 +87,7 @@ class TorchBackendModel:
 
     def loss_and_gradients(self, inputs: Arrays):
         self.model.zero_grad(set_to_none=True)
-        output = self.model(**self.tensors(inputs))
+        output = self.model(**self.tensors(inputs), return_dict=True)
         losses = {name: value for name, value in output.items() if name.endswith("loss")}
         sum(losses.values()).backward()
         gradients = {

@@ -52,7 +52,7 @@ class Stepper:
 
 def read(model, cache, input_ids, attention_mask=None, last=None):
     """Logits (B, V) behind position ``last`` (B,) of ``input_ids`` (B, T); new cache; hidden states (B, T, C)."""
-    output = model.transformer(input_ids, attention_mask, past_key_values=cache)
+    output = model.transformer(input_ids, attention_mask, return_dict=True, past_key_values=cache)
     hidden_states = output.last_hidden_state
     taken = hidden_states[:, 0] if last is None else take_position(hidden_states, last)  # (B, C)
     logits = model.lm_head(taken, model.transformer.tokens_embed)

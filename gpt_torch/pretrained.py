@@ -119,6 +119,15 @@ class OpenAIGPTPreTrainedModel(Configured, Pushable, nn.Module):
             values = export(self, tensors)
             save_pretrained(folder, self.config, self.head, dtype_name(dtype), values, max_shard_size)
 
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *arguments: Any) -> None:
+        """As in PyTorch, but for the copy of the token embedding in a ``state_dict`` of transformers' models."""
+        names = (f"{prefix}lm_head.weight", f"{prefix}transformer.tokens_embed.weight")
+        if hasattr(self, "lm_head") and all(name in state_dict for name in names):
+            head, tokens = (state_dict[name] for name in names)
+            if head is tokens or torch.equal(head, tokens):
+                del state_dict[names[0]]
+        super()._load_from_state_dict(state_dict, prefix, *arguments)
+
     @property
     def trunk(self) -> nn.Module:
         """The ``OpenAIGPTModel``: this model itself, or the model under its head."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from gptcore.errors import InputError
 from gptcore.generation import GenerationConfig, settled, stream_text
 from gptcore.generation.prompt import check_room
 from gptcore.parameters import Head
-from gptcore.settings import unknown
+from gptcore.settings import is_integer, unknown
 from gptcore.tasks import EXTRACT, LENGTH_STEP, TASKS, TaskExamples, choice_columns
 from tokenization import OpenAIGPTTokenizerFast
 
@@ -134,7 +134,7 @@ class TextGeneration:
         prompts = (
             [self._prompt(texts, "text", config)]
             if single
-            else [self._prompt(text, f"texts[{i}]", config) for i, text in enumerate(texts)]
+            else [self._prompt(text, f"texts[{i}]", config) for i, text in enumerate(listed(texts, "texts"))]
         )
         answers: list[list[dict[str, str]]] = []
         for start in range(0, len(prompts), self.batch_size):
@@ -205,7 +205,7 @@ class Scoring:
         """
         single = isinstance(texts, str)
         rows = []
-        for i, text in enumerate([texts] if single else texts):
+        for i, text in enumerate([texts] if single else listed(texts, "texts")):
             name = "text" if single else f"texts[{i}]"
             row = encoded(self.tokenizer, text, name)
             if not 2 <= len(row) <= self.model.config.n_positions:
@@ -247,28 +247,32 @@ class Prediction:
 
         Returns:
             A list of ``{"label": ..., "score": probability}``, the most likely first, at most ``top_k``; for a
-            similarity model trained on scores, ``{"score": ...}``. For a list of inputs, a list of these.
+            similarity model trained on scores, ``{"score": ...}``. For a list of inputs, a list of these. As in
+            transformers, the probability is a sigmoid for several labels at once (``problem_type``) and for a model
+            with one label, and the score is the logit for a regression.
 
         Raises:
             InputError, DataError: an input does not fit the task; names its position.
         """
         single = isinstance(inputs, (Mapping, str if self.task == "classify" else tuple))
-        named = {"input": inputs} if single else {f"inputs[{i}]": item for i, item in enumerate(inputs)}
-        rows = [row_of(self.task, item, name) for name, item in named.items()]
+        items = {"input": inputs} if single else {f"inputs[{i}]": x for i, x in enumerate(listed(inputs, "inputs"))}
+        rows = [row_of(self.task, item, name) for name, item in items.items()]
         answers = self.answers(rows, top_k=top_k)
         return answers[0] if single else answers
 
     def answers(self, rows: Sequence[Row], columns: Sequence[str] | None = None, *, top_k: int | None = 1) -> list[Any]:
         """As ``__call__``, for rows of a table with the given columns."""
+        if top_k is not None and (not is_integer(top_k) or top_k < 1):
+            raise InputError(f"top_k must be a whole number of at least 1, or None for all labels; got {top_k!r}.")
         logits = self.logits(rows, columns)
-        if self.task != "choice" and self.model.config.problem_type == "regression":
+        kind = "choice" if self.task == "choice" else self.model.config.problem_type
+        if kind == "regression" and logits.shape[1] == 1:
             return [{"score": score} for score in logits[:, 0].tolist()]
         answers = []
         for row in logits.astype(np.float64):
-            probabilities = np.exp(row - row.max())
-            probabilities /= probabilities.sum()
+            scores = scores_of(row, kind)
             order = np.argsort(-row, kind="stable")[:top_k]
-            answers.append([{"label": self.label(int(i)), "score": float(probabilities[i])} for i in order])
+            answers.append([{"label": self.label(int(i)), "score": float(scores[i])} for i in order])
         return answers
 
     def label(self, index: int) -> str:
@@ -293,6 +297,24 @@ class Prediction:
             logits = self.model.forward(inputs)["logits"]
             found.append(logits.reshape(*ends.shape, -1).reshape(len(ends), -1, logits.shape[-1]).sum(1))
         return np.concatenate(found)
+
+
+def scores_of(logits: NDArray[np.float64], kind: str | None) -> NDArray[np.float64]:
+    """Scores of the labels of one input for a ``problem_type`` or ``"choice"``, as in transformers. (K,) -> (K,)."""
+    if kind == "regression":
+        return logits
+    if kind == "multi_label_classification" or (len(logits) == 1 and kind != "choice"):
+        return (1 + np.tanh(logits / 2)) / 2  # the sigmoid, without overflow
+    weights = np.exp(logits - logits.max())
+    probabilities: NDArray[np.float64] = weights / weights.sum()
+    return probabilities
+
+
+def listed(inputs: Any, name: str) -> Iterable[Any]:
+    """The inputs of a call; raises an ``InputError`` if they are no list."""
+    if isinstance(inputs, Mapping) or not isinstance(inputs, Iterable):
+        raise InputError(f"{name} must be one input or a list of inputs; got {type(inputs).__name__}.")
+    return inputs
 
 
 def row_of(task: str, item: Any, name: str) -> files.Row:

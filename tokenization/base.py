@@ -306,6 +306,8 @@ class TokenizerBase(CallMixin, PretrainedMixin):
             spaces_between_special_tokens: put spaces around added tokens (plain class).
         """
         ids = to_list(token_ids)
+        if isinstance(ids, str) or (isinstance(ids, list) and any(isinstance(i, (str, list)) for i in ids)):
+            raise InputError(f"token_ids must be the ids of one text; got {ids!r:.80}. Use batch_decode for several.")
         ids = [ids] if isinstance(ids, int) else [int(i) for i in ids]
         text = self._decode(ids, skip_special_tokens, spaces_between_special_tokens)
         if readable:

@@ -178,6 +178,19 @@ def test_the_config_decides_what_is_returned():
     assert attentions[0].shape == (2, 2, 5, 5)
 
 
+@pytest.mark.parametrize("head", [gpt_torch.OpenAIGPTLMHeadModel, gpt_torch.OpenAIGPTDoubleHeadsModel])
+def test_a_state_dict_of_transformers(head):
+    """It has the tied weight twice. One that differs is an error, as of any other unexpected key."""
+    model, other = build(head), build(head)
+    tensors = {**model.state_dict(), "lm_head.weight": model.transformer.tokens_embed.weight.detach().clone()}
+    assert other.load_state_dict(tensors) == ([], [])
+    assert torch.nn.ModuleDict({"gpt": other}).load_state_dict({f"gpt.{n}": t for n, t in tensors.items()}) == ([], [])
+    assert "lm_head.weight" in tensors
+    tensors["lm_head.weight"] += 1
+    with pytest.raises(RuntimeError, match=r"Unexpected key\(s\) in state_dict: \"lm_head.weight\""):
+        other.load_state_dict(tensors)
+
+
 def test_deep_copies_and_devices(model):
     clone = copy.deepcopy(model)
     assert largest_difference(clone(IDS), model(IDS)) == 0

@@ -1,6 +1,9 @@
 """Settings, random numbers and processors of generation."""
 
+import copy
 import json
+import pickle
+from dataclasses import FrozenInstanceError
 
 import numpy as np
 import pytest
@@ -54,6 +57,15 @@ def test_all_problems_at_once():
     with pytest.raises(ConfigError) as caught:
         GenerationConfig(temperature=0, top_k=-1, num_beams=0)
     assert all(name in str(caught.value) for name in ("temperature", "top_k", "num_beams"))
+
+
+def test_a_config_is_frozen():
+    config = GenerationConfig(top_k=7)
+    with pytest.raises(FrozenInstanceError, match=r"= model.generation_config.replace\(top_k=3\)"):
+        config.top_k = 3
+    with pytest.raises(FrozenInstanceError, match="cannot delete top_k"):
+        del config.top_k
+    assert config == pickle.loads(pickle.dumps(config)) == copy.deepcopy(config)
 
 
 def test_files_keep_what_they_held(tmp_path):

@@ -136,7 +136,8 @@ def test_a_padded_row_is_continued_as_the_row_alone(model, reference, side, meth
 @pytest.mark.parametrize("dtype", ["float64", "bfloat16", "float16"])
 def test_other_types(backend, tmp_path, dtype):
     """Each token is the likeliest by the model's own uncached logits, but for what rounding leaves open."""
-    save_pretrained(tmp_path, CONFIG, Head.LM, "float32", weights())
+    config = CONFIG.replace(return_dict=False)  # which is for calls of the user
+    save_pretrained(tmp_path, config, Head.LM, "float32", weights())
     model = backend.load(tmp_path, Head.LM, dtype=dtype)
     ids = np.asarray(model.generate(IDS, max_new_tokens=6))
     logits = np.asarray(model.forward({"input_ids": ids})["logits"], np.float64)[:, 6:-1]
@@ -187,6 +188,7 @@ def test_scores_and_a_streamer(model):
         (IDS, {"temperature": 0.0}, ConfigError, "temperature=0.0 must be a number above 0"),
         (IDS, {"num_return_sequences": 2}, ConfigError, "would all be the same"),
         (IDS, {"stop_strings": "."}, InputError, "pass tokenizer="),
+        (IDS, {"generation_config": {"top_k": 3}}, InputError, "GenerationConfig; got dict. Pass its settings"),
     ],
 )
 def test_mistakes_are_errors_with_the_same_text(model, ids, settings, error, message):

@@ -347,6 +347,8 @@ BAD_CALLS = {
         InputError,
         r"text_pair\[1\] must be a str.*; got None",
     ),
+    "several in decode": (lambda tokenizer: tokenizer.decode([[1, 2]]), InputError, "ids of one text.*batch_decode"),
+    "text in decode": (lambda tokenizer: tokenizer.decode("a"), InputError, "ids of one text; got 'a'"),
     "bytes": (lambda tokenizer: tokenizer(b"a"), InputError, "text must be a str.*; got b'a'"),
     "set": (lambda tokenizer: tokenizer({"a"}), InputError, "text must be a str.*; got {'a'}"),
     "table": (lambda tokenizer: tokenizer({"text": ["a"]}), InputError, "text must be a str.*; got {'text'"),

@@ -21,7 +21,7 @@ CONTEXTS = ("error", "sliding")
 MAX_SEED = 2**32 - 1
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True)
 class GenerationConfig:
     """Settings of ``generate``.
 
@@ -51,7 +51,9 @@ class GenerationConfig:
         output_scores: also return the processed scores of each step.
         return_dict_in_generate: return a ``GenerateOutput`` instead of the ids alone.
         use_cache: keep keys and values; without, each step computes the whole sequence again.
-        seed: of the sampling; the same seed gives the same text in every framework.
+        seed: of the sampling; the same seed gives the same text in every framework. The default is 0, so a call that is
+            repeated gives the same text, and so do equal rows of a batch: pass another seed for another text, or
+            ``num_return_sequences`` for several. The random state of the framework has no effect.
         context: what happens beyond ``n_positions``: ``"error"``, or ``"sliding"``: go on from the last half.
         extra: keys of a file that this class does not know; kept and written back, never acted on.
 
@@ -103,6 +105,15 @@ class GenerationConfig:
         problems = list(_problems(self))
         if problems:
             raise ConfigError("invalid GenerationConfig:\n" + bullet_list(problems))
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        raise dataclasses.FrozenInstanceError(
+            f"cannot set {name}: a generation config is frozen. Make a changed copy: "
+            f"model.generation_config = model.generation_config.replace({name}={value!r})."
+        )
+
+    def __delattr__(self, name: str) -> None:
+        raise dataclasses.FrozenInstanceError(f"cannot delete {name}: a generation config is frozen.")
 
     @property
     def eos_token_ids(self) -> tuple[int, ...]:

@@ -20,7 +20,17 @@ from gptcore.generation.stepper import DeviceStepper, Uncached
 def settled(
     model: OpenAIGPTConfig, generation_config: GenerationConfig | None, settings: dict[str, Any]
 ) -> GenerationConfig:
-    """The settings of a call: those of the config, or of the model, changed by keywords."""
+    """The settings of a call: those of the config, or of the model, changed by keywords.
+
+    Raises:
+        InputError: ``generation_config`` is something else, such as a dict.
+        ConfigError: the settings contradict.
+    """
+    if not isinstance(generation_config, GenerationConfig | None):
+        raise InputError(
+            "generation_config must be a gptcore.generation.GenerationConfig; got "
+            f"{type(generation_config).__name__}. Pass its settings by keyword: generate(input_ids, max_new_tokens=8)."
+        )
     default = generation_config or GenerationConfig(eos_token_id=model.eos_token_id, pad_token_id=model.pad_token_id)
     config = default.replace(**settings) if settings else default
     for warning in without_effect(config, settings):
