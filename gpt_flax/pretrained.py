@@ -17,8 +17,8 @@ from gpt_flax.weights import (
     framework_dtype,
     from_numpy,
     left_out,
-    parameters_of,
     to_numpy_bits,
+    weights_of,
 )
 from gptcore.checkpoint import Pushable, check_modules, fresh_values, open_pretrained, save_pretrained
 from gptcore.config import OpenAIGPTConfig
@@ -130,10 +130,11 @@ class FlaxOpenAIGPTPreTrainedModel(Configured, Pushable, nnx.Module):
         return self.trunk.tokens_embed
 
     def num_parameters(self, only_trainable: bool = False, exclude_embeddings: bool = False) -> int:
-        """Number of weights; a tied weight counts once. ``only_trainable`` counts ``nnx.Param`` only."""
-        excluded = ("tokens_embed.weight", "positions_embed.weight") if exclude_embeddings else ()
-        variables = [variable for name, variable in parameters_of(self).items() if name not in excluded]
-        return sum(v.get_value().size for v in variables if isinstance(v, nnx.Param) or not only_trainable)
+        """Number of weights, with adapters; a tied weight counts once. ``only_trainable`` counts ``nnx.Param`` only."""
+        excluded = (self.trunk.tokens_embed, self.trunk.positions_embed) if exclude_embeddings else ()
+        embeddings = {id(variable) for module in excluded for variable in weights_of(module).values()}
+        counted = [v for v in weights_of(self).values() if isinstance(v, nnx.Param) or not only_trainable]
+        return sum(v.get_value().size for v in counted if id(v) not in embeddings)
 
     def resize_token_embeddings(
         self, new_num_tokens: int, pad_to_multiple_of: int | None = None, mean_resizing: bool = False
