@@ -72,6 +72,7 @@ class FlaxOpenAIGPTPreTrainedModel(Configured, Pushable, nnx.Module):
         quantization: str | None = None,
         output_loading_info: bool = False,
         seed: int = 0,
+        rngs: nnx.Rngs | None = None,
         **options: Any,
     ) -> Self:
         """Load a checkpoint folder or a repository of the hub, in evaluation mode.
@@ -82,7 +83,8 @@ class FlaxOpenAIGPTPreTrainedModel(Configured, Pushable, nnx.Module):
             attn_implementation: ``"sdpa"`` or ``"eager"``.
             quantization: must be ``None``; only PyTorch supports ``"int8"``.
             output_loading_info: also return ``missing_keys`` (freshly initialised) and ``unexpected_keys`` (ignored).
-            seed: random seed of the weights that the checkpoint lacks.
+            seed: random seed of the weights that the checkpoint lacks, and of the dropout if there are no ``rngs``.
+            rngs: random streams of the dropout.
             options: ``revision``, ``cache_dir``, ``local_files_only``, ``token``; ``allow_pickle=True`` to read
                 files of ``torch.save``; ``ignore_mismatched_sizes=True`` for a fresh head if the stored one has
                 another shape, for example another ``num_labels``. All others override the config.
@@ -92,8 +94,9 @@ class FlaxOpenAIGPTPreTrainedModel(Configured, Pushable, nnx.Module):
         """
         named = dtype if isinstance(dtype, str) or dtype is None else dtype_name(dtype)
         check_quantization(quantization)
+        _, rngs = seeded(seed, rngs)
         source = open_pretrained(path_or_repo_id, cls.head, named, **options)
-        model = cls(source.config, dtype=source.dtype, attn_implementation=attn_implementation, seed=None)
+        model = cls(source.config, dtype=source.dtype, attn_implementation=attn_implementation, seed=None, rngs=rngs)
         assign(model, source.values(seed))
         model.eval()
         return (model, source.report()) if output_loading_info else model

@@ -118,6 +118,8 @@ def test_rngs_seed_the_weights(stream):
 def test_rngs_of_another_type(rngs):
     with pytest.raises(InputError, match=r"rngs must be nnx.Rngs; got .* Pass nnx.Rngs\("):
         gpt_flax.FlaxOpenAIGPTModel(CONFIG, rngs=rngs)
+    with pytest.raises(InputError, match=r"rngs must be nnx.Rngs; got .* Pass nnx.Rngs\("):
+        gpt_flax.FlaxOpenAIGPTModel.from_pretrained("nowhere", rngs=rngs)
 
 
 def test_an_ensemble_by_vmap():
@@ -139,6 +141,9 @@ def test_the_seed_of_a_head_that_the_checkpoint_lacks(tmp_path, seed):
     fresh = model_class(CONFIG, seed=seed)
     assert largest_difference(weights(model.score), weights(fresh.score)) == 0
     assert largest_difference(weights(model.transformer), weights(build(type(model.transformer)))) == 0
+    streams = [model, fresh, model_class.from_pretrained(tmp_path, rngs=nnx.Rngs(dropout=seed))]
+    first, *others = ([jax.random.key_data(key) for key in jax.tree.leaves(nnx.state(m, nnx.RngKey))] for m in streams)
+    assert all(np.array_equal(first, keys) for keys in others)
 
 
 @pytest.mark.parametrize("options", [{"seed": 3, "dtype": "bfloat16"}, {"rngs": True}, {"seed": None}], ids=str)
