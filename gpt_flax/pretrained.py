@@ -17,8 +17,8 @@ from gpt_flax.weights import (
     framework_dtype,
     from_numpy,
     left_out,
-    parameters_of,
     to_numpy_bits,
+    weights_of,
 )
 from gptcore.checkpoint import Pushable, check_modules, fresh_values, open_pretrained, save_pretrained
 from gptcore.config import OpenAIGPTConfig
@@ -72,6 +72,7 @@ class FlaxOpenAIGPTPreTrainedModel(Configured, Pushable, nnx.Module):
         quantization: str | None = None,
         output_loading_info: bool = False,
         seed: int = 0,
+        rngs: nnx.Rngs | None = None,
         **options: Any,
     ) -> Self:
         """Load a checkpoint folder or a repository of the hub, in evaluation mode.
@@ -82,7 +83,8 @@ class FlaxOpenAIGPTPreTrainedModel(Configured, Pushable, nnx.Module):
             attn_implementation: ``"sdpa"`` or ``"eager"``.
             quantization: must be ``None``; only PyTorch supports ``"int8"``.
             output_loading_info: also return ``missing_keys`` (freshly initialised) and ``unexpected_keys`` (ignored).
-            seed: random seed of the weights that the checkpoint lacks.
+            seed: random seed of the weights that the checkpoint lacks, and of the dropout if there are no ``rngs``.
+            rngs: random streams of the dropout.
             options: ``revision``, ``cache_dir``, ``local_files_only``, ``token``; ``allow_pickle=True`` to read
                 files of ``torch.save``; ``ignore_mismatched_sizes=True`` for a fresh head if the stored one has
                 another shape, for example another ``num_labels``. All others override the config.
@@ -92,8 +94,9 @@ class FlaxOpenAIGPTPreTrainedModel(Configured, Pushable, nnx.Module):
         """
         named = dtype if isinstance(dtype, str) or dtype is None else dtype_name(dtype)
         check_quantization(quantization)
+        _, rngs = seeded(seed, rngs)
         source = open_pretrained(path_or_repo_id, cls.head, named, **options)
-        model = cls(source.config, dtype=source.dtype, attn_implementation=attn_implementation, seed=None)
+        model = cls(source.config, dtype=source.dtype, attn_implementation=attn_implementation, seed=None, rngs=rngs)
         assign(model, source.values(seed))
         model.eval()
         return (model, source.report()) if output_loading_info else model
@@ -130,10 +133,11 @@ class FlaxOpenAIGPTPreTrainedModel(Configured, Pushable, nnx.Module):
         return self.trunk.tokens_embed
 
     def num_parameters(self, only_trainable: bool = False, exclude_embeddings: bool = False) -> int:
-        """Number of weights; a tied weight counts once. ``only_trainable`` counts ``nnx.Param`` only."""
-        excluded = ("tokens_embed.weight", "positions_embed.weight") if exclude_embeddings else ()
-        variables = [variable for name, variable in parameters_of(self).items() if name not in excluded]
-        return sum(v.get_value().size for v in variables if isinstance(v, nnx.Param) or not only_trainable)
+        """Number of weights, with adapters; a tied weight counts once. ``only_trainable`` counts ``nnx.Param`` only."""
+        excluded = (self.trunk.tokens_embed, self.trunk.positions_embed) if exclude_embeddings else ()
+        embeddings = {id(variable) for module in excluded for variable in weights_of(module).values()}
+        counted = [v for v in weights_of(self).values() if isinstance(v, nnx.Param) or not only_trainable]
+        return sum(v.get_value().size for v in counted if id(v) not in embeddings)
 
     def resize_token_embeddings(
         self, new_num_tokens: int, pad_to_multiple_of: int | None = None, mean_resizing: bool = False

@@ -52,7 +52,7 @@ def top_p(scores, tail):
     order = jnp.argsort(scores, axis=-1, stable=True)  # ascending
     removed = jnp.cumsum(jnp.take_along_axis(jax.nn.softmax(scores), order, -1), -1) <= tail
     removed = removed.at[:, -1].set(False)
-    removed = jnp.put_along_axis(jnp.zeros_like(removed), order, removed, -1, inplace=False)
+    removed = jnp.take_along_axis(removed, jnp.argsort(order, axis=-1), -1)
     return jnp.where(removed, -jnp.inf, scores)
 
 

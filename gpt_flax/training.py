@@ -21,7 +21,7 @@ from gptcore.layouts.nnx import VALUE
 from gptcore.parameters import Head, parameters
 from gptcore.recipe import Recipe
 from gptcore.training import dropout_seed, micro_batches, objective, rows_of_process, shares
-from gptcore.training.trainer import check_weights
+from gptcore.training.trainer import check_batch, check_weights
 
 DATA, TENSOR = "data", "tensor"
 SHARDED_AXES = ("vocab", "heads", "mlp")
@@ -117,7 +117,9 @@ class Trainer:
     """A model in training, as ``gptcore.training.Trainer``.
 
     Args:
-        model: with a head and float32 weights; changed in place. What is no ``nnx.Param`` stays as it is.
+        model: with a head and float32 weights; changed in place, and each step starts from what it holds. Its mode and
+            what is no ``nnx.Param`` stay as they are. A step donates the weights: copy those that you keep, by
+            ``jax.tree.map(jnp.copy, nnx.state(model))``.
         recipe: hyperparameters.
         total_steps: updates of the whole run, for the schedule.
         distribution: a ``jax.sharding.Mesh`` over the devices of all processes, with the axis ``data`` and, for weights
@@ -149,11 +151,10 @@ class Trainer:
         self.mesh = distribution and Mesh(distribution.devices, distribution.axis_names)
         self.is_main, self.processes = jax.process_index() == 0, jax.process_count()
         self.precision = "highest" if recipe.precision == "float32" else "default"
-        graph = model
-        if recipe.precision != "float32":  # the same modules, computing in another dtype
-            graph = nnx.merge(*nnx.split(model))
-            graph.set_attributes(dtype=jnp.dtype(recipe.precision))
-        objective_module = Objective(graph)
+        modules = nnx.merge(*nnx.split(model))  # with a mode and a dtype of their own
+        if recipe.precision != "float32":
+            modules.set_attributes(dtype=jnp.dtype(recipe.precision))
+        objective_module = Objective(modules)
         objective_module.eval()
         self.eval_graph = nnx.graphdef(objective_module)
         objective_module.train()
@@ -175,6 +176,7 @@ class Trainer:
 
     def step(self, step, batch):
         """Update the weights by one batch; see ``gptcore.training.Trainer``."""
+        check_batch(self.config, batch)
         devices = self.mesh.shape[DATA] if self.mesh else 1
         rows_of_process(len(batch["input_ids"]), 0, devices)  # or an error
         size = self.recipe.micro_batch_size
@@ -188,12 +190,18 @@ class Trainer:
             ),
         }
         stacked["batch"] = self.placed(stacked["batch"], PartitionSpec(None, DATA))
+        self.read_model()
         with jax.default_matmul_precision(self.precision):
             self.params, self.optimizer_state, self.gradients, found = self.update(
                 self.params, self.optimizer_state, self.gradients, self.frozen, stacked
             )
         nnx.update(self.model, self.params)  # the old arrays are gone
         return {**{name: float(value) for name, value in found.items()}, "learning_rate": float(self.rates[step])}
+
+    def read_model(self):
+        """Take over weights that the caller has set since the last step; copies, since a step donates them."""
+        params, self.frozen, _ = nnx.state(self.model, nnx.Param, nnx.Not(nnx.RngState), ...)
+        self.params = jax.tree.map(lambda new, old: old if new is old else jnp.copy(new), params, self.params)
 
     def updated(self, params, optimizer_state, old_gradients, frozen, parts):
         """Add up the gradients of all parts, update the weights; of the old gradients, only the memory is used."""
@@ -242,6 +250,8 @@ class Trainer:
 
     def evaluate(self, batch):
         """The losses of a batch without dropout, and the logits of its task."""
+        check_batch(self.config, batch)
+        self.read_model()
         with jax.default_matmul_precision(self.precision):
             found = self.losses(self.params, self.frozen, self.placed(batch, PartitionSpec()))
         return {name: gathered(value.astype(jnp.float32)) for name, value in found.items()}

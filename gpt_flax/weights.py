@@ -59,15 +59,19 @@ def parameters_of(model: nnx.Module) -> dict[str, nnx.Param]:
     return found
 
 
-def left_out(model: nnx.Module) -> list[str]:
-    """Paths of the variables that are not in the table, except random streams and what ``sow`` keeps."""
-    own = set(map(id, parameters_of(model).values()))
-    return [
-        ".".join(map(str, path))
-        for path, node in nnx.iter_graph(model)
+def weights_of(module: nnx.Module) -> dict[str, nnx.Variable]:
+    """Each variable of a module once, by path, except random streams and what ``sow`` keeps."""
+    return {
+        ".".join(map(str, path)): node
+        for path, node in nnx.iter_graph(module)
         if isinstance(node, nnx.Variable) and not isinstance(node, (nnx.RngState, nnx.Intermediate))
-        if id(node) not in own
-    ]
+    }
+
+
+def left_out(model: nnx.Module) -> list[str]:
+    """Paths of the weights that are not in the table."""
+    own = set(map(id, parameters_of(model).values()))
+    return [path for path, variable in weights_of(model).items() if id(variable) not in own]
 
 
 def transform_of(parameter: Parameter) -> Callable[[Any], Any]:

@@ -20,7 +20,6 @@ from gpt_tf.weights import (
     framework_dtype,
     from_numpy,
     left_out,
-    parameters_of,
     to_numpy_bits,
 )
 from gptcore import hub
@@ -174,10 +173,11 @@ class TFOpenAIGPTPreTrainedModel(Configured, Fit, Pushable, keras.Model):
         return self.trunk.tokens_embed
 
     def num_parameters(self, only_trainable: bool = False, exclude_embeddings: bool = False) -> int:
-        """Number of weights; a tied weight counts once."""
-        excluded = ("tokens_embed.weight", "positions_embed.weight") if exclude_embeddings else ()
-        variables = [variable for name, variable in parameters_of(self).items() if name not in excluded]
-        return sum(v.shape.num_elements() for v in variables if v.trainable or not only_trainable)
+        """Number of weights, with adapters; a tied weight counts once."""
+        excluded = (self.trunk.tokens_embed, self.trunk.positions_embed) if exclude_embeddings else ()
+        embeddings = {id(variable) for layer in excluded for variable in layer.weights}
+        counted = self.trainable_weights if only_trainable else self.weights
+        return sum(v.shape.num_elements() for v in counted if id(v) not in embeddings)
 
     def resize_token_embeddings(
         self, new_num_tokens: int, pad_to_multiple_of: int | None = None, mean_resizing: bool = False

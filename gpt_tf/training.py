@@ -18,7 +18,7 @@ from gptcore.layouts import keras as layouts
 from gptcore.parameters import ROWS, Head, parameters
 from gptcore.recipe import Recipe
 from gptcore.training import dropout_seed, micro_batches, objective, rows_of_process, shares
-from gptcore.training.trainer import MOMENTS, check_weights
+from gptcore.training.trainer import MOMENTS, check_batch, check_weights
 
 # Names of the variables that do not decay.
 UNDECAYED = {layouts.ROWS[row.name][0].rpartition("/")[2] for row in ROWS if not row.kind.decays}
@@ -208,6 +208,7 @@ class Trainer:
 
     def step(self, step, batch):
         """Update the weights by one batch; see ``gptcore.training.Trainer``."""
+        check_batch(self.config, batch)
         replicas = self.strategy.num_replicas_in_sync
         parts_of_replica = []
         for replica in range(replicas):
@@ -275,6 +276,7 @@ class Trainer:
 
     def evaluate(self, batch):
         """The losses of a batch without dropout, and the logits of its task."""
+        check_batch(self.config, batch)
         found = self.losses({name: tf.convert_to_tensor(array) for name, array in batch.items()})
         return {name: np.asarray(tf.cast(value, tf.float32)) for name, value in found.items()}
 

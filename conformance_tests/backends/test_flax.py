@@ -118,6 +118,8 @@ def test_rngs_seed_the_weights(stream):
 def test_rngs_of_another_type(rngs):
     with pytest.raises(InputError, match=r"rngs must be nnx.Rngs; got .* Pass nnx.Rngs\("):
         gpt_flax.FlaxOpenAIGPTModel(CONFIG, rngs=rngs)
+    with pytest.raises(InputError, match=r"rngs must be nnx.Rngs; got .* Pass nnx.Rngs\("):
+        gpt_flax.FlaxOpenAIGPTModel.from_pretrained("nowhere", rngs=rngs)
 
 
 def test_an_ensemble_by_vmap():
@@ -139,6 +141,9 @@ def test_the_seed_of_a_head_that_the_checkpoint_lacks(tmp_path, seed):
     fresh = model_class(CONFIG, seed=seed)
     assert largest_difference(weights(model.score), weights(fresh.score)) == 0
     assert largest_difference(weights(model.transformer), weights(build(type(model.transformer)))) == 0
+    streams = [model, fresh, model_class.from_pretrained(tmp_path, rngs=nnx.Rngs(dropout=seed))]
+    first, *others = ([jax.random.key_data(key) for key in jax.tree.leaves(nnx.state(m, nnx.RngKey))] for m in streams)
+    assert all(np.array_equal(first, keys) for keys in others)
 
 
 @pytest.mark.parametrize("options", [{"seed": 3, "dtype": "bfloat16"}, {"rngs": True}, {"seed": None}], ids=str)
@@ -210,8 +215,9 @@ def test_export_of_a_step_with_a_cache():
 def test_export_of_generation():
     model = build(gpt_flax.FlaxOpenAIGPTLMHeadModel)
     ids = jax.ShapeDtypeStruct(export.symbolic_shape("batch, 5"), jnp.int32)
-    exported = export.export(jax.jit(lambda ids: model.generate(ids, max_new_tokens=3)))(ids)
-    np.testing.assert_array_equal(exported.call(IDS.astype(np.int32)), model.generate(IDS, max_new_tokens=3))
+    settings = {"max_new_tokens": 3, "do_sample": True, "top_k": 20, "top_p": 0.9, "min_p": 0.01}
+    exported = export.export(jax.jit(lambda ids: model.generate(ids, **settings)))(ids)
+    np.testing.assert_array_equal(exported.call(IDS.astype(np.int32)), model.generate(IDS, **settings))
 
 
 def test_no_rank_is_promoted(model):
@@ -530,6 +536,7 @@ def test_the_optimizer_of_some_parameters(prepare, selected):
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_training_beside_frozen_weights(precision):
     model = with_frozen_tokens(build(gpt_flax.FlaxOpenAIGPTLMHeadModel, CONFIG.replace(n_layer=1)))
+    model.eval()
     trainer, batch = Trainer(model, Recipe(warmup_steps=0, precision=precision), 3), {"input_ids": IDS, "labels": IDS}
     before = dict(trainer.weights())
     loss = trainer.step(0, batch)["loss"]
@@ -541,17 +548,22 @@ def test_training_beside_frozen_weights(precision):
     trainer.restore(0, before.items(), moments.items())
     assert (dict(trainer.weights())["tokens_embed.weight"] == before["tokens_embed.weight"]).all()
     assert abs(trainer.step(0, batch)["loss"] - loss) > 0.01
+    assert model.transformer.drop.deterministic
 
 
 def test_a_parameter_that_no_checkpoint_holds_is_not_trained(tmp_path):
-    model = with_adapter(build(gpt_flax.FlaxOpenAIGPTLMHeadModel))
+    model = build(gpt_flax.FlaxOpenAIGPTLMHeadModel)
+    count = model.num_parameters()
+    model = with_adapter(model)
+    assert model.num_parameters(only_trainable=True) == count + 14 * 2
     with pytest.raises(ConfigError, match=r"cannot train transformer.h.0.mlp.c_fc.lora_a: .*adamw"):
         Trainer(model, Recipe(), 3)
     with pytest.raises(CheckpointError, match=r"(?s)cannot save .* no place for .*transformer.h.0.mlp.c_fc.lora_a"):
         model.save_pretrained(tmp_path)
     model.transformer.h[0].mlp.c_fc = nnx.Sequential(model.transformer.h[0].mlp.c_fc)
     with pytest.raises(CheckpointError, match=r"(?s)some are missing.*h.0.mlp.c_fc.weight"):
-        model.num_parameters()
+        model.save_pretrained(tmp_path)
+    assert model.num_parameters() == count + 14 * 2
 
 
 def test_weights_that_were_cast_are_saved_as_they_are(tmp_path):

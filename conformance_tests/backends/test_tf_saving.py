@@ -106,11 +106,16 @@ def test_frozen_layers_stay_frozen(tmp_path):
 
 def test_adapters_are_not_dropped(tmp_path):
     model = gpt_tf.TFOpenAIGPTLMHeadModel(CONFIG)
+    count = model.num_parameters()
     adapted = keras.Sequential([model.transformer.h[1].attn.c_attn])
-    model.transformer.h[1].attn._tracker.unlock()
-    model.transformer.h[1].attn.c_attn = adapted
+    attn = model.transformer.h[1].attn
+    attn._tracker.unlock()
+    attn.c_attn = adapted
     with pytest.raises(CheckpointError, match=r"merge and unload .*\n  - h.1.attn.c_attn.weight"):
         model.save_pretrained(tmp_path)
+    attn.lora = keras.layers.Dense(2)
+    attn.lora.build((None, 3))
+    assert model.num_parameters() == count + 3 * 2 + 2
 
 
 def test_float_ids_are_still_an_error():

@@ -1,5 +1,7 @@
 """Steps of training: each framework against AdamW in float64 over the reference's gradients, and against the others."""
 
+import functools
+
 import numpy as np
 import pytest
 from training_data import (
@@ -16,7 +18,7 @@ from training_data import (
 )
 
 from gptcore.checkpoint import open_pretrained
-from gptcore.errors import ConfigError, TrainingError
+from gptcore.errors import ConfigError, InputError, TrainingError
 from gptcore.parameters import Head
 from gptcore.recipe import Recipe
 from gptcore.tasks import label_settings
@@ -184,6 +186,9 @@ def test_the_model_that_was_passed_is_the_one_that_is_trained(backend, make_chec
     exported = dict(module.export(trainer.model))
     for name, array in trainer.weights():
         assert np.array_equal(array, exported[name]), name
+    module.assign(trainer.model, [(name, np.zeros_like(array)) for name, array in exported.items()])
+    loss = trainer.step(1, lm_batches()[1])["loss"]
+    assert loss == pytest.approx(np.log(trainer.config.vocab_size), rel=1e-5)  # of equal logits
 
 
 @pytest.mark.parametrize(("labels", "is_fresh"), [("ab", False), ("ba", True), ("xyz", True)])
@@ -207,6 +212,11 @@ def test_what_cannot_be_trained(backend, make_checkpoint):
     with pytest.raises(ConfigError, match="weights in bfloat16 lose small updates"):
         module.Trainer(model, RECIPE, 1)
     model = backend.load(make_checkpoint(config(), Head.LM), Head.LM).model
+    trainer, batch = module.Trainer(model, RECIPE, 1), lm_batches()[0]
+    for name in ("input_ids", "labels"):
+        for run in (trainer.evaluate, functools.partial(trainer.step, 0)):
+            with pytest.raises(InputError, match=f"{name}.* is .*vocab_size="):
+                run({**batch, name: batch[name] + model.config.vocab_size})
     model.more = type(model)(model.config.replace(n_layer=1))
     with pytest.raises(ConfigError, match=r"cannot train .*: a checkpoint has no place for it\. Train it in a loop"):
         module.Trainer(model, RECIPE, 1)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from gptcore.config import OpenAIGPTConfig
 from gptcore.errors import ConfigError, TrainingError
 from gptcore.generation.random import threefry
+from gptcore.inputs import ArrayInfo, check_inputs
 from gptcore.parameters import Head
 from gptcore.training.batches import Batch
 
@@ -79,6 +80,13 @@ def check_weights(head: Head, dtype: str, others: Sequence[str] = ()) -> None:
         raise ConfigError(
             f"cannot train {others[0]}: a checkpoint has no place for it. Train it in a loop of your own, with adamw."
         )
+
+
+def check_batch(config: OpenAIGPTConfig, batch: Batch) -> None:
+    """Raise an ``InputError`` for ids or labels that the model lacks; a compiled step would make all weights NaN."""
+    arrays = {name: np.asarray(array) for name, array in batch.items() if name in ("input_ids", "labels")}
+    described = {name: ArrayInfo(a.shape, a.dtype.name, lambda a=a: a) for name, a in arrays.items()}  # type: ignore[misc]
+    check_inputs(config, Head.LM, described)  # whose labels are tokens, as in a batch of any task
 
 
 def rows_of_process(rows: int, process: int, processes: int) -> slice:
