@@ -96,7 +96,8 @@ class AdamW(keras.optimizers.AdamW):
             self.exclude_from_weight_decay(excluded)
         super().build(variables)
 
-    def apply(self, grads, trainable_variables=None):
+    def _clip_gradients(self, grads):
+        """Where Keras clips: without missing gradients, and after accumulation and loss scaling."""
         replica = tf.distribute.get_replica_context()
         replicas = replica.num_replicas_in_sync if replica else 1
         if replicas > 1:
@@ -105,7 +106,7 @@ class AdamW(keras.optimizers.AdamW):
             grads = clipped(grads, self.max_grad_norm)
         if replicas > 1:
             grads = [gradient / replicas for gradient in grads]  # Keras adds them up once more
-        return super().apply(grads, trainable_variables)
+        return super()._clip_gradients(grads)
 
     def update_step(self, gradient, variable, learning_rate):
         """One variable: Kingma and Ba 2015, algorithm 1."""

@@ -182,6 +182,7 @@ def test_metrics_see_labels_and_logits(jit_compile):
 
 METRICS = {
     "classes": (CLASSIFIER, OWN, {}, ["accuracy"], {"accuracy"}),
+    "small integers": (CLASSIFIER, {**X, "labels": np.uint8(CLASSES)}, {}, ["accuracy"], {"accuracy"}),
     "scores": (CLASSIFIER, {**X, "labels": WEIGHTS}, {"num_labels": 1}, ["mse"], {"mse"}),
     "several at once": (
         CLASSIFIER,
