@@ -110,13 +110,19 @@ class AdamW(keras.optimizers.AdamW):
 
     def update_step(self, gradient, variable, learning_rate):
         """One variable: Kingma and Ba 2015, algorithm 1."""
-        step = tf.cast(self.iterations + 1, variable.dtype)
+        step = tf.cast(self.iterations + 1, tf.float64 if variable.dtype == "float64" else tf.float32)
+        betas = self.beta_1, self.beta_2
+        first_correction, second_correction = (tf.cast(1 - beta**step, variable.dtype) for beta in betas)
         index = self._get_variable_index(variable)
         first, second = self._momentums[index], self._velocities[index]
         first.assign_add((gradient - first) * (1 - self.beta_1))
         second.assign_add((tf.square(gradient) - second) * (1 - self.beta_2))
-        root = tf.sqrt(second / (1 - self.beta_2**step))
-        rate = tf.cast(learning_rate, variable.dtype) / (1 - self.beta_1**step)
+        if self.amsgrad:
+            largest = self._velocity_hats[index]
+            largest.assign(tf.maximum(largest, second))
+            second = largest
+        root = tf.sqrt(second / second_correction)
+        rate = tf.cast(learning_rate, variable.dtype) / first_correction
         variable.assign_sub(rate * first / (root + self.epsilon))
 
     def get_config(self):

@@ -246,6 +246,20 @@ CLIPPED = {
 }
 
 
+@pytest.mark.parametrize("case", [("float32", True), ("bfloat16", False), ("float32", False)], ids=str)
+def test_the_optimizer_is_adamw_of_keras(case):
+    """Without an epsilon, which Keras adds elsewhere."""
+    dtype, amsgrad = case
+    found = []
+    for kind in (AdamW, keras.optimizers.AdamW):
+        exact = "float32" if kind is keras.optimizers.AdamW else dtype  # Keras' own does not move bfloat16
+        weight, optimizer = keras.Variable(0.0, dtype=exact), kind(0.1, epsilon=1e-12, amsgrad=amsgrad)
+        for gradient in (3.0, -1.0, 0.01, 0.01):
+            optimizer.apply([tf.constant(gradient, exact)], [weight])
+        found.append(float(weight))
+    assert found[0] == pytest.approx(found[1], rel=1e-5 if dtype == "float32" else 0.05)
+
+
 @pytest.mark.filterwarnings("ignore:Gradients do not exist")
 @pytest.mark.parametrize("case", CLIPPED)
 def test_the_optimizer_clips_where_keras_does(case):
