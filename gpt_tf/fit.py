@@ -67,7 +67,7 @@ class Fit(ReadsText):
     def fit(self, x=None, y=None, *arguments, **options):
         options = by_name(keras.Model.fit, arguments, options)
         validation = options.get("validation_data")
-        if isinstance(validation, tuple) and len(validation) in (2, 3):
+        if isinstance(validation, (list, tuple)) and len(validation) in (2, 3):
             inputs, targets, *weights = validation
             weighted = {"sample_weight": weights[0]} if weights else {}
             options["validation_data"] = (*self.with_y(inputs, targets, weighted), *weighted.values())

@@ -7,7 +7,7 @@ from gpt_tf.fit import Compared
 from gpt_tf.generation import generate
 from gpt_tf.modeling import Projection, TFOpenAIGPTModel, dropout, gelu, take_position
 from gpt_tf.outputs import TFCausalLMOutput, TFOpenAIGPTDoubleHeadsModelOutput, TFSequenceClassifierOutput
-from gpt_tf.pretrained import TFOpenAIGPTPreTrainedModel, build_once, describe
+from gpt_tf.pretrained import TFOpenAIGPTPreTrainedModel, build_once, describe, widened
 from gpt_tf.weights import wide
 from gptcore.config import OpenAIGPTConfig
 from gptcore.inputs import IGNORED_LABEL, problem_type
@@ -25,7 +25,7 @@ SUMMARY_ACTIVATIONS = {
 
 def label_losses(logits, labels, kind="single_label_classification"):
     """Loss of each label for a ``problem_type``, 0 where it is ignored, in float32 at least; and whether it counts."""
-    logits = wide(logits)
+    logits, labels = wide(logits), widened(labels)
     if kind == "single_label_classification":  # (..., V), (...)
         counts = labels != IGNORED_LABEL
         each = tf.nn.sparse_softmax_cross_entropy_with_logits(tf.where(counts, labels, 0), logits)

@@ -224,6 +224,7 @@ class TFOpenAIGPTPreTrainedModel(Configured, Fit, Pushable, keras.Model):
                 raise InputError(
                     f"inputs after a dict must be keyword arguments; got {len(args) - 1} positional. Pass them by name"
                 )
+            check_names(args[0], inspect.signature(self.call).parameters)
             args, kwargs = (), dict(**args[0], **kwargs)
         elif any(isinstance(value, (list, str)) for value in args):  # which Keras allows by keyword only
             args, kwargs = (), inspect.signature(self.call).bind(*args, **kwargs).arguments
@@ -244,6 +245,13 @@ class TFOpenAIGPTPreTrainedModel(Configured, Fit, Pushable, keras.Model):
         """Ids as integers while Keras builds a model around this one, with float32 for all tensors."""
         is_ids = name in IDS or (name == "labels" and self.head is not Head.SEQUENCE_CLASSIFICATION)
         return tf.cast(value, tf.int32) if is_ids and tf.is_tensor(value) and value.dtype.is_floating else value
+
+
+def check_names(inputs: Mapping[str, Any], parameters: Mapping[str, inspect.Parameter]) -> None:
+    """Raise an ``InputError`` for a column of a dataset, such as ``label``, that is no argument of ``call``."""
+    unknown = [name for name in inputs if name not in parameters]
+    if unknown and not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
+        raise InputError(f"inputs must be among {list(parameters)}; got {unknown}. Rename them or leave them out")
 
 
 def check_one_array(input_ids: Any) -> None:

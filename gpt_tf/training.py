@@ -101,7 +101,8 @@ class AdamW(keras.optimizers.AdamW):
             self.exclude_from_weight_decay(excluded)
         super().build(variables)
 
-    def apply(self, grads, trainable_variables=None):
+    def _clip_gradients(self, grads):
+        """Where Keras clips: without missing gradients, and after accumulation and loss scaling."""
         replica = tf.distribute.get_replica_context()
         replicas = replica.num_replicas_in_sync if replica else 1
         if replicas > 1:
@@ -110,17 +111,23 @@ class AdamW(keras.optimizers.AdamW):
             grads = clipped(grads, self.max_grad_norm)
         if replicas > 1:
             grads = [gradient / replicas for gradient in grads]  # Keras adds them up once more
-        return super().apply(grads, trainable_variables)
+        return super()._clip_gradients(grads)
 
     def update_step(self, gradient, variable, learning_rate):
         """One variable: Kingma and Ba 2015, algorithm 1."""
-        step = tf.cast(self.iterations + 1, variable.dtype)
+        step = tf.cast(self.iterations + 1, tf.float64 if variable.dtype == "float64" else tf.float32)
+        betas = self.beta_1, self.beta_2
+        first_correction, second_correction = (tf.cast(1 - beta**step, variable.dtype) for beta in betas)
         index = self._get_variable_index(variable)
         first, second = self._momentums[index], self._velocities[index]
         first.assign_add((gradient - first) * (1 - self.beta_1))
         second.assign_add((tf.square(gradient) - second) * (1 - self.beta_2))
-        root = tf.sqrt(second / (1 - self.beta_2**step))
-        rate = tf.cast(learning_rate, variable.dtype) / (1 - self.beta_1**step)
+        if self.amsgrad:
+            largest = self._velocity_hats[index]
+            largest.assign(tf.maximum(largest, second))
+            second = largest
+        root = tf.sqrt(second / second_correction)
+        rate = tf.cast(learning_rate, variable.dtype) / first_correction
         variable.assign_sub(rate * first / (root + self.epsilon))
 
     def get_config(self):

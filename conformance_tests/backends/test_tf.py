@@ -12,7 +12,7 @@ from trained_scale import trained_scale
 
 import gpt_tf
 from gpt_tf.generation import programs_of
-from gpt_tf.training import Trainer, adamw
+from gpt_tf.training import AdamW, Trainer, adamw
 from gpt_tf.weights import assign, export
 from gptcore import CheckpointError, ConfigError, InputError, OpenAIGPTConfig
 from gptcore.parameters import Head
@@ -235,6 +235,43 @@ def test_the_optimizer_in_fit(tmp_path):
     again = keras.saving.load_model(tmp_path / "model.keras")
     assert again.optimizer.get_config() == model.optimizer.get_config()
     assert float(again.optimizer.learning_rate) == float(model.optimizer.learning_rate)
+
+
+GRADIENTS = [[3.0, 4.0], [-1.0, 0.5]]
+CLIPPED = {
+    "at once": ({}, GRADIENTS),
+    "accumulated": ({"gradient_accumulation_steps": 2}, GRADIENTS),
+    "scaled": ({"loss_scale_factor": 8.0}, GRADIENTS),
+    "one missing": ({}, [[3.0, None], [-1.0, None]]),  # as of a head whose labels are not passed
+}
+
+
+@pytest.mark.parametrize("case", [("float32", True), ("bfloat16", False), ("float32", False)], ids=str)
+def test_the_optimizer_is_adamw_of_keras(case):
+    """Without an epsilon, which Keras adds elsewhere."""
+    dtype, amsgrad = case
+    found = []
+    for kind in (AdamW, keras.optimizers.AdamW):
+        exact = "float32" if kind is keras.optimizers.AdamW else dtype  # Keras' own does not move bfloat16
+        weight, optimizer = keras.Variable(0.0, dtype=exact), kind(0.1, epsilon=1e-12, amsgrad=amsgrad)
+        for gradient in (3.0, -1.0, 0.01, 0.01):
+            optimizer.apply([tf.constant(gradient, exact)], [weight])
+        found.append(float(weight))
+    assert found[0] == pytest.approx(found[1], rel=1e-5 if dtype == "float32" else 0.05)
+
+
+@pytest.mark.filterwarnings("ignore:Gradients do not exist")
+@pytest.mark.parametrize("case", CLIPPED)
+def test_the_optimizer_clips_where_keras_does(case):
+    settings, gradients = CLIPPED[case]
+    found = []
+    for clipping in ({"max_grad_norm": 0.1}, {"global_clipnorm": 0.1}):
+        weights = [keras.Variable(1.0), keras.Variable(2.0)]
+        optimizer = AdamW(0.1, epsilon=0.1, **clipping, **settings)
+        for gradient in gradients:
+            optimizer.apply([g if g is None else tf.constant(g) for g in gradient], weights)
+        found.append([float(weight) for weight in weights])
+    assert found[0] == pytest.approx(found[1], rel=1e-6)
 
 
 class WithValues(gpt_tf.TFOpenAIGPTLMHeadModel):

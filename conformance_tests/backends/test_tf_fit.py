@@ -66,6 +66,7 @@ WEIGHTED = {
     "by position": lambda model: model.evaluate(OWN, None, 10, 0, WEIGHTS),
     "batch, by position": lambda model: model.train_on_batch(OWN, None, WEIGHTS),
     "validation": lambda model: model.fit(OWN, validation_data=(OWN, None, WEIGHTS), verbose=0).history["val_loss"][0],
+    "list": lambda model: model.fit(OWN, validation_data=[OWN, None, WEIGHTS], verbose=0).history["val_loss"][0],
 }
 
 
@@ -132,6 +133,7 @@ REFUSED = {
     "another name": (LM, (X, {"mc_labels": CLASSES}), {}, r"y must be a dict .*got \['mc_labels'\]"),
     "two arrays": (CLASSIFIER, ((IDS, IDS), CLASSES), {}, r"x must be an array, or a dict of arrays; got a list of 2"),
     "names of classes": (CLASSIFIER, (X, ["pos"] * 10), {}, r"labels must be numbers; got text. Map them"),
+    "another column": (LM, ({**X, "label": RAGGED},), {}, r"inputs must be among .*'labels'.*got \['label'\]"),
     "no labels": (LM, (X,), {}, "cannot compute a loss: labels are missing. Add them to the inputs"),
     "a weight per token": (LM, (PER_TOKEN,), {}, r"sample_weight must have the shape \(batch,\); got \(10, 5\)"),
     "classes of tokens": (LM, (LM_OWN,), {"class_weight": {0: 2.0}}, "class_weight must be None for labels that are"),
@@ -197,6 +199,7 @@ def test_metrics_see_labels_and_logits(jit_compile):
 
 METRICS = {
     "classes": (CLASSIFIER, OWN, {}, ["accuracy"], {"accuracy"}),
+    "small integers": (CLASSIFIER, {**X, "labels": np.uint8(CLASSES)}, {}, ["accuracy"], {"accuracy"}),
     "scores": (CLASSIFIER, {**X, "labels": WEIGHTS}, {"num_labels": 1}, ["mse"], {"mse"}),
     "several at once": (
         CLASSIFIER,
