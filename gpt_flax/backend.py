@@ -69,6 +69,7 @@ class FlaxBackendModel:
     def __init__(self, model, dtype):
         self.model = model
         self.config = model.config
+        self.generation_config = getattr(model, "_generation_config", None)
         self.dtype = dtype
 
     def forward(

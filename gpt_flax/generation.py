@@ -72,11 +72,21 @@ def read(graph, state, cache, input_ids, attention_mask=None, last=None):
     """Logits (B, V) behind position ``last`` (B,) of ``input_ids`` (B, T); new cache; hidden states (B, T, C)."""
     model = nnx.merge(graph, state)
     model.eval()  # no dropout; the model of the caller keeps its mode
+    last = jnp.zeros(input_ids.shape[0], jnp.int32) if last is None else last
+    if is_overridden(model):
+        options = {"output_hidden_states": True, "return_dict": True, "past_key_values": cache}
+        output = model(input_ids, attention_mask, **options)
+        logits = take_position(output.logits, last).astype(jnp.float32)
+        return logits, output.past_key_values, output.hidden_states[-1]
     output = model.transformer(input_ids, attention_mask, return_dict=True, past_key_values=cache)
     hidden_states = output.last_hidden_state
-    last = jnp.zeros(input_ids.shape[0], jnp.int32) if last is None else last
     logits = model.lm_head(take_position(hidden_states, last), model.transformer.tokens_embed)
     return logits.astype(jnp.float32), output.past_key_values, hidden_states
+
+
+def is_overridden(model):
+    """Whether a call of the model is more than its trunk and head: in a subclass."""
+    return type(model).__call__ is not type(model)._own_forward
 
 
 run = jax.jit(read, static_argnums=0, donate_argnums=2)
@@ -135,6 +145,7 @@ def generate(model, input_ids, attention_mask, generation_config, streamer, toke
     if any(isinstance(x, jax.core.Tracer) for x in (input_ids, attention_mask, table, *settings.values())):
         return traced(model, input_ids, attention_mask, generation_config, streamer, settings)
     ids, mask = (np.asarray(x) if isinstance(x, jax.Array) else x for x in (input_ids, attention_mask))
+    generation_config = generation_config or model._generation_config
     config, output = generation.generate(
         Stepper(model), model.config, ids, mask, generation_config, streamer, tokenizer, settings
     )
@@ -157,7 +168,7 @@ def traced(model, input_ids, attention_mask, generation_config, streamer, settin
                 f"{name} must be known inside jax.jit; got {value.aval}. Pass a Python number; only seed may be "
                 "traced, as one integer."
             )
-    config = generation.settled(model.config, generation_config, known)
+    config = generation.settled(model.config, generation_config or model._generation_config, known)
     new = check_traced(model.config, config, jnp.shape(input_ids), "jax.jit", streamer)
     input_ids, attention_mask = model._check(input_ids=input_ids, attention_mask=attention_mask)
     input_ids = jnp.asarray(input_ids)

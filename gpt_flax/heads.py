@@ -13,6 +13,7 @@ from gpt_flax.outputs import (
 )
 from gpt_flax.pretrained import UNSET_SEED, FlaxOpenAIGPTPreTrainedModel, describe, seeded
 from gptcore.config import OpenAIGPTConfig
+from gptcore.generation import Generates
 from gptcore.inputs import IGNORED_LABEL, problem_type
 from gptcore.parameters import Head, summary_width
 
@@ -94,7 +95,7 @@ class SequenceSummary(nnx.Module):
         return take_position(hidden_states, cls_index)
 
 
-class FlaxOpenAIGPTLMHeadModel(FlaxOpenAIGPTPreTrainedModel):
+class FlaxOpenAIGPTLMHeadModel(Generates, FlaxOpenAIGPTPreTrainedModel):
     """The trunk with a language-modelling head tied to the token embedding; arguments as ``FlaxOpenAIGPTModel``.
 
     >>> import jax.numpy as jnp
@@ -164,6 +165,8 @@ class FlaxOpenAIGPTLMHeadModel(FlaxOpenAIGPTPreTrainedModel):
         )
         return output if self._choose(return_dict, "return_dict") else output.to_tuple()
 
+    _own_forward = __call__  # if a subclass has another, generate calls it
+
     def generate(
         self,
         input_ids,
@@ -182,7 +185,7 @@ class FlaxOpenAIGPTLMHeadModel(FlaxOpenAIGPTPreTrainedModel):
         Args:
             input_ids: (B, T) ids.
             attention_mask: (B, T), 0 for padding on either side; default: all but ``pad_token_id``.
-            generation_config: a ``GenerationConfig``; default: one with the ids of ``config``.
+            generation_config: a ``GenerationConfig``; default: ``self.generation_config``.
             streamer: gets the prompt and each new token by ``put``, and ``end``; for one row.
             tokenizer: decodes ids, for ``stop_strings``.
             settings: of ``GenerationConfig``, over those of ``generation_config``.

@@ -23,6 +23,7 @@ from gpt_flax.weights import (
 from gptcore.checkpoint import Pushable, check_modules, fresh_values, open_pretrained, save_pretrained
 from gptcore.config import OpenAIGPTConfig
 from gptcore.errors import InputError
+from gptcore.generation import Generates
 from gptcore.idioms import padded_vocabulary, saves
 from gptcore.inputs import (
     NARROW_INTEGERS,
@@ -98,6 +99,8 @@ class FlaxOpenAIGPTPreTrainedModel(Configured, Pushable, nnx.Module):
         source = open_pretrained(path_or_repo_id, cls.head, named, **options)
         model = cls(source.config, dtype=source.dtype, attn_implementation=attn_implementation, seed=None, rngs=rngs)
         assign(model, source.values(seed))
+        if isinstance(model, Generates):
+            model._load_generation_config(source.folder)
         model.eval()
         return (model, source.report()) if output_loading_info else model
 
@@ -113,6 +116,8 @@ class FlaxOpenAIGPTPreTrainedModel(Configured, Pushable, nnx.Module):
         if saves(options):
             check_modules(self.head, (), left_out(self))
             save_pretrained(folder, self.config, self.head, dtype_name(self.dtype), export(self), max_shard_size)
+            if isinstance(self, Generates):
+                self._save_generation_config(folder)
 
     @property
     def trunk(self) -> nnx.Module:

@@ -59,6 +59,7 @@ class TFBackendModel:
     def __init__(self, model):
         self.model = model
         self.config = model.config
+        self.generation_config = getattr(model, "_generation_config", None)
 
     def forward(
         self,

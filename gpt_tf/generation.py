@@ -87,12 +87,22 @@ class Programs:
 
 def read(model, cache, input_ids, attention_mask=None, last=None):
     """Logits (B, V) behind position ``last`` (B,) of ``input_ids`` (B, T); new cache; hidden states (B, T, C)."""
+    last = tf.zeros(tf.shape(input_ids)[:1], tf.int64) if last is None else last
+    if is_overridden(model):
+        options = {"output_hidden_states": True, "return_dict": True, "past_key_values": cache}
+        output = model(input_ids, attention_mask, **options)
+        logits = tf.cast(take_position(output.logits, last), tf.float32)
+        return logits, output.past_key_values, output.hidden_states[-1]
     output = model.transformer(input_ids, attention_mask, return_dict=True, past_key_values=cache)
     hidden_states = output.last_hidden_state
-    last = tf.zeros(tf.shape(input_ids)[:1], tf.int64) if last is None else last
     taken = take_position(hidden_states, last)  # (B, C)
     logits = model.lm_head(taken, tokens_embed=model.transformer.tokens_embed)
     return tf.cast(logits, tf.float32), output.past_key_values, hidden_states
+
+
+def is_overridden(model):
+    """Whether a call of the model is more than its trunk and head: in a subclass."""
+    return type(model).call is not type(model)._own_forward
 
 
 def loop(model, input_ids, attention_mask, last, length, method, numbers, returned, capacity, room):
@@ -147,6 +157,7 @@ def generate(model, input_ids, attention_mask, generation_config, streamer, toke
     if tf.inside_function():
         return traced(model, input_ids, attention_mask, generation_config, streamer, settings)
     ids, mask = (x.numpy() if isinstance(x, tf.Tensor) else x for x in (input_ids, attention_mask))
+    generation_config = generation_config or model._generation_config
     config, output = generation.generate(
         Stepper(model), model.config, ids, mask, generation_config, streamer, tokenizer, settings
     )
@@ -160,7 +171,7 @@ def generate(model, input_ids, attention_mask, generation_config, streamer, toke
 
 def traced(model, input_ids, attention_mask, generation_config, streamer, settings):
     """Inside a graph of the user's: always (B, T + max_new_tokens) ids, filled behind the end."""
-    config = generation.settled(model.config, generation_config, settings)
+    config = generation.settled(model.config, generation_config or model._generation_config, settings)
     shape = tuple(tf.convert_to_tensor(input_ids).shape)
     new = check_traced(model.config, config, shape, "tf.function", streamer)
     input_ids, attention_mask = model._check(input_ids=input_ids, attention_mask=attention_mask)

@@ -10,6 +10,7 @@ from gpt_tf.outputs import TFCausalLMOutput, TFOpenAIGPTDoubleHeadsModelOutput, 
 from gpt_tf.pretrained import TFOpenAIGPTPreTrainedModel, build_once, describe, widened
 from gpt_tf.weights import wide
 from gptcore.config import OpenAIGPTConfig
+from gptcore.generation import Generates
 from gptcore.inputs import IGNORED_LABEL, problem_type
 from gptcore.parameters import Head, summary_width
 
@@ -108,7 +109,7 @@ class SequenceSummary(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable(package="gptcore")
-class TFOpenAIGPTLMHeadModel(TFOpenAIGPTPreTrainedModel):
+class TFOpenAIGPTLMHeadModel(Generates, TFOpenAIGPTPreTrainedModel):
     """The trunk with a language-modelling head tied to the token embedding.
 
     Arguments as in ``TFOpenAIGPTModel``.
@@ -200,6 +201,8 @@ class TFOpenAIGPTLMHeadModel(TFOpenAIGPTPreTrainedModel):
             return {}
         return {"labels": compared(*next_tokens(output.logits, inputs["labels"]))}
 
+    _own_forward = call  # if a subclass has another, generate calls it
+
     def generate(
         self,
         input_ids,
@@ -217,7 +220,7 @@ class TFOpenAIGPTLMHeadModel(TFOpenAIGPTPreTrainedModel):
         Args:
             input_ids: (B, T) ids; or a text, or a list of texts.
             attention_mask: (B, T), 0 for padding on either side; default: all but ``pad_token_id``.
-            generation_config: a ``GenerationConfig``; default: one with the ids of ``config``.
+            generation_config: a ``GenerationConfig``; default: ``self.generation_config``.
             streamer: gets the prompt and each new token by ``put``, and ``end``; for one row.
             tokenizer: decodes ids, for ``stop_strings``; reads text. Default for text: ``model.tokenizer``.
             settings: of ``GenerationConfig``, over those of ``generation_config``.

@@ -26,6 +26,7 @@ from gptcore import hub
 from gptcore.checkpoint import Pushable, check_modules, fresh_values, open_pretrained, save_pretrained
 from gptcore.config import OpenAIGPTConfig
 from gptcore.errors import InputError
+from gptcore.generation import Generates, GenerationConfig
 from gptcore.idioms import padded_vocabulary, saves
 from gptcore.inputs import (
     NARROW_INTEGERS,
@@ -101,6 +102,8 @@ class TFOpenAIGPTPreTrainedModel(Configured, Fit, Pushable, keras.Model):
         model = cls(source.config, seed=None, **settings)
         model._tokenizer_source = source_of(path_or_repo_id, hub.split_options(options)[0])
         assign(model, source.values(seed))
+        if isinstance(model, Generates):
+            model._load_generation_config(source.folder)
         return (model, source.report()) if output_loading_info else model
 
     def save_pretrained(self, folder: str | Path, *, max_shard_size: int | str | None = None, **options: Any) -> None:
@@ -115,11 +118,15 @@ class TFOpenAIGPTPreTrainedModel(Configured, Fit, Pushable, keras.Model):
         if saves(options):
             check_modules(self.head, (), left_out(self))
             save_pretrained(folder, self.config, self.head, dtype_name(self.dtype), export(self), max_shard_size)
+            if isinstance(self, Generates):
+                self._save_generation_config(folder)
 
     def get_config(self) -> dict[str, Any]:
         """The settings in a ``.keras`` file, from which Keras creates the model again."""
+        generation_config = getattr(self, "_generation_config", None)
         return {
             "config": self.config.to_dict(),
+            "generation_config": generation_config and generation_config.to_dict(),
             "dtype": self.dtype_policy.name,
             "attn_implementation": self.attn_implementation,
             "name": self.name,
@@ -131,8 +138,10 @@ class TFOpenAIGPTPreTrainedModel(Configured, Fit, Pushable, keras.Model):
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Self:
         """The inverse of ``get_config``."""
         settings = {**config, "config": OpenAIGPTConfig.from_dict(config["config"])}
-        frozen = settings.pop("frozen", None)
+        frozen, generation_config = settings.pop("frozen", None), settings.pop("generation_config", None)
         model = cls(**settings)
+        if generation_config is not None:
+            model.generation_config = GenerationConfig.from_dict(generation_config)
         if not all(layer.built for layer in model.layers):  # those of a subclass, made by a call
             model.compute_output_spec(keras.KerasTensor(model.ids_shape(1), "int32"))
         if frozen is not None:  # an older file does not say

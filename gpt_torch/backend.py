@@ -61,6 +61,7 @@ class TorchBackendModel:
     def __init__(self, model):
         self.model = model
         self.config = model.config
+        self.generation_config = getattr(model, "_generation_config", None)
 
     @torch.no_grad()
     def forward(

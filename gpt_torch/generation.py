@@ -52,11 +52,22 @@ class Stepper:
 
 def read(model, cache, input_ids, attention_mask=None, last=None):
     """Logits (B, V) behind position ``last`` (B,) of ``input_ids`` (B, T); new cache; hidden states (B, T, C)."""
+    if is_overridden(model):
+        options = {"output_hidden_states": True, "return_dict": True, "past_key_values": cache}
+        output = model(input_ids, attention_mask, **options)
+        last = torch.zeros(len(input_ids), dtype=torch.long, device=input_ids.device) if last is None else last
+        return take_position(output.logits, last).float(), output.past_key_values, output.hidden_states[-1]
     output = model.transformer(input_ids, attention_mask, return_dict=True, past_key_values=cache)
     hidden_states = output.last_hidden_state
     taken = hidden_states[:, 0] if last is None else take_position(hidden_states, last)  # (B, C)
     logits = model.lm_head(taken, model.transformer.tokens_embed)
     return logits.float(), output.past_key_values, hidden_states
+
+
+def is_overridden(model):
+    """Whether a call of the model is more than its trunk and head: by a subclass, a hook or a patch."""
+    patched = "forward" in vars(model) or type(model).forward is not type(model)._own_forward
+    return patched or bool(model._forward_hooks or model._forward_pre_hooks)
 
 
 def loop(model, input_ids, attention_mask, last, method, numbers, returned):
@@ -101,6 +112,7 @@ def as_numpy(tensor):
 def generate(model, input_ids, attention_mask, generation_config, streamer, tokenizer, settings):
     """``OpenAIGPTLMHeadModel.generate``."""
     ids, mask = (x.cpu().numpy() if isinstance(x, torch.Tensor) else x for x in (input_ids, attention_mask))
+    generation_config = generation_config or model._generation_config
     with without_dropout(model):
         config, output = generation.generate(
             Stepper(model), model.config, ids, mask, generation_config, streamer, tokenizer, settings

@@ -10,7 +10,7 @@ from gpt_torch.outputs import CausalLMOutput, OpenAIGPTDoubleHeadsModelOutput, S
 from gpt_torch.pretrained import OpenAIGPTPreTrainedModel, describe
 from gpt_torch.projection import linear
 from gptcore.config import OpenAIGPTConfig
-from gptcore.generation import settled
+from gptcore.generation import Generates
 from gptcore.inputs import IGNORED_LABEL, problem_type
 from gptcore.parameters import Head, summary_width
 
@@ -96,7 +96,7 @@ class SequenceSummary(nn.Module):
         return take_position(hidden_states, cls_index)
 
 
-class OpenAIGPTLMHeadModel(OpenAIGPTPreTrainedModel):
+class OpenAIGPTLMHeadModel(Generates, OpenAIGPTPreTrainedModel):
     """The trunk with a language-modelling head tied to the token embedding; arguments as ``OpenAIGPTModel``.
 
     >>> import torch
@@ -109,7 +109,6 @@ class OpenAIGPTLMHeadModel(OpenAIGPTPreTrainedModel):
     """
 
     head = Head.LM
-    _generation_config = None
 
     def __init__(self, config: OpenAIGPTConfig, *, dtype=None, attn_implementation="sdpa", seed=0):
         super().__init__(config)
@@ -165,6 +164,8 @@ class OpenAIGPTLMHeadModel(OpenAIGPTPreTrainedModel):
         )
         return output if self._choose(return_dict, "return_dict") else output.to_tuple()
 
+    _own_forward = forward  # if a subclass has another, generate calls it
+
     def generate(
         self,
         input_ids,
@@ -175,8 +176,6 @@ class OpenAIGPTLMHeadModel(OpenAIGPTPreTrainedModel):
         **settings,
     ):
         """Continue prompts, with a KV cache; the same ids in every framework.
-
-        On a CPU, kernels are from then on stored by columns, which decodes a quarter faster; ``train()`` undoes it.
 
         Args:
             input_ids: (B, T) ids.
@@ -192,17 +191,7 @@ class OpenAIGPTLMHeadModel(OpenAIGPTPreTrainedModel):
         Raises:
             ConfigError, InputError: the settings contradict, or the prompt does not fit.
         """
-        generation_config = generation_config or self._generation_config
         return generate(self, input_ids, attention_mask, generation_config, streamer, tokenizer, settings)
-
-    @property
-    def generation_config(self):
-        """The ``GenerationConfig`` that ``generate`` starts from; unless one is set, the ids of ``config``."""
-        return self._generation_config or settled(self.config, None, {})
-
-    @generation_config.setter
-    def generation_config(self, generation_config):
-        self._generation_config = generation_config
 
     def prepare_inputs_for_generation(self, input_ids, past_key_values=None, attention_mask=None, **others):
         """The arguments of the next call in a loop of another library: the ids that the cache lacks."""

@@ -23,6 +23,7 @@ from gpt_torch.weights import (
 from gptcore.checkpoint import Pushable, check_modules, fresh_values, open_pretrained, save_pretrained
 from gptcore.config import OpenAIGPTConfig
 from gptcore.errors import InputError
+from gptcore.generation import Generates
 from gptcore.idioms import padded_vocabulary, saves
 from gptcore.inputs import (
     NARROW_INTEGERS,
@@ -96,6 +97,8 @@ class OpenAIGPTPreTrainedModel(Configured, Pushable, nn.Module):
         with device or contextlib.nullcontext():
             model = cls(source.config, dtype=source.dtype, attn_implementation=attn_implementation, seed=None)
         assign(model, source.values(seed))
+        if isinstance(model, Generates):
+            model._load_generation_config(source.folder)
         model.eval()
         if quantization:
             quantize(model)
@@ -118,6 +121,8 @@ class OpenAIGPTPreTrainedModel(Configured, Pushable, nn.Module):
             dtype = next(iter(tensors.values())).dtype if tensors else self.dtype
             values = export(self, tensors)
             save_pretrained(folder, self.config, self.head, dtype_name(dtype), values, max_shard_size)
+            if isinstance(self, Generates):
+                self._save_generation_config(folder)
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *arguments: Any) -> None:
         """As in PyTorch, but for the copy of the token embedding in a ``state_dict`` of transformers' models."""

@@ -14,6 +14,7 @@ from gptcore.errors import ConfigError, bullet_list
 from gptcore.settings import FrozenDict, boolean, choice, integer, is_integer, plain, real, unknown
 
 CONFIG_NAME = "config.json"
+GENERATION_CONFIG_NAME = "generation_config.json"
 MAX_CONFIG_BYTES = 1 << 20
 
 ACTIVATIONS = ("gelu", "relu", "silu", "swish")

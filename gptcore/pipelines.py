@@ -128,7 +128,7 @@ class TextGeneration:
             InputError: a text has no tokens, or too many for the model; names its position.
         """
         single = isinstance(texts, str)
-        config = settled(self.model.config, generation_config, settings)
+        config = settled(self.model.config, generation_config or self.model.generation_config, settings)
         if config.return_dict_in_generate:
             raise InputError("return_dict_in_generate must be False for text; got True. Pass ids to model.generate.")
         prompts = (
@@ -158,7 +158,8 @@ class TextGeneration:
             settings: Settings of ``GenerationConfig``.
         """
         options = dict(settings)
-        config = settled(self.model.config, options.pop("generation_config", None), options)
+        base = options.pop("generation_config", None) or self.model.generation_config
+        config = settled(self.model.config, base, options)
         ids = np.array([self._prompt(text, "text", config)], np.int64)
         yield from stream_text(self.model, self.tokenizer, ids, readable=readable, **settings)
 

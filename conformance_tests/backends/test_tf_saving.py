@@ -104,6 +104,12 @@ def test_frozen_layers_stay_frozen(tmp_path):
         assert [v.path for v in same.trainable_variables] == trainable
 
 
+def test_the_settings_of_generation_are_saved():
+    model = gpt_tf.TFOpenAIGPTLMHeadModel(CONFIG)
+    model.generation_config = model.generation_config.replace(max_new_tokens=3)
+    assert keras.models.clone_model(model).generation_config == model.generation_config
+
+
 def test_adapters_are_not_dropped(tmp_path):
     model = gpt_tf.TFOpenAIGPTLMHeadModel(CONFIG)
     count = model.num_parameters()

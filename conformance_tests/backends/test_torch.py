@@ -230,6 +230,7 @@ def test_other_libraries_hand_on_the_output():
 
 
 def test_accelerate_mixed_precision():
+    AcceleratorState._reset_state()  # of another test
     accelerator = Accelerator(cpu=True, mixed_precision="bf16")
     model = build(
         gpt_torch.OpenAIGPTLMHeadModel, CONFIG.replace(resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0)
@@ -532,6 +533,10 @@ def test_what_loops_of_other_libraries_ask_for():
     assert model.generate(IDS).shape == (2, 9)
     assert model.generate(IDS, max_new_tokens=1).shape == (2, 6)
     assert model.generate(IDS, generation_config=GenerationConfig(max_new_tokens=2)).shape == (2, 7)
+    handle = model.register_forward_hook(lambda module, inputs, output: setattr(output, "logits", output.logits * -1))
+    last = model.generate(IDS, max_new_tokens=1)[:, -1]
+    handle.remove()
+    assert last.tolist() == model(IDS).logits[:, -1].argmin(-1).tolist()
     output = model(**model.prepare_inputs_for_generation(IDS, use_cache=True))
     longer = torch.cat([IDS, IDS[:, :1]], 1)
     inputs = model.prepare_inputs_for_generation(longer, output.past_key_values, torch.ones_like(longer))

@@ -1,10 +1,14 @@
 """``generate`` gives the same ids in every framework, cached or computed anew, alone or in a batch."""
 
+import functools
+import importlib
+
 import numpy as np
 import pytest
 from generation_data import CONFIG, EOS, IDS, MASKS, weights
 from trained_scale import trained_scale
 
+from gptcore.backends import load_tensors
 from gptcore.checkpoint import save_pretrained
 from gptcore.config import OpenAIGPTConfig
 from gptcore.errors import ConfigError, InputError
@@ -174,6 +178,33 @@ def test_scores_and_a_streamer(model):
     ids = model.generate(IDS[:1], max_new_tokens=4, streamer=streamer)
     assert streamer.pop() == "end"
     np.testing.assert_array_equal(np.concatenate([streamer[0][0], *streamer[1:]]), ids[0])
+
+
+FORWARD = {"torch": ("", "forward"), "tf": ("TF", "call"), "flax": ("Flax", "__call__")}
+
+
+def test_a_subclass_with_settings_of_its_own(backend, make_checkpoint, tmp_path):
+    """``generate`` follows an overridden forward pass, and ``generation_config.json`` beside the weights."""
+    prefix, name = FORWARD[backend.name]
+    parent = getattr(importlib.import_module(f"gpt_{backend.name}"), f"{prefix}OpenAIGPTLMHeadModel")
+
+    @functools.wraps(getattr(parent, name))
+    def forward(self, *arguments, **options):
+        output = getattr(parent, name)(self, *arguments, **options)
+        output["logits"] = output.logits * 0 + third
+        return output
+
+    third = load_tensors(backend.name)(np.eye(5, dtype=np.float32)[3])
+    folder = make_checkpoint(OpenAIGPTConfig(vocab_size=5, n_positions=8, n_embd=4, n_layer=1, n_head=1), Head.LM)
+    GenerationConfig(max_new_tokens=2).save_pretrained(folder)
+    model = type("Threes", (parent,), {name: forward}).from_pretrained(folder, eos_token_id=4)
+    assert model.generation_config == GenerationConfig(max_new_tokens=2, eos_token_id=4)
+    assert np.asarray(model.generate(np.array([[1, 2], [0, 4]]))).tolist() == [[1, 2, 3, 3], [0, 4, 3, 3]]
+    with pytest.raises(InputError, match=r"generation_config must be a .*GenerationConfig; got int"):
+        model.generation_config = 3
+    model.generation_config = model.generation_config.replace(max_new_tokens=3)
+    model.save_pretrained(tmp_path / "again")
+    assert GenerationConfig.from_pretrained(tmp_path / "again") == model.generation_config
 
 
 @pytest.mark.parametrize(

@@ -30,6 +30,8 @@ class BackendModel(Protocol):
     """One model in one framework, in evaluation mode."""
 
     config: OpenAIGPTConfig
+    generation_config: Any
+    """With ``generate``: the ``GenerationConfig`` that it starts from, or ``None`` for the defaults."""
 
     def forward(
         self,

@@ -17,7 +17,7 @@ from gptcore.checkpoint.inference import config_of
 from gptcore.checkpoint.matching import Matching, match
 from gptcore.checkpoint.tensors import OutgoingTensor
 from gptcore.checkpoint.transaction import Transaction
-from gptcore.config import CONFIG_NAME, OpenAIGPTConfig
+from gptcore.config import CONFIG_NAME, GENERATION_CONFIG_NAME, OpenAIGPTConfig
 from gptcore.errors import CheckpointError, bullet_list
 from gptcore.idioms import LOADING, without_idioms
 from gptcore.parameters import SCORE, Head, Parameter, initial_value, parameters
@@ -36,6 +36,7 @@ class Pretrained:
     head: Head
     dtype: str
     matching: Matching
+    folder: Path
 
     def values(self, seed: int = 0) -> Iterator[tuple[str, NDArray[Any]]]:
         """Each parameter's canonical name and values in ``dtype`` (bfloat16 as bits), largest first.
@@ -60,10 +61,10 @@ class Pretrained:
 
 
 def wanted_files(allow_pickle: bool, *others: str) -> hub.Choose:
-    """Choose ``config.json``, the weights in one format, and ``others``, from the files of a repository."""
+    """Choose the config, that of generation, the weights in one format, and ``others``, from a repository's files."""
 
     def choose(names: Sequence[str]) -> list[str]:
-        return [*hub.named(CONFIG_NAME, *others)(names), *weights_files(names, allow_pickle)]
+        return [*hub.named(CONFIG_NAME, GENERATION_CONFIG_NAME, *others)(names), *weights_files(names, allow_pickle)]
 
     return choose
 
@@ -119,7 +120,7 @@ def open_pretrained(
     if dtype == "auto":
         dtypes = {tensor.dtype for tensor in matching.sources.values()}
         dtype = next(name for name in STORAGE if name in dtypes)  # the widest
-    return Pretrained(config, head, check_dtype(dtype or "float32"), matching)
+    return Pretrained(config, head, check_dtype(dtype or "float32"), matching, path.parent if path.is_file() else path)
 
 
 def _labels_of(config: OpenAIGPTConfig) -> str:

@@ -1,6 +1,7 @@
 """Generation without a framework: settings, checks, random numbers, processors, and decoding over a ``Stepper``."""
 
 from gptcore.generation.config import GenerationConfig
+from gptcore.generation.configured import Generates
 from gptcore.generation.decoding import GenerateOutput, decode
 from gptcore.generation.prompt import Prompt, check_prompt
 from gptcore.generation.request import generate, settled
@@ -9,6 +10,7 @@ from gptcore.generation.streaming import TextStreamer, stream_text
 
 __all__ = [
     "GenerateOutput",
+    "Generates",
     "GenerationConfig",
     "Prompt",
     "Stepper",

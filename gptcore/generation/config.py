@@ -11,12 +11,11 @@ from pathlib import Path
 from typing import Any, Self
 
 from gptcore.checkpoint.atomic import atomic_write
-from gptcore.config import read_json_object
+from gptcore.config import GENERATION_CONFIG_NAME, read_json_object
 from gptcore.errors import ConfigError, bullet_list
 from gptcore.idioms import GENERATING, without_idioms
 from gptcore.settings import FrozenDict, boolean, choice, integer, is_integer, plain, real, unknown
 
-GENERATION_CONFIG_NAME = "generation_config.json"
 CONTEXTS = ("error", "sliding")
 MAX_SEED = 2**32 - 1
 
@@ -114,6 +113,9 @@ class GenerationConfig:
 
     def __delattr__(self, name: str) -> None:
         raise dataclasses.FrozenInstanceError(f"cannot delete {name}: a generation config is frozen.")
+
+    def __hash__(self) -> int:
+        return hash(json.dumps(self.to_dict(), sort_keys=True, default=repr))
 
     @property
     def eos_token_ids(self) -> tuple[int, ...]:

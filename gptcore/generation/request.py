@@ -26,16 +26,21 @@ def settled(
         InputError: ``generation_config`` is something else, such as a dict.
         ConfigError: the settings contradict.
     """
-    if not isinstance(generation_config, GenerationConfig | None):
-        raise InputError(
-            "generation_config must be a gptcore.generation.GenerationConfig; got "
-            f"{type(generation_config).__name__}. Pass its settings by keyword: generate(input_ids, max_new_tokens=8)."
-        )
+    check_generation_config(generation_config)
     default = generation_config or GenerationConfig(eos_token_id=model.eos_token_id, pad_token_id=model.pad_token_id)
     config = default.replace(**settings) if settings else default
     for warning in without_effect(config, settings):
         warn_once(warning)
     return config
+
+
+def check_generation_config(value: Any) -> None:
+    """Raise an ``InputError`` for anything but a ``GenerationConfig`` or ``None``."""
+    if not isinstance(value, GenerationConfig | None):
+        raise InputError(
+            f"generation_config must be a gptcore.generation.GenerationConfig; got {type(value).__name__}. "
+            "Pass its settings by keyword: generate(input_ids, max_new_tokens=8)."
+        )
 
 
 def without_effect(config: GenerationConfig, settings: dict[str, Any]) -> Iterator[str]:

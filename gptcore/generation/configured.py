@@ -1,0 +1,45 @@
+"""The settings that a language model of any framework carries with it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from gptcore.config import GENERATION_CONFIG_NAME, OpenAIGPTConfig
+from gptcore.generation.config import GenerationConfig
+from gptcore.generation.request import check_generation_config, settled
+
+
+class Generates:
+    """A model with ``generate``."""
+
+    config: OpenAIGPTConfig
+    _generation_config: GenerationConfig | None = None
+
+    @property
+    def generation_config(self) -> GenerationConfig:
+        """The settings that ``generate`` starts from: set, or of ``generation_config.json``, or the ids of ``config``.
+
+        ``save_pretrained`` writes them if they were set or loaded.
+
+        Raises:
+            InputError: on setting anything but a ``GenerationConfig``.
+        """
+        return self._generation_config or settled(self.config, None, {})
+
+    @generation_config.setter
+    def generation_config(self, generation_config: GenerationConfig | None) -> None:
+        check_generation_config(generation_config)
+        self._generation_config = generation_config
+
+    def _load_generation_config(self, folder: str | Path) -> None:
+        """Read ``generation_config.json`` if there is one; token ids that it lacks are those of ``config``."""
+        if (Path(folder) / GENERATION_CONFIG_NAME).is_file():
+            stored = GenerationConfig.from_pretrained(folder)
+            ids = {name: getattr(self.config, name) for name in ("eos_token_id", "pad_token_id")}
+            missing = {name: value for name, value in ids.items() if getattr(stored, name) is None}
+            self._generation_config = stored.replace(**missing)
+
+    def _save_generation_config(self, folder: str | Path) -> None:
+        """Write ``generation_config.json`` if settings were set or loaded."""
+        if self._generation_config is not None:
+            self._generation_config.save_pretrained(folder)
