@@ -5,6 +5,7 @@ import pytest
 
 from gptcore.config import OpenAIGPTConfig
 from gptcore.errors import warn_once
+from gptcore.inputs import ArrayInfo, check_inputs
 from gptcore.parameters import Head
 from gptcore.tolerances import TOLERANCES, output_error
 
@@ -68,3 +69,17 @@ def test_a_classifier_that_cannot_tell_padding_warns(backend, make_checkpoint, c
     assert [message.split(",")[0] for message in caplog.messages] == [
         "The classifier reads the last column of every row"
     ]
+
+
+def test_choices_with_padding_at_their_end_warn(caplog):
+    """Checked without a framework, since each calls the same function."""
+    warn_once.cache_clear()
+    shape = (1, 2, 3)
+    for column, more, warnings in ((0, (), 0), (2, ("mc_token_ids",), 0), (2, (), 1)):
+        mask = np.ones(shape, np.int64)
+        mask[0, 1, column] = 0
+        arrays = {"input_ids": np.ones_like(mask), "attention_mask": mask}
+        arrays |= {name: np.ones(shape[:-1], np.int64) for name in more}
+        infos = {name: ArrayInfo(a.shape, a.dtype.name, lambda a=a: a) for name, a in arrays.items()}
+        check_inputs(CONFIG, Head.DOUBLE_HEADS, infos)
+        assert len(caplog.messages) == warnings

@@ -14,6 +14,9 @@ class KVCache(NamedTuple):
 
     A call returns a cache with the new tokens behind the filled slots.
 
+    Inside a compiled program, the number of filled slots is unknown and cannot be checked: tokens beyond the capacity
+    overwrite the last slots.
+
     Attributes:
         keys, values: one (B, H, N, D) per layer, N slots.
         attended: (B, N) bool, the slots that hold a token and not padding; ``None``: all filled ones.

@@ -44,6 +44,9 @@ class Fit(ReadsText):
     dict with the keys ``loss`` and ``mc_loss``. Metrics get labels and logits, without ignored labels; in language
     modelling, the logits of each position and the id of the next token.
 
+    As in direct calls, floating-point labels of a classifier of shape (batch, num_labels) are several labels at once;
+    for cross entropy, pass the indices of the classes.
+
     A compiled loss or metric gets ``logits`` or, if ``y`` is a dict, the outputs with its keys:
     ``compile(loss={"logits": ..., "mc_logits": ...})``.
 

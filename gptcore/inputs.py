@@ -111,8 +111,7 @@ def check_inputs(
     if cache is not None:
         _check_sizes(cache, config)
         _check_room(cache, shape)
-    if "attention_mask" not in given and head is Head.SEQUENCE_CLASSIFICATION:
-        _warn_of_padding(config, shape)
+    _warn_of_padding(config, head, given, shape)
     if "attention_mask" in given:
         with_past = [] if cache is None else [(*shape[:-1], _plus(cache.length, shape[-1]))]
         _check_shape("attention_mask", given["attention_mask"], shape, *with_past)
@@ -296,13 +295,21 @@ def _check_mask(info: ArrayInfo) -> None:
             raise InputError(f"attention_mask holds {wrong}; allowed are 1 (attend) and 0 (ignore)")
 
 
-def _warn_of_padding(config: OpenAIGPTConfig, shape: Shape) -> None:
-    """Warn where a classifier cannot tell the last token of a row from padding."""
+def _warn_of_padding(config: OpenAIGPTConfig, head: Head, given: Mapping[str, ArrayInfo], shape: Shape) -> None:
+    """Warn where a head reads the last column of rows that have padding there, or may have."""
     rows, length = shape[:-1], shape[-1]
-    if config.pad_token_id is None and length != 1 and any(size != 1 for size in rows):
+    mask = given.get("attention_mask")
+    unknown = mask is None and config.pad_token_id is None and length != 1 and any(size != 1 for size in rows)
+    if head is Head.SEQUENCE_CLASSIFICATION and unknown:
         warn_once(
             "The classifier reads the last column of every row, because it got several rows without attention_mask and "
             "config.pad_token_id is None. Pass attention_mask if rows are padded."
+        )
+    ends = head is Head.DOUBLE_HEADS and "mc_token_ids" not in given
+    if ends and mask is not None and mask.values is not None and not mask.values()[..., -1].all():
+        warn_once(
+            "The multiple-choice head reads the last column of every choice, which is padding in some of them. "
+            "Pass mc_token_ids, the position of the last token of each choice."
         )
 
 
