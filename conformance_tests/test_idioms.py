@@ -106,6 +106,6 @@ def test_attributes_of_a_config():
     for name, value, setting in (("pad_token_id", 0, "pad_token_id"), ("hidden_size", 7, "n_embd")):
         with pytest.raises(FrozenInstanceError, match=rf"model.config = model.config.replace\({setting}={value}\)"):
             setattr(config, name, value)
-    with pytest.raises(FrozenInstanceError, match="cannot delete n_layer: a config is frozen"):
+    with pytest.raises(FrozenInstanceError, match="cannot delete n_layer: settings are frozen"):
         del config.n_layer
     assert config == pickle.loads(pickle.dumps(config)) == CONFIG

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
-from gptcore.errors import ConfigError, bullet_list
-from gptcore.settings import FrozenDict, boolean, choice, integer, is_integer, plain, real, unknown
+from gptcore.errors import ConfigError
+from gptcore.settings import FrozenDict, Settings, boolean, choice, integer, is_integer, real, unknown
 
 CONFIG_NAME = "config.json"
 GENERATION_CONFIG_NAME = "generation_config.json"
@@ -34,8 +33,15 @@ LIMITS = {
 }
 
 
+class DefaultCount(int):
+    """The default of ``num_labels``: 2, unless ``id2label`` has another number."""
+
+
+DEFAULT_LABELS = DefaultCount(2)
+
+
 @dataclass(kw_only=True)
-class OpenAIGPTConfig:
+class OpenAIGPTConfig(Settings):
     """Sizes and settings of an OpenAI GPT model, under the published ``config.json`` keys.
 
     The defaults are the released model: 12 layers, 116,534,784 parameters (Radford et al. 2018, section 4.1).
@@ -72,6 +78,8 @@ class OpenAIGPTConfig:
     (64, 3)
     """
 
+    title: ClassVar[str] = "OpenAIGPTConfig"
+    variable: ClassVar[str] = "model.config"
     model_type: ClassVar[str] = "openai-gpt"
     aliases: ClassVar[Mapping[str, str]] = {
         "max_position_embeddings": "n_positions",
@@ -97,8 +105,8 @@ class OpenAIGPTConfig:
     summary_proj_to_labels: bool = True
     summary_first_dropout: float = 0.1
     summary_last_dropout: float = 0.0
-    num_labels: int = 2
-    id2label: Mapping[int, str] = None  # type: ignore[assignment]  # filled in __post_init__
+    num_labels: int = DEFAULT_LABELS
+    id2label: Mapping[int, str] = None  # type: ignore[assignment]  # filled in _complete
     label2id: Mapping[str, int] = None  # type: ignore[assignment]
     problem_type: str | None = None
     pad_token_id: int | None = None
@@ -109,32 +117,23 @@ class OpenAIGPTConfig:
     return_dict: bool = True
     extra: Mapping[str, Any] = field(default_factory=dict)
 
-    def __init__(self, **settings: Any) -> None:
-        reject_unknown(settings)
-        for spec in dataclasses.fields(self):
-            default = spec.default if spec.default is not dataclasses.MISSING else {}
-            object.__setattr__(self, spec.name, plain(settings.get(spec.name, default)))
-        self._fill_labels("num_labels" in settings)
-        problems = list(_problems(self))
-        if problems:
-            raise ConfigError("invalid OpenAIGPTConfig:\n" + bullet_list(problems))
-
     def __setattr__(self, name: str, value: Any) -> None:
         """Settings are frozen; any other name may be set, as transformers' Trainer sets ``use_cache``."""
         name = self.aliases.get(name, name)
-        if name in self.__dataclass_fields__:
-            raise dataclasses.FrozenInstanceError(
-                f"cannot set {name}: a config is frozen. Make a changed copy: "
-                f"model.config = model.config.replace({name}={value!r})."
-            )
-        object.__setattr__(self, name, value)
+        if name in self.names():
+            super().__setattr__(name, value)
+        else:
+            object.__setattr__(self, name, value)
 
     def __delattr__(self, name: str) -> None:
-        if name in self.__dataclass_fields__:
-            raise dataclasses.FrozenInstanceError(f"cannot delete {name}: a config is frozen and has all settings.")
-        object.__delattr__(self, name)
+        if name in self.names():
+            super().__delattr__(name)
+        else:
+            object.__delattr__(self, name)
 
-    def _fill_labels(self, num_labels_given: bool) -> None:
+    __hash__ = Settings.__hash__
+
+    def _complete(self) -> None:
         """Make ``num_labels``, ``id2label`` and ``label2id`` agree; transformers derives the first from the second."""
         if self.id2label is None:
             count = self.num_labels if isinstance(self.num_labels, int) else 0
@@ -144,18 +143,57 @@ class OpenAIGPTConfig:
                 names = {int(i): str(name) for i, name in dict(self.id2label).items()}
             except (TypeError, ValueError) as cause:
                 raise ConfigError(f"id2label={self.id2label!r} must map label numbers to names") from cause
-            if not num_labels_given:
-                object.__setattr__(self, "num_labels", len(names))
+        if isinstance(self.num_labels, DefaultCount):
+            object.__setattr__(self, "num_labels", len(names))
         object.__setattr__(self, "id2label", FrozenDict(names))
         given = self.label2id
         if given is not None and not isinstance(given, Mapping):
             raise ConfigError(f"label2id={given!r} must map names to label numbers")
         reverse = {name: i for i, name in names.items()} if given is None else {str(k): v for k, v in given.items()}
         object.__setattr__(self, "label2id", FrozenDict(reverse))
-        object.__setattr__(self, "extra", FrozenDict(self.extra))
 
-    def __hash__(self) -> int:
-        return hash(json.dumps(self.to_dict(), sort_keys=True, default=repr))
+    @classmethod
+    def reject_unknown(cls, settings: Mapping[str, Any]) -> None:
+        """Raise a ``ConfigError`` that names the nearest valid setting for each unknown one."""
+        problems = [
+            f"{name} is a read-only alias; pass {cls.aliases[name]} instead" for name in settings if name in cls.aliases
+        ]
+        problems += unknown((name for name in settings if name not in cls.aliases), cls.names())
+        if problems:
+            raise ConfigError("\n".join(problems))
+
+    def _problems(self) -> Iterator[str]:
+        """One sentence for each setting that is out of range."""
+        for name, limit in LIMITS.items():
+            yield from integer(name, getattr(self, name), 1, limit)
+        for name in ("resid_pdrop", "embd_pdrop", "attn_pdrop", "summary_first_dropout", "summary_last_dropout"):
+            yield from real(name, getattr(self, name), "in [0, 1)", lambda value: 0 <= value < 1)
+        yield from real("initializer_range", self.initializer_range, "at least 0", lambda value: 0 <= value < math.inf)
+        yield from real("layer_norm_epsilon", self.layer_norm_epsilon, "above 0", lambda value: 0 < value < math.inf)
+        yield from choice("afn", self.afn, ACTIVATIONS)
+        yield from choice("summary_type", self.summary_type, SUMMARY_TYPES)
+        yield from choice("summary_activation", self.summary_activation, (None, *SUMMARY_ACTIVATIONS))
+        yield from choice("problem_type", self.problem_type, (None, *PROBLEM_TYPES))
+        for name in (
+            "summary_use_proj",
+            "summary_proj_to_labels",
+            "output_attentions",
+            "output_hidden_states",
+            "return_dict",
+        ):
+            yield from boolean(name, getattr(self, name))
+        for name in ("pad_token_id", "bos_token_id", "eos_token_id"):
+            value = getattr(self, name)
+            if value is not None and isinstance(self.vocab_size, int):
+                yield from integer(name, value, 0, self.vocab_size - 1)
+        if is_integer(self.n_embd) and is_integer(self.n_head) and self.n_head > 0 and self.n_embd % self.n_head:
+            yield f"n_embd={self.n_embd} must be a multiple of n_head={self.n_head}"
+        labels = sorted(self.id2label)
+        if is_integer(self.num_labels) and (len(labels) != self.num_labels or labels != list(range(len(labels)))):
+            wanted = f"0 to {self.num_labels - 1}"
+            yield f"id2label has the labels {labels}, but num_labels={self.num_labels} wants {wanted}"
+        if {name: i for i, name in self.id2label.items()} != dict(self.label2id):
+            yield "label2id must be the inverse of id2label; leave it out to have it made"
 
     @property
     def max_position_embeddings(self) -> int:
@@ -188,7 +226,7 @@ class OpenAIGPTConfig:
         >>> OpenAIGPTConfig().replace(num_labels=3).id2label[2]
         'LABEL_2'
         """
-        settings: dict[str, Any] = {spec.name: getattr(self, spec.name) for spec in dataclasses.fields(self)}
+        settings: dict[str, Any] = {name: getattr(self, name) for name in self.names()}
         if changes.get("num_labels", self.num_labels) != self.num_labels:
             del settings["id2label"], settings["label2id"]
         elif "id2label" in changes:
@@ -197,10 +235,8 @@ class OpenAIGPTConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """Every setting as JSON-ready values, with ``model_type`` and the keys kept in ``extra``."""
-        settings = {spec.name: getattr(self, spec.name) for spec in dataclasses.fields(self) if spec.name != "extra"}
-        settings["id2label"] = {str(i): name for i, name in self.id2label.items()}
-        settings["label2id"] = dict(self.label2id)
-        return {"model_type": self.model_type, **settings, **self.extra}
+        labels = {"id2label": {str(i): name for i, name in self.id2label.items()}, "label2id": dict(self.label2id)}
+        return {"model_type": self.model_type, **super().to_dict(), **labels}
 
     @classmethod
     def from_dict(cls, settings: Mapping[str, Any], **overrides: Any) -> Self:
@@ -208,14 +244,14 @@ class OpenAIGPTConfig:
 
         Unknown keys are kept in ``extra``: a file on disk may be newer than this library. Unknown ``overrides`` raise.
         """
-        reject_unknown(overrides)
+        cls.reject_unknown(overrides)
         if settings.get("model_type", cls.model_type) != cls.model_type:
             raise ConfigError(
                 f"model_type={settings['model_type']!r} is not an OpenAI GPT; only {cls.model_type!r} can be read"
             )
         if settings.get("tie_word_embeddings", True) is not True:
             raise ConfigError("tie_word_embeddings=False is not this architecture: the head is the token embedding")
-        known = {spec.name for spec in dataclasses.fields(cls)} - {"extra"}
+        known = set(cls.names()) - {"extra"}
         ours = {key: value for key, value in settings.items() if key in known}
         for alias, name in cls.aliases.items():
             if alias in settings and ours.setdefault(name, settings[alias]) != settings[alias]:
@@ -260,50 +296,6 @@ class OpenAIGPTConfig:
     def to_json_string(self) -> str:
         """``to_dict`` as indented JSON with sorted keys and a final newline."""
         return json.dumps(self.to_dict(), indent=2, sort_keys=True) + "\n"
-
-
-def reject_unknown(settings: Mapping[str, Any]) -> None:
-    """Raise a ``ConfigError`` that names the nearest valid setting for each unknown one."""
-    valid = [spec.name for spec in dataclasses.fields(OpenAIGPTConfig)]
-    aliases = OpenAIGPTConfig.aliases
-    problems = [f"{name} is a read-only alias; pass {aliases[name]} instead" for name in settings if name in aliases]
-    problems += unknown((name for name in settings if name not in aliases), valid)
-    if problems:
-        raise ConfigError("\n".join(problems))
-
-
-def _problems(config: OpenAIGPTConfig) -> Any:
-    """Yield one sentence for each setting that is out of range."""
-    for name, limit in LIMITS.items():
-        yield from integer(name, getattr(config, name), 1, limit)
-    for name in ("resid_pdrop", "embd_pdrop", "attn_pdrop", "summary_first_dropout", "summary_last_dropout"):
-        yield from real(name, getattr(config, name), "in [0, 1)", lambda value: 0 <= value < 1)
-    yield from real("initializer_range", config.initializer_range, "at least 0", lambda value: 0 <= value < math.inf)
-    yield from real("layer_norm_epsilon", config.layer_norm_epsilon, "above 0", lambda value: 0 < value < math.inf)
-    yield from choice("afn", config.afn, ACTIVATIONS)
-    yield from choice("summary_type", config.summary_type, SUMMARY_TYPES)
-    yield from choice("summary_activation", config.summary_activation, (None, *SUMMARY_ACTIVATIONS))
-    yield from choice("problem_type", config.problem_type, (None, *PROBLEM_TYPES))
-    for name in (
-        "summary_use_proj",
-        "summary_proj_to_labels",
-        "output_attentions",
-        "output_hidden_states",
-        "return_dict",
-    ):
-        yield from boolean(name, getattr(config, name))
-    for name in ("pad_token_id", "bos_token_id", "eos_token_id"):
-        value = getattr(config, name)
-        if value is not None and isinstance(config.vocab_size, int):
-            yield from integer(name, value, 0, config.vocab_size - 1)
-    if is_integer(config.n_embd) and is_integer(config.n_head) and config.n_head > 0 and config.n_embd % config.n_head:
-        yield f"n_embd={config.n_embd} must be a multiple of n_head={config.n_head}"
-    labels = sorted(config.id2label)
-    if is_integer(config.num_labels) and (len(labels) != config.num_labels or labels != list(range(len(labels)))):
-        wanted = f"0 to {config.num_labels - 1}"
-        yield f"id2label has the labels {labels}, but num_labels={config.num_labels} wants {wanted}"
-    if {name: i for i, name in config.id2label.items()} != dict(config.label2id):
-        yield "label2id must be the inverse of id2label; leave it out to have it made"
 
 
 def read_json_object(path: Path) -> dict[str, Any]:

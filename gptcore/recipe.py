@@ -13,15 +13,15 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gptcore.checkpoint.atomic import atomic_write
-from gptcore.errors import ConfigError, bullet_list
+from gptcore.errors import ConfigError
 from gptcore.files import decoded
-from gptcore.settings import boolean, choice, integer, is_integer, literal, real, unknown
+from gptcore.settings import Settings, boolean, choice, integer, is_integer, literal, real
 
 MAX_RECIPE_BYTES = 1 << 20
 PRECISIONS = ("float32", "bfloat16")
@@ -55,8 +55,8 @@ SCHEDULES: dict[str, Callable[[Progress, float], Progress]] = {
 """Name -> function from the progress in [0, 1) and the share of the warm-up to a factor of the learning rate."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Recipe:
+@dataclass(kw_only=True)
+class Recipe(Settings):
     """Hyperparameters. The defaults are the paper's for pre-training; ``FINE_TUNING`` has those for fine-tuning.
 
     Args:
@@ -93,6 +93,9 @@ class Recipe:
     [0.0, 3.125e-05, 6.25e-05, 3.125e-05]
     """
 
+    title: ClassVar[str] = "hyperparameters"
+    variable: ClassVar[str] = "recipe"
+
     learning_rate: float = 2.5e-4
     schedule: str = "cosine"
     warmup_steps: int = 2000
@@ -111,26 +114,10 @@ class Recipe:
     seed: int = 0
     precision: str = "float32"
 
-    def __post_init__(self) -> None:
-        problems = list(_problems(self))
-        if problems:
-            raise ConfigError("invalid hyperparameters:\n" + bullet_list(problems))
+    __hash__ = Settings.__hash__
 
-    def replace(self, **changes: Any) -> Self:
-        """A changed copy."""
-        return type(self).from_dict({**self.to_dict(), **changes})
-
-    def to_dict(self) -> dict[str, Any]:
-        """Every setting, ready for JSON or YAML."""
-        return dataclasses.asdict(self)
-
-    @classmethod
-    def from_dict(cls, settings: Mapping[str, Any]) -> Self:
-        """The inverse of ``to_dict``. Missing settings get their defaults; unknown ones raise a ``ConfigError``."""
-        problems = list(unknown(settings, [spec.name for spec in dataclasses.fields(cls)]))
-        if problems:
-            raise ConfigError("\n".join(problems))
-        return cls(**settings)
+    def _problems(self) -> Iterator[str]:
+        return _problems(self)
 
     @classmethod
     def read(cls, path: str | Path) -> Self:
@@ -153,7 +140,7 @@ class Recipe:
             raise ConfigError(f"{path} is not valid {'JSON' if path.suffix == '.json' else 'YAML'}: {cause}") from cause
         if not isinstance(settings, dict):
             raise ConfigError(f"{path} must hold a mapping of settings; got {type(settings).__name__}")
-        return cls.from_dict(settings)
+        return cls(**settings)
 
     def write(self, path: str | Path) -> None:
         """Write JSON if the name ends with ``.json``, else YAML."""

@@ -1,14 +1,15 @@
-"""Checks that the config, the generation settings and the recipe share: one sentence for each wrong setting."""
+"""``Settings``, the base of config, generation settings and recipe, and the checks that they share."""
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import json
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from typing import Any, NoReturn, TypeVar
+from typing import Any, ClassVar, NoReturn, Self, TypeVar
 
-from gptcore.errors import ConfigError
+from gptcore.errors import ConfigError, bullet_list
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -28,6 +29,77 @@ class FrozenDict(dict[K, V]):
 
     def __reduce__(self) -> tuple[type[FrozenDict[K, V]], tuple[dict[K, V]]]:
         return type(self), (dict(self),)
+
+
+class Settings:
+    """Base of a dataclass of settings: passed by keyword, checked on creation, frozen from then on.
+
+    Values of NumPy, PyTorch and JAX become plain Python values, and mappings become frozen.
+
+    Attributes:
+        title: what the settings are, for errors.
+        variable: where a user has them, for advice.
+    """
+
+    title: ClassVar[str]
+    variable: ClassVar[str]
+
+    def __new__(cls, *_: Any, **settings: Any) -> Self:
+        """Reject unknown names before ``__init__`` does, in order to name the nearest valid one."""
+        cls.reject_unknown(settings)
+        return super().__new__(cls)
+
+    def __post_init__(self) -> None:
+        for name in self.names():
+            value = plain(getattr(self, name))
+            object.__setattr__(self, name, FrozenDict(value) if isinstance(value, dict) else value)
+        self._complete()
+        problems = list(self._problems())
+        if problems:
+            raise ConfigError(f"invalid {self.title}:\n" + bullet_list(problems))
+
+    def _complete(self) -> None:
+        """Fill in what follows from other settings."""
+
+    def _problems(self) -> Iterator[str]:
+        """One sentence for each setting that is out of range or contradicts another."""
+        return iter(())
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in self.names() and name not in vars(self):  # in __init__
+            object.__setattr__(self, name, value)
+            return
+        raise dataclasses.FrozenInstanceError(
+            f"cannot set {name}: settings are frozen. Make a changed copy: "
+            f"{self.variable} = {self.variable}.replace({name}={value!r})."
+        )
+
+    def __delattr__(self, name: str) -> None:
+        raise dataclasses.FrozenInstanceError(f"cannot delete {name}: settings are frozen.")
+
+    def __hash__(self) -> int:
+        return hash(json.dumps(self.to_dict(), sort_keys=True, default=repr))
+
+    @classmethod
+    def names(cls) -> list[str]:
+        """The names of all settings."""
+        return [spec.name for spec in dataclasses.fields(cls)]  # type: ignore[arg-type]  # of a subclass
+
+    @classmethod
+    def reject_unknown(cls, settings: Mapping[str, Any]) -> None:
+        """Raise a ``ConfigError`` that names the nearest valid setting for each unknown one."""
+        problems = list(unknown(settings, cls.names()))
+        if problems:
+            raise ConfigError("\n".join(problems))
+
+    def replace(self, **changes: Any) -> Self:
+        """A changed copy, checked."""
+        return type(self)(**{**{name: getattr(self, name) for name in self.names()}, **changes})
+
+    def to_dict(self) -> dict[str, Any]:
+        """Every setting as JSON-ready values, with the keys kept in ``extra``."""
+        own = {name: getattr(self, name) for name in self.names() if name != "extra"}
+        return {**own, **getattr(self, "extra", {})}
 
 
 def plain(value: Any) -> Any:

@@ -104,7 +104,7 @@ BAD = {
 @pytest.mark.parametrize("message", BAD)
 def test_wrong_settings(message):
     with pytest.raises(ConfigError, match=message):
-        Recipe.from_dict(BAD[message])
+        Recipe(**BAD[message])
 
 
 @pytest.mark.parametrize(

@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from gptcore.checkpoint.atomic import atomic_write
 from gptcore.config import GENERATION_CONFIG_NAME, read_json_object
-from gptcore.errors import ConfigError, bullet_list
 from gptcore.idioms import GENERATING, without_idioms
-from gptcore.settings import FrozenDict, boolean, choice, integer, is_integer, plain, real, unknown
+from gptcore.settings import Settings, boolean, choice, integer, is_integer, real
 
 CONTEXTS = ("error", "sliding")
 MAX_SEED = 2**32 - 1
 
 
 @dataclass(kw_only=True)
-class GenerationConfig:
+class GenerationConfig(Settings):
     """Settings of ``generate``.
 
     Args:
@@ -66,6 +64,9 @@ class GenerationConfig:
     (3, 1.0)
     """
 
+    title: ClassVar[str] = "GenerationConfig"
+    variable: ClassVar[str] = "model.generation_config"
+
     max_length: int = 20
     max_new_tokens: int | None = None
     min_length: int = 0
@@ -94,28 +95,15 @@ class GenerationConfig:
     context: str = "error"
     extra: Mapping[str, Any] = field(default_factory=dict)
 
-    def __init__(self, **settings: Any) -> None:
-        settings = without_idioms(settings, GENERATING)
-        reject_unknown(settings)
-        for spec in dataclasses.fields(self):
-            default = spec.default if spec.default is not dataclasses.MISSING else {}
-            object.__setattr__(self, spec.name, plain(settings.get(spec.name, default)))
-        object.__setattr__(self, "extra", FrozenDict(self.extra))
-        problems = list(_problems(self))
-        if problems:
-            raise ConfigError("invalid GenerationConfig:\n" + bullet_list(problems))
+    __hash__ = Settings.__hash__
 
-    def __setattr__(self, name: str, value: Any) -> None:
-        raise dataclasses.FrozenInstanceError(
-            f"cannot set {name}: a generation config is frozen. Make a changed copy: "
-            f"model.generation_config = model.generation_config.replace({name}={value!r})."
-        )
+    @classmethod
+    def reject_unknown(cls, settings: Mapping[str, Any]) -> None:
+        """Raise a ``ConfigError`` for unknown settings; says what to do instead of those of transformers."""
+        super().reject_unknown(without_idioms(settings, GENERATING))
 
-    def __delattr__(self, name: str) -> None:
-        raise dataclasses.FrozenInstanceError(f"cannot delete {name}: a generation config is frozen.")
-
-    def __hash__(self) -> int:
-        return hash(json.dumps(self.to_dict(), sort_keys=True, default=repr))
+    def _problems(self) -> Iterator[str]:
+        return _problems(self)
 
     @property
     def eos_token_ids(self) -> tuple[int, ...]:
@@ -134,21 +122,18 @@ class GenerationConfig:
         """What stands behind the end of a row."""
         return self.pad_token_id if self.pad_token_id is not None else (*self.eos_token_ids, 0)[0]
 
-    def replace(self, **settings: Any) -> Self:
-        """A changed copy, validated."""
-        settings = without_idioms(settings, GENERATING)
-        reject_unknown(settings)
-        return type(self)(**{**vars(self), **settings})
+    def replace(self, **changes: Any) -> Self:
+        """A changed copy, checked. Arguments of transformers' ``generate`` with values of no effect are left out.
 
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-ready settings."""
-        own = {spec.name: getattr(self, spec.name) for spec in dataclasses.fields(self) if spec.name != "extra"}
-        return {**self.extra, **own}
+        Raises:
+            ConfigError: as above, or an argument of transformers has no counterpart; says what to do instead.
+        """
+        return super().replace(**without_idioms(changes, GENERATING))
 
     @classmethod
     def from_dict(cls, settings: Mapping[str, Any], **overrides: Any) -> Self:
         """From the keys of a ``generation_config.json``; keys that we do not know are kept, nulls are defaults."""
-        known = {spec.name for spec in dataclasses.fields(cls)} - {"extra"}
+        known = set(cls.names()) - {"extra"}
         ours = {key: value for key, value in settings.items() if key in known and value is not None}
         extra = {key: value for key, value in settings.items() if key not in known}
         return cls(**{**ours, **overrides}, extra=extra)
@@ -168,13 +153,6 @@ class GenerationConfig:
         Path(folder).mkdir(parents=True, exist_ok=True)
         with atomic_write(Path(folder) / GENERATION_CONFIG_NAME) as file:
             file.write((json.dumps(self.to_dict(), indent=2, sort_keys=True) + "\n").encode())
-
-
-def reject_unknown(settings: Mapping[str, Any]) -> None:
-    """Raise a ``ConfigError`` that names the nearest valid setting for each unknown one."""
-    problems = list(unknown(settings, [spec.name for spec in dataclasses.fields(GenerationConfig)]))
-    if problems:
-        raise ConfigError("\n".join(problems))
 
 
 def _problems(config: GenerationConfig) -> Iterator[str]:
