@@ -25,7 +25,7 @@ from gptcore.checkpoint.folder import WRITABLE
 CONVERT = """
 import json, sys, time
 from protocol import memory
-from gptcore.checkpoint.conversion import convert_checkpoint
+from gptcore.convert.conversion import convert_checkpoint
 from gptcore.checkpoint.formats import hdf5
 from gptcore.checkpoint.opening import open_checkpoint
 source, target, form = sys.argv[1:]

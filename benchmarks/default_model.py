@@ -12,11 +12,12 @@ from pathlib import Path
 
 import numpy as np
 
-from gptcore import DEFAULT_MODEL, OpenAIGPTConfig, files
+from gptcore import DEFAULT_MODEL, OpenAIGPTConfig
 from gptcore.backends import installed, load_backend
 from gptcore.backends.training import load_trainers
-from gptcore.parameters import Head
-from gptcore.recipe import PRETRAINING
+from gptcore.spec.parameters import Head
+from gptcore.spec.recipe import PRETRAINING
+from gptcore.storage import files
 from gptcore.training import Blocks, once, tokenize_corpus
 from gptcore.training.evaluation import evaluate_lm
 from tokenization import OpenAIGPTTokenizerFast

@@ -13,7 +13,8 @@ from pathlib import Path
 import torch
 
 from gpt_torch import OpenAIGPTLMHeadModel
-from gptcore import DEFAULT_MODEL, files
+from gptcore import DEFAULT_MODEL
+from gptcore.storage import files
 from gptcore.training import Blocks, once, tokenize_corpus
 from gptcore.training.batches import counts
 from tokenization import OpenAIGPTTokenizerFast

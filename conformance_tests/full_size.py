@@ -18,8 +18,8 @@ from trained_scale import trained_scale
 
 from gptcore.backends import load_backend
 from gptcore.checkpoint import save_pretrained
-from gptcore.config import OpenAIGPTConfig
-from gptcore.parameters import Head
+from gptcore.spec.config import OpenAIGPTConfig
+from gptcore.spec.parameters import Head
 from gptcore.verify import Report, verify
 
 README = Path(__file__).parent.parent / "README.md"
@@ -35,7 +35,7 @@ def peak(name):
     return next(int(line.split()[1]) * 1024 for line in open("/proc/self/status") if line.startswith(name))
 
 from gptcore.backends import load_backend
-from gptcore.parameters import Head
+from gptcore.spec.parameters import Head
 backend = load_backend(sys.argv[1])
 backend.versions()
 before = peak("VmRSS")

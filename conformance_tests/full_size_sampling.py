@@ -16,8 +16,8 @@ import numpy as np
 from generation_data import weights
 
 from gptcore.checkpoint import save_pretrained
-from gptcore.config import OpenAIGPTConfig
-from gptcore.parameters import Head
+from gptcore.spec.config import OpenAIGPTConfig
+from gptcore.spec.parameters import Head
 
 BACKENDS = ("torch", "tf", "flax")
 PROMPTS, RETURNED, NEW = 20, 50, 64
@@ -31,7 +31,7 @@ SAMPLE = """
 import json, sys
 import numpy as np
 from gptcore.backends import load_backend
-from gptcore.parameters import Head
+from gptcore.spec.parameters import Head
 name, checkpoint, target, settings = sys.argv[1:]
 settings = json.loads(settings)
 model = load_backend(name).load(checkpoint, Head.LM)

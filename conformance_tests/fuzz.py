@@ -19,7 +19,7 @@ from gptcore.checkpoint.dtypes import STORAGE
 from gptcore.checkpoint.folder import WRITABLE, read_tensors
 from gptcore.checkpoint.formats import FORMATS
 from gptcore.errors import GPTError
-from gptcore.parameters import Head
+from gptcore.spec.parameters import Head
 
 INTERESTING = (0, 1, 127, 128, 255)
 SECONDS, MEGABYTES = 5, 100

@@ -5,8 +5,8 @@ import itertools
 import numpy as np
 from trained_scale import trained_scale
 
-from gptcore.config import OpenAIGPTConfig
-from gptcore.parameters import Head
+from gptcore.spec.config import OpenAIGPTConfig
+from gptcore.spec.parameters import Head
 
 CONFIG = OpenAIGPTConfig(vocab_size=53, n_positions=40, n_embd=24, n_head=3, n_layer=2)
 IDS = np.random.default_rng(1).integers(2, 53, (3, 7))

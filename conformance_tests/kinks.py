@@ -1,13 +1,13 @@
 """Record the ReLU inputs of a case, and move them away from the kink at zero.
 
 Rounding decides on which side of zero a small input falls. If it changes sides, a whole term of the gradient appears
-or disappears: see ``gptcore.tolerances``.
+or disappears: see ``gptcore.spec.tolerances``.
 """
 
 import numpy as np
 
-from gptcore.parameters import Head
-from gptcore.reference import Reference
+from gptcore.spec.parameters import Head
+from gptcore.spec.reference import Reference
 
 
 def relu_inputs(reference, inputs):

@@ -11,10 +11,10 @@ import numpy as np
 
 from gptcore.checkpoint import open_pretrained
 from gptcore.checkpoint.dtypes import convert
-from gptcore.config import OpenAIGPTConfig
-from gptcore.parameters import Head
-from gptcore.reference import Reference
-from gptcore.tolerances import TOLERANCES, gradient_errors, output_error
+from gptcore.spec.config import OpenAIGPTConfig
+from gptcore.spec.parameters import Head
+from gptcore.spec.reference import Reference
+from gptcore.spec.tolerances import TOLERANCES, gradient_errors, output_error
 
 CASES = Path(__file__).parent / "cases"
 

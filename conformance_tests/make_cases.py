@@ -11,8 +11,8 @@ from ladder import CASES, Case, expectation
 from trained_scale import trained_scale
 
 from gptcore.checkpoint import save_pretrained
-from gptcore.config import OpenAIGPTConfig
-from gptcore.parameters import Head
+from gptcore.spec.config import OpenAIGPTConfig
+from gptcore.spec.parameters import Head
 
 # Distinct sizes, prime where they can be: a swapped axis cannot fit.
 SIZES = {"vocab_size": 53, "n_positions": 19, "n_embd": 15, "n_head": 3, "n_layer": 2}
@@ -159,7 +159,7 @@ def cases(stream):
 
 
 def weights(config, head, number, inputs):
-    """At trained scale, but on the curve of a tanh and off the kink of a ReLU: see ``gptcore.tolerances``."""
+    """At trained scale, but on the curve of a tanh and off the kink of a ReLU: see ``gptcore.spec.tolerances``."""
     arrays = dict(trained_scale(config, head, number))
     if config.summary_activation == "tanh":
         for name in arrays:

@@ -4,7 +4,7 @@ import numpy as np
 
 from gptcore.checkpoint import open_pretrained
 from gptcore.checkpoint.dtypes import convert
-from gptcore.reference import Reference
+from gptcore.spec.reference import Reference
 
 
 class ReferenceBackend:

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from gptcore.config import OpenAIGPTConfig
 from gptcore.errors import InputError
-from gptcore.parameters import Head
-from gptcore.tolerances import TOLERANCES, output_error
+from gptcore.spec.config import OpenAIGPTConfig
+from gptcore.spec.parameters import Head
+from gptcore.spec.tolerances import TOLERANCES, output_error
 
 CONFIG = OpenAIGPTConfig(vocab_size=41, n_positions=19, n_embd=14, n_head=2, n_layer=2)
 IDS = np.random.default_rng(0).integers(0, 41, (3, 17))

@@ -5,8 +5,8 @@ import pytest
 from kinks import smallest_relu_input
 from ladder import all_cases, expectation, failures, flatten
 
-from gptcore.parameters import Head
-from gptcore.tolerances import EPSILON, TOLERANCES, output_error
+from gptcore.spec.parameters import Head
+from gptcore.spec.tolerances import EPSILON, TOLERANCES, output_error
 
 CASES = all_cases()
 

@@ -12,8 +12,8 @@ from text_data import DATA
 from gptcore import DEFAULT_MODEL, OpenAIGPTConfig
 from gptcore.backends import load_backend
 from gptcore.backends.training import load_trainers
-from gptcore.parameters import Head
-from gptcore.recipe import PRETRAINING, Recipe
+from gptcore.spec.parameters import Head
+from gptcore.spec.recipe import PRETRAINING, Recipe
 from gptcore.training import Blocks, once, tokenize_corpus
 from gptcore.training.evaluation import evaluate_lm
 from gptcore.verify import verify

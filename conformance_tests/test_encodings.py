@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from text_data import VOCABULARY
 
-from gptcore.config import OpenAIGPTConfig
-from gptcore.inputs import IGNORED_LABEL
+from gptcore.spec.config import OpenAIGPTConfig
+from gptcore.spec.inputs import IGNORED_LABEL
 from tokenization import BatchEncoding, OpenAIGPTTokenizerFast
 
 

@@ -15,8 +15,8 @@ import gpt_torch
 from gpt_flax.training import adamw
 from gptcore.checkpoint import open_pretrained
 from gptcore.checkpoint.folder import WRITABLE
-from gptcore.parameters import Head
-from gptcore.recipe import Recipe
+from gptcore.spec.parameters import Head
+from gptcore.spec.recipe import Recipe
 
 HEADS = list(Head)
 CLASSES = {

@@ -9,7 +9,7 @@ from hub_server import TOKEN, serving
 
 from gptcore.checkpoint import open_pretrained
 from gptcore.checkpoint.opening import card_of, open_checkpoint
-from gptcore.parameters import Head
+from gptcore.spec.parameters import Head
 
 PREFIX = {"torch": "", "tf": "TF", "flax": "Flax"}
 

@@ -8,7 +8,7 @@ from dataclasses import FrozenInstanceError
 import pytest
 
 from gptcore import ConfigError, OpenAIGPTConfig
-from gptcore.parameters import Head
+from gptcore.spec.parameters import Head
 from tokenization import OpenAIGPTTokenizerFast
 
 CONFIG = OpenAIGPTConfig(vocab_size=41, n_positions=13, n_embd=14, n_head=2, n_layer=1)

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from gptcore.config import OpenAIGPTConfig
 from gptcore.errors import InputError
-from gptcore.inputs import NARROW_INTEGERS
-from gptcore.parameters import Head
+from gptcore.spec.config import OpenAIGPTConfig
+from gptcore.spec.inputs import NARROW_INTEGERS
+from gptcore.spec.parameters import Head
 
 CONFIG = OpenAIGPTConfig(vocab_size=41, n_positions=13, n_embd=14, n_head=2, n_layer=3, num_labels=4)
 IDS = np.arange(10).reshape(2, 5)

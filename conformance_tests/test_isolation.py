@@ -32,7 +32,7 @@ def added_by(package, needed=()):
     return json.loads(out.stdout)
 
 
-@pytest.mark.parametrize("package", ["gptcore", "tokenization", "gptcore.backends", "gptcore.reference"])
+@pytest.mark.parametrize("package", ["gptcore", "tokenization", "gptcore.backends", "gptcore.spec.reference"])
 def test_the_core_loads_no_framework(package):
     assert added_by(package) == []
 

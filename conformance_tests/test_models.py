@@ -3,7 +3,7 @@
 import pytest
 
 from gptcore import ConfigError, OpenAIGPTConfig
-from gptcore.parameters import Head
+from gptcore.spec.parameters import Head
 
 CONFIG = OpenAIGPTConfig(vocab_size=41, n_positions=13, n_embd=14, n_head=2, n_layer=1, num_labels=3)
 IDS = [[3, 1, 4, 1, 5]]

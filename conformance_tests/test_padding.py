@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from gptcore.config import OpenAIGPTConfig
 from gptcore.errors import warn_once
-from gptcore.inputs import ArrayInfo, check_inputs
-from gptcore.parameters import Head
-from gptcore.tolerances import TOLERANCES, output_error
+from gptcore.spec.config import OpenAIGPTConfig
+from gptcore.spec.inputs import ArrayInfo, check_inputs
+from gptcore.spec.parameters import Head
+from gptcore.spec.tolerances import TOLERANCES, output_error
 
 CONFIG = OpenAIGPTConfig(vocab_size=41, n_positions=13, n_embd=14, n_head=2, n_layer=2, pad_token_id=0)
 LENGTH = 7

@@ -8,11 +8,11 @@ import pytest
 from training_data import ROWS, save_fine_tuned, tokenizer
 
 from gptcore import DEFAULT_MODEL, InputError, pipeline
-from gptcore.config import OpenAIGPTConfig
 from gptcore.errors import CheckpointError, DataError
-from gptcore.parameters import Head
 from gptcore.pipelines import Prediction
-from gptcore.tasks import TASKS
+from gptcore.spec.config import OpenAIGPTConfig
+from gptcore.spec.parameters import Head
+from gptcore.spec.tasks import TASKS
 
 NAMES = {
     "text-classification": "classify",

@@ -8,10 +8,10 @@ from checkpoint_data import save
 
 from gptcore import DEFAULT_MODEL
 from gptcore.backends import load_backend
-from gptcore.config import OpenAIGPTConfig
 from gptcore.errors import CheckpointError, GPTError
-from gptcore.parameters import Head
 from gptcore.pipelines import pipeline
+from gptcore.spec.config import OpenAIGPTConfig
+from gptcore.spec.parameters import Head
 from gptcore.verify import verify
 
 CONFIG = OpenAIGPTConfig(vocab_size=41, n_positions=13, n_embd=14, n_head=2, n_layer=1)

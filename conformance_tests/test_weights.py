@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from gptcore.checkpoint import open_pretrained
-from gptcore.config import OpenAIGPTConfig
-from gptcore.parameters import Head, parameters
+from gptcore.spec.config import OpenAIGPTConfig
+from gptcore.spec.parameters import Head, parameters
 
 CONFIG = OpenAIGPTConfig(vocab_size=53, n_positions=19, n_embd=15, n_head=3, n_layer=2, num_labels=5)
 DTYPES = ["float32", "bfloat16", "float16", "float64"]

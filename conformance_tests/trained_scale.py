@@ -8,8 +8,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from gptcore.config import OpenAIGPTConfig
-from gptcore.parameters import Head, Kind, Parameter, parameters
+from gptcore.spec.config import OpenAIGPTConfig
+from gptcore.spec.parameters import Head, Kind, Parameter, parameters
 
 
 def trained_scale(config: OpenAIGPTConfig, head: Head, seed: int = 0) -> Iterator[tuple[str, np.ndarray]]:

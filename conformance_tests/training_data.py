@@ -12,11 +12,11 @@ from checkpoint_data import values
 from trained_scale import trained_scale
 
 from gptcore.checkpoint import save_pretrained
-from gptcore.config import OpenAIGPTConfig
-from gptcore.parameters import Head, parameters
-from gptcore.recipe import Recipe
-from gptcore.reference import Reference
-from gptcore.tasks import TASKS, TaskExamples, add_task_tokens, label_settings
+from gptcore.spec.config import OpenAIGPTConfig
+from gptcore.spec.parameters import Head, parameters
+from gptcore.spec.recipe import Recipe
+from gptcore.spec.reference import Reference
+from gptcore.spec.tasks import TASKS, TaskExamples, add_task_tokens, label_settings
 from gptcore.training import Batches, Blocks, objective, tokenize_corpus
 from tokenization import train
 

@@ -19,7 +19,7 @@ from gpt_flax.outputs import (
     FlaxSequenceClassifierOutput,
 )
 from gpt_flax.pretrained import FlaxOpenAIGPTPreTrainedModel
-from gptcore.config import OpenAIGPTConfig
+from gptcore.spec.config import OpenAIGPTConfig
 
 __all__ = [
     "FlaxBaseModelOutput",

@@ -17,7 +17,7 @@ from gpt_flax.modeling import FlaxOpenAIGPTModel
 from gpt_flax.weights import export, parameters_of, to_numpy_bits, transform_of
 from gptcore.backends import CAPABILITIES, Arrays
 from gptcore.generation import GenerateOutput
-from gptcore.parameters import Head, parameters
+from gptcore.spec.parameters import Head, parameters
 
 MODELS = {
     Head.NONE: FlaxOpenAIGPTModel,

@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 from jax import export
 
-from gptcore.config import OpenAIGPTConfig
-from gptcore.inputs import CacheInfo, check_capacity
+from gptcore.spec.config import OpenAIGPTConfig
+from gptcore.spec.inputs import CacheInfo, check_capacity
 
 
 class KVCache(NamedTuple):

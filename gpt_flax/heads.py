@@ -12,10 +12,10 @@ from gpt_flax.outputs import (
     FlaxSequenceClassifierOutput,
 )
 from gpt_flax.pretrained import UNSET_SEED, FlaxOpenAIGPTPreTrainedModel, describe, seeded
-from gptcore.config import OpenAIGPTConfig
 from gptcore.generation import Generates
-from gptcore.inputs import IGNORED_LABEL, problem_type
-from gptcore.parameters import Head, summary_width
+from gptcore.spec.config import OpenAIGPTConfig
+from gptcore.spec.inputs import IGNORED_LABEL, problem_type
+from gptcore.spec.parameters import Head, summary_width
 
 SUMMARY_ACTIVATIONS = {
     None: lambda x: x,

@@ -14,8 +14,8 @@ from flax import nnx
 from gpt_flax.cache import KVCache, write
 from gpt_flax.outputs import FlaxBaseModelOutput
 from gpt_flax.pretrained import UNSET_SEED, FlaxOpenAIGPTPreTrainedModel, seeded
-from gptcore.config import OpenAIGPTConfig
-from gptcore.parameters import Head, feed_forward_width
+from gptcore.spec.config import OpenAIGPTConfig
+from gptcore.spec.parameters import Head, feed_forward_width
 
 ACTIVATIONS = {
     "gelu": lambda x: jax.nn.gelu(x, approximate=True),

@@ -1,4 +1,4 @@
-"""What the model calls return; fields and behaviour are those of ``gptcore.outputs.ModelOutput``."""
+"""What the model calls return; fields and behaviour are those of ``gptcore.spec.outputs.ModelOutput``."""
 
 import json
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import jax
 from jax import export
 
-from gptcore import outputs
+from gptcore.spec import outputs
 
 
 class FlaxBaseModelOutput(outputs.ModelOutput):

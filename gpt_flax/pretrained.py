@@ -21,11 +21,12 @@ from gpt_flax.weights import (
     weights_of,
 )
 from gptcore.checkpoint import Pushable, check_modules, fresh_values, open_pretrained, save_pretrained
-from gptcore.config import OpenAIGPTConfig
 from gptcore.errors import InputError
 from gptcore.generation import Generates
 from gptcore.idioms import padded_vocabulary, saves
-from gptcore.inputs import (
+from gptcore.spec.config import OpenAIGPTConfig
+from gptcore.spec.configured import Configured
+from gptcore.spec.inputs import (
     NARROW_INTEGERS,
     ArrayInfo,
     as_array,
@@ -34,8 +35,7 @@ from gptcore.inputs import (
     check_inputs,
     check_quantization,
 )
-from gptcore.models import Configured
-from gptcore.parameters import Head, check_seed, initial_value, parameters, resized_embedding
+from gptcore.spec.parameters import Head, check_seed, initial_value, parameters, resized_embedding
 
 
 class UnsetSeed(int):

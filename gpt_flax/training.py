@@ -15,11 +15,11 @@ from gpt_flax.heads import LMHead, classification_loss, language_modeling_loss
 from gpt_flax.modeling import take_position
 from gpt_flax.pretrained import describe
 from gpt_flax.weights import dtype_name, parameters_of, paths_of, to_numpy_bits, transform_of
-from gptcore.config import OpenAIGPTConfig
-from gptcore.inputs import problem_type
-from gptcore.layouts.nnx import VALUE
-from gptcore.parameters import Head, parameters
-from gptcore.recipe import Recipe
+from gptcore.checkpoint.layouts.nnx import VALUE
+from gptcore.spec.config import OpenAIGPTConfig
+from gptcore.spec.inputs import problem_type
+from gptcore.spec.parameters import Head, parameters
+from gptcore.spec.recipe import Recipe
 from gptcore.training import dropout_seed, micro_batches, objective, rows_of_process, shares
 from gptcore.training.trainer import check_batch, check_weights
 

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from gptcore.checkpoint import check_modules
 from gptcore.checkpoint.dtypes import check_dtype
+from gptcore.checkpoint.layouts import TRANSFORMS, foreign_name
+from gptcore.checkpoint.layouts.nnx import ROWS
 from gptcore.errors import ConfigError
-from gptcore.layouts import TRANSFORMS, foreign_name
-from gptcore.layouts.nnx import ROWS
-from gptcore.parameters import Head, Parameter, head_rows, parameters
+from gptcore.spec.parameters import Head, Parameter, head_rows, parameters
 
 
 def framework_dtype(dtype: Any) -> jnp.dtype:

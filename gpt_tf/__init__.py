@@ -37,7 +37,7 @@ from gpt_tf.outputs import (
     TFSequenceClassifierOutput,
 )
 from gpt_tf.pretrained import TFOpenAIGPTPreTrainedModel
-from gptcore.config import OpenAIGPTConfig
+from gptcore.spec.config import OpenAIGPTConfig
 
 __all__ = [
     "OpenAIGPTConfig",

@@ -5,8 +5,8 @@ from typing import NamedTuple, Self
 import keras
 import tensorflow as tf
 
-from gptcore.config import OpenAIGPTConfig
-from gptcore.inputs import CacheInfo, check_capacity
+from gptcore.spec.config import OpenAIGPTConfig
+from gptcore.spec.inputs import CacheInfo, check_capacity
 
 
 class KVCache(NamedTuple):

@@ -11,9 +11,9 @@ import tensorflow as tf
 
 from gpt_tf.text import ReadsText, columns_of, is_texts
 from gptcore.errors import ConfigError, InputError
-from gptcore.inputs import IGNORED_LABEL
-from gptcore.outputs import ModelOutput
-from gptcore.parameters import Head
+from gptcore.spec.inputs import IGNORED_LABEL
+from gptcore.spec.outputs import ModelOutput
+from gptcore.spec.parameters import Head
 
 LOSSES = {"labels": "loss", "mc_labels": "mc_loss"}
 BY_NAME = 'Pass {"input_ids": ids, "attention_mask": mask}'

@@ -9,10 +9,10 @@ from gpt_tf.modeling import Projection, TFOpenAIGPTModel, dropout, gelu, take_po
 from gpt_tf.outputs import TFCausalLMOutput, TFOpenAIGPTDoubleHeadsModelOutput, TFSequenceClassifierOutput
 from gpt_tf.pretrained import TFOpenAIGPTPreTrainedModel, build_once, describe, widened
 from gpt_tf.weights import wide
-from gptcore.config import OpenAIGPTConfig
 from gptcore.generation import Generates
-from gptcore.inputs import IGNORED_LABEL, problem_type
-from gptcore.parameters import Head, summary_width
+from gptcore.spec.config import OpenAIGPTConfig
+from gptcore.spec.inputs import IGNORED_LABEL, problem_type
+from gptcore.spec.parameters import Head, summary_width
 
 SUMMARY_ACTIVATIONS = {
     None: lambda x: x,

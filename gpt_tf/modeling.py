@@ -15,8 +15,8 @@ from gpt_tf.embedding import Embedding, unset
 from gpt_tf.outputs import TFBaseModelOutput
 from gpt_tf.pretrained import TFOpenAIGPTPreTrainedModel, build_once
 from gpt_tf.weights import wide
-from gptcore.config import OpenAIGPTConfig
-from gptcore.parameters import Head, feed_forward_width
+from gptcore.spec.config import OpenAIGPTConfig
+from gptcore.spec.parameters import Head, feed_forward_width
 
 
 def gelu(x):

@@ -22,13 +22,13 @@ from gpt_tf.weights import (
     left_out,
     to_numpy_bits,
 )
-from gptcore import hub
 from gptcore.checkpoint import Pushable, check_modules, fresh_values, open_pretrained, save_pretrained
-from gptcore.config import OpenAIGPTConfig
 from gptcore.errors import InputError
 from gptcore.generation import Generates, GenerationConfig
 from gptcore.idioms import padded_vocabulary, saves
-from gptcore.inputs import (
+from gptcore.spec.config import OpenAIGPTConfig
+from gptcore.spec.configured import Configured
+from gptcore.spec.inputs import (
     NARROW_INTEGERS,
     ArrayInfo,
     as_array,
@@ -37,8 +37,8 @@ from gptcore.inputs import (
     check_inputs,
     check_quantization,
 )
-from gptcore.models import Configured
-from gptcore.parameters import Head, resized_embedding
+from gptcore.spec.parameters import Head, resized_embedding
+from gptcore.storage import hub
 
 IDS = ("input_ids", "token_type_ids", "position_ids", "mc_token_ids", "mc_labels")
 

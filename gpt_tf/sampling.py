@@ -4,8 +4,8 @@ import math
 
 import tensorflow as tf
 
-from gptcore.generation.random import LARGEST_UNIFORM, PARITY, ROTATIONS
-from gptcore.generation.search import NOTHING
+from gptcore.generation.host.search import NOTHING
+from gptcore.spec.counters import LARGEST_UNIFORM, PARITY, ROTATIONS
 
 
 def choose(logits, method, numbers, rows, step):

@@ -6,8 +6,8 @@ import tensorflow as tf
 
 from gptcore.checkpoint.folder import folder_of
 from gptcore.errors import GPTError, InputError
-from gptcore.parameters import Head
-from gptcore.tasks import check_texts
+from gptcore.spec.parameters import Head
+from gptcore.spec.tasks import check_texts
 
 
 class ReadsText:

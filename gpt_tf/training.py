@@ -11,12 +11,12 @@ from gpt_tf.heads import LMHead, classification_loss, language_modeling_loss
 from gpt_tf.modeling import take_position
 from gpt_tf.pretrained import describe
 from gpt_tf.weights import MIXED, assign, export, left_out, parameters_of, to_numpy_bits, transform_of
-from gptcore.config import OpenAIGPTConfig
+from gptcore.checkpoint.layouts import keras as layouts
 from gptcore.errors import ConfigError
-from gptcore.inputs import problem_type
-from gptcore.layouts import keras as layouts
-from gptcore.parameters import ROWS, Head, parameters
-from gptcore.recipe import Recipe
+from gptcore.spec.config import OpenAIGPTConfig
+from gptcore.spec.inputs import problem_type
+from gptcore.spec.parameters import ROWS, Head, parameters
+from gptcore.spec.recipe import Recipe
 from gptcore.training import dropout_seed, micro_batches, objective, rows_of_process, shares
 from gptcore.training.trainer import MOMENTS, check_batch, check_weights
 

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from gptcore.checkpoint import check_modules
 from gptcore.checkpoint.dtypes import check_dtype
-from gptcore.layouts import TRANSFORMS, foreign_name
-from gptcore.layouts.keras import ROWS
-from gptcore.parameters import Parameter, parameters
+from gptcore.checkpoint.layouts import TRANSFORMS, foreign_name
+from gptcore.checkpoint.layouts.keras import ROWS
+from gptcore.spec.parameters import Parameter, parameters
 
 MIXED = "mixed_"
 

@@ -18,7 +18,7 @@ from gpt_torch.outputs import (
     SequenceClassifierOutput,
 )
 from gpt_torch.pretrained import OpenAIGPTPreTrainedModel
-from gptcore.config import OpenAIGPTConfig
+from gptcore.spec.config import OpenAIGPTConfig
 
 __all__ = [
     "BaseModelOutput",

@@ -13,7 +13,7 @@ from gpt_torch.modeling import OpenAIGPTModel
 from gpt_torch.weights import export, parameters_of, to_numpy_bits
 from gptcore.backends import CAPABILITIES, Arrays
 from gptcore.generation import GenerateOutput
-from gptcore.parameters import Head
+from gptcore.spec.parameters import Head
 
 ACCELERATE_DEVICE = "ACCELERATE_TORCH_DEVICE"  # where a trainer computes, for accelerate
 

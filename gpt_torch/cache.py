@@ -5,8 +5,8 @@ from typing import NamedTuple, Self
 import torch
 
 from gpt_torch.weights import dtype_name, framework_dtype
-from gptcore.config import OpenAIGPTConfig
-from gptcore.inputs import CacheInfo, check_capacity
+from gptcore.spec.config import OpenAIGPTConfig
+from gptcore.spec.inputs import CacheInfo, check_capacity
 
 
 class KVCache(NamedTuple):

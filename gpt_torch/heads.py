@@ -9,10 +9,10 @@ from gpt_torch.modeling import OpenAIGPTModel, gelu, take_position
 from gpt_torch.outputs import CausalLMOutput, OpenAIGPTDoubleHeadsModelOutput, SequenceClassifierOutput
 from gpt_torch.pretrained import OpenAIGPTPreTrainedModel, describe
 from gpt_torch.projection import linear
-from gptcore.config import OpenAIGPTConfig
 from gptcore.generation import Generates
-from gptcore.inputs import IGNORED_LABEL, problem_type
-from gptcore.parameters import Head, summary_width
+from gptcore.spec.config import OpenAIGPTConfig
+from gptcore.spec.inputs import IGNORED_LABEL, problem_type
+from gptcore.spec.parameters import Head, summary_width
 
 
 def identity(x):

@@ -15,8 +15,8 @@ from gpt_torch.cache import KVCache, write
 from gpt_torch.outputs import BaseModelOutput
 from gpt_torch.pretrained import OpenAIGPTPreTrainedModel
 from gpt_torch.projection import Projection
-from gptcore.config import OpenAIGPTConfig
-from gptcore.parameters import Head, feed_forward_width
+from gptcore.spec.config import OpenAIGPTConfig
+from gptcore.spec.parameters import Head, feed_forward_width
 
 
 def gelu(x):

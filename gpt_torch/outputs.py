@@ -1,10 +1,10 @@
-"""What the model calls return; fields and behaviour are those of ``gptcore.outputs.ModelOutput``."""
+"""What the model calls return; fields and behaviour are those of ``gptcore.spec.outputs.ModelOutput``."""
 
 from typing import Any
 
 from torch.utils import _pytree
 
-from gptcore import outputs
+from gptcore.spec import outputs
 
 
 class BaseModelOutput(outputs.ModelOutput):

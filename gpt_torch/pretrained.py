@@ -21,11 +21,12 @@ from gpt_torch.weights import (
     to_numpy_bits,
 )
 from gptcore.checkpoint import Pushable, check_modules, fresh_values, open_pretrained, save_pretrained
-from gptcore.config import OpenAIGPTConfig
 from gptcore.errors import InputError
 from gptcore.generation import Generates
 from gptcore.idioms import padded_vocabulary, saves
-from gptcore.inputs import (
+from gptcore.spec.config import OpenAIGPTConfig
+from gptcore.spec.configured import Configured
+from gptcore.spec.inputs import (
     NARROW_INTEGERS,
     ArrayInfo,
     as_array,
@@ -34,8 +35,7 @@ from gptcore.inputs import (
     check_inputs,
     check_quantization,
 )
-from gptcore.models import Configured
-from gptcore.parameters import Head, resized_embedding
+from gptcore.spec.parameters import Head, resized_embedding
 
 NARROW = tuple(getattr(torch, name) for name in NARROW_INTEGERS)
 

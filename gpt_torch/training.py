@@ -15,11 +15,11 @@ from gpt_torch.heads import LMHead, classification_loss, language_modeling_loss
 from gpt_torch.modeling import take_position
 from gpt_torch.pretrained import describe
 from gpt_torch.weights import dtype_name, left_out, parameters_of, to_numpy_bits
-from gptcore.config import OpenAIGPTConfig
-from gptcore.inputs import problem_type
 from gptcore.installation import required
-from gptcore.parameters import Head, parameters
-from gptcore.recipe import Recipe
+from gptcore.spec.config import OpenAIGPTConfig
+from gptcore.spec.inputs import problem_type
+from gptcore.spec.parameters import Head, parameters
+from gptcore.spec.recipe import Recipe
 from gptcore.training import dropout_seed, micro_batches, objective, rows_of_process, shares
 from gptcore.training.trainer import MOMENTS, check_weights
 

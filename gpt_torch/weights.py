@@ -12,7 +12,7 @@ from gptcore.checkpoint import check_modules
 from gptcore.checkpoint.dtypes import check_dtype
 from gptcore.checkpoint.formats import published_name
 from gptcore.errors import ConfigError
-from gptcore.parameters import Kind, parameters
+from gptcore.spec.parameters import Kind, parameters
 
 
 def framework_dtype(dtype: str | torch.dtype | None) -> torch.dtype:

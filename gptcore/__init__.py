@@ -6,8 +6,8 @@ import importlib
 from pathlib import Path
 from typing import Any
 
-from gptcore.config import OpenAIGPTConfig
 from gptcore.errors import CheckpointError, ConfigError, GPTError, InputError, TokenizerError
+from gptcore.spec.config import OpenAIGPTConfig
 
 __version__ = "0.1.0.dev0"
 

@@ -9,15 +9,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gptcore import DEFAULT_MODEL, files
+from gptcore import DEFAULT_MODEL
 from gptcore.backends import load_backend, require
-from gptcore.config import OpenAIGPTConfig
 from gptcore.errors import InputError
 from gptcore.generation import GenerationConfig, settled, stream_text
 from gptcore.generation.prompt import check_room
-from gptcore.parameters import Head
 from gptcore.settings import is_integer, unknown
-from gptcore.tasks import EXTRACT, LENGTH_STEP, TASKS, TaskExamples, choice_columns
+from gptcore.spec.config import OpenAIGPTConfig
+from gptcore.spec.parameters import Head
+from gptcore.spec.tasks import EXTRACT, LENGTH_STEP, TASKS, TaskExamples, choice_columns
+from gptcore.storage import files
 from tokenization import OpenAIGPTTokenizerFast
 
 Row = Mapping[str, Any]
@@ -28,7 +29,7 @@ TASK_OF = {
     "similarity": "similarity",
     "multiple-choice": "choice",
 }
-"""Name of a pipeline -> its task in ``gptcore.tasks``; ``gptcore train`` fine-tunes a model for each."""
+"""Name of a pipeline -> its task in ``gptcore.spec.tasks``; ``gptcore train`` fine-tunes a model for each."""
 
 
 def pipeline(
@@ -229,7 +230,7 @@ class Prediction:
     """Label texts with a fine-tuned model. It adds the task's tokens to each text.
 
     Args:
-        task: A name in ``gptcore.tasks.TASKS``.
+        task: A name in ``gptcore.spec.tasks.TASKS``.
         model: A ``BackendModel`` with the head of the task.
         tokenizer: A tokenizer of ``tokenization``, with the special tokens of the task.
         batch_size: The number of inputs to compute at a time. Default: 8.

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from gptcore.backends import Backend
 from gptcore.checkpoint import open_pretrained
 from gptcore.checkpoint.dtypes import convert
-from gptcore.config import OpenAIGPTConfig
-from gptcore.parameters import Head
-from gptcore.reference import Reference
-from gptcore.tolerances import EPSILON, TOLERANCES, gradient_errors, output_error
+from gptcore.spec.config import OpenAIGPTConfig
+from gptcore.spec.parameters import Head
+from gptcore.spec.reference import Reference
+from gptcore.spec.tolerances import EPSILON, TOLERANCES, gradient_errors, output_error
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Error:
         largest: largest absolute difference (gradients: in units of each tensor's largest entry).
         typical: root mean square of the differences.
         scaled: what is held against ``tolerance``.
-        tolerance: from ``gptcore.tolerances``.
+        tolerance: from ``gptcore.spec.tolerances``.
     """
 
     quantity: str

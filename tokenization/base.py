@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from gptcore.errors import InputError, TokenizerError
-from gptcore.tasks import TASK_TOKENS, check_texts
+from gptcore.spec.tasks import TASK_TOKENS, check_texts
 from tokenization.added import ADDITIONAL, NAMED, AnyToken, Segment
 from tokenization.alignment import Aligned, Span
 from tokenization.calls import CallMixin

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from gptcore.errors import InputError, TokenizerError
 from gptcore.settings import is_integer, unknown
-from gptcore.tasks import check_texts, part_length
+from gptcore.spec.tasks import check_texts, part_length
 from tokenization.alignment import Span
 from tokenization.encoding import (
     NO_LIMIT,

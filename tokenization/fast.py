@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
 from gptcore.errors import TokenizerError
-from gptcore.tasks import TASK_TOKENS
+from gptcore.spec.tasks import TASK_TOKENS
 from tokenization.added import AnyToken
 from tokenization.base import TokenizerBase
 from tokenization.bpe import MAX_WORD_LENGTH, cut

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, Self, cast
 
 from tokenizers import AddedToken
 
-from gptcore import hub
-from gptcore.checkpoint.atomic import atomic_write
 from gptcore.errors import TokenizerError
+from gptcore.storage import hub
+from gptcore.storage.atomic import atomic_write
 from tokenization.added import ADDITIONAL, NAMED
 from tokenization.tokenizer_json import (
     TOKENIZER_FILE,

@@ -9,7 +9,7 @@ from typing import Any
 from tokenizers import AddedToken
 
 from gptcore.errors import TokenizerError
-from gptcore.tasks import TASK_TOKENS, TASKS
+from gptcore.spec.tasks import TASK_TOKENS, TASKS
 from tokenization.added import ADDITIONAL, NAMED, AnyToken, TokenSet, special_token, special_tokens
 from tokenization.encoding import joined, one_of, to_list
 from tokenization.vocabulary import Vocabulary
@@ -82,9 +82,9 @@ class SpecialTokensMixin(ABC):
 
     @property
     def task(self) -> str | None:
-        """The task (a name in ``gptcore.tasks.TASKS``) whose tokens a call adds to a text or a pair; ``None`` for none.
+        """The task (a name in ``gptcore.spec.tasks.TASKS``) whose tokens a call adds to a text or a pair; ``None`` for none.
 
-        ``gptcore.tasks.add_task_tokens`` sets it, as ``gptcore train`` does; it is saved with the tokenizer.
+        ``gptcore.spec.tasks.add_task_tokens`` sets it, as ``gptcore train`` does; it is saved with the tokenizer.
         """
         return self._task
 
@@ -96,7 +96,7 @@ class SpecialTokensMixin(ABC):
             if missing:
                 raise TokenizerError(
                     f"cannot set task to {task!r}: the tokenizer lacks {', '.join(missing)}. "
-                    f"Use gptcore.tasks.add_task_tokens(tokenizer, {task!r})."
+                    f"Use gptcore.spec.tasks.add_task_tokens(tokenizer, {task!r})."
                 )
         self._task = task
         self._tokens_changed()

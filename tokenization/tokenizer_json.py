@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, NoReturn
 from tokenizers import AddedToken
 
 from gptcore.errors import TokenizerError
-from gptcore.tasks import TASKS
+from gptcore.spec.tasks import TASKS
 from tokenization.vocabulary import END_OF_WORD, Vocabulary, check_ids, checked_merges, read_json
 
 TOKENIZER_FILE = "tokenizer.json"

@@ -9,8 +9,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 from protocol import prompt, serve
 
 from gptcore.backends.training import load_trainers
-from gptcore.parameters import Head
-from gptcore.recipe import Recipe
+from gptcore.spec.parameters import Head
+from gptcore.spec.recipe import Recipe
 from gptcore.training import keep_freed_memory
 
 LOAD_TRAINER = load_trainers(json.loads(sys.argv[1])["backend"])

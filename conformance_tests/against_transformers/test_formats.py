@@ -6,7 +6,7 @@ import transformers
 from checkpoint_data import save, values
 
 from gptcore.checkpoint import open_pretrained
-from gptcore.parameters import Head
+from gptcore.spec.parameters import Head
 
 HEADS = pytest.mark.parametrize("head", list(Head), ids=lambda head: head.value)
 

@@ -12,8 +12,8 @@ from generation_data import weights
 
 import gpt_torch
 from gptcore.checkpoint import save_pretrained
-from gptcore.config import OpenAIGPTConfig
-from gptcore.parameters import Head
+from gptcore.spec.config import OpenAIGPTConfig
+from gptcore.spec.parameters import Head
 
 FOLDER = Path(__file__).parent.parent / "generation"
 IDS = np.random.default_rng(0).integers(1, 40_478, (2, 9))

@@ -13,9 +13,9 @@ from transformers.models.openai.modeling_openai import ACT_FNS
 
 import gpt_torch
 from gptcore.checkpoint.formats import published_name
-from gptcore.config import ACTIVATIONS, SUMMARY_ACTIVATIONS, SUMMARY_TYPES, OpenAIGPTConfig
-from gptcore.parameters import Head
-from gptcore.tolerances import TOLERANCES, gradient_errors
+from gptcore.spec.config import ACTIVATIONS, SUMMARY_ACTIVATIONS, SUMMARY_TYPES, OpenAIGPTConfig
+from gptcore.spec.parameters import Head
+from gptcore.spec.tolerances import TOLERANCES, gradient_errors
 
 # Distinct sizes, prime where they can be; the epsilon is not the default, so that a constant cannot pass for it.
 SIZES = {"vocab_size": 61, "n_positions": 19, "n_embd": 21, "n_head": 3, "n_layer": 2, "layer_norm_epsilon": 3e-4}

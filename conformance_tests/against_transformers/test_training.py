@@ -10,7 +10,7 @@ from training_data import RECIPE, config, lm_batches
 from gpt_torch import OpenAIGPTLMHeadModel
 from gpt_torch.training import Trainer
 from gptcore.checkpoint import save_pretrained
-from gptcore.parameters import Head
+from gptcore.spec.parameters import Head
 
 STEPS = 50
 SCHEDULES = {

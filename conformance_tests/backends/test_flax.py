@@ -18,8 +18,8 @@ from gpt_flax.heads import cross_entropy
 from gpt_flax.training import Trainer, adamw
 from gpt_flax.weights import assign, parameters_of, transform_of
 from gptcore import CheckpointError, ConfigError, InputError, OpenAIGPTConfig
-from gptcore.parameters import Head, initial_value, parameters
-from gptcore.recipe import Recipe
+from gptcore.spec.parameters import Head, initial_value, parameters
+from gptcore.spec.recipe import Recipe
 
 CONFIG = OpenAIGPTConfig(vocab_size=41, n_positions=13, n_embd=14, n_head=2, n_layer=1, num_labels=3)
 IDS = np.arange(10).reshape(2, 5)

@@ -15,8 +15,8 @@ from gpt_tf.generation import programs_of
 from gpt_tf.training import AdamW, Trainer, adamw
 from gpt_tf.weights import assign, export
 from gptcore import CheckpointError, ConfigError, InputError, OpenAIGPTConfig
-from gptcore.parameters import Head
-from gptcore.recipe import Recipe
+from gptcore.spec.parameters import Head
+from gptcore.spec.recipe import Recipe
 
 CONFIG = OpenAIGPTConfig(vocab_size=41, n_positions=13, n_embd=14, n_head=2, n_layer=1, num_labels=3)
 IDS = np.arange(10).reshape(2, 5)

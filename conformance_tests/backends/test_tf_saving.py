@@ -9,8 +9,8 @@ import gpt_tf
 from gpt_tf.training import adamw
 from gpt_tf.weights import parameters_of
 from gptcore import CheckpointError, OpenAIGPTConfig
-from gptcore.parameters import parameters
-from gptcore.recipe import Recipe
+from gptcore.spec.parameters import parameters
+from gptcore.spec.recipe import Recipe
 
 CONFIG = OpenAIGPTConfig(vocab_size=31, n_positions=7, n_embd=6, n_layer=2, n_head=2, num_labels=3)
 IDS = np.arange(10).reshape(2, 5)

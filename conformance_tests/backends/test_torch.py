@@ -20,11 +20,11 @@ import gptcore
 from gpt_torch.training import adamw
 from gpt_torch.weights import assign
 from gptcore import ConfigError, OpenAIGPTConfig
-from gptcore.config import ACTIVATIONS, SUMMARY_ACTIVATIONS
 from gptcore.errors import CheckpointError, InputError
 from gptcore.generation import GenerationConfig
-from gptcore.parameters import Head, parameters
-from gptcore.recipe import Recipe
+from gptcore.spec.config import ACTIVATIONS, SUMMARY_ACTIVATIONS
+from gptcore.spec.parameters import Head, parameters
+from gptcore.spec.recipe import Recipe
 
 SIZES = {"vocab_size": 41, "n_positions": 13, "n_embd": 14, "n_head": 2, "n_layer": 3, "num_labels": 3}
 CONFIG = OpenAIGPTConfig(**SIZES)

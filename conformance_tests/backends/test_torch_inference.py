@@ -14,7 +14,7 @@ from gpt_torch.cache import KVCache
 from gpt_torch.quantization import FEW_ROWS, Int8Weight
 from gptcore import ConfigError, InputError
 from gptcore.checkpoint import save_pretrained
-from gptcore.parameters import Head
+from gptcore.spec.parameters import Head
 
 PROMPT = torch.from_numpy(IDS)
 

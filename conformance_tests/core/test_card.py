@@ -10,13 +10,13 @@ from huggingface_hub import ModelCard
 from safetensors import safe_open
 
 import gptcore
-from gptcore.card_file import is_generated, relocated
-from gptcore.checkpoint.card import model_card
-from gptcore.checkpoint.conversion import convert_checkpoint
 from gptcore.checkpoint.folder import WRITABLE
 from gptcore.checkpoint.opening import open_checkpoint
-from gptcore.parameters import Head
-from gptcore.tasks import TASK_TOKENS
+from gptcore.convert.card import model_card
+from gptcore.convert.conversion import convert_checkpoint
+from gptcore.spec.parameters import Head
+from gptcore.spec.tasks import TASK_TOKENS
+from gptcore.storage.cards import is_generated, relocated
 
 PRODUCER = f"gptcore {gptcore.__version__}"
 

@@ -18,7 +18,7 @@ from gptcore.checkpoint.folder import read_tensors
 from gptcore.checkpoint.formats import FORMATS
 from gptcore.checkpoint.formats import safetensors as safetensors_format
 from gptcore.errors import GPTError
-from gptcore.parameters import Head, parameters
+from gptcore.spec.parameters import Head, parameters
 
 WEIGHTS_NAME, INDEX_NAME = FORMATS["safetensors"].file_name, FORMATS["safetensors"].index_name
 CONFIG = OpenAIGPTConfig(vocab_size=31, n_positions=7, n_embd=10, n_head=5, n_layer=2)

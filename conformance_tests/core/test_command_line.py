@@ -16,8 +16,8 @@ from checkpoint_data import save
 from gptcore import DEFAULT_MODEL, OpenAIGPTConfig
 from gptcore.backends import CAPABILITIES
 from gptcore.cli.app import application
-from gptcore.parameters import Head
-from gptcore.recipe import Recipe, described
+from gptcore.spec.parameters import Head
+from gptcore.spec.recipe import Recipe, described
 
 
 def commands(command, path=()):

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from gptcore import CheckpointError, ConfigError, OpenAIGPTConfig
 from gptcore.checkpoint import open_pretrained
-from gptcore.parameters import Head
+from gptcore.spec.parameters import Head
 
 PUBLISHED = {
     "afn": "gelu", "architectures": ["OpenAIGPTLMHeadModel"], "attn_pdrop": 0.1, "embd_pdrop": 0.1,

@@ -11,8 +11,8 @@ import pytest
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
-from gptcore.figures import plot_attentions
-from gptcore.training.curves import draw, plot
+from gptcore.report.curves import draw, plot
+from gptcore.report.figures import plot_attentions
 
 EVALUATION = {
     "lm": {"loss": 4.2, "perplexity": 66.7, "bits_per_byte": 1.4},

@@ -28,17 +28,17 @@ from hypothesis import strategies as st
 
 from gptcore import CheckpointError
 from gptcore.checkpoint import open_pretrained
-from gptcore.checkpoint.conversion import convert_checkpoint, differences
 from gptcore.checkpoint.folder import WRITABLE, read_tensors
 from gptcore.checkpoint.formats import FORMATS
 from gptcore.checkpoint.formats.ocdbt import MAGIC
 from gptcore.checkpoint.formats.reading import occurrences
 from gptcore.checkpoint.opening import open_checkpoint
-from gptcore.checkpoint.transaction import JOURNAL_NAME, PREFIX, Transaction, recover
+from gptcore.convert.conversion import convert_checkpoint, differences
 from gptcore.errors import GPTError
 from gptcore.generation import GenerationConfig
 from gptcore.installation import install_command
-from gptcore.parameters import Head, parameters
+from gptcore.spec.parameters import Head, parameters
+from gptcore.storage.transaction import JOURNAL_NAME, PREFIX, Transaction, recover
 
 DTYPES = ("float32", "float16", "bfloat16")
 
@@ -735,7 +735,7 @@ def test_a_killed_save_leaves_the_old_or_the_new(tmp_path, form):
     code = textwrap.dedent(f"""
         import itertools, sys
         from checkpoint_data import CONFIG, save
-        from gptcore.parameters import Head
+        from gptcore.spec.parameters import Head
         for layers in itertools.cycle((1, 3)):
             save({str(folder)!r}, Head.NONE, form={form!r}, config=CONFIG.replace(n_layer=layers))
             print(layers, flush=True)
@@ -761,7 +761,7 @@ def decide(folder, monkeypatch, form):
     """A save over a checkpoint of two layers whose writer is gone as soon as it is decided."""
     save(folder, Head.NONE, form=form)
     with monkeypatch.context() as patch:
-        patch.setattr("gptcore.checkpoint.transaction.recover", lambda folder: None)
+        patch.setattr("gptcore.storage.transaction.recover", lambda folder: None)
         save(folder, Head.NONE, form=form, config=CONFIG.replace(n_layer=1))
     assert (folder / JOURNAL_NAME).exists()
 
@@ -792,7 +792,7 @@ def test_a_directory_that_was_half_replaced(tmp_path, monkeypatch):
             raise KeyboardInterrupt
 
         with monkeypatch.context() as patch:
-            patch.setattr("gptcore.checkpoint.transaction._delete", killed)
+            patch.setattr("gptcore.storage.transaction._delete", killed)
             with pytest.raises(KeyboardInterrupt):
                 read_tensors(tmp_path)
     assert is_the_new_one(tmp_path)
@@ -807,7 +807,7 @@ def test_two_readers_finish_a_save_at_once(tmp_path, monkeypatch):
         shutil.rmtree(path)
 
     with monkeypatch.context() as patch, ThreadPoolExecutor() as pool:
-        patch.setattr("gptcore.checkpoint.transaction._delete", slowly)
+        patch.setattr("gptcore.storage.transaction._delete", slowly)
         assert all(pool.map(is_the_new_one, [tmp_path] * 2))
     assert is_the_new_one(tmp_path)
 

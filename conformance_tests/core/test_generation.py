@@ -10,11 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gptcore.config import OpenAIGPTConfig
 from gptcore.errors import ConfigError, InputError
-from gptcore.generation import GenerationConfig, check_prompt, decode, processors, settled
-from gptcore.generation.random import gumbel, threefry
-from gptcore.generation.search import choose
+from gptcore.generation import GenerationConfig, check_prompt, decode, settled
+from gptcore.generation.host import processors
+from gptcore.generation.host.search import choose
+from gptcore.spec.config import OpenAIGPTConfig
+from gptcore.spec.counters import gumbel, threefry
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import yaml
 from checkpoint_data import CONFIG, save
 from hub_server import TOKEN, serving
 
-from gptcore.parameters import Head
+from gptcore.spec.parameters import Head
 
 
 @pytest.fixture
@@ -28,8 +28,8 @@ def load(hub, tmp_path):
     def load(call="open_pretrained('owner/name', Head.LM)", **environment):
         code = f"""
             from gptcore.checkpoint import open_pretrained
-            from gptcore.config import OpenAIGPTConfig
-            from gptcore.parameters import Head
+            from gptcore.spec.config import OpenAIGPTConfig
+            from gptcore.spec.parameters import Head
             try:
                 print("loaded", {call}.config.n_layer)
             except ValueError as error:
@@ -108,7 +108,7 @@ def test_a_full_disk_leaves_the_cache_valid(hub, load, tmp_path):
         import resource
         resource.setrlimit(resource.RLIMIT_FSIZE, (3000, 3000))  # what is fetched is larger
         from gptcore.checkpoint import open_pretrained
-        from gptcore.parameters import Head
+        from gptcore.spec.parameters import Head
         try:
             open_pretrained("owner/name", Head.LM)
         except ValueError as error:
@@ -155,7 +155,7 @@ def push(hub, tmp_path):
     def push(folder, *arguments, repo_id="owner/name", **environment):
         code = f"""
             from gptcore.checkpoint.opening import open_checkpoint
-            from gptcore.checkpoint.push import push_checkpoint
+            from gptcore.convert.push import push_checkpoint
             source = open_checkpoint({str(folder)!r}, allow_pickle=True)
             try:
                 print(push_checkpoint(source, {", ".join([repr(repo_id), f"token={TOKEN!r}", *arguments])}))
@@ -181,7 +181,7 @@ def test_what_is_pushed_comes_back(hub, push, source, tmp_path):
         f"""
         from checkpoint_data import values
         from gptcore.checkpoint import open_pretrained
-        from gptcore.parameters import Head
+        from gptcore.spec.parameters import Head
         found = dict(open_pretrained("owner/new", Head.LM, "auto", token={TOKEN!r}).values())
         print(all(found.pop(name).tobytes() == array.tobytes() for name, array in values(Head.LM, "float16")), found)
         """,
@@ -264,7 +264,7 @@ def test_a_push_that_fails_changes_nothing(hub, source, tmp_path):
     code = f"""
         import json, logging, os, urllib.request
         from gptcore.checkpoint.opening import open_checkpoint
-        from gptcore.checkpoint.push import push_checkpoint
+        from gptcore.convert.push import push_checkpoint
         logging.basicConfig(level=logging.DEBUG)
         for fault in {[*(fault[:2] for fault in FAULTS), (None, "")]!r}:
             request = urllib.request.Request("{hub.url}/control", json.dumps(fault).encode(), method="PUT")
@@ -311,7 +311,7 @@ def test_names_are_checked(hub, push, source, repo_id):
 @pytest.mark.parametrize("call", ["open_pretrained('owner/name', Head.LM, token={})", "push({{}}, 'a/b', token={})"])
 def test_a_token_with_a_line_feed_is_not_shown(load, call):
     """The HTTP client quotes a header that it cannot send."""
-    call = call.format(repr(TOKEN + "\n")).replace("push", "__import__('gptcore.hub').hub.push")
+    call = call.format(repr(TOKEN + "\n")).replace("push", "__import__('gptcore.storage.hub').hub.push")
     answer = load(call.replace("'a/b'", "'a/b', commit_message='x'"))
     assert answer == "CheckpointError the token is empty or has white space or other characters that no token has"
 

@@ -7,7 +7,7 @@ import pytest
 from text_data import VOCABULARY
 
 from gptcore import OpenAIGPTConfig
-from gptcore.layouts import (
+from gptcore.checkpoint.layouts import (
     TRANSFORMS,
     canonical_name,
     covers_the_table,
@@ -19,7 +19,7 @@ from gptcore.layouts import (
     nnx,
     openai,
 )
-from gptcore.parameters import Head, Kind, initial_value, parameters, resized_embedding
+from gptcore.spec.parameters import Head, Kind, initial_value, parameters, resized_embedding
 
 FROZEN = [-0.0028753881, -0.025955968, 0.011238226]
 

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gptcore.cli.settings import parse_settings
-from gptcore.config import OpenAIGPTConfig
 from gptcore.errors import ConfigError
-from gptcore.recipe import FINE_TUNING, PRESETS, PRETRAINING, SCHEDULES, Recipe
+from gptcore.spec.config import OpenAIGPTConfig
+from gptcore.spec.recipe import FINE_TUNING, PRESETS, PRETRAINING, SCHEDULES, Recipe
 
 
 def test_the_papers_numbers():

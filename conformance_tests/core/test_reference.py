@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from trained_scale import trained_scale
 
-from gptcore.autodiff import Variable
-from gptcore.config import OpenAIGPTConfig
 from gptcore.errors import CheckpointError, InputError
-from gptcore.parameters import Head, parameters
-from gptcore.reference import Reference, gelu, relu, silu, tanh
+from gptcore.spec.autodiff import Variable
+from gptcore.spec.config import OpenAIGPTConfig
+from gptcore.spec.parameters import Head, parameters
+from gptcore.spec.reference import Reference, gelu, relu, silu, tanh
 
 CONFIG = OpenAIGPTConfig(vocab_size=23, n_positions=11, n_embd=10, n_layer=2, n_head=2, num_labels=3)
 STREAM = np.random.default_rng(3)

@@ -14,9 +14,9 @@ import pytest
 
 from gptcore.checkpoint import fresh_values
 from gptcore.checkpoint.pretrained import open_pretrained
-from gptcore.config import OpenAIGPTConfig
 from gptcore.errors import CheckpointError, TrainingError
-from gptcore.parameters import Head
+from gptcore.spec.config import OpenAIGPTConfig
+from gptcore.spec.parameters import Head
 from gptcore.training import Batches, Checkpoints, Evaluation, Interrupted, Run, read_log
 from gptcore.training.trainer import MOMENTS
 

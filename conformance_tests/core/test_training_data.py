@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from text_data import VOCABULARY, books
 
-from gptcore import files
-from gptcore.config import OpenAIGPTConfig
 from gptcore.errors import ConfigError, DataError, warn_once
-from gptcore.tasks import TaskExamples, add_task_tokens, label_settings, places
+from gptcore.spec.config import OpenAIGPTConfig
+from gptcore.spec.tasks import TaskExamples, add_task_tokens, label_settings, places
+from gptcore.storage import files
 from gptcore.training import Batches, Blocks, TokenFile, micro_batches, once, shares, tokenize_corpus
 from gptcore.training.batches import permutation
 from tokenization import OpenAIGPTTokenizerFast, train

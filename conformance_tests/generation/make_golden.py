@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from generation_data import BEAMS, COMMON, CONFIG, GREEDY, IDS, MASKS, NEW, SEEDS, weights
 
 from gptcore.checkpoint import save_pretrained
-from gptcore.parameters import Head
+from gptcore.spec.parameters import Head
 
 GOLDEN = Path(__file__).with_name("golden.json")
 

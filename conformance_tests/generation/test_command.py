@@ -12,9 +12,9 @@ from trained_scale import trained_scale
 
 from gptcore.backends import load_backend
 from gptcore.checkpoint import save_pretrained
-from gptcore.config import OpenAIGPTConfig
 from gptcore.generation import stream_text
-from gptcore.parameters import Head
+from gptcore.spec.config import OpenAIGPTConfig
+from gptcore.spec.parameters import Head
 from tokenization import OpenAIGPTTokenizerFast
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz.,"

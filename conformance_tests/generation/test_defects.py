@@ -12,7 +12,7 @@ from gptcore import InputError
 from gptcore.checkpoint import save_pretrained
 from gptcore.generation.device import host_settings
 from gptcore.generation.request import settled
-from gptcore.parameters import Head
+from gptcore.spec.parameters import Head
 
 HERE = Path(__file__).parent
 DEFECTS = read_defects(HERE)

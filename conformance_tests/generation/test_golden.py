@@ -8,7 +8,7 @@ import pytest
 from generation_data import BEAMS, COMMON, CONFIG, GREEDY, IDS, MASKS, SEEDS, weights
 
 from gptcore.checkpoint import save_pretrained
-from gptcore.parameters import Head
+from gptcore.spec.parameters import Head
 
 GOLDEN = json.loads(Path(__file__).with_name("golden.json").read_text())
 

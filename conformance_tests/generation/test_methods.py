@@ -10,13 +10,13 @@ from trained_scale import trained_scale
 
 from gptcore.backends import load_tensors
 from gptcore.checkpoint import save_pretrained
-from gptcore.config import OpenAIGPTConfig
 from gptcore.errors import ConfigError, InputError
 from gptcore.generation import GenerationConfig, check_prompt, decode
 from gptcore.generation.device import host_settings
-from gptcore.parameters import Head
-from gptcore.reference import Reference
-from gptcore.tolerances import TOLERANCES
+from gptcore.spec.config import OpenAIGPTConfig
+from gptcore.spec.parameters import Head
+from gptcore.spec.reference import Reference
+from gptcore.spec.tolerances import TOLERANCES
 
 METHODS = {
     "greedy": {},

@@ -583,7 +583,7 @@ def test_a_repository_on_the_hub(kind, monkeypatch):
         asked.update(options, repo=repo, chosen=choose(names))
         return VOCABULARY
 
-    monkeypatch.setattr("gptcore.hub.resolve", resolve)
+    monkeypatch.setattr("gptcore.storage.hub.resolve", resolve)
     tokenizer = kind.from_pretrained("owner/name", revision="main", pre_tokenizer="basic", pad_token="<unk>")
     assert tokenizer.name_or_path == asked["repo"] == "owner/name"
     assert asked["revision"] == "main"

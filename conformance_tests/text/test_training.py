@@ -8,8 +8,8 @@ from itertools import pairwise
 import pytest
 from text_data import DATA, books
 
-from gptcore import files
 from gptcore.errors import DataError
+from gptcore.storage import files
 from tokenization import OpenAIGPTTokenizer, OpenAIGPTTokenizerFast, TokenizerError, train, training
 from tokenization.bpe import BytePairEncoding
 

@@ -19,7 +19,7 @@ from training_data import (
     trainer_of,
 )
 
-from gptcore.parameters import Head
+from gptcore.spec.parameters import Head
 
 DEFECTS = read_defects(Path(__file__).parent)
 STEPS = 8

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from training_data import RECIPE, config, free_port, lm_batches, trainer_of
 
-from gptcore.parameters import Head
+from gptcore.spec.parameters import Head
 
 WORKER = Path(__file__).parent / "worker.py"
 STEPS = 6

@@ -11,7 +11,7 @@ from training_data import tokenizer
 
 from gptcore import DEFAULT_MODEL
 from gptcore.checkpoint import fresh_values
-from gptcore.config import OpenAIGPTConfig
+from gptcore.spec.config import OpenAIGPTConfig
 from gptcore.training import Evaluation, read_log
 from gptcore.training.trainer import MOMENTS
 from tokenization import OpenAIGPTTokenizerFast

@@ -19,10 +19,10 @@ from training_data import (
 
 from gptcore.checkpoint import open_pretrained
 from gptcore.errors import ConfigError, InputError, TrainingError
-from gptcore.parameters import Head
-from gptcore.recipe import Recipe
-from gptcore.tasks import label_settings
-from gptcore.tolerances import TOLERANCES, gradient_errors
+from gptcore.spec.parameters import Head
+from gptcore.spec.recipe import Recipe
+from gptcore.spec.tasks import label_settings
+from gptcore.spec.tolerances import TOLERANCES, gradient_errors
 from gptcore.training import dropout_seed, rows_of_process
 
 STEPS = 50

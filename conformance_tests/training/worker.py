@@ -11,8 +11,8 @@ from pathlib import Path
 from training_data import lm_batches
 
 from gptcore.backends.training import load_trainers
-from gptcore.parameters import Head
-from gptcore.recipe import Recipe
+from gptcore.spec.parameters import Head
+from gptcore.spec.recipe import Recipe
 from gptcore.training import Checkpoints
 
 STEPS = 6

@@ -16,7 +16,7 @@ from flax import nnx
 
 from gpt_flax import FlaxOpenAIGPTLMHeadModel, OpenAIGPTConfig
 from gpt_flax.training import adamw
-from gptcore.recipe import Recipe
+from gptcore.spec.recipe import Recipe
 from gptcore.training import Blocks, tokenize_corpus
 from tokenization import OpenAIGPTTokenizerFast
 

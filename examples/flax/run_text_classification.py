@@ -13,9 +13,10 @@ from flax import nnx
 
 from gpt_flax import FlaxOpenAIGPTForSequenceClassification
 from gpt_flax.training import Objective, adamw
-from gptcore import DEFAULT_MODEL, files
-from gptcore.recipe import FINE_TUNING
-from gptcore.tasks import TaskExamples, add_task_tokens, label_settings, places
+from gptcore import DEFAULT_MODEL
+from gptcore.spec.recipe import FINE_TUNING
+from gptcore.spec.tasks import TaskExamples, add_task_tokens, label_settings, places
+from gptcore.storage import files
 from gptcore.training import objective, once
 from tokenization import OpenAIGPTTokenizerFast
 

@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader
 
 from gpt_torch import OpenAIGPTConfig, OpenAIGPTLMHeadModel
 from gpt_torch.training import adamw
-from gptcore.recipe import Recipe
+from gptcore.spec.recipe import Recipe
 from gptcore.training import Blocks, tokenize_corpus
 from tokenization import OpenAIGPTTokenizerFast
 

@@ -12,9 +12,10 @@ from torch.utils.data import DataLoader
 
 from gpt_torch import OpenAIGPTDoubleHeadsModel
 from gpt_torch.training import adamw
-from gptcore import DEFAULT_MODEL, files
-from gptcore.recipe import FINE_TUNING
-from gptcore.tasks import TASKS, TaskExamples, add_task_tokens
+from gptcore import DEFAULT_MODEL
+from gptcore.spec.recipe import FINE_TUNING
+from gptcore.spec.tasks import TASKS, TaskExamples, add_task_tokens
+from gptcore.storage import files
 from tokenization import OpenAIGPTTokenizerFast
 
 

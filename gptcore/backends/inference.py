@@ -10,9 +10,9 @@ from typing import Any, Protocol
 from numpy.typing import NDArray
 
 from gptcore.backends.discovery import INFERENCE, load
-from gptcore.config import OpenAIGPTConfig
 from gptcore.errors import GPTError, InputError
-from gptcore.parameters import Head
+from gptcore.spec.config import OpenAIGPTConfig
+from gptcore.spec.parameters import Head
 
 Arrays = Mapping[str, NDArray[Any]]
 

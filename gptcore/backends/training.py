@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from gptcore.backends.discovery import TRAINING, load
-from gptcore.config import OpenAIGPTConfig
-from gptcore.parameters import Head
-from gptcore.recipe import Recipe
+from gptcore.spec.config import OpenAIGPTConfig
+from gptcore.spec.parameters import Head
+from gptcore.spec.recipe import Recipe
 from gptcore.training import Trainer
 
 

@@ -1,6 +1,6 @@
 """Checkpoint files and folders: reading, writing, matching to the parameter table."""
 
 from gptcore.checkpoint.pretrained import Pretrained, check_modules, fresh_values, open_pretrained, save_pretrained
-from gptcore.checkpoint.push import Pushable
+from gptcore.convert.push import Pushable
 
 __all__ = ["Pretrained", "Pushable", "check_modules", "fresh_values", "open_pretrained", "save_pretrained"]

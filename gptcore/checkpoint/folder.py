@@ -11,12 +11,12 @@ from typing import Any
 
 from gptcore.checkpoint.dtypes import STORAGE
 from gptcore.checkpoint.formats import FORMATS, READERS, Format, canonical, openai_npy, sniff
+from gptcore.checkpoint.layouts import canonical_name, openai
 from gptcore.checkpoint.tensors import OutgoingTensor, StoredTensor
-from gptcore.checkpoint.transaction import Transaction, is_plain_name, recover
-from gptcore.config import CONFIG_NAME
 from gptcore.errors import CheckpointError, bullet_list
-from gptcore.layouts import canonical_name, openai
-from gptcore.parameters import Head, Parameter
+from gptcore.spec.config import CONFIG_NAME
+from gptcore.spec.parameters import Head, Parameter
+from gptcore.storage.transaction import Transaction, is_plain_name, recover
 
 OPENAI = "openai"
 WRITABLE = (*FORMATS, OPENAI)

@@ -9,10 +9,10 @@ from typing import Any
 
 from gptcore.checkpoint.folder import folder_of
 from gptcore.checkpoint.formats import openai_npy
+from gptcore.checkpoint.layouts.hf_torch import TIED_HEAD
 from gptcore.checkpoint.tensors import StoredTensor
-from gptcore.config import CONFIG_NAME, OpenAIGPTConfig
 from gptcore.errors import CheckpointError
-from gptcore.layouts.hf_torch import TIED_HEAD
+from gptcore.spec.config import CONFIG_NAME, OpenAIGPTConfig
 
 OPENAI_HEAD_SIZE = 64  # of the model that OpenAI released, without a config
 

@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gptcore.checkpoint.dtypes import STORAGE
+from gptcore.checkpoint.layouts import nnx
+from gptcore.checkpoint.layouts.hf_torch import DROPPED, TIED_HEAD, TIED_TO
 from gptcore.checkpoint.tensors import StoredTensor
-from gptcore.config import OpenAIGPTConfig
 from gptcore.errors import CheckpointError, bullet_list
-from gptcore.layouts import nnx
-from gptcore.layouts.hf_torch import DROPPED, TIED_HEAD, TIED_TO
-from gptcore.parameters import SCORE, SUMMARY, Head, Parameter, parameters
+from gptcore.spec.config import OpenAIGPTConfig
+from gptcore.spec.parameters import SCORE, SUMMARY, Head, Parameter, parameters
 
 HEAD_NAMES = {row.name for row in SUMMARY + SCORE}
 

@@ -8,20 +8,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gptcore import DEFAULT_MODEL, hub
-from gptcore.card_file import CARD_NAME, SOURCE_CARD_NAME
-from gptcore.checkpoint.card import PRODUCER, model_card
+from gptcore import DEFAULT_MODEL
 from gptcore.checkpoint.dtypes import STORAGE
 from gptcore.checkpoint.folder import folder_of, read_tensors
 from gptcore.checkpoint.formats import openai_npy, sniff
 from gptcore.checkpoint.inference import config_of
+from gptcore.checkpoint.layouts.hf_torch import TIED_HEAD
 from gptcore.checkpoint.matching import Matching, match
 from gptcore.checkpoint.pretrained import wanted_files
 from gptcore.checkpoint.tensors import StoredTensor
-from gptcore.config import OpenAIGPTConfig
+from gptcore.convert.card import PRODUCER, model_card
 from gptcore.errors import CheckpointError
-from gptcore.layouts.hf_torch import TIED_HEAD
-from gptcore.parameters import ARCHITECTURES, SCORE, SUMMARY, Head
+from gptcore.spec.config import OpenAIGPTConfig
+from gptcore.spec.parameters import ARCHITECTURES, SCORE, SUMMARY, Head
+from gptcore.storage import hub
+from gptcore.storage.cards import CARD_NAME, SOURCE_CARD_NAME
 
 OTHER_FILES = (
     "vocab.json", "merges.txt", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json",
@@ -75,7 +76,7 @@ def open_checkpoint(
         path_or_repo_id: a folder, a file of weights, or ``owner/name``.
         allow_pickle: whether files of ``torch.save`` may be read. No code in them is ever run.
         head: which model it is of; default: what its tensors or its config say, else the language model.
-        options: those of ``gptcore.hub.resolve``; all others override the config.
+        options: those of ``gptcore.storage.hub.resolve``; all others override the config.
 
     Raises:
         CheckpointError, ConfigError: with every problem.

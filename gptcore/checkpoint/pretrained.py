@@ -10,17 +10,17 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from gptcore import hub
 from gptcore.checkpoint.dtypes import STORAGE, check_dtype, convert, dtype_of
 from gptcore.checkpoint.folder import check_writable, read_tensors, weights_files, write_tensors
 from gptcore.checkpoint.inference import config_of
 from gptcore.checkpoint.matching import Matching, match
 from gptcore.checkpoint.tensors import OutgoingTensor
-from gptcore.checkpoint.transaction import Transaction
-from gptcore.config import CONFIG_NAME, GENERATION_CONFIG_NAME, OpenAIGPTConfig
 from gptcore.errors import CheckpointError, bullet_list
 from gptcore.idioms import LOADING, without_idioms
-from gptcore.parameters import SCORE, Head, Parameter, initial_value, parameters
+from gptcore.spec.config import CONFIG_NAME, GENERATION_CONFIG_NAME, OpenAIGPTConfig
+from gptcore.spec.parameters import SCORE, Head, Parameter, initial_value, parameters
+from gptcore.storage import hub
+from gptcore.storage.transaction import Transaction
 
 logger = logging.getLogger("gptcore")
 

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gptcore.checkpoint.dtypes import STORAGE, convert
-from gptcore.layouts import TRANSFORMS
+from gptcore.checkpoint.layouts import TRANSFORMS
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class StoredTensor:
         return replace(self, shape=self.shape[::-1], strides=strides[::-1])
 
     def undone(self, transform: str) -> Self:
-        """The canonical view of a tensor that a layout keeps transformed (see ``gptcore.layouts``)."""
+        """The canonical view of a tensor that a layout keeps transformed (see ``gptcore.checkpoint.layouts``)."""
         if transform == "transpose":
             return self.transposed()
         if transform == "leading axis" and self.shape[:1] == (1,):

@@ -12,10 +12,10 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeE
 from rich.table import Table
 from rich.text import Text
 
-from gptcore.checkpoint.conversion import convert_checkpoint
-from gptcore.checkpoint.inspection import describe
 from gptcore.checkpoint.opening import head_named, open_checkpoint
 from gptcore.cli.settings import parse_settings, require_empty
+from gptcore.convert.conversion import convert_checkpoint
+from gptcore.convert.inspection import describe
 from gptcore.errors import InputError
 
 AllowPickle = Annotated[

@@ -18,7 +18,7 @@ from rich.table import Table
 from gptcore import DEFAULT_MODEL
 from gptcore.cli.loading import load_backends
 from gptcore.cli.verify import print_report
-from gptcore.parameters import Head
+from gptcore.spec.parameters import Head
 from gptcore.verify import verify
 from tokenization import OpenAIGPTTokenizerFast
 

@@ -19,10 +19,10 @@ from gptcore.backends import require
 from gptcore.cli.loading import Device, use_backend
 from gptcore.cli.settings import SHIPPED, parse_settings
 from gptcore.errors import ConfigError, InputError
-from gptcore.files import decoded
 from gptcore.generation import GenerationConfig, TextStreamer, check_prompt, settled
-from gptcore.parameters import Head
 from gptcore.pipelines import left_padded
+from gptcore.spec.parameters import Head
+from gptcore.storage.files import decoded
 from tokenization import OpenAIGPTTokenizerFast
 
 SAMPLING = ("temperature", "top_k", "top_p", "min_p", "typical_p")

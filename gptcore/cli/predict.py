@@ -14,11 +14,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from gptcore import files as files_module
 from gptcore.cli.loading import Device, quiet, use_backend
 from gptcore.cli.settings import text_columns
 from gptcore.errors import DataError, InputError
 from gptcore.pipelines import TASK_OF, Prediction, pipeline
+from gptcore.storage import files as files_module
 
 PIPELINE_OF = {task: name for name, task in TASK_OF.items()}
 

@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from gptcore.checkpoint.opening import open_checkpoint
-from gptcore.checkpoint.push import push_checkpoint
 from gptcore.cli.convert import AllowPickle
+from gptcore.convert.push import push_checkpoint
 
 
 def push_command(

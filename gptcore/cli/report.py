@@ -13,7 +13,7 @@ from rich.markup import escape
 from rich.measure import Measurement
 from rich.table import Table
 
-from gptcore.recipe import FINE_TUNING, PRETRAINING, described
+from gptcore.spec.recipe import FINE_TUNING, PRETRAINING, described
 from gptcore.training import Evaluation
 from gptcore.training.evaluation import baseline, confusion
 

@@ -9,7 +9,7 @@ from typing import Any
 from gptcore import DEFAULT_MODEL
 from gptcore.errors import ConfigError, InputError
 from gptcore.settings import literal
-from gptcore.tasks import TASKS, choice_columns
+from gptcore.spec.tasks import TASKS, choice_columns
 
 SHIPPED = "the bundled model"
 """What help says of the default, ``DEFAULT_MODEL``."""

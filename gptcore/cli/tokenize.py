@@ -17,7 +17,7 @@ from rich.text import Text
 from gptcore import DEFAULT_MODEL
 from gptcore.cli.settings import SHIPPED
 from gptcore.errors import InputError
-from gptcore.files import decoded
+from gptcore.storage.files import decoded
 from tokenization import OpenAIGPTTokenizerFast
 
 BACKGROUNDS = ("blue", "magenta", "green", "cyan")

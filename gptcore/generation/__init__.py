@@ -2,10 +2,10 @@
 
 from gptcore.generation.config import GenerationConfig
 from gptcore.generation.configured import Generates
-from gptcore.generation.decoding import GenerateOutput, decode
+from gptcore.generation.host.decoding import GenerateOutput, decode
+from gptcore.generation.host.stepper import Stepper, bucket
 from gptcore.generation.prompt import Prompt, check_prompt
 from gptcore.generation.request import generate, settled
-from gptcore.generation.stepper import Stepper, bucket
 from gptcore.generation.streaming import TextStreamer, stream_text
 
 __all__ = [

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
-from gptcore.checkpoint.atomic import atomic_write
-from gptcore.config import GENERATION_CONFIG_NAME, read_json_object
 from gptcore.idioms import GENERATING, without_idioms
 from gptcore.settings import Settings, boolean, choice, integer, is_integer, real
+from gptcore.spec.config import GENERATION_CONFIG_NAME, read_json_object
+from gptcore.storage.atomic import atomic_write
 
 CONTEXTS = ("error", "sliding")
 MAX_SEED = 2**32 - 1

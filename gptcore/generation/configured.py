@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from gptcore.config import GENERATION_CONFIG_NAME, OpenAIGPTConfig
 from gptcore.generation.config import GenerationConfig
 from gptcore.generation.request import check_generation_config, settled
+from gptcore.spec.config import GENERATION_CONFIG_NAME, OpenAIGPTConfig
 
 
 class Generates:

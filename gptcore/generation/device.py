@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gptcore.config import OpenAIGPTConfig
 from gptcore.errors import InputError
 from gptcore.generation.config import GenerationConfig
 from gptcore.generation.prompt import check_room
+from gptcore.spec.config import OpenAIGPTConfig
 
 HOST_SETTINGS = (
     "num_beams",

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gptcore.config import OpenAIGPTConfig
 from gptcore.errors import InputError
 from gptcore.generation.config import GenerationConfig
-from gptcore.generation.stepper import Ids
-from gptcore.inputs import as_array
+from gptcore.generation.host.stepper import Ids
+from gptcore.spec.config import OpenAIGPTConfig
+from gptcore.spec.inputs import as_array
 
 
 @dataclass(frozen=True)

@@ -7,14 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from gptcore.config import OpenAIGPTConfig
 from gptcore.errors import InputError, warn_once
 from gptcore.generation.config import GenerationConfig
-from gptcore.generation.decoding import GenerateOutput, decode
 from gptcore.generation.device import host_settings
+from gptcore.generation.host.decoding import GenerateOutput, decode
+from gptcore.generation.host.search import NOTHING, check_chosen
+from gptcore.generation.host.stepper import DeviceStepper, Uncached
 from gptcore.generation.prompt import check_prompt
-from gptcore.generation.search import NOTHING, check_chosen
-from gptcore.generation.stepper import DeviceStepper, Uncached
+from gptcore.spec.config import OpenAIGPTConfig
 
 
 def settled(

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gptcore.errors import DataError
-from gptcore.generation.random import threefry
-from gptcore.inputs import IGNORED_LABEL
+from gptcore.spec.counters import threefry
+from gptcore.spec.inputs import IGNORED_LABEL
 
 WINDOW = 50  # batches among which examples of one length are looked for; transformers has as many
 

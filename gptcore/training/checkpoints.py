@@ -14,14 +14,14 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from gptcore.checkpoint.atomic import atomic_write, sync_folder
 from gptcore.checkpoint.folder import read_tensors
 from gptcore.checkpoint.formats import safetensors
 from gptcore.checkpoint.matching import match
 from gptcore.checkpoint.pretrained import save_pretrained
 from gptcore.checkpoint.tensors import OutgoingTensor
 from gptcore.errors import CheckpointError, TrainingError, bullet_list
-from gptcore.parameters import parameters
+from gptcore.spec.parameters import parameters
+from gptcore.storage.atomic import atomic_write, sync_folder
 from gptcore.training.trainer import MOMENTS, Trainer
 
 OPTIMIZER_NAME = "optimizer.safetensors"

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gptcore import files as files_module
-from gptcore.checkpoint.atomic import atomic_write
 from gptcore.errors import DataError
-from gptcore.inputs import IGNORED_LABEL
+from gptcore.spec.inputs import IGNORED_LABEL
+from gptcore.storage import files as files_module
+from gptcore.storage.atomic import atomic_write
 from gptcore.training.fingerprints import fingerprint, tokenizer_fingerprint
 
 INFO_NAME = "tokens.json"

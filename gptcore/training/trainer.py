@@ -8,11 +8,11 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from gptcore.config import OpenAIGPTConfig
 from gptcore.errors import ConfigError, TrainingError
-from gptcore.generation.random import threefry
-from gptcore.inputs import ArrayInfo, check_inputs
-from gptcore.parameters import Head
+from gptcore.spec.config import OpenAIGPTConfig
+from gptcore.spec.counters import threefry
+from gptcore.spec.inputs import ArrayInfo, check_inputs
+from gptcore.spec.parameters import Head
 from gptcore.training.batches import Batch
 
 MOMENTS = ("exp_avg", "exp_avg_sq")

@@ -10,10 +10,10 @@ from typing import Any, BinaryIO
 
 from gptcore.checkpoint.dtypes import STORAGE
 from gptcore.checkpoint.formats import hdf5, msgpack, orbax, pytorch, safetensors
+from gptcore.checkpoint.layouts import canonical_name, foreign_name, hf_tf, hf_torch, keras_weights, nnx
 from gptcore.checkpoint.tensors import OutgoingTensor, StoredTensor
 from gptcore.errors import CheckpointError
-from gptcore.layouts import canonical_name, foreign_name, hf_tf, hf_torch, keras_weights, nnx
-from gptcore.parameters import TRUNK, Head, Parameter
+from gptcore.spec.parameters import TRUNK, Head, Parameter
 
 TRUNK_ROOTS = tuple(row.name.split("{")[0] for row in TRUNK)
 WRAPPERS = ("module.", "_orig_mod.", hf_torch.TRUNK_PREFIX)  # of DataParallel, torch.compile and head models

@@ -29,10 +29,10 @@ from numpy.typing import NDArray
 from gptcore.checkpoint.dtypes import STORAGE
 from gptcore.checkpoint.formats.ocdbt import MAX_TREE_BYTES, check_nodes
 from gptcore.checkpoint.formats.reading import damage_reported
+from gptcore.checkpoint.layouts.nnx import parameter_names
 from gptcore.checkpoint.tensors import OutgoingTensor, Packed, Region, StoredTensor
 from gptcore.errors import CheckpointError, GPTError
 from gptcore.installation import install_command
-from gptcore.layouts.nnx import parameter_names
 
 TREE_NAME = "_METADATA"
 OCDBT_NAME = "manifest.ocdbt"

@@ -12,9 +12,9 @@ from typing import Any, BinaryIO
 
 import safetensors
 
-from gptcore.checkpoint.card import PRODUCER
 from gptcore.checkpoint.dtypes import STORAGE
 from gptcore.checkpoint.tensors import OutgoingTensor, StoredTensor
+from gptcore.convert.card import PRODUCER
 from gptcore.errors import CheckpointError
 
 CODES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}

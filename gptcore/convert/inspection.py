@@ -6,17 +6,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from gptcore import hub
 from gptcore.checkpoint.dtypes import STORAGE
 from gptcore.checkpoint.folder import read_tensors
 from gptcore.checkpoint.inference import config_of
+from gptcore.checkpoint.layouts.hf_torch import TIED_HEAD
 from gptcore.checkpoint.matching import match
 from gptcore.checkpoint.opening import OTHER_FILES, head_of, kind_of
 from gptcore.checkpoint.pretrained import wanted_files
 from gptcore.checkpoint.tensors import StoredTensor
 from gptcore.errors import GPTError
-from gptcore.layouts.hf_torch import TIED_HEAD
-from gptcore.parameters import Head, parameters
+from gptcore.spec.parameters import Head, parameters
+from gptcore.storage import hub
 
 
 def describe(path_or_repo_id: str | Path, *, allow_pickle: bool = False, **options: Any) -> Mapping[str, Any]:

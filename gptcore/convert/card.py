@@ -5,9 +5,9 @@ from __future__ import annotations
 import html
 
 from gptcore import __version__
-from gptcore.card_file import LOADING, SOURCE_CARD_NAME, seal
-from gptcore.config import OpenAIGPTConfig
-from gptcore.parameters import Head, parameters
+from gptcore.spec.config import OpenAIGPTConfig
+from gptcore.spec.parameters import Head, parameters
+from gptcore.storage.cards import LOADING, SOURCE_CARD_NAME, seal
 
 PRODUCER = f"gptcore {__version__}"
 

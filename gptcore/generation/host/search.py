@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from gptcore.errors import InputError
 from gptcore.generation.config import GenerationConfig
-from gptcore.generation.random import gumbel
-from gptcore.generation.stepper import Ids, Logits, Stepper
+from gptcore.generation.host.stepper import Ids, Logits, Stepper
+from gptcore.spec.counters import gumbel
 
 NOTHING = -1
 """In place of a token, where none can be chosen."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from gptcore.checkpoint.layouts import Rows
+from gptcore.checkpoint.layouts.hf_torch import TRUNK_PREFIX
 from gptcore.errors import CheckpointError
-from gptcore.layouts import Rows
-from gptcore.layouts.hf_torch import TRUNK_PREFIX
 
 ROWS: Rows = {
     "tokens_embed.weight": ("tokens_embed.embedding", "same"),

@@ -11,9 +11,9 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-from gptcore.card_file import CARD_NAME, is_own, relocated
 from gptcore.errors import CheckpointError
 from gptcore.idioms import LOCATING, without_idioms
+from gptcore.storage.cards import CARD_NAME, is_own, relocated
 
 LOCATION_OPTIONS = ("revision", "cache_dir", "local_files_only", "token")
 REPO_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
@@ -151,7 +151,7 @@ def push(
         private: whether a repository that is made here is private; ``None`` for the owner's default.
         revision: a branch, made if there is none; ``None`` for the main one.
         replaces: picks the files of the repository that go, unless they are written again.
-        card: of ``gptcore.checkpoint.card``; becomes ``README.md``, unless somebody wrote the one that is there.
+        card: of ``gptcore.convert.card``; becomes ``README.md``, unless somebody wrote the one that is there.
 
     Returns:
         The URL of the commit; of the last one, if nothing has changed.

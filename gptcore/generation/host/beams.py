@@ -6,11 +6,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gptcore.generation.config import GenerationConfig
-from gptcore.generation.processors import process
+from gptcore.generation.host.processors import process
+from gptcore.generation.host.search import check_chosen, usable
+from gptcore.generation.host.stepper import Ids, Logits, Stepper
 from gptcore.generation.prompt import Prompt
-from gptcore.generation.random import gumbel
-from gptcore.generation.search import check_chosen, usable
-from gptcore.generation.stepper import Ids, Logits, Stepper
+from gptcore.spec.counters import gumbel
 
 
 class Hypotheses:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from gptcore.config import OpenAIGPTConfig
 from gptcore.errors import ConfigError, bullet_list
-from gptcore.parameters import Head
+from gptcore.spec.config import OpenAIGPTConfig
+from gptcore.spec.parameters import Head
 
 OF_TRUNK = (
     *("vocab_size", "n_positions", "n_embd", "n_layer", "n_head"),

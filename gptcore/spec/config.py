@@ -268,14 +268,14 @@ class OpenAIGPTConfig(Settings):
 
         Args:
             path_or_repo_id: a folder, the path of a JSON file, or ``owner/name``.
-            options: ``revision``, ``cache_dir``, ``local_files_only``, ``token`` as in ``gptcore.hub.resolve``;
+            options: ``revision``, ``cache_dir``, ``local_files_only``, ``token`` as in ``gptcore.storage.hub.resolve``;
                 all others override settings of the file.
 
         Raises:
             ConfigError: the file is missing, is not a JSON object or holds invalid settings.
         """
-        from gptcore import hub
-        from gptcore.checkpoint.transaction import recover
+        from gptcore.storage import hub
+        from gptcore.storage.transaction import recover
 
         location, overrides = hub.split_options(options)
         path = Path(path_or_repo_id)
@@ -287,7 +287,7 @@ class OpenAIGPTConfig(Settings):
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write ``config.json`` into ``folder`` (made if missing), atomically."""
-        from gptcore.checkpoint.atomic import atomic_write
+        from gptcore.storage.atomic import atomic_write
 
         Path(folder).mkdir(parents=True, exist_ok=True)
         with atomic_write(Path(folder) / CONFIG_NAME) as file:

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gptcore.config import OpenAIGPTConfig
 from gptcore.errors import ConfigError, InputError, warn_once
-from gptcore.parameters import Head
+from gptcore.spec.config import OpenAIGPTConfig
+from gptcore.spec.parameters import Head
 
 IGNORED_LABEL = -100
 NARROW_INTEGERS = ("uint8", "int8", "uint16", "int16", "uint32", "uint64")

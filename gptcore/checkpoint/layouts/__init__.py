@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from gptcore.parameters import ROWS, Parameter
+from gptcore.spec.parameters import ROWS, Parameter
 
 Rows = Mapping[str, tuple[str, str]]
 
@@ -24,7 +24,7 @@ TRANSFORMS: Mapping[str, Callable[[Any], Any]] = {
 def foreign_name(rows: Rows, parameter: Parameter) -> tuple[str, str]:
     """The foreign name of a parameter and the transform that its values take.
 
-    >>> from gptcore.layouts import nnx
+    >>> from gptcore.checkpoint.layouts import nnx
     >>> foreign_name(nnx.ROWS, Parameter("h.3.ln_1.weight", (8,), None))
     ('h.3.ln_1.scale', 'same')
     """
@@ -37,7 +37,7 @@ def foreign_name(rows: Rows, parameter: Parameter) -> tuple[str, str]:
 def canonical_name(rows: Rows, foreign: str) -> tuple[str, str] | None:
     """The inverse of ``foreign_name``; ``None`` for a name that is none of the layout's.
 
-    >>> from gptcore.layouts import nnx
+    >>> from gptcore.checkpoint.layouts import nnx
     >>> canonical_name(nnx.ROWS, "h.3.ln_1.scale")
     ('h.3.ln_1.weight', 'same')
     """

@@ -11,17 +11,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gptcore.card_file import CARD_NAME, SOURCE_CARD_NAME, is_own
-from gptcore.checkpoint.atomic import atomic_write
 from gptcore.checkpoint.dtypes import STORAGE, check_dtype, convert
 from gptcore.checkpoint.folder import check_writable, read_tensors, resolve_inside
 from gptcore.checkpoint.matching import match
 from gptcore.checkpoint.opening import Checkpoint, card_of, other_files, source_folder
 from gptcore.checkpoint.pretrained import write_checkpoint
 from gptcore.checkpoint.tensors import OutgoingTensor, StoredTensor
-from gptcore.checkpoint.transaction import Transaction
 from gptcore.errors import CheckpointError
-from gptcore.parameters import parameters
+from gptcore.spec.parameters import parameters
+from gptcore.storage.atomic import atomic_write
+from gptcore.storage.cards import CARD_NAME, SOURCE_CARD_NAME, is_own
+from gptcore.storage.transaction import Transaction
 
 Progress = Callable[[int, int], None]
 """Called with the bytes done and the bytes there are."""

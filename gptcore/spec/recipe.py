@@ -18,10 +18,10 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from gptcore.checkpoint.atomic import atomic_write
 from gptcore.errors import ConfigError
-from gptcore.files import decoded
 from gptcore.settings import Settings, boolean, choice, integer, is_integer, literal, real
+from gptcore.storage.atomic import atomic_write
+from gptcore.storage.files import decoded
 
 MAX_RECIPE_BYTES = 1 << 20
 PRECISIONS = ("float32", "bfloat16")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gptcore.figures import DARK, GREY, ORANGE, PALE, legend_above, picture
+from gptcore.report.figures import DARK, GREY, ORANGE, PALE, legend_above, picture
 from gptcore.training.run import Record
 
 if TYPE_CHECKING:

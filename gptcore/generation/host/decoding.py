@@ -8,15 +8,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gptcore.config import OpenAIGPTConfig
-from gptcore.generation.beams import beam_search
 from gptcore.generation.config import GenerationConfig
-from gptcore.generation.contrastive import ContrastiveSearch
-from gptcore.generation.processors import process
+from gptcore.generation.host.beams import beam_search
+from gptcore.generation.host.contrastive import ContrastiveSearch
+from gptcore.generation.host.processors import process
+from gptcore.generation.host.search import NOTHING, Search, check_chosen
+from gptcore.generation.host.stepper import Ids, Logits, Stepper
 from gptcore.generation.prompt import Prompt
-from gptcore.generation.search import NOTHING, Search, check_chosen
-from gptcore.generation.stepper import Ids, Logits, Stepper
-from gptcore.outputs import ModelOutput
+from gptcore.spec.config import OpenAIGPTConfig
+from gptcore.spec.outputs import ModelOutput
 
 DecodeText = Callable[[Ids], str]
 

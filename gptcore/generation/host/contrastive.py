@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from gptcore.generation.processors import softmax
-from gptcore.generation.search import NOTHING, Search, usable
-from gptcore.generation.stepper import Ids, Logits
+from gptcore.generation.host.processors import softmax
+from gptcore.generation.host.search import NOTHING, Search, usable
+from gptcore.generation.host.stepper import Ids, Logits
 
 
 class ContrastiveSearch(Search):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gptcore.layouts import Rows
+from gptcore.checkpoint.layouts import Rows
 
 ORDER = ("positions_embed.weight", "tokens_embed.weight")
 LAYER_ORDER = (

@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gptcore.config import OpenAIGPTConfig
 from gptcore.errors import ConfigError, DataError, InputError, warn_once
-from gptcore.inputs import IGNORED_LABEL
-from gptcore.parameters import Head
+from gptcore.spec.config import OpenAIGPTConfig
+from gptcore.spec.inputs import IGNORED_LABEL
+from gptcore.spec.parameters import Head
 
 TASK_TOKENS = START, DELIMITER, EXTRACT = "_start_", "_delimiter_", "_classify_"
 LABEL = "label"
@@ -114,7 +114,7 @@ class TaskExamples:
 
     Args:
         task: a name in ``TASKS``.
-        rows: mappings with the columns of the task and ``label``; those of ``gptcore.files`` know file and line.
+        rows: mappings with the columns of the task and ``label``; those of ``gptcore.storage.files`` know file and line.
         tokenizer: a tokenizer with the tokens of ``add_task_tokens``.
         config: its ``n_positions`` limits a sequence; its ``label2id`` names the labels.
         columns: other names for the columns, in the task's order.
@@ -214,7 +214,7 @@ class TaskExamples:
 
 
 def places(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Where each row is from, for errors: the file and line of a row of ``gptcore.files``, else its number.
+    """Where each row is from, for errors: the file and line of a row of ``gptcore.storage.files``, else its number.
 
     >>> places([{"text": "a"}, {"text": "b"}])
     ['row 1', 'row 2']

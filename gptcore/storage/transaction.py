@@ -16,8 +16,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, Self
 
-from gptcore.checkpoint.atomic import atomic_write, open_to_others, sync, sync_folder
 from gptcore.errors import CheckpointError
+from gptcore.storage.atomic import atomic_write, open_to_others, sync, sync_folder
 
 PREFIX = ".gptcore-save-"
 JOURNAL_NAME = ".gptcore-save.json"

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from gptcore import hub
-from gptcore.card_file import CARD_NAME, is_own
 from gptcore.checkpoint.folder import resolve_inside
 from gptcore.checkpoint.formats import FORMATS, openai_npy
 from gptcore.checkpoint.opening import Checkpoint, card_of, open_checkpoint, other_files, source_folder
-from gptcore.config import CONFIG_NAME
 from gptcore.errors import CheckpointError
+from gptcore.spec.config import CONFIG_NAME
+from gptcore.storage import hub
+from gptcore.storage.cards import CARD_NAME, is_own
 
 
 class Pushable:
@@ -73,13 +73,13 @@ def push_checkpoint(
     Args:
         checkpoint: of ``open_checkpoint``.
         commit_message: default: ``Upload`` and the class.
-        repo_id, token, private, revision: as in ``gptcore.hub.push``.
+        repo_id, token, private, revision: as in ``gptcore.storage.hub.push``.
 
     Returns:
         The URL of the commit.
 
     Raises:
-        CheckpointError: the checkpoint lacks a parameter, a file leads outside its folder, or see ``gptcore.hub.push``.
+        CheckpointError: the checkpoint lacks a parameter, a file leads outside its folder, or see ``gptcore.storage.hub.push``.
     """
     if checkpoint.matching.missing:
         lacking = ", ".join(parameter.name for parameter in checkpoint.matching.missing)

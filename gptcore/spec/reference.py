@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gptcore.autodiff import Array, Variable, backward, elementwise, log_softmax, softmax, standardize
-from gptcore.config import OpenAIGPTConfig
 from gptcore.errors import CheckpointError, InputError, bullet_list
-from gptcore.inputs import IGNORED_LABEL, ArrayInfo, check_inputs, problem_type
-from gptcore.parameters import Head, parameters
+from gptcore.spec.autodiff import Array, Variable, backward, elementwise, log_softmax, softmax, standardize
+from gptcore.spec.config import OpenAIGPTConfig
+from gptcore.spec.inputs import IGNORED_LABEL, ArrayInfo, check_inputs, problem_type
+from gptcore.spec.parameters import Head, parameters
 
 Inputs = Mapping[str, NDArray[Any]]
 
@@ -62,7 +62,7 @@ class Reference:
     Raises:
         CheckpointError: the weights are not those of this model; all problems are listed at once.
 
-    >>> from gptcore.parameters import initial_value
+    >>> from gptcore.spec.parameters import initial_value
     >>> config = OpenAIGPTConfig(vocab_size=11, n_positions=8, n_embd=6, n_layer=1, n_head=2)
     >>> table = parameters(config, Head.LM).values()
     >>> model = Reference(config, {p.name: initial_value(p, config, 0) for p in table}, Head.LM)

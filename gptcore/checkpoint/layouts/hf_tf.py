@@ -6,8 +6,8 @@ model that was built outside of a scope leaves its own name out.
 
 from __future__ import annotations
 
-from gptcore.layouts import Rows
-from gptcore.parameters import Head
+from gptcore.checkpoint.layouts import Rows
+from gptcore.spec.parameters import Head
 
 BLOCK = "transformer/h_._{}/"
 

@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gptcore.config import OpenAIGPTConfig
 from gptcore.errors import ConfigError
+from gptcore.spec.config import OpenAIGPTConfig
 
 
 class Kind(enum.Enum):

@@ -1,0 +1,1 @@
+"""Decoding methods that run on the host, over a ``Stepper``."""

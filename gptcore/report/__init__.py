@@ -1,0 +1,1 @@
+"""Pictures: curves of training, attention maps. Needs matplotlib."""

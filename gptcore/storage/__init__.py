@@ -1,0 +1,1 @@
+"""Files and no model: atomic writes, transactions, the hub, text and tables."""
