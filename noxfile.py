@@ -32,7 +32,8 @@ TEST_TOOLS = ("pytest", "pytest-xdist", "hypothesis", "packaging")
 TEST_TOOLS += ("flatbuffers", "zstandard")  # jax.export needs the one; JAX's cache takes minutes without the other
 EXAMPLE_TOOLS = ("nbformat", "ipython", "grain")
 KERNEL = ("nbclient", "ipykernel")
-STYLE_AND_TYPES = ("ruff", "mypy", "types-PyYAML")
+STYLE = ("ruff", "import-linter")
+TYPES = ("mypy", "types-PyYAML")
 NO_FRAMEWORK = ("conformance_tests/core", "conformance_tests/text")
 ONE_FRAMEWORK = tuple(f"conformance_tests/test_{name}.py" for name in ("isolation", "padding", "readme"))  # + backends
 AS_USERS = ("conformance_tests/test_default_model.py", "conformance_tests/test_verify.py")  # also cases in float32
@@ -84,7 +85,7 @@ def tests(session):
     if not Path(sysconfig.get_path("include"), "Python.h").is_file():
         session.error("cannot run the tests: torch.compile needs Python.h. Install the package python3-dev.")
     announce(session, "Installs PyTorch, TensorFlow, JAX and the test tools, then runs all tests.", 12, 8)
-    install(session, "-e", ".[all]", *TEST_TOOLS, *EXAMPLE_TOOLS, *STYLE_AND_TYPES)
+    install(session, "-e", ".[all]", *TEST_TOOLS, *EXAMPLE_TOOLS, *STYLE, *TYPES)
     if session.posargs:
         session.run("python", *TWO_PROCESSES, *session.posargs, env=SUITE)
         return
@@ -101,6 +102,7 @@ def tests(session):
 def check_style(session):
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
+    session.run("lint-imports", "--no-logo", "--no-cache")  # the layers in pyproject.toml
 
 
 def test_alone(session, backend):
@@ -234,15 +236,15 @@ def oldest(session):
 
 @nox.session(default=False)
 def lint(session):
-    """Style and format."""
-    install(session, "ruff")
+    """Style, format, and which room may import which."""
+    install(session, *STYLE)
     check_style(session)
 
 
 @nox.session(default=False)
 def types(session):
     """Strict types on the core and the tokenization."""
-    install(session, "mypy", "types-PyYAML", ".[original,train]")
+    install(session, *TYPES, ".[original,train]")
     session.run("mypy")
 
 

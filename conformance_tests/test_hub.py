@@ -8,7 +8,8 @@ from checkpoint_data import CONFIG, save, values
 from hub_server import TOKEN, serving
 
 from gptcore.checkpoint import open_pretrained
-from gptcore.checkpoint.opening import card_of, open_checkpoint
+from gptcore.checkpoint.opening import open_checkpoint
+from gptcore.convert.card import card_of
 from gptcore.spec.parameters import Head
 
 PREFIX = {"torch": "", "tf": "TF", "flax": "Flax"}

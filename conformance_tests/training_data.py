@@ -16,8 +16,9 @@ from gptcore.spec.config import OpenAIGPTConfig
 from gptcore.spec.parameters import Head, parameters
 from gptcore.spec.recipe import Recipe
 from gptcore.spec.reference import Reference
-from gptcore.spec.tasks import TASKS, TaskExamples, add_task_tokens, label_settings
+from gptcore.spec.tasks import TASKS, add_task_tokens
 from gptcore.training import Batches, Blocks, objective, tokenize_corpus
+from gptcore.training.examples import TaskExamples, label_settings
 from tokenization import train
 
 NO_DROPOUT = {"resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0, "summary_first_dropout": 0.0}

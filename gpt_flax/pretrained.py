@@ -20,7 +20,8 @@ from gpt_flax.weights import (
     to_numpy_bits,
     weights_of,
 )
-from gptcore.checkpoint import Pushable, check_modules, fresh_values, open_pretrained, save_pretrained
+from gptcore.checkpoint import check_modules, fresh_values, open_pretrained, save_pretrained
+from gptcore.convert.push import Pushable
 from gptcore.errors import InputError
 from gptcore.generation import Generates
 from gptcore.idioms import padded_vocabulary, saves

@@ -21,7 +21,7 @@ from gptcore.spec.inputs import problem_type
 from gptcore.spec.parameters import Head, parameters
 from gptcore.spec.recipe import Recipe
 from gptcore.training import dropout_seed, micro_batches, objective, rows_of_process, shares
-from gptcore.training.trainer import check_batch, check_weights
+from gptcore.training.steps import check_batch, check_weights
 
 DATA, TENSOR = "data", "tensor"
 SHARDED_AXES = ("vocab", "heads", "mlp")

@@ -22,7 +22,8 @@ from gpt_tf.weights import (
     left_out,
     to_numpy_bits,
 )
-from gptcore.checkpoint import Pushable, check_modules, fresh_values, open_pretrained, save_pretrained
+from gptcore.checkpoint import check_modules, fresh_values, open_pretrained, save_pretrained
+from gptcore.convert.push import Pushable
 from gptcore.errors import InputError
 from gptcore.generation import Generates, GenerationConfig
 from gptcore.idioms import padded_vocabulary, saves

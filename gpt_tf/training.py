@@ -18,7 +18,7 @@ from gptcore.spec.inputs import problem_type
 from gptcore.spec.parameters import ROWS, Head, parameters
 from gptcore.spec.recipe import Recipe
 from gptcore.training import dropout_seed, micro_batches, objective, rows_of_process, shares
-from gptcore.training.trainer import MOMENTS, check_batch, check_weights
+from gptcore.training.steps import MOMENTS, check_batch, check_weights
 
 # Names of the variables that do not decay.
 UNDECAYED = {layouts.ROWS[row.name][0].rpartition("/")[2] for row in ROWS if not row.kind.decays}

@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 import importlib
-from pathlib import Path
 from typing import Any
 
 from gptcore.errors import CheckpointError, ConfigError, GPTError, InputError, TokenizerError
+from gptcore.release import DEFAULT_MODEL, __version__
 from gptcore.spec.config import OpenAIGPTConfig
-
-__version__ = "0.1.0.dev0"
-
-DEFAULT_MODEL = str(Path(__file__).parent / "data" / "default")
-"""The folder of a small model and its tokenizer that ship inside, for ``from_pretrained``; see its ``README.md``."""
 
 __all__ = [
     "DEFAULT_MODEL",

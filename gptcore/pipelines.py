@@ -9,16 +9,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gptcore import DEFAULT_MODEL
 from gptcore.backends import load_backend, require
 from gptcore.errors import InputError
 from gptcore.generation import GenerationConfig, settled, stream_text
 from gptcore.generation.prompt import check_room
+from gptcore.release import DEFAULT_MODEL
 from gptcore.settings import is_integer, unknown
 from gptcore.spec.config import OpenAIGPTConfig
 from gptcore.spec.parameters import Head
-from gptcore.spec.tasks import EXTRACT, LENGTH_STEP, TASKS, TaskExamples, choice_columns
+from gptcore.spec.tasks import EXTRACT, TASKS, choice_columns
 from gptcore.storage import files
+from gptcore.training.examples import LENGTH_STEP, TaskExamples
 from tokenization import OpenAIGPTTokenizerFast
 
 Row = Mapping[str, Any]

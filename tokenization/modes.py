@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copyreg
 import gc
 import logging
+from collections.abc import Callable
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 
@@ -93,3 +95,12 @@ def _versions() -> str:
         except PackageNotFoundError:
             found.append(f"no {name}")
     return ", ".join(found)
+
+
+def _reduced(path: PreTokenizer) -> tuple[Callable[..., PreTokenizer], tuple[str, str]]:
+    """A copy is made from the name alone: the rules are not part of it, but must be the same."""
+    return pre_tokenizer, (path.name, path.fingerprint)
+
+
+for _path in (BasicPreTokenizer, OriginalPreTokenizer):
+    copyreg.pickle(_path, _reduced)

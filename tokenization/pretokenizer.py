@@ -28,12 +28,6 @@ class PreTokenizer(ABC):
     fingerprint: str
     """Names the rules; two paths with the same fingerprint give the same words for every text."""
 
-    def __reduce__(self) -> tuple[object, ...]:
-        """A copy is made from the name alone: the rules are not part of it, but must be the same."""
-        from tokenization.modes import pre_tokenizer
-
-        return pre_tokenizer, (self.name, self.fingerprint)
-
     @abstractmethod
     def blocks(self, text: str) -> Iterator[list[str]]:
         """The chunks of a text, some at a time, so that a long text never lies in memory as chunks."""

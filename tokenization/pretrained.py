@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, cast
+from typing import Any, Self
 
 from tokenizers import AddedToken
 
@@ -22,9 +22,6 @@ from tokenization.tokenizer_json import (
     read_tokenizer_json,
 )
 from tokenization.vocabulary import Vocabulary, read_json, read_vocabulary
-
-if TYPE_CHECKING:
-    from tokenization.base import TokenizerBase
 
 CONFIG_FILE = "tokenizer_config.json"
 SPECIAL_TOKENS_FILE = "special_tokens_map.json"
@@ -78,9 +75,9 @@ class PretrainedMixin(ABC):
     @classmethod
     def from_vocabulary(cls, vocabulary: Vocabulary, **options: Any) -> Self:
         """A tokenizer over a vocabulary in memory; other arguments are those of the class."""
-        tokenizer = cls.__new__(cls)
-        cast("TokenizerBase", tokenizer)._start(vocabulary, **options)
-        return tokenizer
+        tokenizer: Any = cls.__new__(cls)
+        tokenizer._start(vocabulary, **options)
+        return tokenizer  # type: ignore[no-any-return]
 
     def save_pretrained(self, save_directory: str | Path, *, filename_prefix: str | None = None) -> tuple[str, ...]:
         """Write the tokenizer to a folder, which is made if need be; returns the names of the files.
@@ -92,7 +89,7 @@ class PretrainedMixin(ABC):
         Raises:
             CheckpointError: a file cannot be written; it is as it was before.
         """
-        tokenizer = cast("TokenizerBase", self)
+        tokenizer: Any = self
         folder = Path(save_directory)
         folder.mkdir(parents=True, exist_ok=True)
         written = list(self.save_vocabulary(folder, filename_prefix))
@@ -105,7 +102,7 @@ class PretrainedMixin(ABC):
         if beyond:
             write(ADDED_TOKENS_FILE, beyond)
         if tokenizer.is_fast:
-            write(TOKENIZER_FILE, cast(Any, tokenizer).backend_tokenizer.to_str(pretty=True))
+            write(TOKENIZER_FILE, tokenizer.backend_tokenizer.to_str(pretty=True))
         write(SPECIAL_TOKENS_FILE, tokenizer.special_tokens_map)
         write(CONFIG_FILE, _config(tokenizer))
         return tuple(written)
@@ -239,7 +236,7 @@ def _recorded(folder: Path, from_file: dict[int, AddedToken]) -> dict[str, Any]:
     return {name: value for name, value in options.items() if name not in (*_NOT_OURS, *_ARGUMENTS)}
 
 
-def _config(tokenizer: TokenizerBase) -> dict[str, Any]:
+def _config(tokenizer: Any) -> dict[str, Any]:
     """``tokenizer_config.json``, in transformers' words."""
     flags = ("content", "lstrip", "normalized", "rstrip", "single_word", "special")
     return {

@@ -82,9 +82,9 @@ class SpecialTokensMixin(ABC):
 
     @property
     def task(self) -> str | None:
-        """The task (a name in ``gptcore.spec.tasks.TASKS``) whose tokens a call adds to a text or a pair; ``None`` for none.
+        """The task (a name in ``gptcore.training.TASKS``) whose tokens a call adds to a text or a pair, or ``None``.
 
-        ``gptcore.spec.tasks.add_task_tokens`` sets it, as ``gptcore train`` does; it is saved with the tokenizer.
+        ``gptcore.training.add_task_tokens`` sets it, as ``gptcore train`` does; it is saved with the tokenizer.
         """
         return self._task
 

@@ -18,7 +18,7 @@ from gptcore.errors import CheckpointError, TrainingError
 from gptcore.spec.config import OpenAIGPTConfig
 from gptcore.spec.parameters import Head
 from gptcore.training import Batches, Checkpoints, Evaluation, Interrupted, Run, read_log
-from gptcore.training.trainer import MOMENTS
+from gptcore.training.steps import MOMENTS
 
 CONFIG = OpenAIGPTConfig(vocab_size=11, n_positions=8, n_embd=6, n_layer=1, n_head=2)
 EXAMPLES = [{"input_ids": np.arange(i, i + 4), "labels": np.arange(i, i + 4)} for i in range(7)]

@@ -13,10 +13,11 @@ from text_data import VOCABULARY, books
 
 from gptcore.errors import ConfigError, DataError, warn_once
 from gptcore.spec.config import OpenAIGPTConfig
-from gptcore.spec.tasks import TaskExamples, add_task_tokens, label_settings, places
+from gptcore.spec.tasks import add_task_tokens
 from gptcore.storage import files
 from gptcore.training import Batches, Blocks, TokenFile, micro_batches, once, shares, tokenize_corpus
 from gptcore.training.batches import permutation
+from gptcore.training.examples import TaskExamples, label_settings, places
 from tokenization import OpenAIGPTTokenizerFast, train
 
 CONFIG = OpenAIGPTConfig(vocab_size=800, n_positions=20, n_embd=6, n_head=2, n_layer=1)

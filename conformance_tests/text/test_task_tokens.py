@@ -10,7 +10,8 @@ from training_data import config, tokenizer
 
 from gptcore import DEFAULT_MODEL
 from gptcore.errors import InputError
-from gptcore.spec.tasks import TASK_TOKENS, TASKS, TaskExamples, add_task_tokens
+from gptcore.spec.tasks import TASK_TOKENS, TASKS, add_task_tokens
+from gptcore.training.examples import TaskExamples
 from tokenization import OpenAIGPTTokenizer, OpenAIGPTTokenizerFast, TokenizerError
 
 LONG = "the work or the license of the work " * 9

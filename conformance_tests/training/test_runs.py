@@ -13,7 +13,7 @@ from gptcore import DEFAULT_MODEL
 from gptcore.checkpoint import fresh_values
 from gptcore.spec.config import OpenAIGPTConfig
 from gptcore.training import Evaluation, read_log
-from gptcore.training.trainer import MOMENTS
+from gptcore.training.steps import MOMENTS
 from tokenization import OpenAIGPTTokenizerFast
 
 CONFIG = OpenAIGPTConfig(vocab_size=11, n_positions=8, n_embd=6, n_layer=1, n_head=2)

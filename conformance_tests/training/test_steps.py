@@ -21,9 +21,9 @@ from gptcore.checkpoint import open_pretrained
 from gptcore.errors import ConfigError, InputError, TrainingError
 from gptcore.spec.parameters import Head
 from gptcore.spec.recipe import Recipe
-from gptcore.spec.tasks import label_settings
 from gptcore.spec.tolerances import TOLERANCES, gradient_errors
 from gptcore.training import dropout_seed, rows_of_process
+from gptcore.training.examples import label_settings
 
 STEPS = 50
 LOSS_TOLERANCE = 1e-4  # relative, at every step

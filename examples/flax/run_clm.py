@@ -16,8 +16,7 @@ from flax import nnx
 
 from gpt_flax import FlaxOpenAIGPTLMHeadModel, OpenAIGPTConfig
 from gpt_flax.training import adamw
-from gptcore.spec.recipe import Recipe
-from gptcore.training import Blocks, tokenize_corpus
+from gptcore.training import Blocks, Recipe, tokenize_corpus
 from tokenization import OpenAIGPTTokenizerFast
 
 

@@ -17,10 +17,8 @@ from flax import nnx
 from gpt_flax import FlaxOpenAIGPTDoubleHeadsModel
 from gpt_flax.training import adamw
 from gptcore import DEFAULT_MODEL
-from gptcore.spec.recipe import FINE_TUNING
-from gptcore.spec.tasks import TASKS, TaskExamples, add_task_tokens
 from gptcore.storage import files
-from gptcore.training import once
+from gptcore.training import FINE_TUNING, TASKS, TaskExamples, add_task_tokens, once
 from tokenization import OpenAIGPTTokenizerFast
 
 

@@ -14,10 +14,8 @@ from flax import nnx
 from gpt_flax import FlaxOpenAIGPTForSequenceClassification
 from gpt_flax.training import Objective, adamw
 from gptcore import DEFAULT_MODEL
-from gptcore.spec.recipe import FINE_TUNING
-from gptcore.spec.tasks import TaskExamples, add_task_tokens, label_settings, places
 from gptcore.storage import files
-from gptcore.training import objective, once
+from gptcore.training import FINE_TUNING, TaskExamples, add_task_tokens, label_settings, objective, once, places
 from tokenization import OpenAIGPTTokenizerFast
 
 

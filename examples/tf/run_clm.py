@@ -13,8 +13,7 @@ import tensorflow as tf
 
 from gpt_tf import OpenAIGPTConfig, TFOpenAIGPTLMHeadModel
 from gpt_tf.training import adamw
-from gptcore.spec.recipe import Recipe
-from gptcore.training import Blocks, tokenize_corpus
+from gptcore.training import Blocks, Recipe, tokenize_corpus
 from tokenization import OpenAIGPTTokenizerFast
 
 

@@ -14,9 +14,8 @@ import tensorflow as tf
 from gpt_tf import TFOpenAIGPTDoubleHeadsModel
 from gpt_tf.training import adamw
 from gptcore import DEFAULT_MODEL
-from gptcore.spec.recipe import FINE_TUNING
-from gptcore.spec.tasks import TASKS, TaskExamples, add_task_tokens
 from gptcore.storage import files
+from gptcore.training import FINE_TUNING, TASKS, TaskExamples, add_task_tokens
 from tokenization import OpenAIGPTTokenizerFast
 
 

@@ -14,9 +14,8 @@ import tensorflow as tf
 from gpt_tf import TFOpenAIGPTForSequenceClassification
 from gpt_tf.training import adamw
 from gptcore import DEFAULT_MODEL
-from gptcore.spec.recipe import FINE_TUNING
-from gptcore.spec.tasks import TaskExamples, add_task_tokens, label_settings, places
 from gptcore.storage import files
+from gptcore.training import FINE_TUNING, TaskExamples, add_task_tokens, label_settings, places
 from tokenization import OpenAIGPTTokenizerFast
 
 

@@ -16,8 +16,7 @@ from torch.utils.data import DataLoader
 
 from gpt_torch import OpenAIGPTConfig, OpenAIGPTLMHeadModel
 from gpt_torch.training import adamw
-from gptcore.spec.recipe import Recipe
-from gptcore.training import Blocks, tokenize_corpus
+from gptcore.training import Blocks, Recipe, tokenize_corpus
 from tokenization import OpenAIGPTTokenizerFast
 
 

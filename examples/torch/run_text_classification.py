@@ -15,10 +15,8 @@ from torch.utils.data import DataLoader
 from gpt_torch import OpenAIGPTForSequenceClassification
 from gpt_torch.training import Objective, adamw
 from gptcore import DEFAULT_MODEL
-from gptcore.spec.recipe import FINE_TUNING
-from gptcore.spec.tasks import TaskExamples, add_task_tokens, label_settings, places
 from gptcore.storage import files
-from gptcore.training import objective
+from gptcore.training import FINE_TUNING, TaskExamples, add_task_tokens, label_settings, objective, places
 from tokenization import OpenAIGPTTokenizerFast
 
 

@@ -1,6 +1,5 @@
 """Checkpoint files and folders: reading, writing, matching to the parameter table."""
 
 from gptcore.checkpoint.pretrained import Pretrained, check_modules, fresh_values, open_pretrained, save_pretrained
-from gptcore.convert.push import Pushable
 
-__all__ = ["Pretrained", "Pushable", "check_modules", "fresh_values", "open_pretrained", "save_pretrained"]
+__all__ = ["Pretrained", "check_modules", "fresh_values", "open_pretrained", "save_pretrained"]

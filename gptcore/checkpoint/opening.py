@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gptcore import DEFAULT_MODEL
 from gptcore.checkpoint.dtypes import STORAGE
 from gptcore.checkpoint.folder import folder_of, read_tensors
 from gptcore.checkpoint.formats import openai_npy, sniff
@@ -17,8 +16,8 @@ from gptcore.checkpoint.layouts.hf_torch import TIED_HEAD
 from gptcore.checkpoint.matching import Matching, match
 from gptcore.checkpoint.pretrained import wanted_files
 from gptcore.checkpoint.tensors import StoredTensor
-from gptcore.convert.card import PRODUCER, model_card
 from gptcore.errors import CheckpointError
+from gptcore.release import DEFAULT_MODEL, PRODUCER
 from gptcore.spec.config import OpenAIGPTConfig
 from gptcore.spec.parameters import ARCHITECTURES, SCORE, SUMMARY, Head
 from gptcore.storage import hub
@@ -30,9 +29,6 @@ OTHER_FILES = (
     SOURCE_CARD_NAME,
 )  # fmt: skip
 """What belongs to a model besides its weights and goes with it."""
-
-TOKENIZER_FILES = {"vocab.json", "tokenizer.json", "encoder_bpe_40000.json"}
-"""A folder with one of these has a tokenizer."""
 
 
 @dataclass(frozen=True)
@@ -129,17 +125,3 @@ def other_files(folder: Path) -> list[str]:
 def kind_of(path: Path) -> str:
     """What a file or directory of weights is, for people."""
     return "openai" if path.name == openai_npy.SHAPES_NAME else sniff(path) or "unknown"
-
-
-def card_of(checkpoint: Checkpoint, history: str = "") -> str:
-    """The model card of a checkpoint; ``model_card`` says what the others are."""
-    names = other_files(source_folder(checkpoint))
-    return model_card(
-        checkpoint.config,
-        checkpoint.head,
-        form=checkpoint.form,
-        dtype=checkpoint.dtype,
-        has_tokenizer=not TOKENIZER_FILES.isdisjoint(names),
-        has_source_card=SOURCE_CARD_NAME in names,
-        history=history,
-    )

@@ -14,7 +14,6 @@ import typer.core
 from rich.console import Console
 from rich.markup import escape
 
-from gptcore import __version__
 from gptcore.cli.convert import convert_command, inspect_command
 from gptcore.cli.demo import demo_command
 from gptcore.cli.generate import generate_command
@@ -26,6 +25,7 @@ from gptcore.cli.tokenizer import tokenizer_application
 from gptcore.cli.train import eval_application, train_application
 from gptcore.cli.verify import verify_command
 from gptcore.errors import GPTError
+from gptcore.release import __version__
 
 
 class Group(typer.core.TyperGroup):

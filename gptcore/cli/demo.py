@@ -15,9 +15,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from gptcore import DEFAULT_MODEL
 from gptcore.cli.loading import load_backends
 from gptcore.cli.verify import print_report
+from gptcore.release import DEFAULT_MODEL
 from gptcore.spec.parameters import Head
 from gptcore.verify import verify
 from tokenization import OpenAIGPTTokenizerFast

@@ -14,13 +14,13 @@ import typer
 from rich.console import Console
 from rich.progress import track
 
-from gptcore import DEFAULT_MODEL
 from gptcore.backends import require
 from gptcore.cli.loading import Device, use_backend
 from gptcore.cli.settings import SHIPPED, parse_settings
 from gptcore.errors import ConfigError, InputError
 from gptcore.generation import GenerationConfig, TextStreamer, check_prompt, settled
 from gptcore.pipelines import left_padded
+from gptcore.release import DEFAULT_MODEL
 from gptcore.spec.parameters import Head
 from gptcore.storage.files import decoded
 from tokenization import OpenAIGPTTokenizerFast

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from gptcore import DEFAULT_MODEL
 from gptcore.errors import ConfigError, InputError
+from gptcore.release import DEFAULT_MODEL
 from gptcore.settings import literal
 from gptcore.spec.tasks import TASKS, choice_columns
 

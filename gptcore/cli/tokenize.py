@@ -14,9 +14,9 @@ from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
-from gptcore import DEFAULT_MODEL
 from gptcore.cli.settings import SHIPPED
 from gptcore.errors import InputError
+from gptcore.release import DEFAULT_MODEL
 from gptcore.storage.files import decoded
 from tokenization import OpenAIGPTTokenizerFast
 

@@ -16,18 +16,18 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from gptcore import DEFAULT_MODEL
 from gptcore.checkpoint.opening import open_checkpoint
 from gptcore.cli.loading import Device, use_trainers
 from gptcore.cli.report import print_report, print_settings
 from gptcore.cli.settings import SHIPPED, examples, model_named, parse_settings, text_columns
 from gptcore.errors import ConfigError, DataError, GPTError, TrainingError
 from gptcore.installation import install_command
+from gptcore.release import DEFAULT_MODEL
 from gptcore.report.curves import draw, plot
 from gptcore.spec.config import OpenAIGPTConfig, read_json_object
 from gptcore.spec.parameters import Head
 from gptcore.spec.recipe import FINE_TUNING, PRESETS, PRETRAINING, Recipe
-from gptcore.spec.tasks import LABEL, TASKS, TaskExamples, add_task_tokens, class_names, label_settings, places
+from gptcore.spec.tasks import TASKS, add_task_tokens
 from gptcore.storage import files as files_module
 from gptcore.storage import hub
 from gptcore.storage.atomic import atomic_write
@@ -45,6 +45,7 @@ from gptcore.training import (
     tokenizer_fingerprint,
 )
 from gptcore.training.evaluation import evaluate_lm, evaluate_task
+from gptcore.training.examples import LABEL, TaskExamples, class_names, label_settings, places
 from gptcore.training.run import LOG_NAME, Interrupted, Record, has_run
 from tokenization import OpenAIGPTTokenizerFast
 

@@ -10,12 +10,12 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from gptcore import DEFAULT_MODEL
 from gptcore.checkpoint.opening import open_checkpoint
 from gptcore.cli.convert import AllowPickle
 from gptcore.cli.loading import load_backends
 from gptcore.cli.settings import SHIPPED
 from gptcore.convert.conversion import differences
+from gptcore.release import DEFAULT_MODEL
 from gptcore.verify import Error, Report, verify
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import html
 
-from gptcore import __version__
+from gptcore.checkpoint.opening import Checkpoint, other_files, source_folder
+from gptcore.release import PRODUCER
 from gptcore.spec.config import OpenAIGPTConfig
 from gptcore.spec.parameters import Head, parameters
 from gptcore.storage.cards import LOADING, SOURCE_CARD_NAME, seal
 
-PRODUCER = f"gptcore {__version__}"
+TOKENIZER_FILES = {"vocab.json", "tokenizer.json", "encoder_bpe_40000.json"}
+"""A folder with one of these has a tokenizer."""
 
 PIPELINE_TAGS = {Head.LM: "text-generation", Head.SEQUENCE_CLASSIFICATION: "text-classification"}
 PURPOSE = {
@@ -148,3 +150,17 @@ def _examples(config: OpenAIGPTConfig, head: Head, form: str, dtype: str, has_to
             f'print(tokenizer("the cat sat on the mat"{plain}).input_ids)\n```\n'
         )
     return "\n".join(blocks)
+
+
+def card_of(checkpoint: Checkpoint, history: str = "") -> str:
+    """The model card of a checkpoint; ``model_card`` says what the others are."""
+    names = other_files(source_folder(checkpoint))
+    return model_card(
+        checkpoint.config,
+        checkpoint.head,
+        form=checkpoint.form,
+        dtype=checkpoint.dtype,
+        has_tokenizer=not TOKENIZER_FILES.isdisjoint(names),
+        has_source_card=SOURCE_CARD_NAME in names,
+        history=history,
+    )

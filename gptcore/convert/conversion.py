@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from gptcore.checkpoint.dtypes import STORAGE, check_dtype, convert
 from gptcore.checkpoint.folder import check_writable, read_tensors, resolve_inside
 from gptcore.checkpoint.matching import match
-from gptcore.checkpoint.opening import Checkpoint, card_of, other_files, source_folder
+from gptcore.checkpoint.opening import Checkpoint, other_files, source_folder
 from gptcore.checkpoint.pretrained import write_checkpoint
 from gptcore.checkpoint.tensors import OutgoingTensor, StoredTensor
+from gptcore.convert.card import card_of
 from gptcore.errors import CheckpointError
 from gptcore.spec.parameters import parameters
 from gptcore.storage.atomic import atomic_write

@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 
 from gptcore.checkpoint.folder import resolve_inside
 from gptcore.checkpoint.formats import FORMATS, openai_npy
-from gptcore.checkpoint.opening import Checkpoint, card_of, open_checkpoint, other_files, source_folder
+from gptcore.checkpoint.opening import Checkpoint, open_checkpoint, other_files, source_folder
+from gptcore.convert.card import card_of
 from gptcore.errors import CheckpointError
 from gptcore.spec.config import CONFIG_NAME
 from gptcore.storage import hub
@@ -79,7 +80,8 @@ def push_checkpoint(
         The URL of the commit.
 
     Raises:
-        CheckpointError: the checkpoint lacks a parameter, a file leads outside its folder, or see ``gptcore.storage.hub.push``.
+        CheckpointError: the checkpoint lacks a parameter, a file leads outside its folder, or see
+            ``gptcore.storage.hub.push``.
     """
     if checkpoint.matching.missing:
         lacking = ", ".join(parameter.name for parameter in checkpoint.matching.missing)

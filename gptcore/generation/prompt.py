@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 
 from gptcore.errors import InputError
 from gptcore.generation.config import GenerationConfig
-from gptcore.generation.host.stepper import Ids
 from gptcore.spec.config import OpenAIGPTConfig
 from gptcore.spec.inputs import as_array
+
+Ids = NDArray[np.int64]
 
 
 @dataclass(frozen=True)

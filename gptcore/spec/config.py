@@ -11,6 +11,9 @@ from typing import Any, ClassVar, Self
 
 from gptcore.errors import ConfigError
 from gptcore.settings import FrozenDict, Settings, boolean, choice, integer, is_integer, real, unknown
+from gptcore.storage import hub
+from gptcore.storage.atomic import atomic_write
+from gptcore.storage.transaction import recover
 
 CONFIG_NAME = "config.json"
 GENERATION_CONFIG_NAME = "generation_config.json"
@@ -274,9 +277,6 @@ class OpenAIGPTConfig(Settings):
         Raises:
             ConfigError: the file is missing, is not a JSON object or holds invalid settings.
         """
-        from gptcore.storage import hub
-        from gptcore.storage.transaction import recover
-
         location, overrides = hub.split_options(options)
         path = Path(path_or_repo_id)
         if not path.is_file():
@@ -287,8 +287,6 @@ class OpenAIGPTConfig(Settings):
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write ``config.json`` into ``folder`` (made if missing), atomically."""
-        from gptcore.storage.atomic import atomic_write
-
         Path(folder).mkdir(parents=True, exist_ok=True)
         with atomic_write(Path(folder) / CONFIG_NAME) as file:
             file.write(self.to_json_string().encode())

@@ -1,28 +1,40 @@
 """Training, framework-neutral: data, batches, the loop and its checkpoints. The steps are in the backends."""
 
+from gptcore.backends.training import Trainer
+from gptcore.spec.recipe import FINE_TUNING, PRETRAINING, Recipe
+from gptcore.spec.tasks import TASKS, add_task_tokens
 from gptcore.training.batches import Batches, micro_batches, objective, once, shares
 from gptcore.training.checkpoints import Checkpoints
 from gptcore.training.corpus import Blocks, TokenFile, tokenize_corpus
+from gptcore.training.examples import TaskExamples, label_settings, places
 from gptcore.training.fingerprints import fingerprint, tokenizer_fingerprint
 from gptcore.training.memory import keep_freed_memory
 from gptcore.training.run import Evaluation, Interrupted, Run, read_log
-from gptcore.training.trainer import Trainer, dropout_seed, rows_of_process
+from gptcore.training.steps import dropout_seed, rows_of_process
 
 __all__ = [
+    "FINE_TUNING",
+    "PRETRAINING",
+    "TASKS",
     "Batches",
     "Blocks",
     "Checkpoints",
     "Evaluation",
     "Interrupted",
+    "Recipe",
     "Run",
+    "TaskExamples",
     "TokenFile",
     "Trainer",
+    "add_task_tokens",
     "dropout_seed",
     "fingerprint",
     "keep_freed_memory",
+    "label_settings",
     "micro_batches",
     "objective",
     "once",
+    "places",
     "read_log",
     "rows_of_process",
     "shares",

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from gptcore.backends.training import Batch
 from gptcore.errors import DataError
 from gptcore.spec.counters import threefry
 from gptcore.spec.inputs import IGNORED_LABEL
@@ -15,7 +16,6 @@ from gptcore.spec.inputs import IGNORED_LABEL
 WINDOW = 50  # batches among which examples of one length are looked for; transformers has as many
 
 Example = Mapping[str, NDArray[Any]]
-Batch = dict[str, NDArray[Any]]
 
 
 class Source(Protocol):

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from gptcore.backends.training import Trainer
 from gptcore.checkpoint.folder import read_tensors
 from gptcore.checkpoint.formats import safetensors
 from gptcore.checkpoint.matching import match
@@ -22,7 +23,7 @@ from gptcore.checkpoint.tensors import OutgoingTensor
 from gptcore.errors import CheckpointError, TrainingError, bullet_list
 from gptcore.spec.parameters import parameters
 from gptcore.storage.atomic import atomic_write, sync_folder
-from gptcore.training.trainer import MOMENTS, Trainer
+from gptcore.training.steps import MOMENTS
 
 OPTIMIZER_NAME = "optimizer.safetensors"
 STATE_NAME = "training.json"

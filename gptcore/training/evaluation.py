@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gptcore.training.batches import Batch, counts
+from gptcore.backends.training import Batch, Trainer
+from gptcore.training.batches import counts
 from gptcore.training.run import Evaluation
-from gptcore.training.trainer import Trainer
 
 
 def mean_losses(trainer: Trainer, batches: Sequence[Batch]) -> tuple[dict[str, float], list[NDArray[Any]]]:

@@ -15,11 +15,11 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from gptcore.backends.training import Trainer
 from gptcore.errors import CheckpointError, TrainingError
 from gptcore.storage.atomic import atomic_write
 from gptcore.training.batches import Batches
 from gptcore.training.checkpoints import STATE_NAME, Checkpoints
-from gptcore.training.trainer import Trainer
 
 LOG_NAME = "log.jsonl"
 

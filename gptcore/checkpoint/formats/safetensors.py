@@ -14,8 +14,8 @@ import safetensors
 
 from gptcore.checkpoint.dtypes import STORAGE
 from gptcore.checkpoint.tensors import OutgoingTensor, StoredTensor
-from gptcore.convert.card import PRODUCER
 from gptcore.errors import CheckpointError
+from gptcore.release import PRODUCER
 
 CODES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 CODE_OF = {dtype: code for code, dtype in CODES.items()}

@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from gptcore.generation.config import GenerationConfig
 from gptcore.generation.host.processors import process
 from gptcore.generation.host.search import check_chosen, usable
-from gptcore.generation.host.stepper import Ids, Logits, Stepper
-from gptcore.generation.prompt import Prompt
+from gptcore.generation.host.stepper import Logits, Stepper
+from gptcore.generation.prompt import Ids, Prompt
 from gptcore.spec.counters import gumbel
 
 

@@ -7,7 +7,8 @@ from numpy.typing import NDArray
 
 from gptcore.generation.host.processors import softmax
 from gptcore.generation.host.search import NOTHING, Search, usable
-from gptcore.generation.host.stepper import Ids, Logits
+from gptcore.generation.host.stepper import Logits
+from gptcore.generation.prompt import Ids
 
 
 class ContrastiveSearch(Search):

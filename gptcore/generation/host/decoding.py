@@ -13,8 +13,8 @@ from gptcore.generation.host.beams import beam_search
 from gptcore.generation.host.contrastive import ContrastiveSearch
 from gptcore.generation.host.processors import process
 from gptcore.generation.host.search import NOTHING, Search, check_chosen
-from gptcore.generation.host.stepper import Ids, Logits, Stepper
-from gptcore.generation.prompt import Prompt
+from gptcore.generation.host.stepper import Logits, Stepper
+from gptcore.generation.prompt import Ids, Prompt
 from gptcore.spec.config import OpenAIGPTConfig
 from gptcore.spec.outputs import ModelOutput
 

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from gptcore.errors import InputError
 from gptcore.generation.config import GenerationConfig
-from gptcore.generation.host.stepper import Ids, Logits, Stepper
+from gptcore.generation.host.stepper import Logits, Stepper
+from gptcore.generation.prompt import Ids
 from gptcore.spec.counters import gumbel
 
 NOTHING = -1

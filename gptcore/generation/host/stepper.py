@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    from gptcore.generation.config import GenerationConfig
-    from gptcore.generation.prompt import Prompt
+from gptcore.generation.config import GenerationConfig
+from gptcore.generation.prompt import Ids, Prompt
 
-Ids = NDArray[np.int64]
 Logits = NDArray[np.float32]
 
 

@@ -1,64 +1,20 @@
-"""What the training loop asks of a framework: one protocol, in NumPy."""
+"""What the training steps of all frameworks share: checks, the rows of a process, the seeds of dropout."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Protocol
+from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
+from gptcore.backends.training import Batch
 from gptcore.errors import ConfigError, TrainingError
 from gptcore.spec.config import OpenAIGPTConfig
 from gptcore.spec.counters import threefry
 from gptcore.spec.inputs import ArrayInfo, check_inputs
 from gptcore.spec.parameters import Head
-from gptcore.training.batches import Batch
 
 MOMENTS = ("exp_avg", "exp_avg_sq")
 """Adam's running means of the gradient and of its square, under PyTorch's names."""
-
-Named = Iterable[tuple[str, NDArray[Any]]]
-
-
-class Trainer(Protocol):
-    """A model with its optimizer. All processes of a run call the same methods in the same order."""
-
-    config: OpenAIGPTConfig
-    head: Head
-    is_main: bool
-    """Whether this process writes files; the others only compute."""
-    processes: int
-    """How many processes train together; 1 where a trainer does not say."""
-
-    def step(self, step: int, batch: Batch) -> dict[str, float]:
-        """Update the weights by one batch.
-
-        Args:
-            step: from 0; decides the learning rate and the dropout.
-            batch: all of it, in every process; a process takes its own rows.
-
-        Returns:
-            ``loss``, ``lm_loss``, ``task_loss`` where there is a task, ``grad_norm`` (before clipping) and
-            ``learning_rate``.
-        """
-        ...
-
-    def evaluate(self, batch: Batch) -> dict[str, NDArray[Any]]:
-        """Without dropout: ``lm_loss`` () and, where there is a task, ``task_loss`` () and ``logits`` (B, K)."""
-        ...
-
-    def weights(self) -> Iterator[tuple[str, NDArray[Any]]]:
-        """Canonical name and value of every parameter, float32, on the host."""
-        ...
-
-    def moments(self) -> Iterator[tuple[str, NDArray[Any]]]:
-        """``exp_avg.NAME`` and ``exp_avg_sq.NAME`` of every parameter, in canonical shapes; zeros before step 0."""
-        ...
-
-    def restore(self, step: int, weights: Named, moments: Named) -> None:
-        """Go on as if ``step`` updates had led to these weights and moments, in whichever framework they were made."""
-        ...
 
 
 def check_weights(head: Head, dtype: str, others: Sequence[str] = ()) -> None:
