@@ -78,7 +78,7 @@ def without_idioms(options: Mapping[str, Any], answers: Answers) -> dict[str, An
     Raises:
         ConfigError: a listed option has a value that would have an effect; says what to do instead.
 
-    >>> without_idioms({"trust_remote_code": True, "num_labels": 3}, LOADING)
+    >>> without_idioms({"low_cpu_mem_usage": True, "num_labels": 3}, LOADING)
     {'num_labels': 3}
     """
     problems = [

@@ -311,7 +311,7 @@ def test_names_are_checked(hub, push, source, repo_id):
 @pytest.mark.parametrize("call", ["open_pretrained('owner/name', Head.LM, token={})", "push({{}}, 'a/b', token={})"])
 def test_a_token_with_a_line_feed_is_not_shown(load, call):
     """The HTTP client quotes a header that it cannot send."""
-    call = call.format(repr(TOKEN + "\n")).replace("push", "__import__('gptcore.storage.hub').hub.push")
+    call = call.format(repr(TOKEN + "\n")).replace("push", "__import__('gptcore.storage.hub').storage.hub.push")
     answer = load(call.replace("'a/b'", "'a/b', commit_message='x'"))
     assert answer == "CheckpointError the token is empty or has white space or other characters that no token has"
 

@@ -78,7 +78,7 @@ def test_the_two_stages(backend, run, vocabulary, tmp_path):
 @pytest.mark.parametrize("value", ["true", "false"])
 def test_examples_of_a_task_by_length(value, run, tmp_path, monkeypatch):
     started = []
-    monkeypatch.setattr("gptcore.cli.train.start", lambda trainer, batches, *_, **__: started.append(batches))
+    monkeypatch.setattr("gptcore.cli.train.start", lambda job, **_: started.append(job.run.batches))
     rows = tmp_path / "rows.jsonl"
     rows.write_text("".join(json.dumps({"text": "the cat " * i, "label": i % 2}) + "\n" for i in (1, 9, 2, 8)))
     settings = ["--output", tmp_path / "out", "--set", "batch_size=2", "--set", f"group_by_length={value}"]
@@ -88,10 +88,10 @@ def test_examples_of_a_task_by_length(value, run, tmp_path, monkeypatch):
 
 
 def test_what_a_run_will_do_is_said_before_it_starts(run, vocabulary, tmp_path, monkeypatch):
-    def begin(**_):
+    def begin(self, **_):
         raise GPTError("the run begins")
 
-    monkeypatch.setattr("gptcore.cli.train.Run", begin)
+    monkeypatch.setattr("gptcore.training.run.Run.__call__", begin)
     command = ["train", "lm", TEXT, "--tokenizer", vocabulary, "--output", tmp_path / "out", *SIZES]
     _, _, error = run(*command, "--set", "epochs=1", "--set", "batch_size=2")
     warning, plan, begins = map(error.find, ("Warning: The warm-up", "updates of 62 tokens", "the run begins"))

@@ -11,8 +11,9 @@ from training_data import tokenizer
 
 from gptcore import DEFAULT_MODEL
 from gptcore.checkpoint import fresh_values
+from gptcore.errors import ConfigError, DataError, TrainingError
 from gptcore.spec.config import OpenAIGPTConfig
-from gptcore.training import Evaluation, read_log
+from gptcore.training import FINE_TUNING, Evaluation, Recipe, evaluate, fit, read_log
 from gptcore.training.steps import MOMENTS
 from tokenization import OpenAIGPTTokenizerFast
 
@@ -202,7 +203,7 @@ def classify(run, tmp_path):
 @pytest.mark.parametrize("command", ["lm", "classify"])
 def test_other_validation_data_is_refused(lm, classify, monkeypatch, tmp_path, command):
     for name in ("evaluate_lm", "evaluate_task"):
-        monkeypatch.setattr(f"gptcore.cli.train.{name}", lambda *_: Evaluation({}, 0.0))
+        monkeypatch.setattr(f"gptcore.training.jobs.{name}", lambda *_: Evaluation({}, 0.0))
     train = {"lm": lm, "classify": classify}[command]
     held_out = written(tmp_path / "held_out.jsonl", ROWS[:4])
     assert train("--validation", held_out)[0] == 0
@@ -256,8 +257,30 @@ def measured(monkeypatch):
         return Evaluation(METRICS, 1.0)
 
     for name in ("evaluate_task", "evaluate_lm"):
-        monkeypatch.setattr(f"gptcore.cli.train.{name}", evaluate)
+        monkeypatch.setattr(f"gptcore.training.fitting.{name}", evaluate)
     return examples
+
+
+def test_one_call_does_what_the_command_does(classify, measured, monkeypatch, tmp_path):
+    """From files or from rows; each can go on from the other's run."""
+    monkeypatch.setattr("gptcore.training.fitting.load_trainers", lambda name: StillTrainer)
+    recipe = FINE_TUNING.replace(max_steps=3, batch_size=2)
+    seen = []
+    record = fit("classify", ROWS, tmp_path / "rows", recipe=recipe, listeners=[seen.append])
+    assert classify()[0] == 0
+    logs = [read_log(tmp_path / folder / "log.jsonl") for folder in ("rows", "run")]
+    assert [[each["loss"] for each in log] for log in logs] == [[each["loss"] for each in seen]] * 2
+    assert record["step"] == 2
+    assert fit("classify", tmp_path / "rows.jsonl", tmp_path / "run", recipe=recipe, resume=True) == {}
+    assert Recipe.read(tmp_path / "rows" / "recipe.yaml") == recipe
+    assert evaluate("classify", ROWS, str(tmp_path / "rows")).metrics == METRICS
+    assert measured == [len(ROWS)]
+    with pytest.raises(TrainingError, match=r"already holds a run. Pass resume=True"):
+        fit("classify", ROWS, tmp_path / "run")
+    with pytest.raises(ConfigError, match=r"task must be one of 'lm', 'classify'.*; got 'sort'"):
+        fit("sort", ROWS, tmp_path / "other")
+    with pytest.raises(DataError, match="row 1: no column 'mood'; it has 'text', 'label'"):
+        fit("classify", ROWS, tmp_path / "other", label="mood")
 
 
 def test_evaluation_remembers_the_columns(run, measured, tmp_path):

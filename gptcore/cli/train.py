@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
-import itertools
 import json
 import math
 import signal
-import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,44 +14,21 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from gptcore.checkpoint.opening import open_checkpoint
 from gptcore.cli.loading import Device, use_trainers
 from gptcore.cli.report import print_report, print_settings
 from gptcore.cli.settings import SHIPPED, examples, model_named, parse_settings, text_columns
-from gptcore.errors import ConfigError, DataError, GPTError, TrainingError
+from gptcore.errors import ConfigError, GPTError, TrainingError
 from gptcore.installation import install_command
 from gptcore.release import DEFAULT_MODEL
 from gptcore.report.curves import draw, plot
-from gptcore.spec.config import OpenAIGPTConfig, read_json_object
-from gptcore.spec.parameters import Head
-from gptcore.spec.recipe import FINE_TUNING, PRESETS, PRETRAINING, Recipe
-from gptcore.spec.tasks import TASKS, add_task_tokens
-from gptcore.storage import files as files_module
-from gptcore.storage import hub
-from gptcore.storage.atomic import atomic_write
-from gptcore.training import (
-    Batches,
-    Blocks,
-    Checkpoints,
-    Evaluation,
-    Run,
-    fingerprint,
-    keep_freed_memory,
-    once,
-    read_log,
-    tokenize_corpus,
-    tokenizer_fingerprint,
-)
-from gptcore.training.evaluation import evaluate_lm, evaluate_task
-from gptcore.training.examples import LABEL, TaskExamples, class_names, label_settings, places
+from gptcore.spec.config import OpenAIGPTConfig
+from gptcore.spec.recipe import FINE_TUNING, PRESETS, Recipe
+from gptcore.spec.tasks import TASKS
+from gptcore.training import Evaluation, read_log
+from gptcore.training.examples import LABEL, class_names
+from gptcore.training.fitting import evaluate
+from gptcore.training.jobs import Job, prepare_lm, prepare_task, trained_on
 from gptcore.training.run import LOG_NAME, Interrupted, Record, has_run
-from tokenization import OpenAIGPTTokenizerFast
-
-RECIPE_NAME = "recipe.yaml"
-TASK_NAME = "task.json"
-"""The file of a checkpoint that names its task and the columns of its tables."""
-
-EVALUATION_BATCH = 16
 
 TRAIN_LM = "gptcore train lm books --tokenizer words --preset small --output runs/books"
 EVAL_LM = ("gptcore eval lm heldout", "gptcore eval lm heldout --model runs/books")
@@ -167,92 +142,13 @@ def train_lm(
         raise ConfigError(
             'Training from scratch needs --tokenizer. Create one with "gptcore tokenizer train FILES --output words".'
         )
-    load_trainer = use_trainers(context, backend, device)
-    words = OpenAIGPTTokenizerFast.from_pretrained(str(tokenizer or model), task=None)
-    sizes = parse_settings(config or [], "--config")
-    fresh = {"vocab_size": len(words), **PRESETS[preset].sizes, **sizes}
-    source = model if model is not None else OpenAIGPTConfig(**fresh)
-    length = (config_of(model, sizes) if model is not None else source).n_positions  # type: ignore[union-attr]
-    words.model_max_length = length
-    corpus = {
-        name: tokenize_corpus(list(paths), words, output / "corpus" / name, column=column)
-        for name, paths in (("train", files), ("validation", validation or []))
-        if paths
-    }
-    blocks = {name: Blocks(tokens.ids, length) for name, tokens in corpus.items()}
-    batches = Batches(blocks["train"], chosen.batch_size, seed=chosen.seed)
-    total = chosen.total_steps(len(blocks["train"]))
-    changes = sizes if model is not None else {}
-    trainer = load_trainer(source, Head.LM, chosen, total, **changes)
-    evaluate = None
-    if "validation" in corpus:
-        held_out, bytes_per_token = once(blocks["validation"], EVALUATION_BATCH), corpus["validation"].bytes_per_token
-        evaluate = lambda trainer: evaluate_lm(trainer, held_out, bytes_per_token)  # noqa: E731
-    start(
-        trainer, batches, total, output, chosen, words,
-        what={"task": "lm", "config": sizes},
-        content={
-            "examples": fingerprint([blocks["train"].ids, length]),
-            "validation": fingerprint([blocks["validation"].ids]) if "validation" in blocks else None,
-            "model": model and model_fingerprint(model),
-        },
-        columns={"columns": [column]},
-        evaluate=evaluate,
-        evaluate_every=evaluate_every, save_every=save_every, patience=patience, resume=resume, quiet=quiet,
+    job = prepare_lm(
+        files, output, use_trainers(context, backend, device),
+        model=model, tokenizer=tokenizer, config=parse_settings(config or [], "--config"),
+        fresh=PRESETS[preset].sizes, column=column, validation=validation, recipe=chosen,
+        evaluate_every=evaluate_every, save_every=save_every, patience=patience,
     )  # fmt: skip
-
-
-def train_task(
-    context: typer.Context,
-    task: str,
-    files: list[Path],
-    output: Path,
-    model: str,
-    backend: str,
-    device: str | None,
-    validation: list[Path] | None,
-    columns: str | None,
-    label: str,
-    header: str | None,
-    choices: int,
-    recipe: Path | None,
-    settings: list[str] | None,
-    **options: Any,
-) -> None:
-    """Fine-tune on one of the four kinds of task."""
-    require_libraries()
-    require_no_run(output, options["resume"])
-    chosen = chosen_recipe(FINE_TUNING, recipe, settings)
-    load_trainer = use_trainers(context, backend, device)
-    words = OpenAIGPTTokenizerFast.from_pretrained(model)
-    vocab_size = add_task_tokens(words, task)
-    names = text_columns(task, columns, choices)
-    rows = read_rows(files, names, label, header)
-    labels = label_settings(task, [row[LABEL] for row in rows], places(rows))
-    config = config_of(model, labels)
-    words.model_max_length = config.n_positions
-    examples = TaskExamples(task, rows, words, config, names)
-    held_out, found = None, None
-    if validation:
-        found = TaskExamples(task, read_rows(validation, names, label, header), words, config, names)
-        held_out = once(found, EVALUATION_BATCH, found.collate)
-    total = chosen.total_steps(len(examples))
-    lengths = examples.lengths if chosen.group_by_length else None
-    batches = Batches(examples, chosen.batch_size, seed=chosen.seed, collate=examples.collate, lengths=lengths)
-    changes = {"vocab_size": vocab_size, **labels}
-    trainer = load_trainer(model, TASKS[task].head, chosen, total, **changes)
-    start(
-        trainer, batches, total, output, chosen, words,
-        what={"task": task, "labels": labels.get("label2id")},
-        content={
-            "examples": fingerprint(examples.examples),
-            "validation": fingerprint(found.examples) if found else None,
-            "model": model_fingerprint(model),
-        },
-        columns={"columns": names, "label": label},
-        evaluate=(lambda trainer: evaluate_task(trainer, held_out)) if held_out else None,
-        **options,
-    )  # fmt: skip
+    start(job, resume=resume, quiet=quiet)
 
 
 def require_libraries() -> None:
@@ -268,42 +164,9 @@ def require_no_run(output: Path, resume: bool) -> None:
         raise TrainingError(f"{output} already holds a run. Add --resume, or choose another --output.")
 
 
-def start(
-    trainer: Any,
-    batches: Batches,
-    total: int,
-    output: Path,
-    recipe: Recipe,
-    tokenizer: Any,
-    *,
-    what: Mapping[str, Any],
-    content: Mapping[str, Any],
-    columns: Mapping[str, Any],
-    evaluate: Any,
-    evaluate_every: int | None,
-    save_every: int | None,
-    patience: int | None,
-    resume: bool,
-    quiet: bool,
-) -> None:
-    """Train with a progress bar, and write the recipe and the curve beside the log."""
-    keep_freed_memory()
-
-    def write_more(folder: Path) -> None:
-        tokenizer.save_pretrained(folder)
-        with atomic_write(folder / TASK_NAME) as file:
-            file.write(json.dumps({"task": what["task"], **columns}, indent=2).encode() + b"\n")
-
-    checkpoints = Checkpoints(
-        output,
-        {
-            **what,
-            "recipe": recipe.to_dict(),
-            "examples": len(batches.source),
-            "fingerprint": {**content, "tokenizer": tokenizer_fingerprint(tokenizer)},
-        },
-        extra_files=write_more,
-    )
+def start(job: Job, *, resume: bool, quiet: bool) -> None:
+    """Train with a progress bar, and draw the curve beside the log."""
+    run, output = job.run, job.output
     console = Console(stderr=True)
     parts = (
         TextColumn("{task.description}"),
@@ -312,12 +175,13 @@ def start(
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    if trainer.is_main:
-        for warning in recipe.warnings(total, fine_tuning=what["task"] != "lm"):
+    is_main, total = run.trainer.is_main, run.total_steps
+    if is_main:
+        for warning in job.warnings():
             console.print(f"Warning: {warning}", highlight=False, markup=False)
-    quiet = quiet or not trainer.is_main
+    quiet = quiet or not is_main
     if not quiet:
-        tokens = batches[0]["input_ids"].size
+        tokens = run.batches[0]["input_ids"].size
         console.print(f"{total:,} updates of {tokens:,} tokens, {total * tokens:,} in all", highlight=False)
     bar = Progress(*parts, console=console, disable=quiet)
     shown = bar.add_task("training", total=total)
@@ -329,17 +193,13 @@ def start(
             bar.console.print(f"after {record['step'] + 1:,} updates: {found}", highlight=False)
 
     def tell(text: str) -> None:
-        if trainer.is_main:
+        if is_main:
             console.print(text, highlight=False, markup=False, soft_wrap=True)
 
-    listeners = [show, *([tensorboard(output)] if trainer.is_main else [])]
-    run = Run(
-        trainer=trainer, batches=batches, total_steps=total, checkpoints=checkpoints, evaluate=evaluate,
-        evaluate_every=evaluate_every, save_every=save_every, patience=patience, listeners=listeners,
-    )  # fmt: skip
+    run.listeners.extend([show, *([tensorboard(output)] if is_main else [])])
     try:
         with bar:
-            record = run(resume=resume)
+            record = job(resume=resume)
     except Interrupted as stop:
         tell(f"Stopped after {stop.step:,} of {total:,} updates, saved in {stop.path}. Add --resume to continue.")
         raise typer.Exit(128 + stop.signal) from None
@@ -348,13 +208,12 @@ def start(
         raise typer.Exit(128 + signal.SIGINT) from None
     finally:
         log = output / LOG_NAME
-        records = read_log(log) if trainer.is_main and log.is_file() else []
+        records = read_log(log) if is_main and log.is_file() else []
         if records:
-            recipe.write(output / RECIPE_NAME)
             plot(records, output / "curve.png")
     if not record:
-        tell(f"{output} is finished ({checkpoints.steps()[-1]:,} of {total:,} updates). Nothing was trained.")
-    if trainer.is_main:
+        tell(f"{output} is finished ({run.checkpoints.steps()[-1]:,} of {total:,} updates). Nothing was trained.")
+    if is_main:
         if not quiet:
             console.print(draw(records), highlight=False)
         print(output / "last")
@@ -382,32 +241,15 @@ def tensorboard(output: Path) -> Any:
     return listen
 
 
+def named(header: str | None) -> list[str] | None:
+    """The names in ``--header``."""
+    return header.split(",") if header else None
+
+
 def chosen_recipe(stage: Recipe, file: Path | None, settings: Sequence[str] | None) -> Recipe:
     """The recipe of a stage, with the settings of a file and of the command line."""
     base = stage if file is None else Recipe.read(file)
     return base.replace(**parse_settings(settings or [], "--set"))
-
-
-def config_of(model: str, changes: Mapping[str, Any]) -> OpenAIGPTConfig:
-    """The config of a checkpoint, with changes."""
-    return OpenAIGPTConfig.from_pretrained(model, **changes)
-
-
-def model_fingerprint(model: str) -> str:
-    """The fingerprint of a checkpoint: its config and weights, in any format and place."""
-    checkpoint = open_checkpoint(model)
-    config, sources = checkpoint.config.replace(extra={}).to_dict(), checkpoint.matching.sources
-    return fingerprint(itertools.chain([config], (sources[name].read("float32") for name in sorted(sources))))
-
-
-def read_rows(files: Sequence[Path], names: Sequence[str], label: str, header: str | None) -> list[dict[str, Any]]:
-    """All rows of some tables, with their label under its own name."""
-    found = files_module.find(files, files_module.TABLES)
-    wanted = (*names, label)
-    rows = [row for path in found for _, row in files_module.rows(path, wanted, header.split(",") if header else None)]
-    if not rows:
-        raise DataError(f"no rows in {', '.join(map(str, found))}")
-    return [files_module.Row({**row, LABEL: row[label]}, row.place) for row in rows]
 
 
 def add_task_commands(task: str, help_text: str) -> None:
@@ -436,11 +278,16 @@ def add_task_commands(task: str, help_text: str) -> None:
         resume: Resume = False,
         quiet: Quiet = False,
     ) -> None:
-        train_task(
-            context, task, files, output, model, backend, device, validation, columns, label, header, choices, recipe,
-            settings,
-            evaluate_every=evaluate_every, save_every=save_every, patience=patience, resume=resume, quiet=quiet,
+        require_libraries()
+        require_no_run(output, resume)
+        chosen = chosen_recipe(FINE_TUNING, recipe, settings)
+        job = prepare_task(
+            task, files, output, use_trainers(context, backend, device),
+            model=model, columns=text_columns(task, columns, choices), label=label, header=named(header),
+            validation=validation, recipe=chosen,
+            evaluate_every=evaluate_every, save_every=save_every, patience=patience,
         )  # fmt: skip
+        start(job, resume=resume, quiet=quiet)
 
     @eval_application.command(task, help=f"Evaluate {help_text}", epilog=examples(_eval(task), f"{_eval(task)} --json"))
     def measure(
@@ -457,20 +304,12 @@ def add_task_commands(task: str, help_text: str) -> None:
         ] = None,
         as_json: AsJSON = False,
     ) -> None:
-        keep_freed_memory()
         load_trainer = use_trainers(context, backend, device)
-        words = OpenAIGPTTokenizerFast.from_pretrained(model)
-        trained = trained_columns(model, task)
-        if columns is None and choices is None and "columns" in trained:
-            names = tuple(trained["columns"])
-        else:
-            names = text_columns(task, columns, choices or 2)
-        rows = read_rows(files, names, label or trained.get("label", LABEL), header)
-        config = config_of(model, {})
-        examples = TaskExamples(task, rows, words, config, names)
-        trainer = load_trainer(model, TASKS[task].head, FINE_TUNING, 1)
-        found = evaluate_task(trainer, once(examples, EVALUATION_BATCH, examples.collate))
-        report(found, as_json, f"{task}: {model}, {len(examples):,} examples", class_names(task, config, names))
+        names = None if columns is None and choices is None else text_columns(task, columns, choices or 2)
+        found = evaluate(task, files, model, backend=load_trainer, columns=names, label=label, header=named(header))
+        names = names or trained_on(model, task).get("columns") or TASKS[task].columns
+        labels = class_names(task, OpenAIGPTConfig.from_pretrained(model), names)
+        report(found, as_json, f"{task}: {model}, {found.count:,} examples", labels)
 
 
 @eval_application.command("lm", epilog=examples(*EVAL_LM))
@@ -492,25 +331,9 @@ def eval_lm(
     as_json: AsJSON = False,
 ) -> None:
     """Evaluate a language model: loss per token, perplexity and bits per byte of a corpus."""
-    keep_freed_memory()
     load_trainer = use_trainers(context, backend, device)
-    words = OpenAIGPTTokenizerFast.from_pretrained(model)
-    trained = trained_columns(model, "lm").get("columns", ["text"])
-    with tempfile.TemporaryDirectory() as folder:
-        corpus = tokenize_corpus(files, words, folder, column=column or trained[0])
-        blocks = Blocks(corpus.ids, config_of(model, {}).n_positions, stride)
-        trainer = load_trainer(model, Head.LM, PRETRAINING, 1)
-        found = evaluate_lm(trainer, once(blocks, EVALUATION_BATCH), corpus.bytes_per_token)
-        report(found, as_json, f"lm: {model_named(model)}, {len(corpus.ids):,} tokens")
-
-
-def trained_columns(model: str, task: str) -> dict[str, Any]:
-    """The names of the columns that a local model was trained on, if it was on this task."""
-    if not Path(model).is_dir():
-        return {}
-    path = hub.resolve(model, hub.named(TASK_NAME)) / TASK_NAME
-    trained = read_json_object(path) if path.is_file() else {}
-    return trained if trained.get("task") == task else {}
+    found = evaluate("lm", files, model, backend=load_trainer, columns=[column] if column else None, stride=stride)
+    report(found, as_json, f"lm: {model_named(model)}, {found.count:,} tokens")
 
 
 def report(evaluation: Evaluation, as_json: bool, subject: str, labels: Sequence[str] = ()) -> None:

@@ -8,6 +8,7 @@ from gptcore.training.checkpoints import Checkpoints
 from gptcore.training.corpus import Blocks, TokenFile, tokenize_corpus
 from gptcore.training.examples import TaskExamples, label_settings, places
 from gptcore.training.fingerprints import fingerprint, tokenizer_fingerprint
+from gptcore.training.fitting import evaluate, fit
 from gptcore.training.memory import keep_freed_memory
 from gptcore.training.run import Evaluation, Interrupted, Run, read_log
 from gptcore.training.steps import dropout_seed, rows_of_process
@@ -28,7 +29,9 @@ __all__ = [
     "Trainer",
     "add_task_tokens",
     "dropout_seed",
+    "evaluate",
     "fingerprint",
+    "fit",
     "keep_freed_memory",
     "label_settings",
     "micro_batches",

@@ -30,7 +30,7 @@ def mean_losses(trainer: Trainer, batches: Sequence[Batch]) -> tuple[dict[str, f
     return {name: total / max(totals[name], 1) for name, total in sums.items()}, logits
 
 
-def evaluate_lm(trainer: Trainer, batches: Sequence[Batch], bytes_per_token: float) -> Evaluation:
+def evaluate_lm(trainer: Trainer, batches: Sequence[Batch], bytes_per_token: float, tokens: int = 0) -> Evaluation:
     """Loss per token, perplexity, and bits per byte of the text, which compares vocabularies; the lower the better.
 
     The first token of a block, which nothing is before, counts as much as the mean of the others.
@@ -38,7 +38,8 @@ def evaluate_lm(trainer: Trainer, batches: Sequence[Batch], bytes_per_token: flo
     losses, _ = mean_losses(trainer, batches)
     loss = losses["lm_loss"]
     bits_per_byte = loss / math.log(2) / bytes_per_token
-    return Evaluation({"loss": loss, "perplexity": math.exp(min(loss, 700.0)), "bits_per_byte": bits_per_byte}, -loss)
+    metrics = {"loss": loss, "perplexity": math.exp(min(loss, 700.0)), "bits_per_byte": bits_per_byte}
+    return Evaluation(metrics, -loss, count=tokens)
 
 
 def evaluate_task(trainer: Trainer, batches: Sequence[Batch]) -> Evaluation:
@@ -47,7 +48,9 @@ def evaluate_task(trainer: Trainer, batches: Sequence[Batch]) -> Evaluation:
     outputs, targets = np.concatenate(logits), np.concatenate([batch["targets"] for batch in batches])
     metrics = task_metrics(outputs, targets)
     score = metrics["pearson" if "pearson" in metrics else "accuracy"]
-    return Evaluation({**losses, **metrics}, score if math.isfinite(score) else -math.inf, outputs, targets)
+    return Evaluation(
+        {**losses, **metrics}, score if math.isfinite(score) else -math.inf, outputs, targets, len(targets)
+    )
 
 
 def task_metrics(outputs: NDArray[Any], targets: NDArray[Any]) -> dict[str, float]:

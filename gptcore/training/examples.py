@@ -249,7 +249,7 @@ def class_names(task: str, config: OpenAIGPTConfig, columns: Sequence[str]) -> l
         config: of the model; its ``id2label`` names the labels.
         columns: of the texts; those of a choice are its context and the choices.
 
-    >>> class_names("choice", OpenAIGPTConfig(), choice_columns(3))
+    >>> class_names("choice", OpenAIGPTConfig(), ("context", "choice1", "choice2", "choice3"))
     ['0', '1', '2']
     """
     if task == "choice":

@@ -49,12 +49,14 @@ class Evaluation:
         score: what decides which checkpoint is the best; larger is better.
         outputs: of the head of a task, (examples, classes) or, for scores, (examples, 1).
         targets: of a task, (examples,).
+        count: how many examples of a task, or tokens of a corpus.
     """
 
     metrics: Mapping[str, float]
     score: float
     outputs: NDArray[Any] | None = field(default=None, compare=False, repr=False)
     targets: NDArray[Any] | None = field(default=None, compare=False, repr=False)
+    count: int = field(default=0, compare=False)
 
 
 @dataclass(kw_only=True)
