@@ -1,13 +1,14 @@
 """``gptcore verify`` as its users run it, and that it can fail."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 from checkpoint_data import save
 
 from gptcore import DEFAULT_MODEL
-from gptcore.backends import load_backend
+from gptcore.backends import CAPABILITIES, load_backend
 from gptcore.errors import CheckpointError, GPTError
 from gptcore.pipelines import pipeline
 from gptcore.spec.config import OpenAIGPTConfig
@@ -133,6 +134,13 @@ def test_a_checkpoint_without_weights_is_an_error(tmp_path):
     CONFIG.save_pretrained(tmp_path)
     with pytest.raises(CheckpointError, match=r"has no weights: none of model\.safetensors, "):
         verify(tmp_path, [])
+
+
+def test_the_documentation_lists_all_capabilities():
+    table = (Path(__file__).parents[1] / "CONTRIBUTING.md").read_text()
+    assert [line for line in table.splitlines() if line.startswith("   | `")] == [
+        f"   | `{name}` | {methods} |" for name, methods in CAPABILITIES.items()
+    ]
 
 
 @pytest.fixture

@@ -1,1 +1,6 @@
-"""Pictures: curves of training, attention maps. Needs matplotlib."""
+"""Pictures, for who asks for them: curves of training, attention maps. They need the extra ``train``."""
+
+from gptcore.report.curves import draw, plot
+from gptcore.report.figures import plot_attentions
+
+__all__ = ["draw", "plot", "plot_attentions"]
