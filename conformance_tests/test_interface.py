@@ -5,6 +5,8 @@ import inspect
 
 import pytest
 
+from gptcore.generation import GenerationConfig
+
 PACKAGES = {"gpt_torch": "", "gpt_tf": "TF", "gpt_flax": "Flax"}
 FILES = (
     "backend",
@@ -15,6 +17,7 @@ FILES = (
     "outputs",
     "pretrained",
     "sampling",
+    "tensors",
     "training",
     "weights",
 )
@@ -48,13 +51,24 @@ def model(package, name):
 
 def arguments(function):
     """Argument names and defaults in order, but ``self`` and what only one framework has."""
-    own = {"self", "training", "rngs", "name", "trainable", "kwargs", "keras_options", "layer_options"}
+    own = {"self", "training", "rngs", "state_dict", "name", "trainable", "kwargs", "keras_options", "layer_options"}
     return {name: p.default for name, p in inspect.signature(function).parameters.items() if name not in own}
 
 
 @pytest.mark.parametrize("package", PACKAGES)
 def test_public_names(package):
     assert neutral_names(package) == neutral_names("gpt_torch")
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_signatures_name_every_setting(package):
+    """As ``help`` shows them, with type and default."""
+    generate = inspect.signature(model(package, "OpenAIGPTLMHeadModel").generate).parameters
+    for name, setting in inspect.signature(GenerationConfig).parameters.items():
+        assert name == "extra" or generate[name] == setting
+    loading = inspect.signature(model(package, "OpenAIGPTModel").from_pretrained).parameters
+    assert {"revision", "token", "allow_pickle", "ignore_mismatched_sizes", "n_layer", "num_labels"} <= set(loading)
+    assert all(parameter.kind is not parameter.VAR_KEYWORD for parameter in (*generate.values(), *loading.values()))
 
 
 @pytest.mark.parametrize("package", PACKAGES)

@@ -12,7 +12,8 @@ from gpt_flax.outputs import (
     FlaxSequenceClassifierOutput,
 )
 from gpt_flax.pretrained import UNSET_SEED, FlaxOpenAIGPTPreTrainedModel, describe, seeded
-from gptcore.generation import Generates
+from gptcore.generation import Generates, GenerationConfig
+from gptcore.settings import passes_on
 from gptcore.spec.config import OpenAIGPTConfig
 from gptcore.spec.inputs import IGNORED_LABEL, problem_type
 from gptcore.spec.parameters import Head, summary_width
@@ -167,6 +168,7 @@ class FlaxOpenAIGPTLMHeadModel(Generates, FlaxOpenAIGPTPreTrainedModel):
 
     _own_forward = __call__  # if a subclass has another, generate calls it
 
+    @passes_on(GenerationConfig)
     def generate(
         self,
         input_ids,

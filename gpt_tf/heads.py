@@ -9,7 +9,8 @@ from gpt_tf.modeling import Projection, TFOpenAIGPTModel, dropout, gelu, take_po
 from gpt_tf.outputs import TFCausalLMOutput, TFOpenAIGPTDoubleHeadsModelOutput, TFSequenceClassifierOutput
 from gpt_tf.pretrained import TFOpenAIGPTPreTrainedModel, build_once, describe, widened
 from gpt_tf.weights import wide
-from gptcore.generation import Generates
+from gptcore.generation import Generates, GenerationConfig
+from gptcore.settings import passes_on
 from gptcore.spec.config import OpenAIGPTConfig
 from gptcore.spec.inputs import IGNORED_LABEL, problem_type
 from gptcore.spec.parameters import Head, summary_width
@@ -203,6 +204,7 @@ class TFOpenAIGPTLMHeadModel(Generates, TFOpenAIGPTPreTrainedModel):
 
     _own_forward = call  # if a subclass has another, generate calls it
 
+    @passes_on(GenerationConfig)
     def generate(
         self,
         input_ids,

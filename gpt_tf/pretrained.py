@@ -27,6 +27,7 @@ from gptcore.convert.push import Pushable
 from gptcore.errors import InputError
 from gptcore.generation import Generates, GenerationConfig
 from gptcore.idioms import padded_vocabulary, saves
+from gptcore.settings import passes_on
 from gptcore.spec.config import OpenAIGPTConfig
 from gptcore.spec.configured import Configured
 from gptcore.spec.inputs import (
@@ -66,6 +67,7 @@ class TFOpenAIGPTPreTrainedModel(Configured, Fit, Pushable, keras.Model):
             assign(self, fresh_values(self.config, self.head, dtype_name(self.dtype), seed))
 
     @classmethod
+    @passes_on(hub.resolve, open_pretrained, stored=OpenAIGPTConfig)
     def from_pretrained(
         cls,
         path_or_repo_id: str | Path,
@@ -107,16 +109,23 @@ class TFOpenAIGPTPreTrainedModel(Configured, Fit, Pushable, keras.Model):
             model._load_generation_config(source.folder)
         return (model, source.report()) if output_loading_info else model
 
-    def save_pretrained(self, folder: str | Path, *, max_shard_size: int | str | None = None, **options: Any) -> None:
+    def save_pretrained(
+        self,
+        folder: str | Path,
+        *,
+        max_shard_size: int | str | None = None,
+        is_main_process: bool = True,
+        **options: Any,
+    ) -> None:
         """Write ``config.json`` and safetensors that the other two backends and transformers read.
 
         Args:
             folder: the folder to write; created if missing.
             max_shard_size: size (in bytes, or like ``"2GB"``) after which a new file begins; ``None`` for one file.
-            options: ``is_main_process=False`` to write nothing. Other arguments of transformers have no effect, or
-                raise an error that says what to do.
+            is_main_process: whether to write; ``False`` in the other processes of a run.
+            options: other arguments of transformers have no effect, or raise an error that says what to do.
         """
-        if saves(options):
+        if saves(is_main_process, options):
             check_modules(self.head, (), left_out(self))
             save_pretrained(folder, self.config, self.head, dtype_name(self.dtype), export(self), max_shard_size)
             if isinstance(self, Generates):

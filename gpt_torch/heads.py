@@ -9,7 +9,8 @@ from gpt_torch.modeling import OpenAIGPTModel, gelu, take_position
 from gpt_torch.outputs import CausalLMOutput, OpenAIGPTDoubleHeadsModelOutput, SequenceClassifierOutput
 from gpt_torch.pretrained import OpenAIGPTPreTrainedModel, describe
 from gpt_torch.projection import linear
-from gptcore.generation import Generates
+from gptcore.generation import Generates, GenerationConfig
+from gptcore.settings import passes_on
 from gptcore.spec.config import OpenAIGPTConfig
 from gptcore.spec.inputs import IGNORED_LABEL, problem_type
 from gptcore.spec.parameters import Head, summary_width
@@ -166,6 +167,7 @@ class OpenAIGPTLMHeadModel(Generates, OpenAIGPTPreTrainedModel):
 
     _own_forward = forward  # if a subclass has another, generate calls it
 
+    @passes_on(GenerationConfig)
     def generate(
         self,
         input_ids,

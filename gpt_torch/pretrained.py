@@ -1,6 +1,7 @@
 """What all four models share: fresh weights, ``from_pretrained`` and ``save_pretrained``, resizing, input checks."""
 
 import contextlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -25,6 +26,7 @@ from gptcore.convert.push import Pushable
 from gptcore.errors import InputError
 from gptcore.generation import Generates
 from gptcore.idioms import padded_vocabulary, saves
+from gptcore.settings import passes_on
 from gptcore.spec.config import OpenAIGPTConfig
 from gptcore.spec.configured import Configured
 from gptcore.spec.inputs import (
@@ -37,6 +39,7 @@ from gptcore.spec.inputs import (
     check_quantization,
 )
 from gptcore.spec.parameters import Head, resized_embedding
+from gptcore.storage import hub
 
 NARROW = tuple(getattr(torch, name) for name in NARROW_INTEGERS)
 
@@ -60,6 +63,7 @@ class OpenAIGPTPreTrainedModel(Configured, Pushable, nn.Module):
                 assign(self, fresh_values(self.config, self.head, dtype_name(self.dtype), seed))
 
     @classmethod
+    @passes_on(hub.resolve, open_pretrained, stored=OpenAIGPTConfig)
     def from_pretrained(
         cls,
         path_or_repo_id: str | Path,
@@ -105,22 +109,30 @@ class OpenAIGPTPreTrainedModel(Configured, Pushable, nn.Module):
             quantize(model)
         return (model, source.report()) if output_loading_info else model
 
-    def save_pretrained(self, folder: str | Path, *, max_shard_size: int | str | None = None, **options: Any) -> None:
+    def save_pretrained(
+        self,
+        folder: str | Path,
+        *,
+        max_shard_size: int | str | None = None,
+        is_main_process: bool = True,
+        state_dict: Mapping[str, torch.Tensor] | None = None,
+        **options: Any,
+    ) -> None:
         """Write ``config.json`` and safetensors that the other two backends and transformers read.
 
         Args:
             folder: the folder to write; created if missing.
             max_shard_size: size (in bytes, or like ``"2GB"``) after which a new file begins; ``None`` for one file.
-            options: ``is_main_process=False`` to write nothing; ``state_dict`` to write these tensors, such as those
-                that accelerate gathers, or all but your own of a model with more parameters. Other arguments of
-                transformers have no effect, or raise an error that says what to do.
+            is_main_process: whether to write; ``False`` in the other processes of a run.
+            state_dict: the tensors to write, such as those that accelerate gathers, or all but your own of a model with
+                more parameters; ``None`` for those of the model.
+            options: other arguments of transformers have no effect, or raise an error that says what to do.
         """
-        tensors = options.pop("state_dict", None)
-        if saves(options):
+        if saves(is_main_process, options):
             self.reject_quantized("saved")
-            check_modules(self.head, (), left_out(self, tensors))
-            dtype = next(iter(tensors.values())).dtype if tensors else self.dtype
-            values = export(self, tensors)
+            check_modules(self.head, (), left_out(self, state_dict))
+            dtype = next(iter(state_dict.values())).dtype if state_dict else self.dtype
+            values = export(self, state_dict)
             save_pretrained(folder, self.config, self.head, dtype_name(dtype), values, max_shard_size)
             if isinstance(self, Generates):
                 self._save_generation_config(folder)

@@ -39,7 +39,6 @@ LOADING: Answers = {
 """The same for the ``from_pretrained`` of a model."""
 
 SAVING: Answers = {
-    "is_main_process": (None, ""),  # see saves
     "save_function": (None, ""),  # files are written atomically, by one writer for all formats
     "safe_serialization": ((None, True), "Save, then run: gptcore convert FOLDER OUTPUT --to pytorch."),
     "push_to_hub": ((None, False), "Call model.push_to_hub(repo_id)."),
@@ -96,8 +95,8 @@ def _is_one_of(value: Any, harmless: Collection[Any]) -> bool:
     return any(type(value) is type(other) and value == other for other in harmless)
 
 
-def saves(options: Mapping[str, Any]) -> bool:
-    """Whether ``save_pretrained`` writes files: not with ``is_main_process=False``, as other processes of a run pass.
+def saves(is_main_process: bool, options: Mapping[str, Any]) -> bool:
+    """Whether ``save_pretrained`` writes files; first its other options are checked.
 
     Raises:
         ConfigError, TypeError: an option is not supported or unknown.
@@ -105,7 +104,7 @@ def saves(options: Mapping[str, Any]) -> bool:
     unknown = without_idioms(options, SAVING)
     if unknown:
         raise TypeError(f"save_pretrained() got an unexpected keyword argument {next(iter(unknown))!r}")
-    return bool(options.get("is_main_process", True))
+    return bool(is_main_process)
 
 
 def padded_vocabulary(new_num_tokens: int, pad_to_multiple_of: int | None, mean_resizing: bool) -> int:

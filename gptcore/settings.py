@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import inspect
 import json
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
@@ -13,6 +14,44 @@ from gptcore.errors import ConfigError, bullet_list
 
 K = TypeVar("K")
 V = TypeVar("V")
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class _AsStored:
+    def __repr__(self) -> str:
+        return "<as stored>"
+
+
+AS_STORED = _AsStored()
+"""The default of a setting that overrides the one in a file, as signatures show it."""
+
+
+def passes_on(*targets: Callable[..., Any], stored: Callable[..., Any] | None = None) -> Callable[[F], F]:
+    """Spell out in a function's signature what it passes on by ``**options``, for ``help`` and editors.
+
+    Args:
+        targets: functions and classes; their keyword-only parameters are listed, without ``extra``.
+        stored: another one, whose parameters override what a file says.
+
+    >>> def draw(*, colour: str = "blue"): ...
+    >>> @passes_on(draw)
+    ... def plot(data, **options): ...
+    >>> print(inspect.signature(plot))
+    (data, *, colour: 'str' = 'blue')
+    """
+
+    def decorate(function: F) -> F:
+        signature = inspect.signature(function)
+        parameters = {name: p for name, p in signature.parameters.items() if p.kind is not p.VAR_KEYWORD}
+        for target in filter(None, (*targets, stored)):
+            for name, parameter in inspect.signature(target).parameters.items():
+                if parameter.kind is parameter.KEYWORD_ONLY and name != "extra":
+                    shown = parameter.replace(default=AS_STORED) if target is stored else parameter
+                    parameters.setdefault(name, shown)
+        function.__signature__ = signature.replace(parameters=list(parameters.values()))  # type: ignore[attr-defined]
+        return function
+
+    return decorate
 
 
 class FrozenDict(dict[K, V]):
