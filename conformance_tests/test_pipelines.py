@@ -1,6 +1,7 @@
 """Strings in, strings out, the same in every framework; and ``gptcore predict``."""
 
 import json
+import shutil
 from types import SimpleNamespace
 
 import numpy as np
@@ -202,6 +203,19 @@ def test_predictions_have_the_metrics_of_eval(backend, run, fine_tuned, tmp_path
         assert sum(right) / len(right) == measured["accuracy"]
 
 
+def test_predict_reads_the_columns_of_training(run, fine_tuned, tmp_path):
+    """Also after a conversion."""
+    folder, table = tmp_path / "model", tmp_path / "rows.csv"
+    shutil.copytree(fine_tuned("choice"), folder)
+    names = ["context", "choice1", "choice2", "choice3"]
+    (folder / "task.json").write_text(json.dumps({"task": "choice", "columns": names, "label": "label"}))
+    table.write_text(",".join(names) + "\nit,so,so,so\n")
+    assert run("convert", folder, tmp_path / "other", "--to", "flax")[0] == 0
+    for model in (folder, tmp_path / "other"):
+        _, out, _ = run("predict", "choice", table, "--model", model, "--format", "jsonl")
+        assert json.loads(out)["score"] == pytest.approx(1 / 3)
+
+
 def test_predict_prints_what_is_asked_for(run, fine_tuned, tmp_path):
     model = ["--model", fine_tuned("classify")]
     status, out, _ = run("predict", "classify", "--text", "a [red]film", *model, "--format", "table")
@@ -214,6 +228,7 @@ def test_predict_prints_what_is_asked_for(run, fine_tuned, tmp_path):
         ("classify",): "pass either FILES or --text",
         ("clasify", "--text", "a"): "TASK must be one of classify",
         ("entail", "--text", "a"): "--text must be passed 2 times, for premise, hypothesis; got 1",
+        ("choice", "--text", "a", "--text", "b"): "--text must be passed 3 times, for context, choice1, choice2; got 2",
         ("classify", "--text", "a", "--format", "xml"): "--format must be one of table, jsonl, csv",
     }.items():
         status, _, error = run("predict", *arguments, *model)

@@ -6,10 +6,14 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from gptcore import DEFAULT_MODEL
+from gptcore import DEFAULT_MODEL, hub
+from gptcore.config import read_json_object
 from gptcore.errors import ConfigError, InputError
 from gptcore.settings import literal
 from gptcore.tasks import TASKS, choice_columns
+
+TASK_NAME = "task.json"
+"""The file of a checkpoint that names its task and the columns of its tables."""
 
 SHIPPED = "the bundled model"
 """What help says of the default, ``DEFAULT_MODEL``."""
@@ -42,6 +46,23 @@ def parse_settings(texts: Iterable[str], option: str) -> dict[str, Any]:
             raise InputError(f"{option} {text!r} is not NAME=JSON, such as {option} seed=1")
         found[name] = literal(value)
     return found
+
+
+def trained_columns(model: str, task: str) -> dict[str, Any]:
+    """The names of the columns that a local model was trained on, if it was on this task."""
+    if not Path(model).is_dir():
+        return {}
+    path = hub.resolve(model, hub.named(TASK_NAME)) / TASK_NAME
+    trained = read_json_object(path) if path.is_file() else {}
+    return trained if trained.get("task") == task else {}
+
+
+def columns_for(model: str, task: str, columns: str | None, choices: int | None) -> tuple[str, ...]:
+    """The text columns of a table for a model: those of the options, else those that it was trained on."""
+    trained = trained_columns(model, task)
+    if columns is None and choices is None and "columns" in trained:
+        return tuple(trained["columns"])
+    return text_columns(task, columns, choices or 2)
 
 
 def text_columns(task: str, columns: str | None, choices: int) -> tuple[str, ...]:
