@@ -214,6 +214,9 @@ def test_predict_reads_the_columns_of_training(run, fine_tuned, tmp_path):
     for model in (folder, tmp_path / "other"):
         _, out, _ = run("predict", "choice", table, "--model", model, "--format", "jsonl")
         assert json.loads(out)["score"] == pytest.approx(1 / 3)
+    table.write_text(",".join([*names, "choice4"]) + "\nit,so,so,so,so\n")
+    status, _, error = run("predict", "choice", table, "--model", folder)
+    assert (status, "column 'choice4' would not be read. Pass --choices 4." in error) == (2, True)
 
 
 def test_predict_prints_what_is_asked_for(run, fine_tuned, tmp_path):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from gptcore import DEFAULT_MODEL, hub
 from gptcore.config import read_json_object
-from gptcore.errors import ConfigError, InputError
+from gptcore.errors import ConfigError, DataError, InputError
+from gptcore.files import Row
 from gptcore.settings import literal
 from gptcore.tasks import TASKS, choice_columns
 
@@ -72,6 +73,18 @@ def text_columns(task: str, columns: str | None, choices: int) -> tuple[str, ...
     if len(names) < len(default) or (task != "choice" and len(names) > len(default)):
         raise ConfigError(f"--columns {columns}: {task} has the text columns {', '.join(default)}")
     return names
+
+
+def reject_unread_choices(
+    task: str, rows: Iterable[Row], names: Sequence[str], columns: str | None, choices: int | None
+) -> None:
+    """Raise a ``DataError`` if a table has more choices than are read, unless an option names how many."""
+    unread = f"choice{len(names)}"
+    if task != "choice" or columns is not None or choices is not None:
+        return
+    for row in rows:
+        if row.get(unread) is not None:
+            raise DataError(f"{row.place}: column {unread!r} would not be read. Pass --choices {len(names)}.")
 
 
 def require_empty(output: Path, force: bool) -> None:

@@ -29,6 +29,7 @@ from gptcore.cli.settings import (
     examples,
     model_named,
     parse_settings,
+    reject_unread_choices,
     text_columns,
     trained_columns,
 )
@@ -218,7 +219,7 @@ def train_task(
     columns: str | None,
     label: str,
     header: str | None,
-    choices: int,
+    choices: int | None,
     recipe: Path | None,
     settings: list[str] | None,
     **options: Any,
@@ -230,8 +231,9 @@ def train_task(
     load_trainer = use_trainers(context, backend, device)
     words = OpenAIGPTTokenizerFast.from_pretrained(model)
     vocab_size = add_task_tokens(words, task)
-    names = text_columns(task, columns, choices)
+    names = text_columns(task, columns, choices or 2)
     rows = read_rows(files, names, label, header)
+    reject_unread_choices(task, rows, names, columns, choices)
     labels = label_settings(task, [row[LABEL] for row in rows], places(rows))
     config = config_of(model, labels)
     words.model_max_length = config.n_positions
@@ -404,7 +406,7 @@ def model_fingerprint(model: str) -> str:
     return fingerprint(itertools.chain([config], (sources[name].read("float32") for name in sorted(sources))))
 
 
-def read_rows(files: Sequence[Path], names: Sequence[str], label: str, header: str | None) -> list[dict[str, Any]]:
+def read_rows(files: Sequence[Path], names: Sequence[str], label: str, header: str | None) -> list[files_module.Row]:
     """All rows of some tables, with their label under its own name."""
     found = files_module.find(files, files_module.TABLES)
     wanted = (*names, label)
@@ -431,7 +433,9 @@ def add_task_commands(task: str, help_text: str) -> None:
         columns: Columns = None,
         label: Label = LABEL,
         header: Header = None,
-        choices: Annotated[int, typer.Option(min=2, help="Number of choices; for the task choice only.")] = 2,
+        choices: Annotated[
+            int | None, typer.Option(min=2, help="Number of choices; for the task choice only.", show_default="2")
+        ] = None,
         recipe: RecipeFile = None,
         settings: Settings = None,
         evaluate_every: Every = None,
@@ -466,6 +470,7 @@ def add_task_commands(task: str, help_text: str) -> None:
         words = OpenAIGPTTokenizerFast.from_pretrained(model)
         names = columns_for(model, task, columns, choices)
         rows = read_rows(files, names, label or trained_columns(model, task).get("label", LABEL), header)
+        reject_unread_choices(task, rows, names, columns, choices)
         config = config_of(model, {})
         examples = TaskExamples(task, rows, words, config, names)
         trainer = load_trainer(model, TASKS[task].head, FINE_TUNING, 1)
