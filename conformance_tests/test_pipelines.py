@@ -99,6 +99,17 @@ def test_each_form_of_an_input(fine_tuned, name):
     assert {answer["label"] for answer in every} == labels
 
 
+def test_inputs_with_different_numbers_of_choices(fine_tuned):
+    predict = pipeline("multiple-choice", fine_tuned("choice"))
+    inputs = [("it", ["a", "b"]), {"context": "it", "choice1": "a", "choice2": "b", "choice3": "c", "label": 1}]
+    together = predict([*inputs, inputs[0]], top_k=None)
+    assert [len(answers) for answers in together] == [2, 3, 2]
+    for one, answers in zip(inputs, together, strict=False):
+        scores = {answer["label"]: answer["score"] for answer in predict(one, top_k=None)}
+        assert {answer["label"]: answer["score"] for answer in answers} == pytest.approx(scores, rel=1e-5)
+    assert predict([]) == []
+
+
 @pytest.mark.parametrize(
     ("kind", "logits", "answer"),
     [
@@ -171,6 +182,11 @@ MISTAKES = {
         lambda models: pipeline("text-classification", models("classify"))("a", top_k=-1),
         InputError,
         "top_k must be a whole number of at least 1, or None for all labels; got -1",
+    ),
+    "one choice": (
+        lambda models: pipeline("multiple-choice", models("choice"))([("it", ["so", "then"]), ("it", ["so"])]),
+        InputError,
+        r"inputs\[1\] must have at least 2 choices; got 1",
     ),
     "a text of one token": (lambda models: pipeline("score")("a"), InputError, "text must have 2 to 256 tokens; got 1"),
 }
