@@ -11,7 +11,7 @@ from trained_scale import trained_scale
 from gptcore.backends import load_tensors
 from gptcore.checkpoint import save_pretrained
 from gptcore.config import OpenAIGPTConfig
-from gptcore.errors import ConfigError, InputError
+from gptcore.errors import ConfigError, InputError, warn_once
 from gptcore.generation import GenerationConfig, check_prompt, decode
 from gptcore.generation.device import host_settings
 from gptcore.parameters import Head
@@ -196,6 +196,7 @@ def test_a_subclass_with_settings_of_its_own(backend, make_checkpoint, tmp_path,
 
     third = load_tensors(backend.name)(np.eye(5, dtype=np.float32)[3])
     folder = make_checkpoint(OpenAIGPTConfig(vocab_size=5, n_positions=8, n_embd=4, n_layer=1, n_head=1), Head.LM)
+    warn_once.cache_clear()
     more = {"suppress_tokens": [3], "forced_bos_token_id": None}
     GenerationConfig(max_new_tokens=2, extra=more).save_pretrained(folder)
     model = type("Threes", (parent,), {name: forward}).from_pretrained(folder, eos_token_id=4)
