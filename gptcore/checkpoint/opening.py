@@ -25,7 +25,7 @@ from gptcore.parameters import ARCHITECTURES, SCORE, SUMMARY, Head
 
 OTHER_FILES = (
     "vocab.json", "merges.txt", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json",
-    "added_tokens.json", "generation_config.json", "encoder_bpe_40000.json", "vocab_40000.bpe", CARD_NAME,
+    "added_tokens.json", "generation_config.json", "task.json", "encoder_bpe_40000.json", "vocab_40000.bpe", CARD_NAME,
     SOURCE_CARD_NAME,
 )  # fmt: skip
 """What belongs to a model besides its weights and goes with it."""

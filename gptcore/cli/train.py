@@ -16,14 +16,24 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from gptcore import DEFAULT_MODEL, hub
+from gptcore import DEFAULT_MODEL
 from gptcore import files as files_module
 from gptcore.checkpoint.atomic import atomic_write
 from gptcore.checkpoint.opening import open_checkpoint
 from gptcore.cli.loading import Device, use_trainers
 from gptcore.cli.report import print_report, print_settings
-from gptcore.cli.settings import SHIPPED, examples, model_named, parse_settings, text_columns
-from gptcore.config import OpenAIGPTConfig, read_json_object
+from gptcore.cli.settings import (
+    SHIPPED,
+    TASK_NAME,
+    columns_for,
+    examples,
+    model_named,
+    parse_settings,
+    reject_unread_choices,
+    text_columns,
+    trained_columns,
+)
+from gptcore.config import OpenAIGPTConfig
 from gptcore.errors import ConfigError, DataError, GPTError, TrainingError
 from gptcore.installation import install_command
 from gptcore.parameters import Head
@@ -48,9 +58,6 @@ from gptcore.training.run import LOG_NAME, Interrupted, Record, has_run
 from tokenization import OpenAIGPTTokenizerFast
 
 RECIPE_NAME = "recipe.yaml"
-TASK_NAME = "task.json"
-"""The file of a checkpoint that names its task and the columns of its tables."""
-
 EVALUATION_BATCH = 16
 
 TRAIN_LM = "gptcore train lm books --tokenizer words --preset small --output runs/books"
@@ -212,7 +219,7 @@ def train_task(
     columns: str | None,
     label: str,
     header: str | None,
-    choices: int,
+    choices: int | None,
     recipe: Path | None,
     settings: list[str] | None,
     **options: Any,
@@ -224,8 +231,9 @@ def train_task(
     load_trainer = use_trainers(context, backend, device)
     words = OpenAIGPTTokenizerFast.from_pretrained(model)
     vocab_size = add_task_tokens(words, task)
-    names = text_columns(task, columns, choices)
+    names = text_columns(task, columns, choices or 2)
     rows = read_rows(files, names, label, header)
+    reject_unread_choices(task, rows, names, columns, choices)
     labels = label_settings(task, [row[LABEL] for row in rows], places(rows))
     config = config_of(model, labels)
     words.model_max_length = config.n_positions
@@ -398,7 +406,7 @@ def model_fingerprint(model: str) -> str:
     return fingerprint(itertools.chain([config], (sources[name].read("float32") for name in sorted(sources))))
 
 
-def read_rows(files: Sequence[Path], names: Sequence[str], label: str, header: str | None) -> list[dict[str, Any]]:
+def read_rows(files: Sequence[Path], names: Sequence[str], label: str, header: str | None) -> list[files_module.Row]:
     """All rows of some tables, with their label under its own name."""
     found = files_module.find(files, files_module.TABLES)
     wanted = (*names, label)
@@ -425,7 +433,9 @@ def add_task_commands(task: str, help_text: str) -> None:
         columns: Columns = None,
         label: Label = LABEL,
         header: Header = None,
-        choices: Annotated[int, typer.Option(min=2, help="Number of choices; for the task choice only.")] = 2,
+        choices: Annotated[
+            int | None, typer.Option(min=2, help="Number of choices; for the task choice only.", show_default="2")
+        ] = None,
         recipe: RecipeFile = None,
         settings: Settings = None,
         evaluate_every: Every = None,
@@ -458,12 +468,9 @@ def add_task_commands(task: str, help_text: str) -> None:
         keep_freed_memory()
         load_trainer = use_trainers(context, backend, device)
         words = OpenAIGPTTokenizerFast.from_pretrained(model)
-        trained = trained_columns(model, task)
-        if columns is None and choices is None and "columns" in trained:
-            names = tuple(trained["columns"])
-        else:
-            names = text_columns(task, columns, choices or 2)
-        rows = read_rows(files, names, label or trained.get("label", LABEL), header)
+        names = columns_for(model, task, columns, choices)
+        rows = read_rows(files, names, label or trained_columns(model, task).get("label", LABEL), header)
+        reject_unread_choices(task, rows, names, columns, choices)
         config = config_of(model, {})
         examples = TaskExamples(task, rows, words, config, names)
         trainer = load_trainer(model, TASKS[task].head, FINE_TUNING, 1)
@@ -500,15 +507,6 @@ def eval_lm(
         trainer = load_trainer(model, Head.LM, PRETRAINING, 1)
         found = evaluate_lm(trainer, once(blocks, EVALUATION_BATCH), corpus.bytes_per_token)
         report(found, as_json, f"lm: {model_named(model)}, {len(corpus.ids):,} tokens")
-
-
-def trained_columns(model: str, task: str) -> dict[str, Any]:
-    """The names of the columns that a local model was trained on, if it was on this task."""
-    if not Path(model).is_dir():
-        return {}
-    path = hub.resolve(model, hub.named(TASK_NAME)) / TASK_NAME
-    trained = read_json_object(path) if path.is_file() else {}
-    return trained if trained.get("task") == task else {}
 
 
 def report(evaluation: Evaluation, as_json: bool, subject: str, labels: Sequence[str] = ()) -> None:

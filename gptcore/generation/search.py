@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,18 @@ from gptcore.generation.config import GenerationConfig
 from gptcore.generation.random import gumbel
 from gptcore.generation.stepper import Ids, Logits, Stepper
 
+DecodeText = Callable[[Ids], str]
+
 NOTHING = -1
 """In place of a token, where none can be chosen."""
+
+
+def holds_stop(config: GenerationConfig, decode_text: DecodeText | None, tokens: Ids) -> bool:
+    """Whether the text of new tokens (N,) holds one of the ``stop_strings``."""
+    if not config.stops or decode_text is None:
+        return False
+    text = decode_text(tokens)
+    return any(stop in text for stop in config.stops)
 
 
 class Search:
