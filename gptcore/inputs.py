@@ -7,6 +7,7 @@ tracing (``torch.compile``, ``tf.function``, ``jax.jit``) values are unknown and
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -87,6 +88,20 @@ def cache_info(cache: Any, dtype: str) -> CacheInfo | None:
     if info is not None and info.dtype != dtype:
         raise InputError(f"past_key_values must be {dtype}, as the model; got {info.dtype}. Make it with this dtype.")
     return info
+
+
+def cache_length(length: Any) -> int:
+    """The number of filled slots of a KV cache, the same for all rows; an ``InputError`` for anything else."""
+    try:
+        number = operator.index(length)
+    except (TypeError, AttributeError):  # the latter from TensorFlow
+        number = -1
+    if number < 0:
+        raise InputError(
+            f"the length of past_key_values must be one integer, at least 0, for all rows; got {length}. To drop "
+            "tokens of some rows, set their slots in attended to False."
+        )
+    return number
 
 
 def check_inputs(
