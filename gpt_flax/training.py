@@ -118,7 +118,8 @@ class Trainer:
 
     Args:
         model: with a head and float32 weights; changed in place, and each step starts from what it holds. Its mode and
-            what is no ``nnx.Param`` stay as they are. A step donates the weights: copy those that you keep, by
+            what is no ``nnx.Param`` stay as they are. Set dropout rates first: later changes have no effect on the
+            steps. A step donates the weights: copy those that you keep, by
             ``jax.tree.map(jnp.copy, nnx.state(model))``.
         recipe: hyperparameters.
         total_steps: updates of the whole run, for the schedule.
