@@ -42,7 +42,8 @@ class Fit(ReadsText):
     or the array of class labels. ``sample_weight`` multiplies the losses of an example, as in Keras: the weighted sum
     is divided by the number of labels. ``class_weight`` works for sequence classification only. ``loss_weights`` is a
     dict with the keys ``loss`` and ``mc_loss``. Metrics get labels and logits, without ignored labels; in language
-    modelling, the logits of each position and the id of the next token.
+    modelling, the logits of each position and the id of the next token. Keras weights the losses of batches by their
+    examples; ``metrics=[keras.metrics.SparseCategoricalCrossentropy(from_logits=True)]`` is the mean over all labels.
 
     As in direct calls, floating-point labels of a classifier of shape (batch, num_labels) are several labels at once;
     for cross entropy, pass the indices of the classes.
@@ -55,6 +56,9 @@ class Fit(ReadsText):
     multiple of 32 tokens or to ``n_positions``. A language model learns their next tokens; other models need ``y``.
 
     On several replicas of ``tf.distribute``, a loss is the mean over the labels of all of them.
+
+    Keras cannot compile a loss for a functional model that returns such an output whole. Choose the tensors:
+    ``keras.Model(ids, model(ids).logits)``, or ``keras.Model(ids, dict(model(ids)))`` for all by name.
 
     With ``jit_compile=True`` values cannot be checked: ids outside of the vocabulary make the outputs of their sequence
     NaN, and labels outside of it make the loss NaN.
@@ -177,7 +181,7 @@ class Fit(ReadsText):
 
     def labelled(self, x, y):
         """The inputs with labels, which are still in ``y`` while Keras builds and in a ``train_step`` of the user's."""
-        return self.with_labels(x, None if set(self.label_names) & set(named(x)) else y)
+        return {**self.with_labels({}, y), **named(x)}
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         """The compiled loss on the logits or, if there is none, the sum of the model's own losses."""

@@ -127,22 +127,28 @@ def test_a_loss_of_a_subclass_gets_what_fit_got():
     assert double == pytest.approx(2 * single)
 
 
-def test_a_train_step_of_a_subclass_finds_the_labels():
-    """It gets ``x`` and ``y`` as the user passed them, and calls the model without labels."""
+TWO_APART = {"input_ids": PAIRS, "labels": PAIRS}, {"mc_labels": CHOICES}
 
-    class Own(CLASSIFIER):
+
+@pytest.mark.parametrize(
+    ("model_class", "data", "weights"),
+    [(CLASSIFIER, (IDS, CLASSES), None), (CLASSIFIER, (X, {"labels": CLASSES}), WEIGHTS), (DOUBLE, TWO_APART, None)],
+)
+def test_a_train_step_of_a_subclass_finds_the_labels(model_class, data, weights):
+    """It gets ``x`` and ``y`` as the user passed them, and calls the model without the labels of ``y``."""
+
+    class Own(model_class):
         def train_step(self, data):
             x, y, weights = keras.utils.unpack_x_y_sample_weight(data)
             output = self(x)
-            loss = self.compute_loss(x, y, output, weights)
-            self.metrics[0].update_state(loss)
+            self.metrics[0].update_state(self.compute_loss(x, y, output, weights))
             return self.compute_metrics(x, y, output, weights)
 
-    for data, weights in (((IDS, CLASSES), None), ((X, {"labels": CLASSES}), WEIGHTS), ((OWN,), None)):
-        options = {"sample_weight": weights, "batch_size": 10, "verbose": 0}
-        found = compiled(Own, metrics=["accuracy"]).fit(*data, **options).history
-        expected = compiled(CLASSIFIER, metrics=["accuracy"]).evaluate(*data, **options)
-        assert [found["loss"][0], found["accuracy"][0]] == pytest.approx(expected, rel=1e-5)
+    metrics = {"mc_logits" if model_class is DOUBLE else "logits": ["accuracy"]}
+    options = {"sample_weight": weights, "batch_size": 10, "verbose": 0}
+    found = compiled(Own, metrics=metrics).fit(*data, **options).history
+    expected = compiled(model_class, metrics=metrics).evaluate(*data, return_dict=True, **options)
+    assert {name: values[0] for name, values in found.items()} == pytest.approx(expected, rel=1e-5)
 
 
 def test_a_call_of_a_subclass_may_take_ids_alone_and_return_logits_alone():
