@@ -13,7 +13,7 @@ from gptcore.checkpoint.dtypes import STORAGE
 from gptcore.checkpoint.tensors import StoredTensor
 from gptcore.config import OpenAIGPTConfig
 from gptcore.errors import CheckpointError, bullet_list
-from gptcore.layouts import nnx
+from gptcore.layouts import keras_weights, nnx
 from gptcore.layouts.hf_torch import DROPPED, TIED_HEAD, TIED_TO
 from gptcore.parameters import SCORE, SUMMARY, Head, Parameter, parameters
 
@@ -52,7 +52,7 @@ def match(
     dropped: list[str] = []
     for tensor in tensors:
         name = tensor.parameter
-        if any(re.fullmatch(pattern, name) for pattern in DROPPED + nnx.DROPPED):
+        if any(re.fullmatch(pattern, name) for pattern in DROPPED + nnx.DROPPED + keras_weights.DROPPED):
             dropped.append(tensor.name)
         elif name in by_name:
             problems.append(f"{tensor.name} and {by_name[name].name} are the same parameter")
