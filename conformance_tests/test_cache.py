@@ -122,6 +122,9 @@ def test_mistakes_are_errors_with_the_same_text(load):
         inputs = {"input_ids": ids} | ({} if mask is None else {"attention_mask": mask})
         with pytest.raises(InputError, match=message):
             model.forward(inputs, past_key_values=cache)
+    for length in (np.array([15, 15, 14]), np.int32(-1), np.float32(15)):
+        with pytest.raises(InputError, match="the length of past_key_values must be one integer, at least 0"):
+            model.forward({"input_ids": IDS[:, :1]}, past_key_values=cache._replace(length=length))
     with pytest.raises(InputError, match=r"past_key_values must be the KVCache .*; got DynamicCache\."):
         model.forward({"input_ids": IDS[:, :1]}, past_key_values=type("DynamicCache", (), {})())
     other = cache.empty(CONFIG, 3, dtype="float16")

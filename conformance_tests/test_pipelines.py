@@ -1,6 +1,7 @@
 """Strings in, strings out, the same in every framework; and ``gptcore predict``."""
 
 import json
+import shutil
 from types import SimpleNamespace
 
 import numpy as np
@@ -98,6 +99,17 @@ def test_each_form_of_an_input(fine_tuned, name):
     assert {answer["label"] for answer in every} == labels
 
 
+def test_inputs_with_different_numbers_of_choices(fine_tuned):
+    predict = pipeline("multiple-choice", fine_tuned("choice"))
+    inputs = [("it", ["a", "b"]), {"context": "it", "choice1": "a", "choice2": "b", "choice3": "c", "label": 1}]
+    together = predict([*inputs, inputs[0]], top_k=None)
+    assert [len(answers) for answers in together] == [2, 3, 2]
+    for one, answers in zip(inputs, together, strict=False):
+        scores = {answer["label"]: answer["score"] for answer in predict(one, top_k=None)}
+        assert {answer["label"]: answer["score"] for answer in answers} == pytest.approx(scores, rel=1e-5)
+    assert predict([]) == []
+
+
 @pytest.mark.parametrize(
     ("kind", "logits", "answer"),
     [
@@ -171,6 +183,11 @@ MISTAKES = {
         InputError,
         "top_k must be a whole number of at least 1, or None for all labels; got -1",
     ),
+    "one choice": (
+        lambda models: pipeline("multiple-choice", models("choice"))([("it", ["so", "then"]), ("it", ["so"])]),
+        InputError,
+        r"inputs\[1\] must have at least 2 choices; got 1",
+    ),
     "a text of one token": (lambda models: pipeline("score")("a"), InputError, "text must have 2 to 256 tokens; got 1"),
 }
 
@@ -202,6 +219,25 @@ def test_predictions_have_the_metrics_of_eval(backend, run, fine_tuned, tmp_path
         assert sum(right) / len(right) == measured["accuracy"]
 
 
+def test_predict_reads_the_columns_of_training(run, fine_tuned, tmp_path):
+    """Also after a conversion."""
+    folder, table = tmp_path / "model", tmp_path / "rows.csv"
+    shutil.copytree(fine_tuned("choice"), folder)
+    names = ["context", "choice1", "choice2", "choice3"]
+    (folder / "task.json").write_text(json.dumps({"task": "choice", "columns": names, "label": "label"}))
+    table.write_text(",".join(names) + "\nit,so,so,so\n")
+    assert run("convert", folder, tmp_path / "other", "--to", "flax")[0] == 0
+    for model in (folder, tmp_path / "other"):
+        _, out, _ = run("predict", "choice", table, "--model", model, "--format", "jsonl")
+        assert json.loads(out)["score"] == pytest.approx(1 / 3)
+    table.write_text(",".join([*names, "choice4"]) + "\nit,so,so,so,so\n")
+    status, _, error = run("predict", "choice", table, "--model", folder)
+    assert (status, "column 'choice4' would not be read. Pass the names of all columns, or --choices 4." in error) == (
+        2,
+        True,
+    )
+
+
 def test_predict_prints_what_is_asked_for(run, fine_tuned, tmp_path):
     model = ["--model", fine_tuned("classify")]
     status, out, _ = run("predict", "classify", "--text", "a [red]film", *model, "--format", "table")
@@ -214,6 +250,7 @@ def test_predict_prints_what_is_asked_for(run, fine_tuned, tmp_path):
         ("classify",): "pass either FILES or --text",
         ("clasify", "--text", "a"): "TASK must be one of classify",
         ("entail", "--text", "a"): "--text must be passed 2 times, for premise, hypothesis; got 1",
+        ("choice", "--text", "a", "--text", "b"): "--text must be passed 3 times, for context, choice1, choice2; got 2",
         ("classify", "--text", "a", "--format", "xml"): "--format must be one of table, jsonl, csv",
     }.items():
         status, _, error = run("predict", *arguments, *model)

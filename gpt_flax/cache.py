@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax import export
 
 from gptcore.spec.config import OpenAIGPTConfig
-from gptcore.spec.inputs import CacheInfo, check_capacity
+from gptcore.spec.inputs import CacheInfo, cache_length, check_capacity
 
 
 class KVCache(NamedTuple):
@@ -56,7 +56,7 @@ class KVCache(NamedTuple):
 
     def info(self) -> CacheInfo:
         """What the input checks need to know."""
-        length = None if isinstance(self.length, jax.core.Tracer) else int(self.length)
+        length = None if isinstance(self.length, jax.core.Tracer) else cache_length(self.length)
         batch, heads, capacity, size = known(self.keys[0].shape)
         return CacheInfo(batch, capacity, length, (len(self.keys), heads, size), self.keys[0].dtype.name)
 

@@ -13,6 +13,7 @@ from gpt_flax.sampling import choose
 from gptcore import generation
 from gptcore.errors import InputError
 from gptcore.generation.device import check_traced, program
+from gptcore.generation.prompt import padding_token
 
 
 class Stepper:
@@ -173,7 +174,8 @@ def traced(model, input_ids, attention_mask, generation_config, streamer, settin
     input_ids, attention_mask = model._check(input_ids=input_ids, attention_mask=attention_mask)
     input_ids = jnp.asarray(input_ids)
     if attention_mask is None:
-        attention_mask = jnp.ones(input_ids.shape, bool)
+        pad = padding_token(config)
+        attention_mask = jnp.ones(input_ids.shape, bool) if pad is None else input_ids != pad
     input_ids, attention_mask = (jnp.repeat(x, config.num_return_sequences, 0) for x in (input_ids, attention_mask))
     length = input_ids.shape[1]
     last = length - 1 - attention_mask[:, ::-1].argmax(-1)

@@ -118,7 +118,8 @@ class Trainer:
 
     Args:
         model: with a head and float32 weights; changed in place, and each step starts from what it holds. Its mode and
-            what is no ``nnx.Param`` stay as they are. A step donates the weights: copy those that you keep, by
+            what is no ``nnx.Param`` stay as they are. Set dropout rates first: later changes have no effect on the
+            steps. A step donates the weights: copy those that you keep, by
             ``jax.tree.map(jnp.copy, nnx.state(model))``.
         recipe: hyperparameters.
         total_steps: updates of the whole run, for the schedule.
@@ -176,7 +177,7 @@ class Trainer:
 
     def step(self, step, batch):
         """Update the weights by one batch; see ``gptcore.training.Trainer``."""
-        check_batch(self.config, batch)
+        batch = check_batch(self.config, self.head, batch)
         devices = self.mesh.shape[DATA] if self.mesh else 1
         rows_of_process(len(batch["input_ids"]), 0, devices)  # or an error
         size = self.recipe.micro_batch_size
@@ -250,7 +251,7 @@ class Trainer:
 
     def evaluate(self, batch):
         """The losses of a batch without dropout, and the logits of its task."""
-        check_batch(self.config, batch)
+        batch = check_batch(self.config, self.head, batch)
         self.read_model()
         with jax.default_matmul_precision(self.precision):
             found = self.losses(self.params, self.frozen, self.placed(batch, PartitionSpec()))

@@ -6,7 +6,7 @@ import keras
 import tensorflow as tf
 
 from gptcore.spec.config import OpenAIGPTConfig
-from gptcore.spec.inputs import CacheInfo, check_capacity
+from gptcore.spec.inputs import CacheInfo, cache_length, check_capacity
 
 
 class KVCache(NamedTuple):
@@ -54,7 +54,8 @@ class KVCache(NamedTuple):
 
     def info(self) -> CacheInfo:
         """What the input checks need to know."""
-        length = int(self.length) if isinstance(self.length, tf.__internal__.EagerTensor) else None
+        traced = tf.is_tensor(self.length) and not isinstance(self.length, tf.__internal__.EagerTensor)
+        length = None if traced else cache_length(self.length)
         batch, heads, _, size = self.keys[0].shape
         return CacheInfo(batch, self.capacity, length, (len(self.keys), heads, size), self.keys[0].dtype.name)
 

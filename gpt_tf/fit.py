@@ -42,7 +42,8 @@ class Fit(ReadsText):
     or the array of class labels. ``sample_weight`` multiplies the losses of an example, as in Keras: the weighted sum
     is divided by the number of labels. ``class_weight`` works for sequence classification only. ``loss_weights`` is a
     dict with the keys ``loss`` and ``mc_loss``. Metrics get labels and logits, without ignored labels; in language
-    modelling, the logits of each position and the id of the next token.
+    modelling, the logits of each position and the id of the next token. Keras weights the losses of batches by their
+    examples; ``metrics=[keras.metrics.SparseCategoricalCrossentropy(from_logits=True)]`` is the mean over all labels.
 
     As in direct calls, floating-point labels of a classifier of shape (batch, num_labels) are several labels at once;
     for cross entropy, pass the indices of the classes.
@@ -55,6 +56,9 @@ class Fit(ReadsText):
     multiple of 32 tokens or to ``n_positions``. A language model learns their next tokens; other models need ``y``.
 
     On several replicas of ``tf.distribute``, a loss is the mean over the labels of all of them.
+
+    Keras cannot compile a loss for a functional model that returns such an output whole. Choose the tensors:
+    ``keras.Model(ids, model(ids).logits)``, or ``keras.Model(ids, dict(model(ids)))`` for all by name.
 
     With ``jit_compile=True`` values cannot be checked: ids outside of the vocabulary make the outputs of their sequence
     NaN, and labels outside of it make the loss NaN.
@@ -145,14 +149,19 @@ class Fit(ReadsText):
     def predict_step(self, data):
         """One step of ``predict``: the output without the losses, which are not per example."""
         output = super().predict_step(self.with_fields(data))
+        if not isinstance(output, ModelOutput):  # of a subclass
+            return output
         return type(output)(**{name: value for name, value in output.items() if name not in LOSSES.values()})
 
     def with_fields(self, data):
-        """A batch with the inputs as one dict, with ``return_dict`` and, for the model's own loss, the labels."""
+        """A batch with the inputs as one dict, for an output with names and, for the model's own loss, the labels."""
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         if self._compile_loss is None:
             x = self.with_labels(x, y)
-        return {**named(x), "return_dict": True}, y, sample_weight
+        inputs = named(x)
+        if not self.config.return_dict:
+            inputs = {**inputs, "return_dict": True}
+        return inputs, y, sample_weight
 
     def with_labels(self, x, y):
         """The inputs, with the labels of ``y`` added."""
@@ -170,6 +179,10 @@ class Fit(ReadsText):
             raise InputError(f"{min(set(y) & set(inputs))} must be in the inputs or in y; got both. Leave one out")
         return {**inputs, **y}
 
+    def labelled(self, x, y):
+        """The inputs with labels, which are still in ``y`` while Keras builds and in a ``train_step`` of the user's."""
+        return {**self.with_labels({}, y), **named(x)}
+
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         """The compiled loss on the logits or, if there is none, the sum of the model's own losses."""
         if self._compile_loss is not None:
@@ -179,14 +192,16 @@ class Fit(ReadsText):
                     "Pass y, or compile without a loss to use the labels in the inputs"
                 )
             return super().compute_loss(x, y, scores(y_pred, y), sample_weight, training)
-        compared = self.compared(x, y_pred)
+        compared = self.compared(self.labelled(x, y), y_pred)
         if not compared:
             raise InputError("cannot compute a loss: labels are missing. Add them to the inputs, or compile a loss")
         losses, loss_weights = [], self.loss_weights()
         for name, (_, _, each, counts) in compared.items():
-            loss, count = y_pred[LOSSES[name]], tf.reduce_sum(tf.cast(counts, each.dtype))
+            loss, count = y_pred.get(LOSSES[name]), tf.reduce_sum(tf.cast(counts, each.dtype))
             if sample_weight is not None:
-                loss = tf.reduce_sum(each * per_label(sample_weight, name, each)) / tf.maximum(count, 1)
+                each = each * per_label(sample_weight, name, each)
+            if sample_weight is not None or loss is None:  # a train_step of the user's calls the model without labels
+                loss = tf.reduce_sum(each) / tf.maximum(count, 1)
             losses.append(over_replicas(loss, count) * loss_weights.get(LOSSES[name], 1))
         return sum([*losses, *map(self._aggregate_additional_loss, self.losses)])
 
@@ -197,8 +212,7 @@ class Fit(ReadsText):
         if self._compile_loss is not None:
             return super().compute_metrics(x, y, scores(y_pred, y), sample_weight)
         labels, logits, weights = {}, {}, {}
-        inputs = self.with_labels(x, None if set(self.label_names) & set(x) else y)  # while Keras builds, y has them
-        for name, (predicted, expected, each, counts) in self.compared(inputs, y_pred).items():
+        for name, (predicted, expected, each, counts) in self.compared(self.labelled(x, y), y_pred).items():
             weight = tf.ones_like(each) if sample_weight is None else per_label(sample_weight, name, each)
             if len(predicted.shape) > len(counts.shape):  # classes, some of which may be ignored
                 predicted, expected, weight = (tf.boolean_mask(a, counts) for a in (predicted, expected, weight))
@@ -237,8 +251,15 @@ def by_name(method, arguments, options):
 
 
 def scores(output, y):
-    """The outputs that a compiled loss or metric compares with the targets."""
+    """The outputs that a compiled loss or metric compares with the targets; all those of a subclass' own kind."""
+    if not isinstance(output, ModelOutput):
+        return output
     if isinstance(y, Mapping):
+        if not set(y) <= set(output):
+            raise InputError(
+                f"y must be an array or have keys among {list(output)} for a compiled loss or metric; got {list(y)}. "
+                "Rename the targets"
+            )
         return {name: output[name] for name in y}
     return output["logits"] if "logits" in output else output["last_hidden_state"]
 

@@ -11,6 +11,7 @@ from gpt_tf.sampling import choose
 from gpt_tf.text import continued, is_texts
 from gptcore import generation
 from gptcore.generation.device import check_traced, program
+from gptcore.generation.prompt import padding_token
 
 # Model -> its embedding variable and programs. Kept here, because Keras would save what a model holds.
 compiled = weakref.WeakKeyDictionary()
@@ -177,7 +178,10 @@ def traced(model, input_ids, attention_mask, generation_config, streamer, settin
     input_ids, attention_mask = model._check(input_ids=input_ids, attention_mask=attention_mask)
     input_ids = tf.cast(input_ids, tf.int64)
     length = input_ids.shape[1]
-    attention_mask = tf.ones(input_ids.shape, tf.bool) if attention_mask is None else tf.cast(attention_mask, tf.bool)
+    if attention_mask is None:
+        pad = padding_token(config)
+        attention_mask = tf.ones(input_ids.shape, tf.bool) if pad is None else input_ids != pad
+    attention_mask = tf.cast(attention_mask, tf.bool)
     input_ids, attention_mask = (tf.repeat(x, config.num_return_sequences, axis=0) for x in (input_ids, attention_mask))
     last = length - 1 - tf.argmax(tf.cast(attention_mask[:, ::-1], tf.int32), -1)
     method, numbers = program(config, length, new)

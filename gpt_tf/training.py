@@ -215,7 +215,7 @@ class Trainer:
 
     def step(self, step, batch):
         """Update the weights by one batch; see ``gptcore.training.Trainer``."""
-        check_batch(self.config, batch)
+        batch = check_batch(self.config, self.head, batch)
         replicas = self.strategy.num_replicas_in_sync
         parts_of_replica = []
         for replica in range(replicas):
@@ -283,7 +283,7 @@ class Trainer:
 
     def evaluate(self, batch):
         """The losses of a batch without dropout, and the logits of its task."""
-        check_batch(self.config, batch)
+        batch = check_batch(self.config, self.head, batch)
         found = self.losses({name: tf.convert_to_tensor(array) for name, array in batch.items()})
         return {name: np.asarray(tf.cast(value, tf.float32)) for name, value in found.items()}
 

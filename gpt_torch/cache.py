@@ -6,7 +6,7 @@ import torch
 
 from gpt_torch.weights import dtype_name, framework_dtype
 from gptcore.spec.config import OpenAIGPTConfig
-from gptcore.spec.inputs import CacheInfo, check_capacity
+from gptcore.spec.inputs import CacheInfo, cache_length, check_capacity
 
 
 class KVCache(NamedTuple):
@@ -56,7 +56,9 @@ class KVCache(NamedTuple):
         """What the input checks need to know."""
         batch, heads, _, size = self.keys[0].shape
         sizes = (len(self.keys), heads, size)
-        return CacheInfo(batch, self.capacity, self.length, sizes, dtype_name(self.keys[0].dtype))
+        usual = isinstance(self.length, (int, torch.SymInt)) and self.length >= 0
+        length = self.length if usual else cache_length(self.length)
+        return CacheInfo(batch, self.capacity, length, sizes, dtype_name(self.keys[0].dtype))
 
     def extended(self, attention_mask: torch.Tensor | None, length: int) -> Self:
         """With ``length`` more slots taken. ``attention_mask`` (B, >= length): its last columns are the new ones."""

@@ -21,7 +21,7 @@ from gptcore.spec.inputs import problem_type
 from gptcore.spec.parameters import Head, parameters
 from gptcore.spec.recipe import Recipe
 from gptcore.training import dropout_seed, micro_batches, objective, rows_of_process, shares
-from gptcore.training.steps import MOMENTS, check_weights
+from gptcore.training.steps import MOMENTS, check_batch, check_weights
 
 with required("torch", "training in PyTorch needs accelerate", "accelerate"):
     from accelerate import Accelerator
@@ -145,6 +145,7 @@ class Trainer:
 
     def step(self, step, batch):
         """Update the weights by one batch; see ``gptcore.training.Trainer``."""
+        batch = check_batch(self.config, self.head, batch)
         process, processes = self.accelerator.process_index, self.accelerator.num_processes
         mine = rows_of_process(len(batch["input_ids"]), process, processes)
         parts = micro_batches({name: array[mine] for name, array in batch.items()}, self.recipe.micro_batch_size)
@@ -170,6 +171,7 @@ class Trainer:
     @torch.no_grad()
     def evaluate(self, batch):
         """The losses of a batch without dropout, and the logits of its task."""
+        batch = check_batch(self.config, self.head, batch)
         self.objective.eval()
         with self.autocast():
             found = self.objective(**self.to_tensors(batch))

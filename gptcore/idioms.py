@@ -63,6 +63,25 @@ GENERATING: Answers = {
     "output_attentions": ((None, False), "Call the model on the returned sequences."),
     "output_hidden_states": ((None, False), "Call the model on the returned sequences."),
     "suppress_tokens": ((None, []), "Pass bad_words_ids=[[id], ...] instead."),
+    "begin_suppress_tokens": ((None, []), "Generate one token with bad_words_ids=[[id], ...], then the rest."),
+    "sequence_bias": ((None, [], {}), "Call the model in a loop of your own, with past_key_values."),
+    "exponential_decay_length_penalty": ((None,), "Call the model in a loop of your own, with past_key_values."),
+    "guidance_scale": ((None, 1, 1.0), "Call the model in a loop of your own, with past_key_values."),
+    "watermarking_config": ((None,), "Call the model in a loop of your own, with past_key_values."),
+    "forced_bos_token_id": ((None,), "Append the id to input_ids instead."),
+    "forced_eos_token_id": ((None,), "Append the id to the rows that did not end."),
+    "force_words_ids": ((None, []), "Constrained beam search is not supported."),
+    "constraints": ((None, []), "Constrained beam search is not supported."),
+    "epsilon_cutoff": ((None, 0, 0.0), "Pass min_p, top_p or typical_p instead."),
+    "eta_cutoff": ((None, 0, 0.0), "Pass min_p, top_p or typical_p instead."),
+    "encoder_repetition_penalty": ((None, 1, 1.0), "Pass repetition_penalty instead."),
+    "encoder_no_repeat_ngram_size": ((None, 0), "Pass no_repeat_ngram_size instead."),
+    "remove_invalid_values": ((None, False), "Leave it out; logits that are not finite raise an error."),
+    "prompt_lookup_num_tokens": ((None,), "Assisted generation is not supported."),
+    "dola_layers": ((None,), "DoLa is deprecated in transformers."),
+    "token_healing": ((None, False), "Leave it out."),
+    "low_memory": (None, ""),  # the same text
+    "bos_token_id": (None, ""),  # starts a text without a prompt, which is an error here
     "num_beam_groups": ((None, 1), "Group beam search is deprecated in transformers."),
     "diversity_penalty": ((None, 0.0), "Group beam search is deprecated in transformers."),
     "assistant_model": ((None,), "Assisted generation is not supported."),
@@ -80,14 +99,19 @@ def without_idioms(options: Mapping[str, Any], answers: Answers) -> dict[str, An
     >>> without_idioms({"low_cpu_mem_usage": True, "num_labels": 3}, LOADING)
     {'num_labels': 3}
     """
-    problems = [
+    problems = unsupported(options, answers)
+    if problems:
+        raise ConfigError("cannot use these arguments of transformers:\n" + bullet_list(problems))
+    return {name: value for name, value in options.items() if name not in answers}
+
+
+def unsupported(options: Mapping[str, Any], answers: Answers) -> list[str]:
+    """One sentence for each listed option with a value that would have an effect."""
+    return [
         f"{name}={options[name]!r} is not supported. {advice}"
         for name, (harmless, advice) in answers.items()
         if name in options and harmless is not None and not _is_one_of(options[name], harmless)
     ]
-    if problems:
-        raise ConfigError("cannot use these arguments of transformers:\n" + bullet_list(problems))
-    return {name: value for name, value in options.items() if name not in answers}
 
 
 def _is_one_of(value: Any, harmless: Collection[Any]) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -260,7 +261,12 @@ class Prediction:
         single = isinstance(inputs, (Mapping, str if self.task == "classify" else tuple))
         items = {"input": inputs} if single else {f"inputs[{i}]": x for i, x in enumerate(listed(inputs, "inputs"))}
         rows = [row_of(self.task, item, name) for name, item in items.items()]
-        answers = self.answers(rows, top_k=top_k)
+        answers: list[Any] = [None] * len(rows)
+        columns = [choices_of(row) if self.task == "choice" else None for row in rows]
+        for group in dict.fromkeys(columns):  # inputs with the same number of choices
+            places = [i for i, names in enumerate(columns) if names == group]
+            for i, answer in zip(places, self.answers([rows[i] for i in places], group, top_k=top_k), strict=True):
+                answers[i] = answer
         return answers[0] if single else answers
 
     def answers(self, rows: Sequence[Row], columns: Sequence[str] | None = None, *, top_k: int | None = 1) -> list[Any]:
@@ -285,7 +291,7 @@ class Prediction:
     def logits(self, rows: Sequence[Row], columns: Sequence[str] | None = None) -> NDArray[Any]:
         """The logits of the head for each row, (rows, classes)."""
         if columns is None and self.task == "choice":
-            columns = choice_columns(len(rows[0]) - 1)
+            columns = choices_of(rows[0])
         config = self.model.config
         examples = TaskExamples(self.task, rows, self.tokenizer, config, columns, labelled=False)
         found = []
@@ -333,6 +339,14 @@ def row_of(task: str, item: Any, name: str) -> files.Row:
         return files.Row(dict(zip(TASKS[task].columns, item, strict=True)), name)
     shape = "(context, [choice, choice, ...])" if task == "choice" else "(text, text)"
     raise InputError(f"{name} must be {shape}, or a dict with the columns of the task; got {item!r:.80}.")
+
+
+def choices_of(row: Row) -> tuple[str, ...]:
+    """The columns of a multiple-choice input: the context, and as many choices as it has."""
+    count = next(i for i in itertools.count() if f"choice{i + 1}" not in row)
+    if count < 2:
+        raise InputError(f"{getattr(row, 'place', 'input')} must have at least 2 choices; got {count}.")
+    return choice_columns(count)
 
 
 def encoded(tokenizer: Any, text: Any, name: str) -> list[int]:

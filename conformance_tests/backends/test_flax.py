@@ -395,6 +395,8 @@ def test_generation_inside_a_program_of_the_user(settings):
     model = build(gpt_flax.FlaxOpenAIGPTLMHeadModel)
     mask = np.array([[0, 1, 1, 1, 1], [1, 1, 1, 1, 1]])
     eos = int(model.generate(IDS, max_new_tokens=4)[0, 6])
+    prompt = np.where(mask, IDS, 1)
+    mask = None if settings else mask  # by the padding
     settings = {"max_new_tokens": 4, "eos_token_id": eos, "pad_token_id": 1, **settings}
     seed = settings.pop("seed", 2)
 
@@ -402,9 +404,9 @@ def test_generation_inside_a_program_of_the_user(settings):
     def doubled(ids, mask, seed):
         return model.generate(ids, mask, **settings, seed=seed) * 2
 
-    ids = np.asarray(doubled(IDS, mask, seed)) // 2
+    ids = np.asarray(doubled(prompt, mask, seed)) // 2
     assert ids.shape == (2 * settings.get("num_return_sequences", 1), 9)
-    outside = np.asarray(model.generate(IDS, mask, **settings, seed=seed))
+    outside = np.asarray(model.generate(prompt, mask, **settings, seed=seed))
     np.testing.assert_array_equal(ids[:, : outside.shape[1]], outside)
     assert (ids[:, outside.shape[1] :] == 1).all()
 

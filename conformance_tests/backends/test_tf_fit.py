@@ -127,6 +127,40 @@ def test_a_loss_of_a_subclass_gets_what_fit_got():
     assert double == pytest.approx(2 * single)
 
 
+TWO_APART = {"input_ids": PAIRS, "labels": PAIRS}, {"mc_labels": CHOICES}
+
+
+@pytest.mark.parametrize(
+    ("model_class", "data", "weights"),
+    [(CLASSIFIER, (IDS, CLASSES), None), (CLASSIFIER, (X, {"labels": CLASSES}), WEIGHTS), (DOUBLE, TWO_APART, None)],
+)
+def test_a_train_step_of_a_subclass_finds_the_labels(model_class, data, weights):
+    """It gets ``x`` and ``y`` as the user passed them, and calls the model without the labels of ``y``."""
+
+    class Own(model_class):
+        def train_step(self, data):
+            x, y, weights = keras.utils.unpack_x_y_sample_weight(data)
+            output = self(x)
+            self.metrics[0].update_state(self.compute_loss(x, y, output, weights))
+            return self.compute_metrics(x, y, output, weights)
+
+    metrics = {"mc_logits" if model_class is DOUBLE else "logits": ["accuracy"]}
+    options = {"sample_weight": weights, "batch_size": 10, "verbose": 0}
+    found = compiled(Own, metrics=metrics).fit(*data, **options).history
+    expected = compiled(model_class, metrics=metrics).evaluate(*data, return_dict=True, **options)
+    assert {name: values[0] for name, values in found.items()} == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_call_of_a_subclass_may_take_ids_alone_and_return_logits_alone():
+    class Own(CLASSIFIER):
+        def call(self, input_ids, training=None):
+            return super().call(input_ids, training=training).logits
+
+    own, expected = (compiled(each, loss=SPARSE, metrics=["accuracy"]) for each in (Own, CLASSIFIER))
+    assert own.evaluate(IDS, CLASSES, verbose=0) == pytest.approx(expected.evaluate(IDS, CLASSES, verbose=0))
+    np.testing.assert_allclose(own.predict(IDS, verbose=0), expected(IDS).logits, atol=1e-6)
+
+
 REFUSED = {
     "y beside labels": (CLASSIFIER, (OWN, CLASSES), {}, "labels must be in the inputs or in y; got both"),
     "tokens without a name": (LM, (X, IDS), {}, r"y must be a dict with keys among \['labels'\].*got an array"),
@@ -143,6 +177,8 @@ REFUSED = {
 def test_a_compiled_loss_without_y_is_an_error():
     with pytest.raises(InputError, match="y must hold the targets of the compiled loss; got None"):
         compiled(CLASSIFIER, loss=SPARSE).evaluate(OWN, verbose=0)
+    with pytest.raises(InputError, match=r"y must be .* keys among \['logits'\] .*; got \['labels'\]"):
+        compiled(CLASSIFIER, loss=SPARSE).evaluate(X, {"labels": CLASSES}, verbose=0)
 
 
 @pytest.mark.parametrize("case", REFUSED)

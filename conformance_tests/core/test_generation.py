@@ -41,6 +41,8 @@ from gptcore.spec.counters import gumbel, threefry
         ({"max_time": 3.0}, r"max_time=3.0 is not supported. Stop reading stream_text\(...\)"),
         ({"logits_processor": [None]}, "Call the model in a loop of your own"),
         ({"num_beam_groups": 2}, "num_beam_groups=2 is not supported"),
+        ({"sequence_bias": {(3,): 1.0}}, "sequence_bias={.*} is not supported"),
+        ({"forced_eos_token_id": 3}, "forced_eos_token_id=3 is not supported. Append the id"),
         ({"min_new_tokens": 4, "max_new_tokens": 3}, "min_new_tokens=4 must be at most max_new_tokens=3"),
     ],
 )
@@ -51,6 +53,7 @@ def test_bad_settings(settings, message):
 
 def test_settings_of_transformers_without_effect():
     settings = {"logits_processor": [], "stopping_criteria": None, "max_time": None, "num_beam_groups": 1}
+    settings |= {"forced_eos_token_id": None, "token_healing": False, "epsilon_cutoff": 0.0, "bos_token_id": 3}
     assert GenerationConfig().replace(**settings) == GenerationConfig()
 
 
@@ -249,6 +252,18 @@ def test_no_token_that_is_not_allowed(method):
     assert continued([0.0, 1.0, -9.0, 3.0], **settings).tolist() == [[0, 1, 2, 2, 2]]
 
 
+@pytest.mark.parametrize("method", ["greedy", "beams"])
+def test_a_stop_string_ends_a_text(method):
+    """The prompt may hold it."""
+    model = OpenAIGPTConfig(vocab_size=4, n_positions=16, n_embd=4, n_layer=1, n_head=1)
+    config = GenerationConfig(max_new_tokens=5, stop_strings=["33", "x"], pad_token_id=1, **METHODS[method])
+    prompt = check_prompt(model, config, [[3, 3]])
+    output = decode(
+        FixedStepper([0.0, 1.0, 2.0, 9.0]), model, config, prompt, decode_text=lambda ids: "".join(map(str, ids))
+    )
+    assert output.sequences.tolist() == [[3, 3, 3, 3]]
+
+
 def test_rows_that_have_ended_need_no_token():
     """The first row has every token but the end; the second goes on."""
     settings = {"no_repeat_ngram_size": 1, "eos_token_id": 2, "do_sample": True, "top_k": 1}
@@ -263,9 +278,11 @@ def test_settings_that_another_one_switches_off(caplog):
     for _ in range(2):
         settled(model, config, settings)
     settled(model, None, {"penalty_alpha": 0.5, "top_k": 4})
+    settled(model, None, {"num_beams": 2, "output_scores": True, "return_dict_in_generate": True})
     settled(model, None, {"do_sample": True, "temperature": 0.625, "num_beams": 2, "length_penalty": 2.0})
     assert caplog.messages == [
         "top_p=0.625 has no effect. Pass do_sample=True as well.",
         "early_stopping=True has no effect. Pass num_beams above 1 as well.",
         "output_scores=True has no effect. Pass return_dict_in_generate=True as well.",
+        "output_scores=True has no effect. Pass num_beams=1 as well.",
     ]

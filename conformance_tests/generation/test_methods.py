@@ -10,7 +10,7 @@ from trained_scale import trained_scale
 
 from gptcore.backends import load_tensors
 from gptcore.checkpoint import save_pretrained
-from gptcore.errors import ConfigError, InputError
+from gptcore.errors import ConfigError, InputError, warn_once
 from gptcore.generation import GenerationConfig, check_prompt, decode
 from gptcore.generation.device import host_settings
 from gptcore.spec.config import OpenAIGPTConfig
@@ -183,7 +183,7 @@ def test_scores_and_a_streamer(model):
 FORWARD = {"torch": ("", "forward"), "tf": ("TF", "call"), "flax": ("Flax", "__call__")}
 
 
-def test_a_subclass_with_settings_of_its_own(backend, make_checkpoint, tmp_path):
+def test_a_subclass_with_settings_of_its_own(backend, make_checkpoint, tmp_path, caplog):
     """``generate`` follows an overridden forward pass, and ``generation_config.json`` beside the weights."""
     prefix, name = FORWARD[backend.name]
     parent = getattr(importlib.import_module(f"gpt_{backend.name}"), f"{prefix}OpenAIGPTLMHeadModel")
@@ -196,9 +196,13 @@ def test_a_subclass_with_settings_of_its_own(backend, make_checkpoint, tmp_path)
 
     third = load_tensors(backend.name)(np.eye(5, dtype=np.float32)[3])
     folder = make_checkpoint(OpenAIGPTConfig(vocab_size=5, n_positions=8, n_embd=4, n_layer=1, n_head=1), Head.LM)
-    GenerationConfig(max_new_tokens=2).save_pretrained(folder)
+    warn_once.cache_clear()
+    more = {"suppress_tokens": [3], "forced_bos_token_id": None}
+    GenerationConfig(max_new_tokens=2, extra=more).save_pretrained(folder)
     model = type("Threes", (parent,), {name: forward}).from_pretrained(folder, eos_token_id=4)
-    assert model.generation_config == GenerationConfig(max_new_tokens=2, eos_token_id=4)
+    assert model.generation_config == GenerationConfig(max_new_tokens=2, eos_token_id=4, extra=more)
+    assert "suppress_tokens=[3] is not supported" in caplog.text
+    assert "forced_bos" not in caplog.text
     assert np.asarray(model.generate(np.array([[1, 2], [0, 4]]))).tolist() == [[1, 2, 3, 3], [0, 4, 3, 3]]
     with pytest.raises(InputError, match=r"generation_config must be a .*GenerationConfig; got int"):
         model.generation_config = 3

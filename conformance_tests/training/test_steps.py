@@ -24,6 +24,7 @@ from gptcore.spec.recipe import Recipe
 from gptcore.spec.tolerances import TOLERANCES, gradient_errors
 from gptcore.training import dropout_seed, rows_of_process
 from gptcore.training.examples import label_settings
+from gptcore.training.steps import check_batch
 
 STEPS = 50
 LOSS_TOLERANCE = 1e-4  # relative, at every step
@@ -217,9 +218,33 @@ def test_what_cannot_be_trained(backend, make_checkpoint):
         for run in (trainer.evaluate, functools.partial(trainer.step, 0)):
             with pytest.raises(InputError, match=f"{name}.* is .*vocab_size="):
                 run({**batch, name: batch[name] + model.config.vocab_size})
+    for change, message in (
+        ({"attention_mask": batch["labels"]}, r"must hold input_ids, labels; got .* Pad on the right"),
+        ({"targets": batch["labels"]}, "must hold input_ids, labels; got input_ids, labels, targets"),
+        ({"labels": None}, "must hold input_ids, labels; got"),
+    ):
+        with pytest.raises(InputError, match=message):
+            trainer.step(0, {**batch, **change})
     model.more = type(model)(model.config.replace(n_layer=1))
     with pytest.raises(ConfigError, match=r"cannot train .*: a checkpoint has no place for it\. Train it in a loop"):
         module.Trainer(model, RECIPE, 1)
+
+
+@pytest.mark.parametrize("task", ["classify", "choice"])
+def test_batches_of_a_task_that_do_not_fit(task):
+    settings, batches = task_batches(task)
+    head, batch = HEADS[task], batches[0]
+    checked = check_batch(settings, head, {name: array.tolist() for name, array in batch.items()})
+    assert all(np.array_equal(checked[name], array) for name, array in batch.items())
+    length = batch["input_ids"].shape[-1]
+    for change, message in (
+        ({"extract_positions": batch["extract_positions"] + length}, r"extract_positions\[.* \(the sequence length="),
+        ({"targets": batch["targets"] + 9}, r"targets\[.* is .*allowed are 0 to "),
+        ({"targets": batch["targets"][1:]}, "targets has shape .* expected"),
+        ({"targets": None}, "a batch must hold input_ids, labels, extract_positions, targets; got"),
+    ):
+        with pytest.raises(InputError, match=message):
+            check_batch(settings, head, {**batch, **change})
 
 
 def test_seeds_and_rows():

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gptcore.checkpoint.dtypes import STORAGE
-from gptcore.checkpoint.layouts import nnx
+from gptcore.checkpoint.layouts import keras_weights, nnx
 from gptcore.checkpoint.layouts.hf_torch import DROPPED, TIED_HEAD, TIED_TO
 from gptcore.checkpoint.tensors import StoredTensor
 from gptcore.errors import CheckpointError, bullet_list
@@ -52,7 +52,7 @@ def match(
     dropped: list[str] = []
     for tensor in tensors:
         name = tensor.parameter
-        if any(re.fullmatch(pattern, name) for pattern in DROPPED + nnx.DROPPED):
+        if any(re.fullmatch(pattern, name) for pattern in DROPPED + nnx.DROPPED + keras_weights.DROPPED):
             dropped.append(tensor.name)
         elif name in by_name:
             problems.append(f"{tensor.name} and {by_name[name].name} are the same parameter")

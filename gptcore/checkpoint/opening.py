@@ -18,14 +18,17 @@ from gptcore.checkpoint.pretrained import wanted_files
 from gptcore.checkpoint.tensors import StoredTensor
 from gptcore.errors import CheckpointError
 from gptcore.release import DEFAULT_MODEL, PRODUCER
-from gptcore.spec.config import OpenAIGPTConfig
+from gptcore.spec.config import GENERATION_CONFIG_NAME, OpenAIGPTConfig
 from gptcore.spec.parameters import ARCHITECTURES, SCORE, SUMMARY, Head
 from gptcore.storage import hub
 from gptcore.storage.cards import CARD_NAME, SOURCE_CARD_NAME
 
+TASK_NAME = "task.json"
+"""The file of a checkpoint that names its task and the columns of its tables."""
+
 OTHER_FILES = (
     "vocab.json", "merges.txt", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json",
-    "added_tokens.json", "generation_config.json", "encoder_bpe_40000.json", "vocab_40000.bpe", CARD_NAME,
+    "added_tokens.json", GENERATION_CONFIG_NAME, TASK_NAME, "encoder_bpe_40000.json", "vocab_40000.bpe", CARD_NAME,
     SOURCE_CARD_NAME,
 )  # fmt: skip
 """What belongs to a model besides its weights and goes with it."""

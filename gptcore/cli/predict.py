@@ -15,10 +15,12 @@ from rich.markup import escape
 from rich.table import Table
 
 from gptcore.cli.loading import Device, quiet, use_backend
-from gptcore.cli.settings import text_columns
+from gptcore.cli.settings import columns_named, text_columns
 from gptcore.errors import DataError, InputError
 from gptcore.pipelines import TASK_OF, Prediction, pipeline
 from gptcore.storage import files as files_module
+from gptcore.training.examples import reject_unread_choices
+from gptcore.training.jobs import columns_of
 
 PIPELINE_OF = {task: name for name, task in TASK_OF.items()}
 
@@ -35,9 +37,15 @@ def predict_command(
     ] = None,
     backend: Annotated[str, typer.Option(help="torch, tf or flax.")] = "torch",
     device: Device = None,
-    columns: Annotated[str | None, typer.Option(help="Names of the text columns, separated by commas.")] = None,
+    columns: Annotated[
+        str | None,
+        typer.Option(help="Names of the text columns, separated by commas. Default: as in training, else the task's."),
+    ] = None,
     header: Annotated[str | None, typer.Option(help="Names of all columns, for CSV or TSV without a header.")] = None,
-    choices: Annotated[int, typer.Option(min=2, help="Number of choices, for choice.")] = 2,
+    choices: Annotated[
+        int | None,
+        typer.Option(min=2, help="Number of choices, for choice. Default: as in training, else 2.", show_default=False),
+    ] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Rows to compute at a time.")] = 8,
     form: Annotated[
         str | None,
@@ -52,8 +60,16 @@ def predict_command(
         raise InputError(f"--format must be one of {', '.join(WRITERS)}; got {form!r}.")
     if bool(files) == bool(text):
         raise InputError("pass either FILES or --text.")
-    names = text_columns(task, columns, len(text) - 1 if text and task == "choice" else choices)
-    rows = _rows(files, names, header) if files else [dict(zip(names, text or [], strict=False))]
+    rows: Sequence[Mapping[str, Any]]
+    if files:
+        chosen = columns_named(task, columns, choices)
+        names = chosen or columns_of(model, task)
+        rows = found = _rows(files, names, header)
+        if chosen is None:
+            reject_unread_choices(task, found, names)
+    else:
+        names = text_columns(task, columns, max(len(text or ()) - 1, 2))
+        rows = [dict(zip(names, text or [], strict=False))]
     if text and len(text) != len(names):
         raise InputError(f"--text must be passed {len(names)} times, for {', '.join(names)}; got {len(text)}.")
     use_backend(context, backend, device)
@@ -63,7 +79,7 @@ def predict_command(
     write(names, rows, [answer[0] if isinstance(answer, list) else answer for answer in predict.answers(rows, names)])
 
 
-def _rows(files: Sequence[Path], names: Sequence[str], header: str | None) -> Sequence[Mapping[str, Any]]:
+def _rows(files: Sequence[Path], names: Sequence[str], header: str | None) -> Sequence[files_module.Row]:
     found = files_module.find(files, files_module.TABLES)
     rows = [row for path in found for _, row in files_module.rows(path, names, header.split(",") if header else None)]
     if not rows:

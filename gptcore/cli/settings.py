@@ -44,6 +44,11 @@ def parse_settings(texts: Iterable[str], option: str) -> dict[str, Any]:
     return found
 
 
+def columns_named(task: str, columns: str | None, choices: int | None) -> tuple[str, ...] | None:
+    """The text columns that the options of a command name, or ``None`` without these options."""
+    return None if columns is None and choices is None else text_columns(task, columns, choices or 2)
+
+
 def text_columns(task: str, columns: str | None, choices: int) -> tuple[str, ...]:
     """The names of the text columns of a task."""
     default = choice_columns(choices) if task == "choice" else TASKS[task].columns

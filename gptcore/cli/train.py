@@ -16,18 +16,17 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from gptcore.cli.loading import Device, use_trainers
 from gptcore.cli.report import print_report, print_settings
-from gptcore.cli.settings import SHIPPED, examples, model_named, parse_settings, text_columns
+from gptcore.cli.settings import SHIPPED, columns_named, examples, model_named, parse_settings
 from gptcore.errors import ConfigError, GPTError, TrainingError
 from gptcore.installation import install_command
 from gptcore.release import DEFAULT_MODEL
 from gptcore.report.curves import draw, plot
 from gptcore.spec.config import OpenAIGPTConfig
 from gptcore.spec.recipe import FINE_TUNING, PRESETS, Recipe
-from gptcore.spec.tasks import TASKS
 from gptcore.training import Evaluation, read_log
 from gptcore.training.examples import LABEL, class_names
 from gptcore.training.fitting import evaluate
-from gptcore.training.jobs import Job, prepare_lm, prepare_task, trained_on
+from gptcore.training.jobs import Job, columns_of, prepare_lm, prepare_task
 from gptcore.training.run import LOG_NAME, Interrupted, Record, has_run
 
 TRAIN_LM = "gptcore train lm books --tokenizer words --preset small --output runs/books"
@@ -269,7 +268,9 @@ def add_task_commands(task: str, help_text: str) -> None:
         columns: Columns = None,
         label: Label = LABEL,
         header: Header = None,
-        choices: Annotated[int, typer.Option(min=2, help="Number of choices; for the task choice only.")] = 2,
+        choices: Annotated[
+            int | None, typer.Option(min=2, help="Number of choices; for the task choice only.", show_default="2")
+        ] = None,
         recipe: RecipeFile = None,
         settings: Settings = None,
         evaluate_every: Every = None,
@@ -283,7 +284,7 @@ def add_task_commands(task: str, help_text: str) -> None:
         chosen = chosen_recipe(FINE_TUNING, recipe, settings)
         job = prepare_task(
             task, files, output, use_trainers(context, backend, device),
-            model=model, columns=text_columns(task, columns, choices), label=label, header=named(header),
+            model=model, columns=columns_named(task, columns, choices), label=label, header=named(header),
             validation=validation, recipe=chosen,
             evaluate_every=evaluate_every, save_every=save_every, patience=patience,
         )  # fmt: skip
@@ -305,10 +306,9 @@ def add_task_commands(task: str, help_text: str) -> None:
         as_json: AsJSON = False,
     ) -> None:
         load_trainer = use_trainers(context, backend, device)
-        names = None if columns is None and choices is None else text_columns(task, columns, choices or 2)
+        names = columns_named(task, columns, choices)
         found = evaluate(task, files, model, backend=load_trainer, columns=names, label=label, header=named(header))
-        names = names or trained_on(model, task).get("columns") or TASKS[task].columns
-        labels = class_names(task, OpenAIGPTConfig.from_pretrained(model), names)
+        labels = class_names(task, OpenAIGPTConfig.from_pretrained(model), names or columns_of(model, task))
         report(found, as_json, f"{task}: {model}, {found.count:,} examples", labels)
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from gptcore.errors import bullet_list, warn_once
 from gptcore.generation.config import GenerationConfig
 from gptcore.generation.request import check_generation_config, settled
+from gptcore.idioms import GENERATING, unsupported
 from gptcore.spec.config import GENERATION_CONFIG_NAME, OpenAIGPTConfig
 
 
@@ -32,12 +34,18 @@ class Generates:
         self._generation_config = generation_config
 
     def _load_generation_config(self, folder: str | Path) -> None:
-        """Read ``generation_config.json`` if there is one; token ids that it lacks are those of ``config``."""
+        """Read ``generation_config.json`` if there is one; token ids that it lacks are those of ``config``.
+
+        Settings of transformers that are not supported are ignored with a warning.
+        """
         if (Path(folder) / GENERATION_CONFIG_NAME).is_file():
             stored = GenerationConfig.from_pretrained(folder)
             ids = {name: getattr(self.config, name) for name in ("eos_token_id", "pad_token_id")}
             missing = {name: value for name, value in ids.items() if getattr(stored, name) is None}
             self._generation_config = stored.replace(**missing)
+            problems = unsupported(stored.extra, GENERATING)
+            if problems:
+                warn_once(f"ignored settings of {GENERATION_CONFIG_NAME}:\n" + bullet_list(problems))
 
     def _save_generation_config(self, folder: str | Path) -> None:
         """Write ``generation_config.json`` if settings were set or loaded."""

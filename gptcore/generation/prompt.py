@@ -85,12 +85,15 @@ def check_prompt(
     return Prompt(ids.astype(np.int64), mask, check_room(model, config, ids.shape[1]))
 
 
+def padding_token(config: GenerationConfig) -> int | None:
+    """The token that a prompt without a mask does not attend to: padding, unless it also ends a text."""
+    return None if config.pad_token_id in config.eos_token_ids else config.pad_token_id
+
+
 def _mask(config: GenerationConfig, ids: NDArray[Any], attention_mask: Any) -> NDArray[np.bool_]:
     if attention_mask is None:
-        pad = config.pad_token_id
-        if pad is None or pad in config.eos_token_ids:
-            return np.ones(ids.shape, bool)
-        mask = np.asarray(ids != pad, bool)
+        pad = padding_token(config)
+        mask = np.ones(ids.shape, bool) if pad is None else np.asarray(ids != pad, bool)
     else:
         given = as_array("attention_mask", attention_mask)
         if given.shape != ids.shape or not np.isin(given, (0, 1)).all():

@@ -51,6 +51,7 @@ def without_effect(config: GenerationConfig, settings: dict[str, Any]) -> Iterat
         ("do_sample=True", config.do_sample or config.penalty_alpha is not None, ("top_k",)),
         ("num_beams above 1", config.num_beams > 1, ("length_penalty", "early_stopping")),
         ("return_dict_in_generate=True", config.return_dict_in_generate, ("output_scores",)),
+        ("num_beams=1", config.num_beams == 1 or not config.return_dict_in_generate, ("output_scores",)),
     ):
         for name in names:
             if not on and name in settings and getattr(config, name) != getattr(default, name):

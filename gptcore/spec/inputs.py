@@ -7,6 +7,7 @@ tracing (``torch.compile``, ``tf.function``, ``jax.jit``) values are unknown and
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -89,6 +90,20 @@ def cache_info(cache: Any, dtype: str) -> CacheInfo | None:
     return info
 
 
+def cache_length(length: Any) -> int:
+    """The number of filled slots of a KV cache, the same for all rows; an ``InputError`` for anything else."""
+    try:
+        number = operator.index(length)
+    except (TypeError, AttributeError):  # the latter from TensorFlow
+        number = -1
+    if number < 0:
+        raise InputError(
+            f"the length of past_key_values must be one integer, at least 0, for all rows; got {length}. To drop "
+            "tokens of some rows, set their slots in attended to False."
+        )
+    return number
+
+
 def check_inputs(
     config: OpenAIGPTConfig, head: Head, inputs: Mapping[str, ArrayInfo | None], cache: CacheInfo | None = None
 ) -> None:
@@ -134,6 +149,27 @@ def check_inputs(
         _check_range("labels", given["labels"], 0, config.vocab_size, "vocab_size", ignored=True)
     if "mc_labels" in given:
         _check_mc_labels(config, given["mc_labels"], shape)
+
+
+def check_task(
+    config: OpenAIGPTConfig, head: Head, shape: Shape, extract_positions: ArrayInfo | None, targets: ArrayInfo
+) -> None:
+    """Check what a batch of a task has besides its tokens, as ``check_inputs`` does.
+
+    Args:
+        config: the config, which sets the limits.
+        head: the head of the task.
+        shape: of the ids.
+        extract_positions: one per sequence; ``None`` if it was not passed.
+        targets: one per example.
+    """
+    if extract_positions is not None:
+        _check_shape("extract_positions", extract_positions, shape[:-1])
+        _check_range("extract_positions", extract_positions, 0, shape[-1], "the sequence length")
+    if head is Head.DOUBLE_HEADS:
+        _check_mc_labels(config, targets, shape, "targets")
+    else:
+        _check_class_labels(config, targets, shape[:1], "targets")
 
 
 def as_array(name: str, value: Any) -> NDArray[Any]:
@@ -313,26 +349,26 @@ def _warn_of_padding(config: OpenAIGPTConfig, head: Head, given: Mapping[str, Ar
         )
 
 
-def _check_class_labels(config: OpenAIGPTConfig, labels: ArrayInfo, rows: Shape) -> None:
+def _check_class_labels(config: OpenAIGPTConfig, labels: ArrayInfo, rows: Shape, name: str = "labels") -> None:
     kind = problem_type(config, labels)
     if kind == "multi_label_classification" and config.problem_type is None and _fits(labels.shape, rows):
         raise InputError(
-            f"labels must be integers, or floats of shape {(*rows, config.num_labels)} for several labels at once; "
+            f"{name} must be integers, or floats of shape {(*rows, config.num_labels)} for several labels at once; "
             f"got dtype {labels.dtype} and shape {labels.shape}. Cast class indices to integers."
         )
     if kind == "single_label_classification":
-        _check_shape("labels", labels, rows)
-        _check_range("labels", labels, 0, config.num_labels, "num_labels", ignored=True)
+        _check_shape(name, labels, rows)
+        _check_range(name, labels, 0, config.num_labels, "num_labels", ignored=True)
         return
     per_label = (*rows, config.num_labels)
-    _check_shape("labels", labels, per_label, *([rows] if config.num_labels == 1 else []))
+    _check_shape(name, labels, per_label, *([rows] if config.num_labels == 1 else []))
     if kind == "multi_label_classification" and not labels.is_floating:
-        raise InputError(f"labels has dtype {labels.dtype}; multi_label_classification expects a floating-point type")
+        raise InputError(f"{name} has dtype {labels.dtype}; multi_label_classification expects a floating-point type")
 
 
-def _check_mc_labels(config: OpenAIGPTConfig, labels: ArrayInfo, shape: Shape) -> None:
+def _check_mc_labels(config: OpenAIGPTConfig, labels: ArrayInfo, shape: Shape, name: str = "mc_labels") -> None:
     """One choice per example; without a projection to one score, one class per choice."""
     to_scores = (config.summary_use_proj and config.summary_proj_to_labels) or config.n_embd == 1
     expected, classes = (shape[:-2], shape[-2]) if to_scores else (shape[:-1], config.n_embd)
-    _check_shape("mc_labels", labels, expected)
-    _check_range("mc_labels", labels, 0, classes, "the number of choices", ignored=True)
+    _check_shape(name, labels, expected)
+    _check_range(name, labels, 0, classes, "the number of choices", ignored=True)

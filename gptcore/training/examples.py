@@ -263,3 +263,15 @@ def is_number(label: Any) -> bool:
         return math.isfinite(float(label))
     except (TypeError, ValueError):
         return False
+
+
+def reject_unread_choices(task: str, rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> None:
+    """Raise a ``DataError`` if rows of a multiple-choice task have more choices than the columns that are read."""
+    unread = f"choice{len(names)}"
+    if task != "choice":
+        return
+    for place, row in zip(places(rows), rows, strict=True):
+        if row.get(unread) is not None:
+            raise DataError(
+                f"{place}: column {unread!r} would not be read. Pass all columns, or --choices {len(names)}."
+            )

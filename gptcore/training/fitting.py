@@ -17,15 +17,15 @@ from gptcore.spec.tasks import TASKS
 from gptcore.training.batches import once
 from gptcore.training.corpus import Blocks, tokenize_corpus
 from gptcore.training.evaluation import evaluate_lm, evaluate_task
-from gptcore.training.examples import LABEL, TaskExamples
+from gptcore.training.examples import LABEL, TaskExamples, reject_unread_choices
 from gptcore.training.jobs import (
     EVALUATION_BATCH,
     Paths,
     Rows,
+    columns_of,
     prepare_lm,
     prepare_task,
     rows_of,
-    task_named,
     trained_on,
 )
 from gptcore.training.memory import keep_freed_memory
@@ -164,8 +164,10 @@ def evaluate(
             trainer = load_trainer(model, Head.LM, PRETRAINING, 1)
             batches = once(blocks, EVALUATION_BATCH)
             return evaluate_lm(trainer, batches, corpus.bytes_per_token, len(corpus.ids))
-    names = tuple(columns or trained.get("columns") or task_named(task).columns)
+    names = tuple(columns or columns_of(model, task))
     rows = rows_of(data, names, label or trained.get("label", LABEL), header)
+    if columns is None:
+        reject_unread_choices(task, rows, names)
     examples = TaskExamples(task, rows, words, OpenAIGPTConfig.from_pretrained(model), names)
     trainer = load_trainer(model, TASKS[task].head, FINE_TUNING, 1)
     return evaluate_task(trainer, once(examples, EVALUATION_BATCH, examples.collate))

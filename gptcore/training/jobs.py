@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TypeGuard
 
 from gptcore.backends.training import LoadTrainer
-from gptcore.checkpoint.opening import open_checkpoint
+from gptcore.checkpoint.opening import TASK_NAME, open_checkpoint
 from gptcore.errors import ConfigError, DataError
 from gptcore.release import DEFAULT_MODEL
 from gptcore.spec.config import OpenAIGPTConfig, read_json_object
@@ -23,15 +23,13 @@ from gptcore.training.batches import Batches, once
 from gptcore.training.checkpoints import Checkpoints
 from gptcore.training.corpus import Blocks, tokenize_corpus
 from gptcore.training.evaluation import evaluate_lm, evaluate_task
-from gptcore.training.examples import LABEL, TaskExamples, label_settings, places
+from gptcore.training.examples import LABEL, TaskExamples, label_settings, places, reject_unread_choices
 from gptcore.training.fingerprints import fingerprint, tokenizer_fingerprint
 from gptcore.training.memory import keep_freed_memory
 from gptcore.training.run import LOG_NAME, Record, Run
 from tokenization import OpenAIGPTTokenizerFast
 
 RECIPE_NAME = "recipe.yaml"
-TASK_NAME = "task.json"
-"""The file of a checkpoint that names its task and the columns of its tables."""
 
 EVALUATION_BATCH = 16
 
@@ -159,6 +157,8 @@ def prepare_task(
     words = OpenAIGPTTokenizerFast.from_pretrained(model)
     vocab_size = add_task_tokens(words, task)
     rows = rows_of(data, names, label, header)
+    if columns is None:
+        reject_unread_choices(task, rows, names)
     labels = label_settings(task, [row[LABEL] for row in rows], places(rows))
     config = OpenAIGPTConfig.from_pretrained(model, **labels)
     words.model_max_length = config.n_positions
@@ -238,6 +238,11 @@ def trained_on(model: str, task: str) -> dict[str, Any]:
     path = hub.resolve(model, hub.named(TASK_NAME)) / TASK_NAME
     trained = read_json_object(path) if path.is_file() else {}
     return trained if trained.get("task") == task else {}
+
+
+def columns_of(model: str, task: str) -> tuple[str, ...]:
+    """The text columns that a model was trained on or, if it does not say, those of the task."""
+    return tuple(trained_on(model, task).get("columns") or task_named(task).columns)
 
 
 def model_fingerprint(model: str) -> str:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from gptcore.backends.training import Batch
-from gptcore.errors import ConfigError, TrainingError
+from gptcore.errors import ConfigError, InputError, TrainingError
 from gptcore.spec.config import OpenAIGPTConfig
 from gptcore.spec.counters import threefry
-from gptcore.spec.inputs import ArrayInfo, check_inputs
+from gptcore.spec.inputs import ArrayInfo, as_array, check_inputs, check_task
 from gptcore.spec.parameters import Head
 
 MOMENTS = ("exp_avg", "exp_avg_sq")
@@ -38,11 +39,26 @@ def check_weights(head: Head, dtype: str, others: Sequence[str] = ()) -> None:
         )
 
 
-def check_batch(config: OpenAIGPTConfig, batch: Batch) -> None:
-    """Raise an ``InputError`` for ids or labels that the model lacks; a compiled step would make all weights NaN."""
-    arrays = {name: np.asarray(array) for name, array in batch.items() if name in ("input_ids", "labels")}
+def check_batch(config: OpenAIGPTConfig, head: Head, batch: Mapping[str, Any]) -> Batch:
+    """The batch of a step as NumPy arrays.
+
+    Raises:
+        InputError: a name is missing or unknown, or the model lacks an id, a position or a class; a compiled step would
+            make all weights NaN.
+    """
+    names = ("input_ids", "labels") if head is Head.LM else ("input_ids", "labels", "extract_positions", "targets")
+    optional = ("extract_positions",) if head is Head.DOUBLE_HEADS else ()  # by default the last
+    missing = [name for name in names if batch.get(name) is None and name not in optional]
+    if missing or any(name not in names for name in batch):
+        advice = " Pad on the right, with labels of -100 there." if "attention_mask" in batch else ""
+        raise InputError(f"a batch must hold {', '.join(names)}; got {', '.join(batch) or 'nothing'}.{advice}")
+    arrays = {name: as_array(name, values) for name, values in batch.items() if values is not None}
     described = {name: ArrayInfo(a.shape, a.dtype.name, lambda a=a: a) for name, a in arrays.items()}  # type: ignore[misc]
-    check_inputs(config, Head.LM, described)  # whose labels are tokens, as in a batch of any task
+    check_inputs(config, Head.LM, {name: described[name] for name in ("input_ids", "labels")})
+    if head is not Head.LM:
+        shape = described["input_ids"].shape
+        check_task(config, head, shape, described.get("extract_positions"), described["targets"])
+    return arrays
 
 
 def rows_of_process(rows: int, process: int, processes: int) -> slice:

@@ -26,3 +26,6 @@ ROWS: Rows = {
 
 TRUNK_PREFIX = "layers/tf_open_aigpt_model/"
 FIRST_BLOCK = ("h/block_0/", "h/block/")  # Keras does not number the first
+
+# The state of the optimizer, which Keras saves with the weights of a compiled model.
+DROPPED = (r"optimizer/.+",)

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from gptcore.generation.config import GenerationConfig
 from gptcore.generation.host.processors import process
-from gptcore.generation.host.search import check_chosen, usable
+from gptcore.generation.host.search import DecodeText, check_chosen, holds_stop, usable
 from gptcore.generation.host.stepper import Logits, Stepper
 from gptcore.generation.prompt import Ids, Prompt
 from gptcore.spec.counters import gumbel
@@ -48,8 +48,16 @@ class Hypotheses:
         return bool(self.kept[-1][0] >= best_log_probability / length**self.length_penalty)
 
 
-def beam_search(stepper: Stepper, config: GenerationConfig, prompt: Prompt) -> tuple[Ids, NDArray[np.float32]]:
+def beam_search(
+    stepper: Stepper, config: GenerationConfig, prompt: Prompt, decode_text: DecodeText | None = None
+) -> tuple[Ids, NDArray[np.float32]]:
     """Continue prompts by their most probable sequences.
+
+    Args:
+        stepper: the model.
+        config: how to generate.
+        prompt: checked prompts.
+        decode_text: ids to text, for ``stop_strings``.
 
     Returns:
         ids (B * num_return_sequences, T + N), best first, and their scores.
@@ -78,11 +86,12 @@ def beam_search(stepper: Stepper, config: GenerationConfig, prompt: Prompt) -> t
             running = []
             for rank, candidate in enumerate(candidates[i].tolist()):
                 beam, token = divmod(candidate, vocabulary)
-                ends = token in config.eos_token_ids
+                text = np.append(tokens[i * beams + beam], token)
+                ends = token in config.eos_token_ids or holds_stop(config, decode_text, text)
                 if not ends:
                     running.append(candidate)
                 if (ends or new == prompt.max_new_tokens) and rank < beams and not finished[i]:
-                    done[i].add(np.append(tokens[i * beams + beam], token), float(scores[i, candidate]))
+                    done[i].add(text, float(scores[i, candidate]))
             running = running[:beams]  # fewer where nearly every token is an end of text
             chosen[i, : len(running)] = running
             totals[i] = -np.inf

@@ -12,13 +12,11 @@ from gptcore.generation.config import GenerationConfig
 from gptcore.generation.host.beams import beam_search
 from gptcore.generation.host.contrastive import ContrastiveSearch
 from gptcore.generation.host.processors import process
-from gptcore.generation.host.search import NOTHING, Search, check_chosen
+from gptcore.generation.host.search import NOTHING, DecodeText, Search, check_chosen, holds_stop
 from gptcore.generation.host.stepper import Logits, Stepper
 from gptcore.generation.prompt import Ids, Prompt
 from gptcore.spec.config import OpenAIGPTConfig
 from gptcore.spec.outputs import ModelOutput
-
-DecodeText = Callable[[Ids], str]
 
 
 class GenerateOutput(ModelOutput):
@@ -56,7 +54,7 @@ def decode(
         decode_text: ids to text, for ``stop_strings``.
     """
     if config.num_beams > 1:
-        sequences, sequences_scores = beam_search(stepper, config, prompt)
+        sequences, sequences_scores = beam_search(stepper, config, prompt, decode_text)
         return GenerateOutput(sequences=sequences, sequences_scores=sequences_scores)
     prompt = prompt.repeated(config.num_return_sequences)
     steps = list(_steps(stepper, model, config, prompt, on_tokens, decode_text))
@@ -89,9 +87,8 @@ def _steps(
         yield tokens, scores
         rows = [np.append(row, token) for row, token in zip(rows, tokens, strict=True)]
         running &= ~np.isin(tokens, config.eos_token_ids)
-        if config.stops and decode_text is not None:
-            texts = [decode_text(row[start:]) for row, start in zip(rows, starts, strict=True)]
-            running &= ~np.array([any(stop in text for stop in config.stops) for text in texts])
+        stopped = [holds_stop(config, decode_text, row[start:]) for row, start in zip(rows, starts, strict=True)]
+        running &= ~np.array(stopped)
         if not running.any() or new + 1 == prompt.max_new_tokens:
             return
         if columns == model.n_positions:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -13,8 +14,18 @@ from gptcore.generation.host.stepper import Logits, Stepper
 from gptcore.generation.prompt import Ids
 from gptcore.spec.counters import gumbel
 
+DecodeText = Callable[[Ids], str]
+
 NOTHING = -1
 """In place of a token, where none can be chosen."""
+
+
+def holds_stop(config: GenerationConfig, decode_text: DecodeText | None, tokens: Ids) -> bool:
+    """Whether the text of new tokens (N,) holds one of the ``stop_strings``."""
+    if not config.stops or decode_text is None:
+        return False
+    text = decode_text(tokens)
+    return any(stop in text for stop in config.stops)
 
 
 class Search:
