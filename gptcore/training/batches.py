@@ -143,9 +143,17 @@ def micro_batches(batch: Batch, size: int | None) -> list[Batch]:
 
 
 def counts(batch: Batch) -> dict[str, int]:
-    """How many predictions each loss of a batch is the mean of."""
+    """How many predictions each loss of a batch is the mean of; ignored labels and targets do not count.
+
+    >>> counts({"labels": np.array([[7, 8, 9]]), "targets": np.array([1, -100])})
+    {'lm_loss': 2, 'task_loss': 1}
+    """
     tokens = int((batch["labels"][..., 1:] != IGNORED_LABEL).sum())
-    return {"lm_loss": tokens} | ({"task_loss": len(batch["targets"])} if "targets" in batch else {})
+    targets = batch.get("targets")
+    if targets is None:
+        return {"lm_loss": tokens}
+    is_class = targets.dtype.kind in "iu"
+    return {"lm_loss": tokens, "task_loss": int((targets != IGNORED_LABEL).sum()) if is_class else len(targets)}
 
 
 def shares(part: Batch, whole: Batch) -> dict[str, float]:
