@@ -34,8 +34,9 @@ EXAMPLE_TOOLS = ("nbformat", "ipython", "grain")
 KERNEL = ("nbclient", "ipykernel")
 STYLE = ("ruff", "import-linter")
 TYPES = ("mypy", "types-PyYAML")
-NO_FRAMEWORK = ("conformance_tests/core", "conformance_tests/text")
-ONE_FRAMEWORK = tuple(f"conformance_tests/test_{name}.py" for name in ("isolation", "padding", "readme"))  # + backends
+ROOMS = ("spec", "storage", "checkpoint", "convert", "generation", "training", "report", "tokenization", "cli")
+NO_FRAMEWORK = ("tests/test_isolation.py", *(f"tests/{room}" for room in ROOMS))
+ONE_FRAMEWORK = ("tests/test_isolation.py", "tests/frameworks/test_readme.py", "conformance_tests/test_padding.py")
 AS_USERS = ("conformance_tests/test_default_model.py", "conformance_tests/test_verify.py")  # also cases in float32
 TWO_PROCESSES = ("-m", "pytest", "-n", "2", "--dist", "worksteal")
 UNPACKED = 1  # GB that pip needs in the folder of temporary files
@@ -110,7 +111,7 @@ def test_alone(session, backend):
     folder = Path(session.create_tmp(), backend)
     shutil.rmtree(folder, ignore_errors=True)
     requirements = (f"gptcore-models[{backend},cli]", *TEST_TOOLS)
-    session.run("python", "conformance_tests/linked.py", str(folder), *requirements)
+    session.run("python", "tests/support/linked.py", str(folder), *requirements)
     python = str(folder / "bin" / "python")
     session.run(python, *TWO_PROCESSES, *about_one(backend), env=FAST_SUITE, external=True)
 
@@ -125,8 +126,7 @@ def about_one(backend):
 def core(session):
     """The core and the tokenizers without any framework, on the other supported Pythons."""
     install(session, "-e", ".[original,train,convert]", *TEST_TOOLS)
-    suite = ("conformance_tests/test_isolation.py", *NO_FRAMEWORK)
-    session.run("python", *TWO_PROCESSES, "--backend", "core", *suite, *session.posargs, env=SUITE)
+    session.run("python", *TWO_PROCESSES, "--backend", "core", *NO_FRAMEWORK, *session.posargs, env=SUITE)
 
 
 @nox.session(default=False)
@@ -172,14 +172,14 @@ def instruction_sets(session):
 def notebooks(session):
     """Run each notebook of ``examples/`` in its own kernel; ``-- --write`` stores outputs. Opt-in: three minutes."""
     install(session, ".[all]", *EXAMPLE_TOOLS, *KERNEL)
-    session.run("python", "conformance_tests/notebooks.py", *session.posargs, env=SUITE)
+    session.run("python", "tests/support/notebooks.py", *session.posargs, env=SUITE)
 
 
 @nox.session(default=False)
 def kills(session):
     """Kill training at 20 random moments per framework, saves at 200 per format. Opt-in: half an hour."""
     install(session, "-e", ".[all]", *TEST_TOOLS)
-    suite = ("conformance_tests/training/test_command.py", "conformance_tests/core/test_formats.py", "-k", "killed")
+    suite = ("tests/frameworks/test_train_command.py", "tests/checkpoint/test_formats.py", "-k", "killed")
     session.run("python", *TWO_PROCESSES, *suite, env={**SUITE, "GPTCORE_KILLS": "20", "GPTCORE_SAVE_KILLS": "200"})
 
 
@@ -187,7 +187,7 @@ def kills(session):
 def fuzz(session):
     """100,000 mutated files against the reader of each format. Opt-in: an hour of one core."""
     install(session, "-e", ".[convert]")
-    session.run("python", "conformance_tests/fuzz.py", *session.posargs)
+    session.run("python", "tests/support/fuzz.py", *session.posargs)
 
 
 @nox.session(default=False)
@@ -209,8 +209,8 @@ def transformers(session):
     session.install("transformers==4.57.6", "tensorflow==2.21.0", "tf_keras==2.21.0", "pytest")
     session.install("-e", ".[torch,original,convert]")
     if session.posargs == ["golden"]:
-        for folder in ("text", "generation"):
-            session.run("python", f"conformance_tests/{folder}/make_golden.py")
+        for folder in ("tests/tokenization", "conformance_tests/generation"):
+            session.run("python", f"{folder}/make_golden.py")
     else:
         session.run("python", "-m", "pytest", "conformance_tests/against_transformers", *session.posargs)
 

@@ -87,7 +87,8 @@ def test_as_one_process(backend, number, make_checkpoint, tmp_path):
 def spread(name, way, checkpoint, folders):
     """Run ``worker.py`` in as many processes as a way has."""
     command = [sys.executable, "-W", "ignore", *map(str, (WORKER, name, checkpoint, *folders))]
-    paths = [str(Path(__file__).parents[1]), str(Path(__file__).parents[2])]
+    root = Path(__file__).parents[2]
+    paths = [str(root), str(root / "conformance_tests"), str(root / "tests" / "support")]
     processes = []
     for settings in WAYS[name][way](way):
         environment = {**os.environ, **{key: str(value) for key, value in settings.items()}}

@@ -25,7 +25,7 @@ NO_DROPOUT = {"resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0, "summary
 RECIPE = Recipe(learning_rate=1e-3, warmup_steps=5, batch_size=6, weight_decay=0.01, max_grad_norm=1.0, seed=3)
 STILL = RECIPE.replace(learning_rate=1e-12, weight_decay=0.0, warmup_steps=0)  # too little to change a weight
 DROPOUT = {"resid_pdrop": 0.2, "embd_pdrop": 0.2, "attn_pdrop": 0.2}
-TEXT = Path(__file__).parents[1] / "LICENSE"  # real text that nobody edits
+TEXT = Path(__file__).parents[2] / "LICENSE"  # real text that nobody edits
 
 ROWS = {
     "classify": [

@@ -13,7 +13,7 @@ import pytest
 
 from gptcore import DEFAULT_MODEL
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 PACKAGES = ("gptcore", "tokenization", "gpt_torch", "gpt_tf", "gpt_flax")
 
 

@@ -78,7 +78,7 @@ def test_a_file_gives_json_lines_that_all_frameworks_agree_on(run, folder, tmp_p
         (("a", "--set", "min_q=0.1"), "did you mean 'min_p'"),
         (("a", "--max-new-tokens", 99), "n_positions=40"),
         (("--file", "nowhere.txt"), "cannot read nowhere.txt"),
-        (("--file", Path(__file__).parents[1] / "cases"), "cannot read"),
+        (("--file", Path(__file__).parent), "cannot read"),
         (("a", "--greedy", "--temperature", 0.7), "only sampling uses temperature; greedy search and beam search"),
         (("a", "--greedy", "--top-k", 7, "--top-p", 0.5), "only sampling uses top_k, top_p"),
         (("a", "--num-beams", 2, "--set", "min_p=0.1"), "only sampling uses min_p"),

@@ -1,6 +1,6 @@
 """Mutated files against every reader: only ``GPTError``s, no crash, no hang, no memory.
 
-    python conformance_tests/fuzz.py [COUNT] [FORMAT ...]
+    python tests/support/fuzz.py [COUNT] [FORMAT ...]
 
 COUNT files a reader (default 100,000), and a tenth of it for Orbax's own stores, whose checksums are made to fit. What
 breaks a reader, or takes it over 5 seconds or 100 MB, is kept in the current folder; the status is 1 then.

@@ -1,6 +1,6 @@
 """Run the notebooks of ``examples/`` whole, each in a kernel, and check what they show.
 
-python conformance_tests/notebooks.py [--write] [FRAMEWORK ...]
+python tests/support/notebooks.py [--write] [FRAMEWORK ...]
 
 With ``--write``, the notebooks are stored with what they showed.
 """
@@ -14,7 +14,7 @@ from pathlib import Path
 
 import nbformat
 
-EXAMPLES = Path(__file__).parents[1] / "examples"
+EXAMPLES = Path(__file__).parents[2] / "examples"
 QUIET = {"PYTHONWARNINGS": "ignore:IProgress not found"}  # tqdm's, where there is Jupyter without its widgets
 
 

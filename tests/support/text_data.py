@@ -5,7 +5,7 @@ import lzma
 import random
 from pathlib import Path
 
-DATA = Path(__file__).parents[1] / "tests" / "data"
+DATA = Path(__file__).parents[1] / "data"
 VOCABULARY = DATA / "openai-gpt"  # of the released model
 
 

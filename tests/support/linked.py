@@ -1,6 +1,6 @@
 """A virtual environment with one framework, made in a second: it links to what is installed in this one.
 
-    python conformance_tests/linked.py FOLDER 'gptcore-models[torch]' pytest
+    python tests/support/linked.py FOLDER 'gptcore-models[torch]' pytest
 
 The metadata of the distributions say which of them belong, so a requirement that is not declared is missing.
 """
