@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 import transformers
 
-sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[2] / "tests" / "support")]
+sys.path.insert(0, str(Path(__file__).parents[2] / "tests" / "support"))
 
 from generation_data import BEAMS, COMMON, CONFIG, GREEDY, IDS, MASKS, NEW, SEEDS, weights
 
