@@ -97,6 +97,7 @@ def test_a_demo_of_stories_that_differ_is_exit_status_1(run, short_verification,
 
         def __init__(self):
             self.backend = load_backend("torch")
+            self.capabilities = self.backend.capabilities
 
         def versions(self):
             return self.backend.versions()

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from gptcore.backends import load_tensors
 from gptcore.errors import InputError
 from gptcore.spec.config import OpenAIGPTConfig
 from gptcore.spec.inputs import NARROW_INTEGERS
@@ -205,8 +206,8 @@ def test_integer_types_mean_the_same(backend, loaded, head, dtype):
     model = loaded(backend, head, WIDE).model
     signed = np.dtype(dtype).kind == "i"
     inputs = {name: np.where(array == 100, -100 if signed else 156, array) for name, array in CALLS[head].items()}
-    expected = numbers(model(**{name: backend.tensor(array) for name, array in inputs.items()}))
-    for convert in (np.asarray, backend.tensor):
+    expected = numbers(model(**{name: load_tensors(backend.name)(array) for name, array in inputs.items()}))
+    for convert in (np.asarray, load_tensors(backend.name)):
         found = numbers(model(**{name: convert(array.astype(dtype)) for name, array in inputs.items()}))
         for name in expected:
             np.testing.assert_array_equal(found[name], expected[name], err_msg=name)
@@ -217,7 +218,7 @@ def test_lists_and_arrays_are_taken(backend, loaded, head):
     """Of any byte order and memory order; the caller's array stays as it is."""
     model = loaded(backend, head, WIDE).model
     inputs = CALLS[head]
-    expected = numbers(model(**{name: backend.tensor(array) for name, array in inputs.items()}))
+    expected = numbers(model(**{name: load_tensors(backend.name)(array) for name, array in inputs.items()}))
     for convert in (np.ndarray.tolist, lambda a: a.astype(">i4"), lambda a: a[::-1].copy()[::-1], np.asfortranarray):
         arguments = {name: convert(array) for name, array in inputs.items()}
         first = arguments.pop("input_ids")

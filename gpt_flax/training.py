@@ -341,10 +341,12 @@ def load_trainer(source, head, recipe, total_steps, *, vocab_size=None, **config
     if "JAX_COORDINATOR_ADDRESS" in os.environ and not jax.distributed.is_initialized():
         count, index = (int(os.environ[name]) for name in ("JAX_NUM_PROCESSES", "JAX_PROCESS_ID"))
         jax.distributed.initialize(os.environ["JAX_COORDINATOR_ADDRESS"], count, index)
+    rngs = nnx.Rngs(0)  # the steps of a run count in these streams, by the seed of the recipe
     if isinstance(source, OpenAIGPTConfig):
-        model = MODELS[head](source.replace(**config), seed=recipe.seed)
+        model = MODELS[head](source.replace(**config), seed=recipe.seed, rngs=rngs)
     else:
-        model = MODELS[head].from_pretrained(source, seed=recipe.seed, ignore_mismatched_labels=True, **config)
+        options = {"seed": recipe.seed, "rngs": rngs, "ignore_mismatched_labels": True, **config}
+        model = MODELS[head].from_pretrained(source, **options)
     if vocab_size and vocab_size != model.config.vocab_size:
         model.resize_token_embeddings(vocab_size)
     spread = jax.device_count() > 1 and jax.config.jax_default_device is None

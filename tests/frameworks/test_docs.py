@@ -37,7 +37,7 @@ def test_there_are_examples():
 def test_training_in_the_readme(tmp_path, monkeypatch, capsys):
     """It needs an extra beside its framework; ``test_readme.py`` has the other blocks."""
     monkeypatch.chdir(tmp_path)
-    (block,) = re.findall(r"```python\n((?:(?!```).)*?Trainer.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    (block,) = re.findall(r"```python\n((?:(?!```).)*? fit\(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
     exec(compile(block, "README.md", "exec"), {})
     assert capsys.readouterr().out
 
