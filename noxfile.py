@@ -179,7 +179,7 @@ def notebooks(session):
 def kills(session):
     """Kill training at 20 random moments per framework, saves at 200 per format. Opt-in: half an hour."""
     install(session, "-e", ".[all]", *TEST_TOOLS)
-    suite = ("tests/frameworks/test_train_command.py", "tests/checkpoint/test_formats.py", "-k", "killed")
+    suite = ("tests/frameworks/test_train_command.py", "tests/checkpoint/test_interrupted_saves.py", "-k", "killed")
     session.run("python", *TWO_PROCESSES, *suite, env={**SUITE, "GPTCORE_KILLS": "20", "GPTCORE_SAVE_KILLS": "200"})
 
 
