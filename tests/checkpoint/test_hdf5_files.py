@@ -17,7 +17,7 @@ from gptcore.checkpoint.formats.reading import occurrences
 from gptcore.spec.parameters import Head
 
 
-def test_names_of_a_model_built_outside_a_scope(tmp_path):
+def test_names_without_the_scope_of_the_model_are_recognised(tmp_path):
     """transformers' TensorFlow classes then leave the name of the model out."""
     save(tmp_path / "a", Head.LM, form="tf")
     wanted = [tensor.parameter for tensor in read_tensors(tmp_path / "a")]
@@ -63,7 +63,7 @@ def hostile_hdf5(path, kind):
         ("loop", "more than 16 deep"),
     ],
 )
-def test_hostile_hdf5(tmp_path, kind, match):
+def test_hostile_hdf5_files_are_one_error(tmp_path, kind, match):
     path = tmp_path / "tf_model.h5"
     hostile_hdf5(path, kind)
     opened = []
@@ -84,7 +84,7 @@ def test_hostile_hdf5(tmp_path, kind, match):
     refused(path, match)
 
 
-def test_a_heap_of_hdf5_that_never_ends(tmp_path):
+def test_an_endless_hdf5_heap_is_refused(tmp_path):
     """A free block that is its own next one, which the HDF5 library follows until the memory is full."""
     path = save(tmp_path, Head.NONE, form="keras") / "model.weights.h5"
     data = bytearray(path.read_bytes())
@@ -96,14 +96,14 @@ def test_a_heap_of_hdf5_that_never_ends(tmp_path):
     refused(path, "its heaps have more than 100000 free blocks")
 
 
-def test_a_file_that_begins_anew_everywhere_is_refused(tmp_path):
+def test_a_file_full_of_heap_signatures_is_refused(tmp_path):
     path = save(tmp_path, Head.NONE, form="keras") / "model.weights.h5"
     path.write_bytes(path.read_bytes() + b"HEAP\0" * 100_000)
     refused(path, r"more than 100000 places begin like b'HEAP")
 
 
 @pytest.mark.parametrize("edge", [0, 1 << 20, (2 << 20) - 4])  # a file is read a MiB at a time, with an overlap
-def test_what_lies_across_the_parts_of_a_file_is_found(edge):
+def test_a_signature_across_two_chunks_is_found(edge):
     places = sorted({max(edge + offset, 0) for offset in (-13, -8, -3, 2)} | {3 << 20})
     data = bytearray((3 << 20) + 5)
     for place in places:
@@ -113,7 +113,7 @@ def test_what_lies_across_the_parts_of_a_file_is_found(edge):
     ]
 
 
-def test_addresses_of_hdf5_that_count_from_elsewhere(tmp_path):
+def test_hdf5_addresses_of_another_kind_are_refused(tmp_path):
     path = save(tmp_path, Head.NONE, form="keras") / "model.weights.h5"
     data = bytearray(path.read_bytes())
     for place, value in ((13, 4), (24, 1), (8, 2)):  # bytes of an address; where they count from; another version

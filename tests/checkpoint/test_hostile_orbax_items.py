@@ -49,7 +49,7 @@ HOSTILE_ARRAYS = {
 
 
 @pytest.mark.parametrize("name", HOSTILE_ARRAYS)
-def test_hostile_arrays_of_orbax(tmp_path, name):
+def test_hostile_orbax_arrays_are_one_error(tmp_path, name):
     claim, match = HOSTILE_ARRAYS[name]
     item = items(tmp_path)[0]
     text = claim if isinstance(claim, str) else json.dumps({**ZARRAY, **claim})
@@ -61,7 +61,7 @@ def test_hostile_arrays_of_orbax(tmp_path, name):
     "change", [{"shape": [9], "chunks": [9]}, {"shape": [1 << 12], "chunks": [1 << 12]}, {"dtype": "<f8"}]
 )
 @pytest.mark.parametrize("ocdbt", [True, False])
-def test_packed_values_that_are_not_what_they_should_be(tmp_path, change, ocdbt):
+def test_packed_values_of_another_shape_are_refused(tmp_path, change, ocdbt):
     import tensorstore
 
     item = items(tmp_path)[1 if ocdbt else 2]
@@ -93,7 +93,7 @@ HOSTILE_ITEMS = {
 
 
 @pytest.mark.parametrize("name", HOSTILE_ITEMS)
-def test_hostile_items_of_orbax(tmp_path, name):
+def test_hostile_orbax_items_are_one_error(tmp_path, name):
     change, match = HOSTILE_ITEMS[name]
     item = items(tmp_path)[0]
     change(item, tmp_path / "outside")
@@ -156,7 +156,7 @@ HOSTILE_STORES = {
 
 
 @pytest.mark.parametrize("name", HOSTILE_STORES)
-def test_hostile_stores_of_orbax(tmp_path, name):
+def test_hostile_orbax_stores_are_one_error(tmp_path, name):
     """What the library that opens them does not measure is measured before."""
     change, match = HOSTILE_STORES[name]
     item = items(tmp_path)[1]
@@ -164,7 +164,7 @@ def test_hostile_stores_of_orbax(tmp_path, name):
     refused(item, match)
 
 
-def test_zeros_that_an_old_orbax_left_out(tmp_path):
+def test_values_that_an_old_orbax_left_out_are_missing(tmp_path):
     import tensorstore
 
     item = items(tmp_path)[1]

@@ -63,7 +63,7 @@ def decide(folder, monkeypatch, form):
 
 
 def is_the_new_one(folder):
-    """That nothing of the old one is left, and nothing of the save."""
+    """Assert that nothing of the old checkpoint is left, and nothing of the save; returns True."""
     source = open_pretrained(folder, Head.NONE)
     assert source.config.n_layer == 1
     assert source.report() == {"missing_keys": [], "unexpected_keys": []}
@@ -77,7 +77,7 @@ def test_a_decided_save_is_finished_by_the_next_reader(tmp_path, monkeypatch, fo
     assert is_the_new_one(tmp_path)
 
 
-def test_a_directory_that_was_half_replaced(tmp_path, monkeypatch):
+def test_a_half_replaced_directory_is_finished_by_the_next_reader(tmp_path, monkeypatch):
     """The reader that finishes the save is killed while the old directory goes, and again before the new one comes."""
     decide(tmp_path, monkeypatch, "orbax")
     for half in (True, False):
@@ -108,7 +108,7 @@ def test_two_readers_finish_a_save_at_once(tmp_path, monkeypatch):
     assert is_the_new_one(tmp_path)
 
 
-def test_what_a_link_leads_to_is_not_removed(tmp_path):
+def test_saving_over_a_link_keeps_its_target(tmp_path):
     kept = save(tmp_path / "kept", Head.NONE, form="orbax") / "orbax_checkpoint"
     folder = tmp_path / "folder"
     folder.mkdir()
@@ -148,7 +148,7 @@ def refuse(monkeypatch, call, number):
 @pytest.mark.parametrize("form", ["safetensors", "orbax"])
 @pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOTSUP, errno.ENOSYS, errno.EPERM, errno.EACCES])
 @pytest.mark.parametrize("call", ["fsync", "chmod"])
-def test_file_systems_without_a_call(tmp_path, monkeypatch, form, number, call):
+def test_a_save_works_without_fsync_and_chmod(tmp_path, monkeypatch, form, number, call):
     """Google Drive, Windows shares and FUSE."""
     save(tmp_path, Head.NONE, form=form)
     refuse(monkeypatch, call, number)
@@ -170,7 +170,7 @@ def test_a_failing_disk_stops_a_save(tmp_path, monkeypatch, form, number):
 
 
 @pytest.mark.parametrize("form", WRITABLE)
-def test_no_permission(tmp_path, form, monkeypatch):
+def test_a_missing_permission_changes_nothing(tmp_path, form, monkeypatch):
     """Reading and writing; as the system's answer to ``open``, since root may open everything."""
     save(tmp_path, Head.NONE, form=form)
     before = content(tmp_path)

@@ -38,7 +38,7 @@ def test_any_head_loads_into_any_other(tmp_path, stored, wanted):
     assert {name for name, _ in source.values()} == own
 
 
-def test_another_number_of_labels(tmp_path):
+def test_another_number_of_labels_is_an_error_with_two_remedies(tmp_path):
     """The error says both ways out, and both work."""
     save(tmp_path, Head.SEQUENCE_CLASSIFICATION)
     with pytest.raises(CheckpointError) as caught:
@@ -53,7 +53,7 @@ def test_another_number_of_labels(tmp_path):
     assert dict(source.values())["score.weight"].shape == (4, 10)
 
 
-def test_only_a_head_may_be_of_another_size(folder):
+def test_only_a_head_may_have_another_size(folder):
     for head, changes in ((Head.LM, {"vocab_size": 30}), (Head.DOUBLE_HEADS, {"n_embd": 15})):
         with pytest.raises(CheckpointError, match=r"tokens_embed\.weight has shape \(31, 10\), expected"):
             open_pretrained(folder, head, ignore_mismatched_sizes=True, **changes)
@@ -73,7 +73,7 @@ def test_only_a_head_may_be_of_another_size(folder):
         (["LABEL_0", "LABEL_1"], ["no", "yes"], ""),
     ],
 )
-def test_renamed_labels_are_warned_of(tmp_path, caplog, stored, names, message):
+def test_renamed_labels_give_a_warning(tmp_path, caplog, stored, names, message):
     """As in transformers, the head stays; but nobody should find out from the predictions."""
     config = CONFIG.replace(id2label=dict(enumerate(stored)))
     head = Head.SEQUENCE_CLASSIFICATION

@@ -22,7 +22,7 @@ HOSTILE_MSGPACK = {
 
 
 @pytest.mark.parametrize("name", HOSTILE_MSGPACK)
-def test_hostile_msgpack(tmp_path, name):
+def test_hostile_msgpack_files_are_one_error(tmp_path, name):
     path = tmp_path / "flax_model.msgpack"
     path.write_bytes(HOSTILE_MSGPACK[name][0])
     refused(path, HOSTILE_MSGPACK[name][1])

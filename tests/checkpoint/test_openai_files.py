@@ -22,14 +22,14 @@ def test_the_shapes_of_openai_determine_the_config(tmp_path):
 @pytest.mark.parametrize(
     "shapes", ["", "{}", "[]", "[[1e3]]", "[[-1]]", "[[true]]", "[" * 50_000, json.dumps([[3]] * 14), "[[1]]" * 9]
 )
-def test_hostile_openai_shapes(tmp_path, shapes):
+def test_hostile_openai_shapes_are_one_error(tmp_path, shapes):
     save(tmp_path, Head.NONE, form="openai")
     (tmp_path / "params_shapes.json").write_text(shapes)
     with pytest.raises(CheckpointError, match=r"params_shapes\.json"):
         read_tensors(tmp_path)
 
 
-def test_hostile_openai_numbers(tmp_path):
+def test_hostile_openai_numbers_are_one_error(tmp_path):
     save(tmp_path, Head.NONE, form="openai")
     first = tmp_path / "params_0.npy"
     whole = first.read_bytes()

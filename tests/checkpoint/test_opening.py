@@ -13,7 +13,7 @@ from gptcore.spec.parameters import Head
 
 
 @pytest.mark.parametrize("form", WRITABLE)
-def test_content_decides_not_the_name(tmp_path, form):
+def test_the_content_of_a_file_determines_its_format(tmp_path, form):
     """A file of any format under the name of another; and one file alone, without its folder."""
     save(tmp_path / "a", Head.NONE)
     save(tmp_path / "b", Head.NONE, form=form)
@@ -44,7 +44,7 @@ def test_heads_are_never_guessed(tmp_path, form, width):
 
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
-def test_files_with_a_byte_order_mark(tmp_path, encoding):
+def test_json_with_a_byte_order_mark_is_read(tmp_path, encoding):
     """As Notepad, PowerShell and some editors write JSON."""
     openai = save(tmp_path / "openai", Head.NONE, form="openai")
     sharded = save(tmp_path / "sharded", Head.NONE, max_shard_size="1KB")

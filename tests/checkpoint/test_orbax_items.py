@@ -19,7 +19,7 @@ from gptcore.spec.parameters import Head, parameters
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_the_stores_of_orbax(tmp_path, dtype):
+def test_all_kinds_of_orbax_stores_hold_the_same_bits(tmp_path, dtype):
     """One store for all or one for each array, whole or from a mesh of devices: the same bits."""
     ours, *others = items(tmp_path, Head.LM, dtype=dtype)
     others += [pack(ours, tmp_path / f"mesh{ocdbt}", ocdbt=ocdbt, halves=True) for ocdbt in (True, False)]
@@ -57,7 +57,7 @@ def test_the_config_is_in_an_item_or_beside_it(tmp_path):
         open_checkpoint(item)
 
 
-def test_an_item_with_the_state_of_training(tmp_path):
+def test_the_model_is_found_beside_its_optimizer(tmp_path):
     """The model is found beside its optimizer, whose moments have the names of parameters, too."""
     item = items(tmp_path, Head.LM)[0]
     wanted = dict(open_pretrained(item, Head.LM).values())

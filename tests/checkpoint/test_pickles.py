@@ -15,7 +15,7 @@ from gptcore.checkpoint.folder import read_tensors
 from gptcore.spec.parameters import Head, parameters
 
 
-def test_names_of_wrappers_are_taken_off(tmp_path):
+def test_prefixes_of_wrappers_are_removed(tmp_path):
     """DataParallel and torch.compile put a prefix before every name."""
     tensors = [(parameter, None) for parameter in parameters(CONFIG).values()]
     save(tmp_path / "a", Head.LM, form="pytorch")

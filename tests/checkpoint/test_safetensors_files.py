@@ -19,7 +19,7 @@ from gptcore.errors import GPTError
 from gptcore.spec.parameters import Head
 
 
-def test_what_we_write_the_library_reads(folder):
+def test_the_safetensors_library_reads_what_we_write(folder):
     tensors = safetensors.numpy.load_file(folder / WEIGHTS_NAME)
     expected = dict(fresh_values(CONFIG, Head.LM, "float32", 0))
     assert {name.removeprefix("transformer.") for name in tensors} == set(expected)

@@ -14,7 +14,7 @@ from gptcore.spec.parameters import Head, parameters
 
 
 @pytest.mark.parametrize("size", ["1KB", 900, "2 KiB"])
-def test_shards(tmp_path, size):
+def test_shards_hold_the_values_of_a_single_file(tmp_path, size):
     save(tmp_path, Head.LM)
     single = dict(open_pretrained(tmp_path, Head.LM).values())
     save(tmp_path, Head.LM, max_shard_size=size)
@@ -91,7 +91,7 @@ def test_index_and_shards_must_agree(tmp_path):
             read_tensors(tmp_path)
 
 
-def test_an_index_that_is_a_link_or_too_large(tmp_path, monkeypatch):
+def test_an_index_that_is_a_link_or_too_large_is_refused(tmp_path, monkeypatch):
     save(tmp_path / "a", Head.LM, max_shard_size="1KB")
     monkeypatch.setattr("gptcore.checkpoint.folder.MAX_INDEX_BYTES", 100)
     with pytest.raises(CheckpointError, match="has more than 100 bytes"):
@@ -117,7 +117,7 @@ def test_a_save_that_fails_leaves_the_old_checkpoint(folder, monkeypatch):
     assert sorted(path.name for path in folder.iterdir()) == ["config.json", WEIGHTS_NAME]
 
 
-def test_a_file_is_not_a_folder(folder):
+def test_a_file_is_refused_where_a_folder_must_be(folder):
     with pytest.raises(CheckpointError, match="is a file"):
         save(folder / WEIGHTS_NAME, Head.LM)
     with pytest.raises(CheckpointError, match="no format of weights begins like this"):

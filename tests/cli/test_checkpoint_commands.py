@@ -28,7 +28,7 @@ def test_convert_and_inspect(tmp_path, run):
     assert "OpenAIGPTForSequenceClassification" in out
 
 
-def test_convert_replaces_nothing_unless_it_is_told_to(tmp_path, run):
+def test_convert_replaces_files_only_with_force(tmp_path, run):
     save(tmp_path / "a", Head.LM)
     target = tmp_path / "[" / "b]"  # a tag of Rich
     target.mkdir(parents=True)
@@ -52,7 +52,7 @@ def test_convert_replaces_nothing_unless_it_is_told_to(tmp_path, run):
     assert (tmp_path / "c").read_text() == "mine"
 
 
-def test_verify_against_another(tmp_path, run):
+def test_verify_compares_two_checkpoints(tmp_path, run):
     save(tmp_path / "a", Head.LM)
     save(tmp_path / "b", Head.LM, form="flax")
     status, out, _ = run("verify", tmp_path / "a", "--against", tmp_path / "b")
@@ -64,7 +64,7 @@ def test_verify_against_another(tmp_path, run):
     assert "tokens_embed.weight: differs by" in out
 
 
-def test_inspect_tells_problems(tmp_path, run):
+def test_inspect_lists_problems(tmp_path, run):
     save(tmp_path / "a", Head.LM)
     (tmp_path / "a" / "config.json").write_text('{"n_layer": 3}')
     status, out, _ = run("inspect", tmp_path / "a", "--json")

@@ -24,7 +24,7 @@ def can_hold(form, head, dtype):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("head", list(Head), ids=lambda head: head.value)
-def test_every_reader_and_every_writer(tmp_path, head, dtype):
+def test_every_format_becomes_every_other_without_loss(tmp_path, head, dtype):
     """All pairs of formats: the same bits, the same config."""
     forms = [form for form in WRITABLE if can_hold(form, head, dtype)]
     assert len(forms) >= 4
@@ -45,7 +45,7 @@ def test_every_reader_and_every_writer(tmp_path, head, dtype):
 
 
 @pytest.mark.parametrize("form", WRITABLE)
-def test_what_a_format_cannot_hold(tmp_path, form):
+def test_a_format_refuses_what_it_cannot_hold(tmp_path, form):
     for head, dtype in itertools.product(Head, DTYPES):
         if not can_hold(form, head, dtype):
             with pytest.raises(CheckpointError, match=r"cannot hold bfloat16|holds the trunk alone"):
@@ -69,7 +69,7 @@ def test_unknown_formats_and_models_are_named(tmp_path):
     assert not (tmp_path / "b").exists()
 
 
-def test_rounding_is_reported(tmp_path):
+def test_a_conversion_reports_its_rounding(tmp_path):
     save(tmp_path / "a", Head.LM)
     source = open_checkpoint(tmp_path / "a")
     rounding = convert_checkpoint(source, tmp_path / "b", "flax", dtype="float16")
@@ -92,7 +92,7 @@ def test_a_conversion_is_compared_in_parts(tmp_path):
 
 
 @pytest.mark.parametrize("size", ["1KB", "3KB"])
-def test_shards_of_torch(tmp_path, size):
+def test_pytorch_shards_hold_the_same_values(tmp_path, size):
     save(tmp_path / "a", Head.LM)
     convert_checkpoint(open_checkpoint(tmp_path / "a"), tmp_path / "b", "pytorch", max_shard_size=size)
     assert len(list((tmp_path / "b").glob("pytorch_model-*-of-*.bin"))) > 2

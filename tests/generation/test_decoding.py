@@ -56,13 +56,13 @@ METHODS = {
     ],
     ids=["nan", "infinity", "all nan", "bad words", "n-grams", "no end yet"],
 )
-def test_nothing_to_choose(method, logits, settings):
+def test_logits_without_a_possible_token_are_one_error(method, logits, settings):
     with pytest.raises(InputError, match=r"cannot choose a token in row 0: its logits are infinite or not"):
         continued(logits, **METHODS[method], **settings)
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_no_token_that_is_not_allowed(method):
+def test_only_an_allowed_token_is_chosen(method):
     """Only one token is left, fewer than there are candidates and beams; token 3 would be the likeliest."""
     settings = {"bad_words_ids": [[0], [1], [3]], **METHODS[method]}
     assert continued([0.0, 1.0, -9.0, 3.0], **settings).tolist() == [[0, 1, 2, 2, 2]]

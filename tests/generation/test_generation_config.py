@@ -90,7 +90,7 @@ def test_numbers_of_numpy_are_plain(tmp_path):
     assert GenerationConfig.from_pretrained(tmp_path) == expected
 
 
-def test_settings_that_another_one_switches_off(caplog):
+def test_settings_without_effect_give_a_warning(caplog):
     """Once each, and only what a call sets itself."""
     config, model = GenerationConfig(temperature=0.7, top_k=3, do_sample=False), OpenAIGPTConfig()
     settings = {"top_p": 0.625, "early_stopping": True, "output_scores": True, "top_k": 50, "seed": 3}

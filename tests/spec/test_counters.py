@@ -28,7 +28,7 @@ def test_noise_has_the_gumbel_distribution():
         assert abs((noise < -np.log(-np.log(quantile))).mean() - quantile) < 0.003
 
 
-def test_seeds_rows_steps_and_tokens_are_apart():
+def test_each_seed_row_and_step_has_its_own_noise():
     streams = {
         tuple(gumbel(seed, row, step, np.arange(4)).tolist())
         for seed in (0, 1, 2**32 - 1)

@@ -69,7 +69,7 @@ def test_offline_the_cache_serves(hub, load):
         (500, "the hub has trouble (500)"),
     ],
 )
-def test_statuses_are_told_in_words(hub, load, fault, told):
+def test_http_statuses_are_explained(hub, load, fault, told):
     hub.fault = fault
     answer = load(f"open_pretrained('owner/name', Head.LM, token={TOKEN!r})")
     assert answer.startswith("CheckpointError")
@@ -103,13 +103,13 @@ def test_a_full_disk_leaves_the_cache_valid(hub, load, tmp_path):
     assert load() == "loaded 2"
 
 
-def test_nobody_answers(load):
+def test_an_unreachable_hub_is_one_error(load):
     answer = load(HF_ENDPOINT="http://127.0.0.1:9")
     assert "'owner/name' is not a local folder, and cannot be downloaded from the hub: could not" in answer
     assert "check the network" in answer
 
 
-def test_a_config_alone(hub, load):
+def test_loading_a_config_downloads_nothing_else(hub, load):
     assert (
         load("type('Only', (), {'config': OpenAIGPTConfig.from_pretrained('owner/name', revision='main')})")
         == "loaded 2"

@@ -81,7 +81,7 @@ def test_a_push_replaces_the_weights_before_it(hub, push, source, tmp_path):
     assert hub.repositories["owner/name"].messages[1:] == ["smaller"]
 
 
-def test_a_branch_is_made(hub, push, source):
+def test_a_missing_branch_is_created(hub, push, source):
     before = hub.state()["owner/name"]["main"]
     for _ in range(2):
         assert push(source, "revision='half'").startswith(hub.url)
@@ -90,13 +90,13 @@ def test_a_branch_is_made(hub, push, source):
     assert half[-1]["model.safetensors"] == (source / "model.safetensors").read_bytes()
 
 
-def test_a_name_among_ones_own(hub, push, source):
+def test_a_name_without_an_owner_is_ones_own(hub, push, source):
     assert push(source, repo_id="new").startswith(f"{hub.url}/me/new/commit/")
     assert b'from_pretrained("me/new", dtype="auto")' in hub.repositories["me/new"].files["README.md"]
 
 
 @pytest.mark.parametrize("written", [False, True])
-def test_whose_card_it_is(hub, push, source, written):
+def test_only_an_unchanged_generated_card_is_replaced(hub, push, source, written):
     """One that is made follows the model, until somebody touches it."""
     push(source, repo_id="owner/new")
     files = hub.repositories["owner/new"].files
@@ -159,7 +159,7 @@ def test_a_push_that_fails_changes_nothing(hub, source, tmp_path):
     assert hub.state() != before
 
 
-def test_somebody_else_was_faster(hub, push, source):
+def test_a_push_over_a_newer_commit_is_refused(hub, push, source):
     """Their commit would be hidden by ours, or their card lost."""
     before = dict(hub.files)
     hub.fault, hub.at = "race", "/commit/"
@@ -170,14 +170,14 @@ def test_somebody_else_was_faster(hub, push, source):
     assert hub.files["theirs.txt"] == b"theirs"
 
 
-def test_nobody_takes_it(push, source):
+def test_pushing_to_an_unreachable_hub_is_one_error(push, source):
     answer = push(source, HF_ENDPOINT="http://127.0.0.1:9")
     assert answer.startswith("CheckpointError cannot push to 'owner/name': could not connect")
     assert "OfflineModeIsEnabled" in push(source, HF_HUB_OFFLINE="1")
 
 
 @pytest.mark.parametrize("repo_id", ["a/b/c", "../a", "", "a b", "owner/", "-/-"])
-def test_names_are_checked(hub, push, source, repo_id):
+def test_repository_names_are_checked(hub, push, source, repo_id):
     assert push(source, repo_id=repo_id).startswith("CheckpointError")
     assert set(hub.repositories) == {"owner/name"}
 
@@ -194,7 +194,7 @@ def test_a_link_out_of_the_folder_is_neither_pushed_nor_copied(hub, push, run, s
     assert not (tmp_path / "copy").exists()
 
 
-def test_the_command(hub, source, tmp_path):
+def test_the_push_command_pushes(hub, source, tmp_path):
     code = """
         import sys
         from gptcore.cli import main
@@ -218,7 +218,7 @@ def test_orbax_alone_is_not_pushed(hub, push, tmp_path):
     assert hub.repositories["owner/name"].messages == []
 
 
-def test_a_tokenizer(hub, source, tmp_path):
+def test_a_pushed_tokenizer_comes_back(hub, source, tmp_path):
     code = f"""
         from tokenization import OpenAIGPTTokenizer
         tokenizer = OpenAIGPTTokenizer.from_pretrained({str(source)!r}, pre_tokenizer="basic")

@@ -123,13 +123,13 @@ BAD_CALLS = {
 
 
 @pytest.mark.parametrize("case", BAD_CALLS)
-def test_bad_calls(case, kind):
+def test_a_bad_call_is_a_clear_error(case, kind):
     call, error, message = BAD_CALLS[case]
     with pytest.raises(error, match=message):
         call(load(kind))
 
 
-def test_multiples_and_limits_that_contradict(kind):
+def test_a_limit_that_is_no_multiple_is_refused(kind):
     tokenizer = load(kind, pad_token="<unk>")
     with pytest.raises(TokenizerError, match="max_length 5 is not a multiple of pad_to_multiple_of 4"):
         tokenizer("a", padding=True, truncation=True, max_length=5, pad_to_multiple_of=4)

@@ -25,7 +25,7 @@ def test_an_encoding_is_a_dict_with_attributes():
         assert moved == {"input_ids": ("gpu", non_blocking), "length": 3}
 
 
-def test_words_of_an_encoding(kind):
+def test_an_encoding_knows_the_word_of_each_token(kind):
     tokenizer = load(kind, pad_token="<unk>")
     settings = {"is_split_into_words": True, "padding": True}
     encoded = tokenizer([["the", "dogcatzz", "a"], ["", "b"]], return_tensors="np", **settings)
@@ -42,7 +42,7 @@ def test_words_of_an_encoding(kind):
         tokenizer("a b").word_ids()
 
 
-def test_a_row_of_an_encoding(kind):
+def test_an_index_selects_a_row_of_an_encoding(kind):
     tokenizer = load(kind)
     for tensors in (None, "np"):
         encoded = tokenizer(["the dog", "a cat"], return_tensors=tensors)

@@ -84,7 +84,7 @@ def test_offsets_follow_the_order_of_the_text(loaded):
                 assert text[start:end].lower() == surface or not text[start:end].isascii()
 
 
-def test_memory_has_a_size(monkeypatch):
+def test_the_caches_are_bounded(monkeypatch):
     monkeypatch.setattr("tokenization.fast.CACHED_CHUNKS", 50)
     monkeypatch.setattr("tokenization.fast.CACHED_WORDS", 30)
     tokenizer = load(OpenAIGPTTokenizerFast)
@@ -97,7 +97,7 @@ def test_memory_has_a_size(monkeypatch):
     assert max(map(len, tokenizer._chunks)) < 100
 
 
-def test_long_texts_go_in_blocks(monkeypatch, loaded):
+def test_long_texts_in_blocks_have_the_same_ids(monkeypatch, loaded):
     lines = paragraphs("heldout", 60)
     text = "\n\n".join(lines) + "\n" + " ".join("' ''a ''b" for _ in range(50))
     expected = {key: tokenizer(text).input_ids for key, tokenizer in loaded.items()}

@@ -56,7 +56,7 @@ def test_arrays(kind):
         tokenizer("the", return_tensors="mx")
 
 
-def test_truncation_keeps_the_side_it_is_told_to(kind):
+def test_truncation_cuts_the_chosen_side(kind):
     for side, kept in (("right", [481]), ("left", [2585])):
         tokenizer = load(kind, truncation_side=side)
         encoded = tokenizer("the dog", truncation=True, max_length=1, return_offsets_mapping=True)
@@ -111,7 +111,7 @@ BATCHES = {
 
 
 @pytest.mark.parametrize("name", BATCHES)
-def test_batches_that_are_no_lists(name, kind):
+def test_every_kind_of_sequence_is_a_batch(name, kind):
     make, tokenizer = BATCHES[name], load(kind, pad_token="<unk>")
     texts, pairs = ["the dog", "a"], ["x", "y z"]
     assert tokenizer(make(texts)) == tokenizer(texts)
@@ -130,7 +130,7 @@ def test_numbers_and_texts_of_numpy(kind):
     assert tokenizer.encode([np.int64(481)]) == tokenizer.encode(np.array([481], np.int32)) == [481]
 
 
-def test_what_was_cut_off_comes_in_rows_of_its_own(kind):
+def test_overflowing_tokens_get_rows_of_their_own(kind):
     tokenizer = load(kind, pad_token="<unk>")
     a, b, c, d, e = tokenizer("a b c d e").input_ids
     settings = {"truncation": True, "max_length": 3, "return_overflowing_tokens": True}

@@ -39,7 +39,7 @@ def test_a_saved_tokenizer_records_its_rules(kind, tmp_path):
     assert kind.from_pretrained(tmp_path, pre_tokenizer="basic").pre_tokenizer == "basic"
 
 
-def test_what_a_config_says_beside_is_kept(kind, tmp_path):
+def test_unknown_settings_of_a_config_are_kept(kind, tmp_path):
     load(kind).save_pretrained(tmp_path)
     file = tmp_path / "tokenizer_config.json"
     file.write_text(
@@ -51,7 +51,7 @@ def test_what_a_config_says_beside_is_kept(kind, tmp_path):
     assert "auto_map" not in config
 
 
-def test_the_older_files_of_transformers(kind, tmp_path):
+def test_older_files_of_transformers_are_read(kind, tmp_path):
     load(kind).save_vocabulary(tmp_path)
     (tmp_path / "special_tokens_map.json").write_text(json.dumps({"pad_token": {"content": "<pad>", "lstrip": True}}))
     (tmp_path / "added_tokens.json").write_text(json.dumps({"<pad>": 40_478, "xyzzy": 40_479}))
@@ -70,7 +70,7 @@ BAD_FILES = {
 
 
 @pytest.mark.parametrize("case", BAD_FILES)
-def test_bad_settings_files(case, kind, tmp_path):
+def test_a_bad_settings_file_is_a_clear_error(case, kind, tmp_path):
     name, content, message = BAD_FILES[case]
     load(kind).save_vocabulary(tmp_path)
     (tmp_path / name).write_text(content)
@@ -78,7 +78,7 @@ def test_bad_settings_files(case, kind, tmp_path):
         kind.from_pretrained(tmp_path)
 
 
-def test_places_that_are_not_there(kind, tmp_path):
+def test_missing_places_are_clear_errors(kind, tmp_path):
     with pytest.raises(TokenizerError, match="is no folder; make it first, or use save_pretrained"):
         load(kind).save_vocabulary(tmp_path / "none")
     with pytest.raises(CheckpointError, match="neither a folder nor a repository id"):

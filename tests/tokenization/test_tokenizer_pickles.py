@@ -6,7 +6,7 @@ import pickle
 from tokenizer_kinds import MODES, load
 
 
-def test_copies_and_pickles(kind):
+def test_copies_and_pickles_are_independent(kind):
     for mode in MODES:
         tokenizer = load(kind, mode)
         tokenizer.add_tokens(["xyzzy"])

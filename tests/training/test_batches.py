@@ -19,14 +19,14 @@ def test_each_epoch_has_each_example_once(count, size, seed, epoch, by_length):
     assert batches[steps - 1]["x"].tolist() == drawn[-size:].tolist()  # at any step, in any order
 
 
-def test_orders_differ():
+def test_each_seed_and_epoch_has_its_own_order():
     orders = {tuple(permutation(seed, epoch, 30)) for seed in range(3) for epoch in range(3)}
     assert len(orders) == 9
     assert np.mean([permutation(0, epoch, 30)[0] for epoch in range(400)]) == pytest.approx(14.5, abs=2)
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(0, 3))
-def test_batches_by_length(seed, epoch):
+def test_batches_by_length_hold_similar_lengths(seed, epoch):
     """Sizes at which no epoch but the first begins with a batch; more than one window."""
     lengths = np.random.default_rng(seed).integers(1, 60, 411)
     batches = Batches([{"index": np.array(i)} for i in range(411)], 4, seed=seed, lengths=lengths)
@@ -63,7 +63,7 @@ def test_overlapping_blocks_ask_for_every_token_once(count, length, data):
         assert first == length - stride  # what it is read behind
 
 
-def test_shares_add_up():
+def test_shares_of_micro_batches_add_up():
     whole = {"labels": np.where(np.tri(6, 9, 2) > 0, 1, -100), "targets": np.arange(6)}
     parts = [shares(part, whole) for part in micro_batches(whole, 2)]
     for name in ("lm_loss", "task_loss"):

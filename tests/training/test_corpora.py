@@ -104,7 +104,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("message", BAD)
-def test_bad_data(message, tokenizer, tmp_path):
+def test_bad_data_are_a_clear_error(message, tokenizer, tmp_path):
     with pytest.raises(DataError, match=message):
         BAD[message](tmp_path, tokenizer)
     assert not (tmp_path / "out" / "tokens.json").exists()
@@ -126,14 +126,14 @@ TABLES = {
 @pytest.mark.parametrize("mark", ["", "\ufeff"], ids=["plain", "byte order mark"])
 @pytest.mark.parametrize("name", TABLES)
 @pytest.mark.parametrize("pack", ["", ".gz", ".xz"])
-def test_tables_as_people_have_them(name, pack, mark, tmp_path):
+def test_tables_of_every_kind_are_read(name, pack, mark, tmp_path):
     content = (mark + TABLES[name]).encode()
     (tmp_path / (name + pack)).write_bytes({"": bytes, ".gz": gzip.compress, ".xz": lzma.compress}[pack](content))
     ((_, row),) = files.rows(tmp_path / (name + pack), ("text", "label"))
     assert row == {"text": CELL, "label": "1"}
 
 
-def test_texts_as_people_have_them(tokenizer, tmp_path):
+def test_texts_of_every_kind_are_read(tokenizer, tmp_path):
     """A byte order mark is no text, and only a named ``.json`` is a table."""
     (tmp_path / "settings.json").write_text("{}")
     ids = tokenize_corpus(put(tmp_path, f"\ufeffthe cat {CELL}").parent, tokenizer, tmp_path / "out").ids
@@ -143,19 +143,19 @@ def test_texts_as_people_have_them(tokenizer, tmp_path):
     assert np.array(listed).tolist() == tokenizer("the cat").input_ids
 
 
-def test_a_long_cell(tmp_path):
+def test_a_long_cell_is_read(tmp_path):
     long = "word " * 30_000  # csv's own limit is 131,072 characters
     ((_, row),) = files.rows(put(tmp_path, f"text\n{long}\n", "a.csv"), ["text"])
     assert row["text"] == long
 
 
-def test_a_lone_surrogate(tokenizer, tmp_path):
+def test_a_lone_surrogate_is_tokenized(tokenizer, tmp_path):
     corpus = tokenize_corpus(put(tmp_path, '{"text": "the \\ud83d cat"}', "a.jsonl"), tokenizer, tmp_path / "out")
     assert np.array(corpus.ids).tolist() == tokenizer("the \ud83d cat").input_ids
     assert corpus.bytes_per_token * len(corpus) == len("the \ufffd cat".encode())
 
 
-def test_a_damaged_corpus(tokenizer, tmp_path):
+def test_a_damaged_corpus_is_refused(tokenizer, tmp_path):
     tokenize_corpus(put(tmp_path, "the cat sat"), tokenizer, tmp_path / "out")
     (ids,) = (tmp_path / "out").glob("tokens-*.bin")
     data = ids.read_bytes()

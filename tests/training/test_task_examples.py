@@ -111,7 +111,7 @@ BAD_ROWS = {
 
 
 @pytest.mark.parametrize("message", BAD_ROWS)
-def test_bad_rows(message, tokenizer):
+def test_a_bad_row_is_a_clear_error(message, tokenizer):
     task, rows, how = BAD_ROWS[message]
     config = CONFIG
     if "label2id" in how:
@@ -129,7 +129,7 @@ ONE_CLASS = {
 
 
 @pytest.mark.parametrize("case", ONE_CLASS)
-def test_spellings_of_one_class(case, tokenizer):
+def test_all_spellings_of_a_class_are_one_class(case, tokenizer):
     spellings = ONE_CLASS[case]
     settings = label_settings("classify", [*spellings, "x"])
     assert settings["num_labels"] == 2
@@ -147,7 +147,7 @@ ORDERS = {
 
 
 @pytest.mark.parametrize("case", ORDERS)
-def test_the_order_of_classes(case):
+def test_classes_are_numbered_in_order(case):
     labels, names = ORDERS[case]
     assert label_settings("classify", labels[::-1])["id2label"] == dict(enumerate(names))
 
@@ -175,7 +175,7 @@ def test_scores_do_not_become_classes():
     assert label_settings("similarity", ["same", "other"])["num_labels"] == 2
 
 
-def test_a_label_that_is_no_text_or_number():
+def test_a_label_that_is_no_text_or_number_is_refused():
     with pytest.raises(DataError, match=r"row 2: label must be a string or a number; got \[1\]"):
         label_settings("classify", ["a", [1]])
 
@@ -201,11 +201,11 @@ def test_errors_name_the_line_of_a_file(name, content, message, tokenizer, tmp_p
         TaskExamples("classify", rows(), tokenizer, CONFIG.replace(id2label={0: "1", 1: "2"}))
 
 
-def test_labels_that_teach_nothing():
+def test_labels_that_teach_nothing_are_refused():
     with pytest.raises(DataError, match="all 3 rows have the label 'a'; there is nothing to learn"):
         label_settings("classify", ["a"] * 3)
 
 
-def test_a_context_without_room(tokenizer):
+def test_a_context_without_room_for_text_is_refused(tokenizer):
     with pytest.raises(ConfigError, match="n_positions=5 leaves no room"):
         examples("entail", [{"premise": "a", "hypothesis": "b", "label": i} for i in "ab"], tokenizer, n_positions=5)
