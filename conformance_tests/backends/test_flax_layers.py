@@ -1,4 +1,4 @@
-"""Dropout: in training only, and where the paper has it."""
+"""The layers of a model: dropout in training only, and where the paper has it."""
 
 import jax.numpy as jnp
 from flax_models import CONFIG, IDS, build, every_model, largest_difference  # noqa: F401
