@@ -20,7 +20,7 @@ IDS = np.random.default_rng(0).integers(1, 40_478, (2, 9))
 
 
 def make_golden():
-    spec = importlib.util.spec_from_file_location("make_golden", FOLDER / "make_golden.py")
+    spec = importlib.util.spec_from_file_location("make_golden_ids", FOLDER / "make_golden_ids.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module

@@ -185,3 +185,18 @@ def test_weights_that_no_checkpoint_holds_are_not_dropped(tmp_path):
     model.probe.build((None, 6))
     with pytest.raises(CheckpointError, match=r"(?s)cannot save .* no place for .*probe/kernel"):
         model.save_pretrained(tmp_path)
+
+
+class WithValues(gpt_tf.TFOpenAIGPTLMHeadModel):
+    """One more head."""
+
+    def __init__(self, config):
+        super().__init__(config)
+        self.values = keras.layers.Dense(1, name="values")
+        self.values.build((None, config.n_embd))
+
+
+def test_parameters_without_a_place_in_the_files_are_not_dropped(tmp_path):
+    with pytest.raises(CheckpointError, match=r"(?s)no place for these parameters.*\n  - values/kernel"):
+        WithValues(CONFIG).save_pretrained(tmp_path)
+    assert not list(tmp_path.iterdir())

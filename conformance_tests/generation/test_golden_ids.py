@@ -1,4 +1,4 @@
-"""Ids are those that transformers 4.57.6 generates, as ``make_golden.py`` wrote them down."""
+"""Ids are those that transformers 4.57.6 generates, as ``make_golden_ids.py`` wrote them down."""
 
 import json
 from pathlib import Path

@@ -11,7 +11,9 @@ from gptcore import OpenAIGPTConfig
 from gptcore.checkpoint import save_pretrained
 from gptcore.checkpoint.dtypes import convert
 from gptcore.checkpoint.formats.ocdbt import MAGIC
+from gptcore.spec.parameters import Head
 
+DTYPES = ("float32", "float16", "bfloat16")
 CONFIG = OpenAIGPTConfig(vocab_size=31, n_positions=7, n_embd=10, n_head=5, n_layer=2, num_labels=3)
 
 
@@ -75,6 +77,12 @@ def pack(item, packed, *, ocdbt=True, halves=False, **options):
     tree = json.loads((item / "_METADATA").read_text())
     (packed / "_METADATA").write_text(json.dumps({**tree, "use_ocdbt": ocdbt}))
     return packed
+
+
+def items(folder, head=Head.NONE, **options):
+    """An item of ours, and the two kinds that Orbax writes."""
+    ours = save(folder / "ours", head, form="orbax", **options) / "orbax_checkpoint"
+    return ours, pack(ours, folder / "packed"), pack(ours, folder / "loose", ocdbt=False)
 
 
 def sealed(data):

@@ -1,4 +1,4 @@
-"""Texts for the tokenizer tests: the files of ``tests/data``, and texts made here."""
+"""Texts for the tests of tokenizers and corpora: the files of ``tests/data``, and texts made here."""
 
 import json
 import lzma
@@ -7,6 +7,12 @@ from pathlib import Path
 
 DATA = Path(__file__).parents[1] / "data"
 VOCABULARY = DATA / "openai-gpt"  # of the released model
+
+
+def put(folder, content, name="a.txt", encoding="utf-8"):
+    """Write a text file; returns its path."""
+    (folder / name).write_bytes(content.encode(encoding))
+    return folder / name
 
 
 def edge_cases():

@@ -1,4 +1,4 @@
-"""Ids, tokens and decoded text are those of transformers 4.57.6, as ``make_golden.py`` wrote them down."""
+"""Ids, tokens and decoded text are those of transformers 4.57.6, as ``make_golden_text.py`` wrote them down."""
 
 import importlib.util
 import json
@@ -14,7 +14,7 @@ HERE = Path(__file__).parent
 
 
 def make_golden():
-    spec = importlib.util.spec_from_file_location("make_golden", HERE / "make_golden.py")
+    spec = importlib.util.spec_from_file_location("make_golden_text", HERE / "make_golden_text.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module

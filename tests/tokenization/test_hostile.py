@@ -4,12 +4,11 @@ import re
 
 import pytest
 from text_data import VOCABULARY
+from tokenizer_kinds import KINDS, MODES
 
-from tokenization import OpenAIGPTTokenizer, OpenAIGPTTokenizerFast, english
+from tokenization import english
 from tokenization.english import EnglishRules
 
-KINDS = (OpenAIGPTTokenizer, OpenAIGPTTokenizerFast)
-MODES = ("basic", "original")
 N = 20_000
 
 HOSTILE = {

@@ -4,12 +4,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from text_data import VOCABULARY, paragraphs
+from tokenizer_kinds import KINDS, MODES
 
-from tokenization import OpenAIGPTTokenizer, OpenAIGPTTokenizerFast
+from tokenization import OpenAIGPTTokenizerFast
 from tokenization.readable import readable_text
 
-KINDS = (OpenAIGPTTokenizer, OpenAIGPTTokenizerFast)
-MODES = ("basic", "original")
 SAME = [
     "i don't know, he's late; we'll see: they've gone.",
     "the u.s. is large, e.g. the west.",

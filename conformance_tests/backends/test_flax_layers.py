@@ -1,0 +1,31 @@
+"""The layers of a model: dropout in training only, and where the paper has it."""
+
+import jax.numpy as jnp
+from flax_models import CONFIG, IDS, build, every_model, largest_difference  # noqa: F401
+
+import gpt_flax
+
+
+def test_dropout_only_in_training(model):
+    assert largest_difference(model(IDS), model(IDS)) == 0
+    model.train()
+    assert largest_difference(model(IDS)[0], model(IDS)[0]) > 0
+
+
+def test_each_dropout_is_where_the_paper_has_it():
+    for name in ("embd_pdrop", "attn_pdrop", "resid_pdrop"):
+        off = {"embd_pdrop": 0.0, "attn_pdrop": 0.0, "resid_pdrop": 0.0}
+        model = build(gpt_flax.FlaxOpenAIGPTModel, CONFIG.replace(**{**off, name: 0.5}))
+        model.train()
+        output = model(IDS, output_hidden_states=True)
+        zeros = (output.hidden_states[0] == 0).mean()
+        assert (zeros > 0.3) == (name == "embd_pdrop")
+        assert jnp.abs(model(IDS).last_hidden_state - model(IDS).last_hidden_state).max() > 0
+
+
+def test_attention_dropout_stays_on_above_a_layer_in_evaluation_mode():
+    off = {"embd_pdrop": 0.0, "attn_pdrop": 0.5, "resid_pdrop": 0.0}
+    model = build(gpt_flax.FlaxOpenAIGPTModel, CONFIG.replace(n_layer=2, **off))
+    model.train()
+    model.h[0].eval()
+    assert jnp.abs(model(IDS).last_hidden_state - model(IDS).last_hidden_state).max() > 0

@@ -1,0 +1,135 @@
+"""Calls that cannot be answered: the error says what was passed and what is allowed."""
+
+import math
+
+import pytest
+from tokenizer_kinds import load
+
+from gptcore.errors import InputError
+from tokenization import TokenizerError
+
+BAD_CALLS = {
+    "no text": (
+        lambda tokenizer: tokenizer(5),
+        InputError,
+        "text must be a str, or a list of words, tokens or ids; got 5",
+    ),
+    "none in a batch": (lambda tokenizer: tokenizer(["a", None]), InputError, r"texts\[1\] must be a str.*; got None"),
+    "none in a large batch": (
+        lambda tokenizer: tokenizer([*["a"] * 1000, math.nan]),
+        InputError,
+        r"texts\[1000\] must be a str.*; got nan",
+    ),
+    "none in text_pair": (
+        lambda tokenizer: tokenizer(["a", "b"], ["c", None]),
+        InputError,
+        r"text_pair\[1\] must be a str.*; got None",
+    ),
+    "none in a pair": (
+        lambda tokenizer: tokenizer([("a", "b"), ("c", None)]),
+        InputError,
+        r"text_pair\[1\] must be a str.*; got None",
+    ),
+    "several in decode": (lambda tokenizer: tokenizer.decode([[1, 2]]), InputError, "ids of one text.*batch_decode"),
+    "text in decode": (lambda tokenizer: tokenizer.decode("a"), InputError, "ids of one text; got 'a'"),
+    "bytes": (lambda tokenizer: tokenizer(b"a"), InputError, "text must be a str.*; got b'a'"),
+    "set": (lambda tokenizer: tokenizer({"a"}), InputError, "text must be a str.*; got {'a'}"),
+    "table": (lambda tokenizer: tokenizer({"text": ["a"]}), InputError, "text must be a str.*; got {'text'"),
+    "word": (
+        lambda tokenizer: tokenizer(["a", 5], is_split_into_words=True),
+        InputError,
+        "a word must be a str.*; got 5",
+    ),
+    "no text to tokenize": (lambda tokenizer: tokenizer.tokenize(b"a"), InputError, "text must be a str; got b'a'"),
+    "pair of another size": (
+        lambda tokenizer: tokenizer(["a", "b"], ["c"]),
+        InputError,
+        "2 texts and text_pair 1 texts",
+    ),
+    "pair is a text": (lambda tokenizer: tokenizer(["a", "b"], "c"), InputError, "2 texts and text_pair one text"),
+    "batch of triples": (
+        lambda tokenizer: tokenizer([("a", "b", "c")]),
+        InputError,
+        r"texts\[0\] must be a text or a pair of texts; got 3 things",
+    ),
+    "no batch": (lambda tokenizer: tokenizer.batch_encode_plus("a"), InputError, "a batch is a list of texts, not str"),
+    "offsets of ids": (
+        lambda tokenizer: tokenizer.encode_plus([481], return_offsets_mapping=True),
+        InputError,
+        "tokens and ids have no offsets",
+    ),
+    "padding without a token": (
+        lambda tokenizer: tokenizer("a", padding=True),
+        TokenizerError,
+        r"(?s)none.*tokenizer.pad_token = tokenizer.unk_token.*add_special_tokens.*resize_token_embeddings",
+    ),
+    "unknown padding": (
+        lambda tokenizer: tokenizer("a", padding="short"),
+        TokenizerError,
+        "'short'; it is one of 'longest'",
+    ),
+    "unknown truncation": (
+        lambda tokenizer: tokenizer("a", truncation="x"),
+        TokenizerError,
+        "'x'; it is one of 'longest_first'",
+    ),
+    "unknown side": (
+        lambda tokenizer: tokenizer("a", padding_side="up"),
+        TokenizerError,
+        "'up'; it is one of 'right', 'left'",
+    ),
+    "length 0": (
+        lambda tokenizer: tokenizer("a", max_length=0),
+        TokenizerError,
+        "max_length is 0; it is a whole number from 1",
+    ),
+    "first part too short": (
+        lambda tokenizer: tokenizer("a", "b c d", truncation="only_first", max_length=2),
+        InputError,
+        "2 tokens have to go and truncation='only_first' takes them from the first part, which has 1",
+    ),
+    "second part too short": (
+        lambda tokenizer: tokenizer("b c d", "a", truncation="only_second", max_length=2),
+        InputError,
+        "'only_second' takes them from the second part, which has 1",
+    ),
+    "unknown setting": (
+        lambda tokenizer: tokenizer("a", strid=1, max_len=2),
+        TokenizerError,
+        "unknown setting 'strid'; did you mean 'stride'.\nunknown setting 'max_len'; did you mean 'max_length'",
+    ),
+    "unknown setting of encode": (
+        lambda tokenizer: tokenizer.encode("a", truncate=True),
+        TokenizerError,
+        "unknown setting 'truncate'; did you mean 'truncation'",
+    ),
+    "stride below 0": (lambda tokenizer: tokenizer("a", stride=-1), TokenizerError, "stride must be .* from 0; got -1"),
+    "stride as long as the rows": (
+        lambda tokenizer: tokenizer("a b c", truncation=True, max_length=2, stride=2, return_overflowing_tokens=True),
+        InputError,
+        "stride must be below the 2 tokens that are left .*; got 2",
+    ),
+    "overflow of both": (
+        lambda tokenizer: tokenizer("a", "b", truncation=True, max_length=9, return_overflowing_tokens=True),
+        InputError,
+        "Set truncation to 'only_first' or 'only_second'",
+    ),
+    "no ids to pad": (
+        lambda tokenizer: tokenizer.pad({"x": [1]}),
+        InputError,
+        "there are no input_ids to pad; there are x",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BAD_CALLS)
+def test_a_bad_call_is_a_clear_error(case, kind):
+    call, error, message = BAD_CALLS[case]
+    with pytest.raises(error, match=message):
+        call(load(kind))
+
+
+def test_a_limit_that_is_no_multiple_is_refused(kind):
+    tokenizer = load(kind, pad_token="<unk>")
+    with pytest.raises(TokenizerError, match="max_length 5 is not a multiple of pad_to_multiple_of 4"):
+        tokenizer("a", padding=True, truncation=True, max_length=5, pad_to_multiple_of=4)
