@@ -272,6 +272,5 @@ def reject_unread_choices(task: str, rows: Sequence[Mapping[str, Any]], names: S
         return
     for place, row in zip(places(rows), rows, strict=True):
         if row.get(unread) is not None:
-            raise DataError(
-                f"{place}: column {unread!r} would not be read. Pass the names of all columns, or --choices {len(names)}."
-            )
+            advice = f"Pass the names of all columns, or --choices {len(names)}."
+            raise DataError(f"{place}: column {unread!r} would not be read. {advice}")
