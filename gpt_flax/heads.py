@@ -5,26 +5,33 @@ import jax.numpy as jnp
 from flax import nnx
 
 from gpt_flax.generation import generate
-from gpt_flax.modeling import FlaxOpenAIGPTModel, projection, take_position
+from gpt_flax.modeling import FlaxOpenAIGPTModel, gelu, projection, take_position
 from gpt_flax.outputs import (
     FlaxCausalLMOutput,
     FlaxOpenAIGPTDoubleHeadsModelOutput,
     FlaxSequenceClassifierOutput,
 )
 from gpt_flax.pretrained import UNSET_SEED, FlaxOpenAIGPTPreTrainedModel, describe, seeded
+from gpt_flax.weights import wide
 from gptcore.generation import Generates, GenerationConfig
 from gptcore.settings import passes_on
 from gptcore.spec.config import OpenAIGPTConfig
 from gptcore.spec.inputs import IGNORED_LABEL, problem_type
 from gptcore.spec.parameters import Head, summary_width
 
+
+def identity(x):
+    """Where the summary has no activation."""
+    return x
+
+
 SUMMARY_ACTIVATIONS = {
-    None: lambda x: x,
+    None: identity,
     "tanh": jnp.tanh,
     "relu": jax.nn.relu,
     "silu": jax.nn.silu,
     "swish": jax.nn.silu,
-    "gelu_new": lambda x: jax.nn.gelu(x, approximate=True),
+    "gelu_new": gelu,
 }
 
 
@@ -56,10 +63,6 @@ def classification_loss(logits, labels, kind):
 def signed(ids):
     """As int32: in an unsigned type -100 is another number, which may be a label."""
     return jnp.asarray(ids).astype(jnp.int32)
-
-
-def wide(logits):
-    return logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
 
 
 class LMHead(nnx.Module):
@@ -143,19 +146,13 @@ class FlaxOpenAIGPTLMHeadModel(Generates, FlaxOpenAIGPTPreTrainedModel):
             FlaxCausalLMOutput.
         """
         input_ids, inputs_embeds, labels = self._check(input_ids=input_ids, inputs_embeds=inputs_embeds, labels=labels)
-        output = self.transformer(
-            input_ids,
-            attention_mask,
-            token_type_ids,
-            position_ids,
-            head_mask,
-            inputs_embeds,
-            output_attentions,
-            output_hidden_states,
-            return_dict=True,
-            past_key_values=past_key_values,
-            use_cache=use_cache,
-        )
+        inputs = (input_ids, attention_mask, token_type_ids, position_ids, head_mask, inputs_embeds)
+        flags = {
+            "output_attentions": output_attentions,
+            "output_hidden_states": output_hidden_states,
+            "return_dict": True,
+        }
+        output = self.transformer(*inputs, **flags, past_key_values=past_key_values, use_cache=use_cache)
         logits = self.lm_head(output.last_hidden_state, tokens_embed=self.transformer.tokens_embed)
         output = FlaxCausalLMOutput(
             loss=None if labels is None else language_modeling_loss(logits, labels),
@@ -256,17 +253,13 @@ class FlaxOpenAIGPTDoubleHeadsModel(FlaxOpenAIGPTPreTrainedModel):
             labels=labels,
             mc_labels=mc_labels,
         )
-        output = self.transformer(
-            input_ids,
-            attention_mask,
-            token_type_ids,
-            position_ids,
-            head_mask,
-            inputs_embeds,
-            output_attentions,
-            output_hidden_states,
-            return_dict=True,
-        )
+        inputs = (input_ids, attention_mask, token_type_ids, position_ids, head_mask, inputs_embeds)
+        flags = {
+            "output_attentions": output_attentions,
+            "output_hidden_states": output_hidden_states,
+            "return_dict": True,
+        }
+        output = self.transformer(*inputs, **flags)
         logits = self.lm_head(output.last_hidden_state, tokens_embed=self.transformer.tokens_embed)
         mc_logits = self.multiple_choice_head(output.last_hidden_state, mc_token_ids)  # (..., N, M)
         if mc_logits.shape[-1] == 1:
@@ -329,17 +322,13 @@ class FlaxOpenAIGPTForSequenceClassification(FlaxOpenAIGPTPreTrainedModel):
         input_ids, attention_mask, inputs_embeds, labels = self._check(
             input_ids=input_ids, attention_mask=attention_mask, inputs_embeds=inputs_embeds, labels=labels
         )
-        output = self.transformer(
-            input_ids,
-            attention_mask,
-            token_type_ids,
-            position_ids,
-            head_mask,
-            inputs_embeds,
-            output_attentions,
-            output_hidden_states,
-            return_dict=True,
-        )
+        inputs = (input_ids, attention_mask, token_type_ids, position_ids, head_mask, inputs_embeds)
+        flags = {
+            "output_attentions": output_attentions,
+            "output_hidden_states": output_hidden_states,
+            "return_dict": True,
+        }
+        output = self.transformer(*inputs, **flags)
         last = self.last_position(input_ids, attention_mask)
         hidden_states = output.last_hidden_state
         pooled = hidden_states[..., -1, :] if last is None else take_position(hidden_states, last)

@@ -56,6 +56,7 @@ class FlaxOpenAIGPTPreTrainedModel(Configured, Pushable, nnx.Module):
     def __init__(self, config: OpenAIGPTConfig, dtype: Any):
         self.config = config
         self.dtype = framework_dtype(dtype)
+        self.gradient_checkpointing = False
 
     def materialize(self, seed: int | jax.Array | None) -> None:
         """With a seed, give the parameters their initial values."""
@@ -169,6 +170,14 @@ class FlaxOpenAIGPTPreTrainedModel(Configured, Pushable, nnx.Module):
         table.num_embeddings = len(rows)
         self._adopt(config)
         return table
+
+    def gradient_checkpointing_enable(self) -> None:
+        """Recompute each block in the backward pass: less memory, more time, the same gradients."""
+        self.trunk.gradient_checkpointing = True
+
+    def gradient_checkpointing_disable(self) -> None:
+        """Keep activations for the backward pass again."""
+        self.trunk.gradient_checkpointing = False
 
     def _choose(self, argument: bool | None, name: str) -> bool:
         """An argument of the call or, if it is ``None``, the setting of the config.

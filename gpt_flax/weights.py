@@ -31,6 +31,11 @@ def dtype_name(dtype: Any) -> str:
     return jnp.dtype(dtype).name
 
 
+def wide(array: jax.Array) -> jax.Array:
+    """In float32 at least."""
+    return array.astype(jnp.promote_types(array.dtype, jnp.float32))
+
+
 def paths_of(model: nnx.Module) -> dict[str, tuple[str | int, ...]]:
     """Where the parameters are in the model, by canonical name, in the order of the table."""
     own = {row.name for row in head_rows(model.config, model.head)}

@@ -15,8 +15,14 @@ from gptcore.spec.config import OpenAIGPTConfig
 from gptcore.spec.inputs import IGNORED_LABEL, problem_type
 from gptcore.spec.parameters import Head, summary_width
 
+
+def identity(x):
+    """Where the summary has no activation."""
+    return x
+
+
 SUMMARY_ACTIVATIONS = {
-    None: lambda x: x,
+    None: identity,
     "tanh": tf.tanh,
     "relu": tf.nn.relu,
     "silu": tf.nn.silu,
@@ -172,19 +178,14 @@ class TFOpenAIGPTLMHeadModel(Generates, TFOpenAIGPTPreTrainedModel):
             TFCausalLMOutput.
         """
         input_ids, inputs_embeds, labels = self._check(input_ids=input_ids, inputs_embeds=inputs_embeds, labels=labels)
+        inputs = (input_ids, attention_mask, token_type_ids, position_ids, head_mask, inputs_embeds)
+        flags = {
+            "output_attentions": output_attentions,
+            "output_hidden_states": output_hidden_states,
+            "return_dict": True,
+        }
         output = self.transformer(
-            input_ids,
-            attention_mask,
-            token_type_ids,
-            position_ids,
-            head_mask,
-            inputs_embeds,
-            output_attentions=output_attentions,
-            output_hidden_states=output_hidden_states,
-            return_dict=True,
-            past_key_values=past_key_values,
-            use_cache=use_cache,
-            training=training,
+            *inputs, **flags, past_key_values=past_key_values, use_cache=use_cache, training=training
         )
         logits = self.lm_head(output.last_hidden_state, tokens_embed=self.transformer.tokens_embed)
         output = TFCausalLMOutput(
@@ -309,18 +310,13 @@ class TFOpenAIGPTDoubleHeadsModel(TFOpenAIGPTPreTrainedModel):
             labels=labels,
             mc_labels=mc_labels,
         )
-        output = self.transformer(
-            input_ids,
-            attention_mask,
-            token_type_ids,
-            position_ids,
-            head_mask,
-            inputs_embeds,
-            output_attentions=output_attentions,
-            output_hidden_states=output_hidden_states,
-            return_dict=True,
-            training=training,
-        )
+        inputs = (input_ids, attention_mask, token_type_ids, position_ids, head_mask, inputs_embeds)
+        flags = {
+            "output_attentions": output_attentions,
+            "output_hidden_states": output_hidden_states,
+            "return_dict": True,
+        }
+        output = self.transformer(*inputs, **flags, training=training)
         logits = self.lm_head(output.last_hidden_state, tokens_embed=self.transformer.tokens_embed)
         mc_logits = self.multiple_choice_head(output.last_hidden_state, mc_token_ids)
         mc_logits = tf.squeeze(mc_logits, -1) if mc_logits.shape[-1] == 1 else mc_logits  # (..., N)
@@ -406,18 +402,13 @@ class TFOpenAIGPTForSequenceClassification(TFOpenAIGPTPreTrainedModel):
         input_ids, attention_mask, inputs_embeds, labels = self._check(
             input_ids=input_ids, attention_mask=attention_mask, inputs_embeds=inputs_embeds, labels=labels
         )
-        output = self.transformer(
-            input_ids,
-            attention_mask,
-            token_type_ids,
-            position_ids,
-            head_mask,
-            inputs_embeds,
-            output_attentions=output_attentions,
-            output_hidden_states=output_hidden_states,
-            return_dict=True,
-            training=training,
-        )
+        inputs = (input_ids, attention_mask, token_type_ids, position_ids, head_mask, inputs_embeds)
+        flags = {
+            "output_attentions": output_attentions,
+            "output_hidden_states": output_hidden_states,
+            "return_dict": True,
+        }
+        output = self.transformer(*inputs, **flags, training=training)
         last = self.last_position(input_ids, attention_mask)
         hidden_states = output.last_hidden_state
         pooled = hidden_states[..., -1, :] if last is None else take_position(hidden_states, last)

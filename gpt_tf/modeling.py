@@ -307,9 +307,11 @@ class TFOpenAIGPTModel(TFOpenAIGPTPreTrainedModel):
         all_hidden_states, all_attentions, all_slots = [hidden_states], [], []
         for layer, (block, layer_head_mask) in enumerate(zip(self.h, head_masks, strict=True)):
             slots = None if cache is None else (cache.keys[layer], cache.values[layer], cache.length)
-            hidden_states, probabilities, slots = block(
-                hidden_states, allowed, layer_head_mask, eager=eager, slots=slots
-            )
+            arguments = (hidden_states, allowed, layer_head_mask)
+            if self.gradient_checkpointing and training and cache is None:
+                hidden_states, probabilities = recomputed(block, *arguments, eager=eager)
+            else:
+                hidden_states, probabilities, slots = block(*arguments, eager=eager, slots=slots)
             all_hidden_states.append(hidden_states)
             all_attentions.append(probabilities)
             all_slots.append(slots)
@@ -317,11 +319,10 @@ class TFOpenAIGPTModel(TFOpenAIGPTPreTrainedModel):
             all_keys, all_values = zip(*all_slots, strict=True)
             cache = cache._replace(keys=all_keys, values=all_values)
 
-        all_hidden_states = tuple(from_rows(x, leading) for x in all_hidden_states)  # (..., T, C)
         output = TFBaseModelOutput(
-            last_hidden_state=all_hidden_states[-1],
+            last_hidden_state=from_rows(hidden_states, leading),  # (..., T, C)
             past_key_values=cache,
-            hidden_states=all_hidden_states if output_hidden_states else None,
+            hidden_states=tuple(from_rows(x, leading) for x in all_hidden_states) if output_hidden_states else None,
             attentions=tuple(all_attentions) if output_attentions else None,
         )
         return output if self._choose(return_dict, "return_dict") else output.to_tuple()
@@ -335,6 +336,32 @@ class TFOpenAIGPTModel(TFOpenAIGPTPreTrainedModel):
         inputs_embeds = tf.cast(inputs_embeds, self.compute_dtype)
         embedded = inputs_embeds + self.positions_embed(position_ids)
         return embedded if token_type_ids is None else embedded + self.tokens_embed(token_type_ids)
+
+
+def recomputed(block, hidden_states, allowed, head_mask, eager):
+    """The block's hidden states and probabilities, computed again in the backward pass, with the same dropout.
+
+    ``tf.recompute_grad`` alone would draw the dropout anew: ``run`` reads and writes copies of the random states.
+    """
+    states = random_states(block)
+    drawn = [tf.identity(state) for state in states]
+    advanced = []
+
+    def run(hidden_states, *head_mask):
+        with keras.StatelessScope(zip(states, drawn, strict=True)) as scope:
+            output, probabilities, _ = block(hidden_states, allowed, *head_mask, eager=eager, training=True)
+        advanced.append([scope.get_current_value(state) for state in states])
+        return (output, probabilities) if eager else (output,)
+
+    output, *probabilities = tf.recompute_grad(run)(hidden_states, *(() if head_mask is None else (head_mask,)))
+    for state, value in zip(states, advanced[0], strict=True):
+        state.assign(value)
+    return output, probabilities[0] if eager else None
+
+
+def random_states(layer):
+    """The variables from which dropout draws."""
+    return [variable for variable in layer.variables if "seed_generator" in variable.path]
 
 
 def default_positions(attention_mask, queries):

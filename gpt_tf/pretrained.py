@@ -58,6 +58,7 @@ class TFOpenAIGPTPreTrainedModel(Configured, Fit, Pushable, keras.Model):
         dtype = framework_dtype(keras_options.pop("dtype", None))
         super().__init__(dtype=dtype, autocast=False, **keras_options)  # labels keep their dtype
         self.config = config
+        self.gradient_checkpointing = False
 
     def materialize(self, seed: int | None) -> None:
         """Create all variables and, with a seed, give them their initial values. A subclass may still add layers."""
@@ -215,9 +216,26 @@ class TFOpenAIGPTPreTrainedModel(Configured, Fit, Pushable, keras.Model):
         rows = tf.concat([old[:kept], rows[kept:]], 0)  # float64 rows keep every bit
         self.trunk.tokens_embed.replace(rows)
         self._adopt(config)
-        for model in (self, self.trunk):  # what Keras has compiled reads the old table
-            model.train_function = model.test_function = model.predict_function = None
+        self._forget_compiled()
         return self.trunk.tokens_embed
+
+    def gradient_checkpointing_enable(self) -> None:
+        """Recompute each block in the backward pass: less memory, more time, the same gradients.
+
+        Also after ``compile``; a model around this one must be compiled again.
+        """
+        self.trunk.gradient_checkpointing = True
+        self._forget_compiled()
+
+    def gradient_checkpointing_disable(self) -> None:
+        """Keep activations for the backward pass again."""
+        self.trunk.gradient_checkpointing = False
+        self._forget_compiled()
+
+    def _forget_compiled(self) -> None:
+        """Have Keras compile its functions anew: those of before keep the old table and the old way to train."""
+        for model in (self, self.trunk):
+            model.train_function = model.test_function = model.predict_function = None
 
     def _choose(self, argument: bool | None, name: str) -> bool:
         """An argument of the call or, if it is ``None``, the setting of the config."""

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from gpt_tf.backend import BACKEND, MODELS
 from gpt_tf.heads import LMHead, classification_loss, language_modeling_loss
-from gpt_tf.modeling import take_position
+from gpt_tf.modeling import random_states, take_position
 from gpt_tf.pretrained import describe
 from gpt_tf.weights import MIXED, assign, export, left_out, parameters_of, to_numpy_bits, transform_of
 from gptcore.checkpoint.layouts import keras as layouts
@@ -208,7 +208,7 @@ class Trainer:
             self.optimizer = adamw(model, recipe, total_steps)
         self.objective = Objective(model)
         owners = (model, self.objective.extract_dropout)
-        self.dropout_states = [v for owner in owners for v in owner.variables if "seed_generator" in v.path]
+        self.dropout_states = [state for owner in owners for state in random_states(owner)]
         alone = self.strategy.num_replicas_in_sync == 1
         self.update = tf.function(self.update_replica if alone else self.update_replicas, jit_compile=alone)
         self.losses = tf.function(lambda batch: self.objective(**batch), jit_compile=True)

@@ -19,18 +19,19 @@ class Stepper:
 
     @torch.inference_mode()
     def start(self, input_ids, attention_mask, capacity):
-        cache = empty_cache(self.model, len(input_ids), capacity)
-        logits, *state = read(self.model, cache, *self.tensors(input_ids, attention_mask))
-        return as_numpy(logits), state
+        model = self.model
+        cache = KVCache.empty(model.config, len(input_ids), capacity, dtype=model.dtype, device=model.device)
+        logits, *state = read(model, cache, *self.tensors(input_ids, attention_mask))
+        return logits.cpu().numpy(), state
 
     @torch.inference_mode()
     def step(self, tokens, state):
         cache, _ = state
         logits, *state = read(self.model, cache, torch.from_numpy(tokens).to(self.model.device)[:, None])
-        return as_numpy(logits), state
+        return logits.cpu().numpy(), state
 
     def hidden_states(self, state):
-        return as_numpy(state[1])
+        return state[1].float().cpu().numpy()
 
     def reordered(self, state, rows):
         cache, hidden_states = state
@@ -88,7 +89,8 @@ def loop(model, input_ids, attention_mask, last, method, numbers, returned):
     ends = torch.tensor(numbers.eos_token_ids, device=input_ids.device)
     running = torch.ones_like(rows, dtype=torch.bool)
     ids = input_ids.new_full((batch, new), fill)
-    logits, cache, _ = read(model, empty_cache(model, batch, length + new), input_ids, attention_mask, last)
+    cache = KVCache.empty(model.config, batch, length + new, dtype=model.dtype, device=model.device)
+    logits, cache, _ = read(model, cache, input_ids, attention_mask, last)
     for column in range(new):
         if column:
             logits, cache, _ = read(model, cache, ids[:, column - 1 : column].clamp(min=0))
@@ -99,14 +101,6 @@ def loop(model, input_ids, attention_mask, last, method, numbers, returned):
             if not running.any():
                 return ids[:, : column + 1]
     return ids
-
-
-def empty_cache(model, batch, capacity):
-    return KVCache.empty(model.config, batch, capacity, dtype=model.dtype, device=model.device)
-
-
-def as_numpy(tensor):
-    return tensor.float().cpu().numpy()
 
 
 def generate(model, input_ids, attention_mask, generation_config, streamer, tokenizer, settings):

@@ -9,6 +9,7 @@ from gpt_torch.modeling import OpenAIGPTModel, gelu, take_position
 from gpt_torch.outputs import CausalLMOutput, OpenAIGPTDoubleHeadsModelOutput, SequenceClassifierOutput
 from gpt_torch.pretrained import OpenAIGPTPreTrainedModel, describe
 from gpt_torch.projection import linear
+from gpt_torch.weights import wide
 from gptcore.generation import Generates, GenerationConfig
 from gptcore.settings import passes_on
 from gptcore.spec.config import OpenAIGPTConfig
@@ -17,7 +18,7 @@ from gptcore.spec.parameters import Head, summary_width
 
 
 def identity(x):
-    """No activation."""
+    """Where the summary has no activation."""
     return x
 
 
@@ -52,10 +53,6 @@ def classification_loss(logits, labels, kind):
     if kind == "regression":
         return functional.mse_loss(logits, labels)
     return functional.binary_cross_entropy_with_logits(logits, labels)
-
-
-def wide(logits):
-    return logits.to(torch.promote_types(logits.dtype, torch.float32))
 
 
 class LMHead(nn.Module):
@@ -142,19 +139,13 @@ class OpenAIGPTLMHeadModel(Generates, OpenAIGPTPreTrainedModel):
             CausalLMOutput.
         """
         input_ids, inputs_embeds, labels = self._check(input_ids=input_ids, inputs_embeds=inputs_embeds, labels=labels)
-        output = self.transformer(
-            input_ids,
-            attention_mask,
-            token_type_ids,
-            position_ids,
-            head_mask,
-            inputs_embeds,
-            output_attentions,
-            output_hidden_states,
-            return_dict=True,
-            past_key_values=past_key_values,
-            use_cache=use_cache,
-        )
+        inputs = (input_ids, attention_mask, token_type_ids, position_ids, head_mask, inputs_embeds)
+        flags = {
+            "output_attentions": output_attentions,
+            "output_hidden_states": output_hidden_states,
+            "return_dict": True,
+        }
+        output = self.transformer(*inputs, **flags, past_key_values=past_key_values, use_cache=use_cache)
         logits = self.lm_head(output.last_hidden_state, self.transformer.tokens_embed)
         output = CausalLMOutput(
             loss=None if labels is None else language_modeling_loss(logits, labels),
@@ -258,17 +249,13 @@ class OpenAIGPTDoubleHeadsModel(OpenAIGPTPreTrainedModel):
             labels=labels,
             mc_labels=mc_labels,
         )
-        output = self.transformer(
-            input_ids,
-            attention_mask,
-            token_type_ids,
-            position_ids,
-            head_mask,
-            inputs_embeds,
-            output_attentions,
-            output_hidden_states,
-            return_dict=True,
-        )
+        inputs = (input_ids, attention_mask, token_type_ids, position_ids, head_mask, inputs_embeds)
+        flags = {
+            "output_attentions": output_attentions,
+            "output_hidden_states": output_hidden_states,
+            "return_dict": True,
+        }
+        output = self.transformer(*inputs, **flags)
         logits = self.lm_head(output.last_hidden_state, self.transformer.tokens_embed)
         mc_logits = self.multiple_choice_head(output.last_hidden_state, mc_token_ids).squeeze(-1)  # (..., N)
         output = OpenAIGPTDoubleHeadsModelOutput(
@@ -326,17 +313,13 @@ class OpenAIGPTForSequenceClassification(OpenAIGPTPreTrainedModel):
         input_ids, attention_mask, inputs_embeds, labels = self._check(
             input_ids=input_ids, attention_mask=attention_mask, inputs_embeds=inputs_embeds, labels=labels
         )
-        output = self.transformer(
-            input_ids,
-            attention_mask,
-            token_type_ids,
-            position_ids,
-            head_mask,
-            inputs_embeds,
-            output_attentions,
-            output_hidden_states,
-            return_dict=True,
-        )
+        inputs = (input_ids, attention_mask, token_type_ids, position_ids, head_mask, inputs_embeds)
+        flags = {
+            "output_attentions": output_attentions,
+            "output_hidden_states": output_hidden_states,
+            "return_dict": True,
+        }
+        output = self.transformer(*inputs, **flags)
         last = self.last_position(input_ids, attention_mask)
         hidden_states = output.last_hidden_state
         pooled = hidden_states[..., -1, :] if last is None else take_position(hidden_states, last)

@@ -254,9 +254,9 @@ class OpenAIGPTModel(OpenAIGPTPreTrainedModel):
             all_attentions.append(probabilities)
 
         output = BaseModelOutput(
-            last_hidden_state=hidden_states.unflatten(0, leading),  # (..., T, C)
+            last_hidden_state=from_rows(hidden_states, leading),  # (..., T, C)
             past_key_values=cache,
-            hidden_states=tuple(x.unflatten(0, leading) for x in all_hidden_states) if output_hidden_states else None,
+            hidden_states=tuple(from_rows(x, leading) for x in all_hidden_states) if output_hidden_states else None,
             attentions=tuple(all_attentions) if output_attentions else None,
         )
         return output if self._choose(return_dict, "return_dict") else output.to_tuple()
@@ -280,6 +280,11 @@ def default_positions(attention_mask, queries):
 def to_rows(ids):
     """Merge extra leading dimensions: (..., T) -> (B, T)."""
     return ids if ids is None else ids.reshape(-1, ids.size(-1))
+
+
+def from_rows(x, leading):
+    """Bring the leading dimensions back: (B, T, C) -> (..., T, C)."""
+    return x.unflatten(0, leading)
 
 
 def take_position(hidden_states, index):

@@ -201,16 +201,16 @@ class OpenAIGPTPreTrainedModel(Configured, Pushable, nn.Module):
         self._adopt(config)
         return self.trunk.tokens_embed
 
-    def activation_checkpointing_enable(
+    def gradient_checkpointing_enable(
         self,
-        activation_checkpointing_kwargs: dict[str, Any] | None = None,
+        gradient_checkpointing_kwargs: dict[str, Any] | None = None,
         every_n_layers: int = 1,
         offload: bool = False,
     ) -> None:
         """Recompute each block in the backward pass: less memory, more time, the same gradients.
 
         Args:
-            activation_checkpointing_kwargs: for ``torch.utils.checkpoint.checkpoint``.
+            gradient_checkpointing_kwargs: arguments of ``torch.utils.checkpoint.checkpoint``.
             every_n_layers, offload: arguments of transformers; must be 1 and ``False``.
         """
         if every_n_layers != 1 or offload:
@@ -218,17 +218,17 @@ class OpenAIGPTPreTrainedModel(Configured, Pushable, nn.Module):
                 f"every_n_layers must be 1 and offload False; got {every_n_layers} and {offload}. Leave them out."
             )
         self.trunk.gradient_checkpointing = True
-        self.trunk.checkpointing_options = {"use_reentrant": False, **(activation_checkpointing_kwargs or {})}
-
-    def gradient_checkpointing_enable(
-        self, gradient_checkpointing_kwargs: dict[str, Any] | None = None, **options: Any
-    ) -> None:
-        """The older name of ``activation_checkpointing_enable``."""
-        self.activation_checkpointing_enable(gradient_checkpointing_kwargs, **options)
+        self.trunk.checkpointing_options = {"use_reentrant": False, **(gradient_checkpointing_kwargs or {})}
 
     def gradient_checkpointing_disable(self) -> None:
         """Keep activations for the backward pass again."""
         self.trunk.gradient_checkpointing = False
+
+    def activation_checkpointing_enable(
+        self, activation_checkpointing_kwargs: dict[str, Any] | None = None, **options: Any
+    ) -> None:
+        """The newer name of ``gradient_checkpointing_enable`` in transformers."""
+        self.gradient_checkpointing_enable(activation_checkpointing_kwargs, **options)
 
     activation_checkpointing_disable = gradient_checkpointing_disable
 

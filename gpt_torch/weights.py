@@ -25,6 +25,11 @@ def dtype_name(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
 
 
+def wide(tensor: torch.Tensor) -> torch.Tensor:
+    """In float32 at least."""
+    return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
+
+
 def device_of(device_map: Any) -> torch.device | None:
     """The one device that ``device_map`` of transformers names; ``"auto"`` is the accelerator, or else the CPU.
 

@@ -51,6 +51,22 @@ def largest_difference(a, b):
     return max(float(jnp.abs(x - y).max()) for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True))
 
 
+def test_gradient_checkpointing_changes_no_gradient():
+    """In two steps with dropout: the backward pass draws it again, and the next step draws another."""
+    head_mask = jnp.array([1.0, 0.5])
+    step = nnx.jit(nnx.value_and_grad(lambda model: model(IDS, labels=IDS, head_mask=head_mask).loss))
+    results = []
+    for enable in (False, True):
+        model = build(gpt_flax.FlaxOpenAIGPTLMHeadModel)
+        if enable:
+            model.gradient_checkpointing_enable()
+        model.train()
+        results.append([step(model), step(model), nnx.state(model, nnx.RngCount)])
+    assert largest_difference(*results) < 1e-6
+    graph, state = nnx.split(model)
+    assert "remat" in str(jax.make_jaxpr(lambda state: nnx.merge(graph, state)(IDS).logits)(state))
+
+
 def test_transformations_change_nothing(model):
     inputs = {"input_ids": IDS, **MODELS[type(model)]}
     plain = model(**inputs)

@@ -55,6 +55,43 @@ def test_fit_with_the_models_own_loss(model):
     assert model.evaluate(inputs, verbose=0) < before
 
 
+def test_gradient_checkpointing_changes_no_gradient():
+    """In two steps with dropout: the backward pass draws it again, and the next step draws another."""
+    results, calls = [], []
+    for enabled in (False, True):
+        keras.utils.set_random_seed(0)
+        model = build(gpt_tf.TFOpenAIGPTLMHeadModel)
+        activation = model.trunk.h[0].mlp.activation
+        model.trunk.h[0].mlp.activation = lambda x, activation=activation, on=enabled: calls.append(on) or activation(x)
+        if enabled:
+            model.gradient_checkpointing_enable()
+
+        def step(model=model):
+            with tf.GradientTape() as tape:
+                loss = model(IDS, labels=IDS, head_mask=tf.constant([1.0, 0.5]), training=True).loss
+            return [loss, *tape.gradient(loss, model.trainable_variables)]
+
+        results.append([*step(), *step()])
+    assert calls.count(True) == 2 * calls.count(False) > 0
+    for expected, actual in zip(*results, strict=True):
+        np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-6)
+
+
+def test_gradient_checkpointing_can_be_switched_after_compile():
+    model = build(gpt_tf.TFOpenAIGPTLMHeadModel)
+    model.compile(keras.optimizers.SGD(0.0), jit_compile=False)
+    calls = []
+    activation = model.trunk.h[0].mlp.activation
+    model.trunk.h[0].mlp.activation = lambda x: calls.append(1) or activation(x)
+    counts = []
+    for switch in (model.gradient_checkpointing_disable, model.gradient_checkpointing_enable):
+        before = len(calls)
+        switch()
+        model.fit(inputs_of(model), verbose=0)
+        counts.append(len(calls) - before)
+    assert counts == [1, 2]
+
+
 def test_fit_with_a_stock_loss_on_logits():
     model = build(gpt_tf.TFOpenAIGPTForSequenceClassification)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
