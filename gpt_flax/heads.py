@@ -137,10 +137,11 @@ class FlaxOpenAIGPTLMHeadModel(Generates, FlaxOpenAIGPTPreTrainedModel):
         past_key_values=None,
         use_cache=None,
     ):
-        """Arguments as in ``FlaxOpenAIGPTModel.__call__``, and
+        """Arguments as in ``FlaxOpenAIGPTModel.__call__``, and these:
 
         Args:
-            labels: (..., T) token ids, shifted inside, so pass ``input_ids``; -100 is ignored. All ignored: loss 0.
+            labels: (..., T) integer token ids. The model shifts them, so pass ``input_ids``. -100 is ignored; if all
+                are, the loss is 0.
 
         Returns:
             FlaxCausalLMOutput.
@@ -175,25 +176,26 @@ class FlaxOpenAIGPTLMHeadModel(Generates, FlaxOpenAIGPTPreTrainedModel):
         tokenizer=None,
         **settings,
     ):
-        """Continue prompts, with a KV cache and without dropout in any mode; the same ids in every framework.
+        """Continue prompts, with a KV cache and without dropout; the same ids in every framework.
 
-        Greedy search and sampling are one compiled program, and may be part of another: inside ``jax.jit`` the
-        result always has ``max_new_tokens`` new columns, filled behind the end; what needs the host is an error, and
-        ``seed`` may be traced.
+        Greedy search and sampling compile to one program, which may be part of yours: inside ``jax.jit`` the result
+        always has ``max_new_tokens`` new columns, with padding after the end of a row. Settings that need the host
+        raise an error there. ``seed`` may be traced.
 
         Args:
-            input_ids: (B, T) ids.
-            attention_mask: (B, T), 0 for padding on either side; default: all but ``pad_token_id``.
-            generation_config: a ``GenerationConfig``; default: ``self.generation_config``.
-            streamer: gets the prompt and each new token by ``put``, and ``end``; for one row.
-            tokenizer: decodes ids, for ``stop_strings``.
-            settings: of ``GenerationConfig``, over those of ``generation_config``.
+            input_ids: (B, T) integer token ids of the prompts.
+            attention_mask: (B, T), 0 for padding on either side. Default: 1 for all tokens but ``pad_token_id``.
+            generation_config: a ``GenerationConfig``. Default: ``self.generation_config``.
+            streamer: an object whose ``put`` gets the prompt and each new token, and whose ``end`` is called at the
+                end. For one row only.
+            tokenizer: a tokenizer that decodes ids; needed for ``stop_strings``.
+            settings: settings of ``GenerationConfig``; they override those of ``generation_config``.
 
         Returns:
             (B, T + N) ids with the prompt in front, or a ``GenerateOutput`` with ``return_dict_in_generate``.
 
         Raises:
-            ConfigError, InputError: the settings contradict, or the prompt does not fit.
+            ConfigError, InputError: the settings contradict each other, or the prompt does not fit.
         """
         return generate(self, input_ids, attention_mask, generation_config, streamer, tokenizer, settings)
 
@@ -236,12 +238,13 @@ class FlaxOpenAIGPTDoubleHeadsModel(FlaxOpenAIGPTPreTrainedModel):
         output_hidden_states=None,
         return_dict=None,
     ):
-        """Arguments as in ``FlaxOpenAIGPTModel.__call__`` with ``input_ids`` (..., N, T) for N choices, and
+        """Arguments as in ``FlaxOpenAIGPTModel.__call__`` with ``input_ids`` (..., N, T) for N choices, and these:
 
         Args:
-            mc_token_ids: (..., N) position of the classification token in each choice; default: the last position.
-            labels: (..., N, T) token ids, shifted inside; -100 is ignored.
-            mc_labels: (...) index of the right choice; -100 is ignored.
+            mc_token_ids: (..., N) integer position of the classification token in each choice; default: the last
+                position.
+            labels: (..., N, T) integer token ids. The model shifts them. -100 is ignored.
+            mc_labels: (...) integer index of the right choice; -100 is ignored.
 
         Returns:
             FlaxOpenAIGPTDoubleHeadsModelOutput.
@@ -310,11 +313,11 @@ class FlaxOpenAIGPTForSequenceClassification(FlaxOpenAIGPTPreTrainedModel):
         output_hidden_states=None,
         return_dict=None,
     ):
-        """Arguments as in ``FlaxOpenAIGPTModel.__call__``, and
+        """Arguments as in ``FlaxOpenAIGPTModel.__call__``, and these:
 
         Args:
-            labels: (B,) class indices, (B, K) floats for several labels at once, (B,) or (B, K) floats for regression;
-                ``config.problem_type`` decides, or ``num_labels`` and the dtype.
+            labels: (B,) integer class indices, (B, K) floats for several labels at once, or (B,) or (B, K) floats for
+                regression. ``config.problem_type`` decides; if it is unset, ``num_labels`` and the dtype of the labels.
 
         Returns:
             FlaxSequenceClassifierOutput.

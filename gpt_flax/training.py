@@ -1,4 +1,4 @@
-"""Training (Radford et al. 2018, sections 3.1 and 3.2): the losses, AdamW in optax, and a jitted step over a mesh."""
+"""Training (Radford et al. 2018, sections 3.1 and 3.2): the losses, AdamW, and a training step."""
 
 import os
 
@@ -32,7 +32,7 @@ class Objective(nnx.Module):
     """A model with its losses: what is trained.
 
     Args:
-        model: with a head.
+        model: a model with a head.
     """
 
     def __init__(self, model):
@@ -41,16 +41,16 @@ class Objective(nnx.Module):
         self.extract_dropout = nnx.Dropout(model.config.summary_first_dropout, rngs=nnx.Rngs(1))
 
     def __call__(self, input_ids, labels, extract_positions=None, targets=None):
-        """The language-modelling loss; where there is a task, its loss and logits too.
+        """The language-modelling loss and, for a task, its loss and logits.
 
         Args:
-            input_ids: (B, T), or (B, N, T) for N sequences an example.
-            labels: token ids as ``input_ids``, -100 where there is none.
-            extract_positions: (B,) or (B, N), of the extract tokens.
-            targets: (B,) classes, scores or right choices.
+            input_ids: (B, T) integer token ids, or (B, N, T) for N sequences an example.
+            labels: integer token ids of the shape of ``input_ids``; -100 is ignored.
+            extract_positions: (B,) or (B, N) integer positions of the extract tokens.
+            targets: (B,) integer classes or right choices, or float scores.
 
         Returns:
-            ``lm_loss``, and ``task_loss`` and ``logits`` (B, K).
+            A dict of ``lm_loss`` () and, for a task, ``task_loss`` () and ``logits`` (B, K).
         """
         if self.model.head is Head.LM:
             return {"lm_loss": self.model(input_ids, labels=labels, return_dict=True).loss}
@@ -73,12 +73,14 @@ class Objective(nnx.Module):
 
 
 def adamw(model, recipe: Recipe, total_steps):
-    """The recipe's optimizer with its schedule and clipping, for ``nnx.Optimizer`` or a loop of your own.
+    """The recipe's AdamW with its learning rates, for a loop of your own.
+
+    Or for ``nnx.Optimizer``. The optimizer clips the gradients and holds the schedule.
 
     Args:
-        model: of ``gpt_flax``.
-        recipe: gives the rates, betas, epsilon, decay and norm.
-        total_steps: updates of the whole run.
+        model: a model of ``gpt_flax``.
+        recipe: the hyperparameters.
+        total_steps: number of updates in the whole run.
 
     Returns:
         An ``optax.GradientTransformation`` over ``nnx.state(model, nnx.Param)``, or over what another filter selects.
@@ -117,12 +119,12 @@ class Trainer:
     """A model in training, as ``gptcore.training.Trainer``.
 
     Args:
-        model: with a head and float32 weights; changed in place, and each step starts from what it holds. Its mode and
-            what is no ``nnx.Param`` stay as they are. Set dropout rates first: later changes have no effect on the
-            steps. A step donates the weights: copy those that you keep, by
+        model: a model with a head and float32 weights; changed in place. Each step starts from the weights that it
+            holds then. Its mode and the variables that are no ``nnx.Param`` stay unchanged. Set dropout rates first:
+            later changes have no effect on the steps. A step donates the weights: to keep some, copy them by
             ``jax.tree.map(jnp.copy, nnx.state(model))``.
-        recipe: hyperparameters.
-        total_steps: updates of the whole run, for the schedule.
+        recipe: the hyperparameters.
+        total_steps: number of updates in the whole run, for the schedule.
         distribution: a ``jax.sharding.Mesh`` over the devices of all processes, with the axis ``data`` and, for weights
             that are spread too, ``tensor``. Default: one device.
 
@@ -275,7 +277,7 @@ class Trainer:
             yield name, transform_of(table[name])(gathered(flat[path].get_value())) if path in flat else zeros
 
     def restore(self, step, weights, moments):
-        """Go on as if ``step`` updates had led to these weights and moments."""
+        """Continue as if ``step`` updates had led to these weights and moments."""
         weights, found = dict(weights), dict(moments)
         self.params, self.frozen = (self.tree(weights, old) for old in (self.params, self.frozen))
         nnx.update(self.model, self.params, self.frozen)

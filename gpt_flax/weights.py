@@ -1,4 +1,4 @@
-"""The parameter table <-> NNX parameters, both directions. Names are the published ones."""
+"""The parameter table <-> the model's parameters, both directions. Names are the published ones."""
 
 import contextlib
 from collections.abc import Callable, Iterable, Iterator
@@ -74,13 +74,13 @@ def weights_of(module: nnx.Module) -> dict[str, nnx.Variable]:
 
 
 def left_out(model: nnx.Module) -> list[str]:
-    """Paths of the weights that are not in the table."""
+    """Names of the weights that are not in the table, such as the bias of a new head."""
     own = set(map(id, parameters_of(model).values()))
     return [path for path, variable in weights_of(model).items() if id(variable) not in own]
 
 
 def transform_of(parameter: Parameter) -> Callable[[Any], Any]:
-    """What turns the canonical array into the parameter's, and back."""
+    """The function that turns the canonical array into the model's, and back."""
     return TRANSFORMS[foreign_name(ROWS, parameter)[1]]
 
 

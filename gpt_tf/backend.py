@@ -30,7 +30,7 @@ class TFBackend:
     name = "tf"
     capabilities = tuple(CAPABILITIES)
     device = None
-    """The one that ``on`` has chosen."""
+    """The device of the current ``on`` block."""
 
     def versions(self) -> dict[str, str]:
         return {"tensorflow": tf.__version__, "keras": keras.__version__}
@@ -106,7 +106,7 @@ class TFBackendModel:
 
 
 def to_arrays(value):
-    """Tensors to arrays, half types as float32; tuples stay tuples, a cache as it is."""
+    """Tensors as NumPy arrays, half types as float32; tuples stay tuples, a cache as it is."""
     if isinstance(value, KVCache):
         return value
     if isinstance(value, tuple):

@@ -66,7 +66,7 @@ def read(model, cache, input_ids, attention_mask=None, last=None):
 
 
 def is_overridden(model):
-    """Whether a call of the model is more than its trunk and head: by a subclass, a hook or a patch."""
+    """Whether a call of the model does more than its trunk and head."""
     patched = "forward" in vars(model) or type(model).forward is not type(model)._own_forward
     return patched or bool(model._forward_hooks or model._forward_pre_hooks)
 
@@ -76,13 +76,13 @@ def loop(model, input_ids, attention_mask, last, method, numbers, returned):
 
     Args:
         model: the language model.
-        input_ids, attention_mask: (B, T), or no mask.
-        last: (B,) position of the last token of each row.
-        method, numbers: of ``gptcore.generation.device``.
-        returned: how many rows in a row continue the same prompt.
+        input_ids, attention_mask: (B, T), the prompts; no mask if all tokens count.
+        last: (B,), position of the last token of each row.
+        method, numbers: the two parts of the settings, from ``gptcore.generation.device.program``.
+        returned: number of consecutive rows that continue the same prompt.
 
     Returns:
-        the new ids, (B, N).
+        The new ids, (B, N).
     """
     (batch, length), new, fill = input_ids.shape, numbers.max_new_tokens, numbers.fill_token_id
     rows = torch.arange(batch, device=input_ids.device) % returned

@@ -130,10 +130,11 @@ class OpenAIGPTLMHeadModel(Generates, OpenAIGPTPreTrainedModel):
         past_key_values=None,
         use_cache=None,
     ):
-        """Arguments as in ``OpenAIGPTModel.forward``, and
+        """Arguments as in ``OpenAIGPTModel.forward``, and these:
 
         Args:
-            labels: (..., T) token ids, shifted inside, so pass ``input_ids``; -100 is ignored. All ignored: loss 0.
+            labels: (..., T) integer token ids. The model shifts them, so pass ``input_ids``. -100 is ignored; if all
+                are, the loss is 0.
 
         Returns:
             CausalLMOutput.
@@ -168,21 +169,22 @@ class OpenAIGPTLMHeadModel(Generates, OpenAIGPTPreTrainedModel):
         tokenizer=None,
         **settings,
     ):
-        """Continue prompts, with a KV cache; the same ids in every framework.
+        """Continue prompts, with a KV cache and without dropout; the same ids in every framework.
 
         Args:
-            input_ids: (B, T) ids.
-            attention_mask: (B, T), 0 for padding on either side; default: all but ``pad_token_id``.
-            generation_config: a ``GenerationConfig``; default: ``self.generation_config``.
-            streamer: gets the prompt and each new token by ``put``, and ``end``; for one row.
-            tokenizer: decodes ids, for ``stop_strings``.
-            settings: of ``GenerationConfig``, over those of ``generation_config``.
+            input_ids: (B, T) integer token ids of the prompts.
+            attention_mask: (B, T), 0 for padding on either side. Default: 1 for all tokens but ``pad_token_id``.
+            generation_config: a ``GenerationConfig``. Default: ``self.generation_config``.
+            streamer: an object whose ``put`` gets the prompt and each new token, and whose ``end`` is called at the
+                end. For one row only.
+            tokenizer: a tokenizer that decodes ids; needed for ``stop_strings``.
+            settings: settings of ``GenerationConfig``; they override those of ``generation_config``.
 
         Returns:
             (B, T + N) ids with the prompt in front, or a ``GenerateOutput`` with ``return_dict_in_generate``.
 
         Raises:
-            ConfigError, InputError: the settings contradict, or the prompt does not fit.
+            ConfigError, InputError: the settings contradict each other, or the prompt does not fit.
         """
         return generate(self, input_ids, attention_mask, generation_config, streamer, tokenizer, settings)
 
@@ -232,12 +234,13 @@ class OpenAIGPTDoubleHeadsModel(OpenAIGPTPreTrainedModel):
         output_hidden_states=None,
         return_dict=None,
     ):
-        """Arguments as in ``OpenAIGPTModel.forward`` with ``input_ids`` (..., N, T) for N choices, and
+        """Arguments as in ``OpenAIGPTModel.forward`` with ``input_ids`` (..., N, T) for N choices, and these:
 
         Args:
-            mc_token_ids: (..., N) position of the classification token in each choice; default: the last position.
-            labels: (..., N, T) token ids, shifted inside; -100 is ignored.
-            mc_labels: (...) index of the right choice; -100 is ignored.
+            mc_token_ids: (..., N) integer position of the classification token in each choice; default: the last
+                position.
+            labels: (..., N, T) integer token ids. The model shifts them. -100 is ignored.
+            mc_labels: (...) integer index of the right choice; -100 is ignored.
 
         Returns:
             OpenAIGPTDoubleHeadsModelOutput.
@@ -301,11 +304,11 @@ class OpenAIGPTForSequenceClassification(OpenAIGPTPreTrainedModel):
         output_hidden_states=None,
         return_dict=None,
     ):
-        """Arguments as in ``OpenAIGPTModel.forward``, and
+        """Arguments as in ``OpenAIGPTModel.forward``, and these:
 
         Args:
-            labels: (B,) class indices, (B, K) floats for several labels at once, (B,) or (B, K) floats for regression;
-                ``config.problem_type`` decides, or ``num_labels`` and the dtype.
+            labels: (B,) integer class indices, (B, K) floats for several labels at once, or (B,) or (B, K) floats for
+                regression. ``config.problem_type`` decides; if it is unset, ``num_labels`` and the dtype of the labels.
 
         Returns:
             SequenceClassifierOutput.
