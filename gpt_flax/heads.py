@@ -61,7 +61,7 @@ def classification_loss(logits, labels, kind):
 
 
 def signed(ids):
-    """As int32: in an unsigned type -100 is another number, which may be a label."""
+    """Ids as int32: in an unsigned dtype -100 becomes another number, which may be a label."""
     return jnp.asarray(ids).astype(jnp.int32)
 
 

@@ -65,12 +65,12 @@ def sdpa_attention(query, key, value, allowed):
 
 
 def unset(key, shape, dtype):
-    """Zeros that take no memory: every parameter gets its value from the parameter table right after."""
+    """Zeros that take no memory: each parameter then gets its value from the parameter table."""
     return np.broadcast_to(np.zeros((), dtype), shape)
 
 
 def partitioned(*names):
-    """An initializer that says which logical axes a parameter has, for users who shard over a mesh."""
+    """An initializer that names the logical axes of a parameter, for users who shard over a mesh."""
     return nnx.with_metadata(unset, out_sharding=names, eager_sharding=False)
 
 
@@ -308,7 +308,7 @@ class FlaxOpenAIGPTModel(FlaxOpenAIGPTPreTrainedModel):
         return output if self._choose(return_dict, "return_dict") else output.to_tuple()
 
     def _needs_eager(self):
-        """Whether attention is written out: asked for, attention dropout, or a dtype that the operation lacks."""
+        """Whether attention is written out: by choice, for dropout, or for a dtype that the operation lacks."""
         layers = [block.attn.attn_dropout for block in self.h]
         dropout = any(layer.rate > 0 and not layer.deterministic for layer in layers)
         rounds_to_float32 = self.dtype == jnp.float64

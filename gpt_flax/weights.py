@@ -22,7 +22,10 @@ def framework_dtype(dtype: Any) -> jnp.dtype:
     """The JAX dtype of that name, float32 for ``None``; an error if it is not supported, or float64 is not enabled."""
     name = check_dtype(dtype if isinstance(dtype, str) else dtype_name(dtype or jnp.float32))
     if name == "float64" and not jax.config.jax_enable_x64:
-        raise ConfigError("dtype='float64' needs jax.config.update('jax_enable_x64', True) before any JAX computation")
+        raise ConfigError(
+            "dtype must be at most 32 bits wide unless jax_enable_x64 is set; got 'float64'. "
+            "Call jax.config.update('jax_enable_x64', True) before any JAX computation."
+        )
     return jnp.dtype(name)
 
 

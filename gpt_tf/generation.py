@@ -69,7 +69,7 @@ class Stepper:
 
 
 def programs_of(model):
-    """The graphs of a model, traced once for each set of shapes and filters; anew after a resize."""
+    """The graphs of a model, traced once for each set of shapes and filters, and again after a resize."""
     table = model.transformer.tokens_embed.embeddings
     known, programs = compiled.get(model, (None, None))
     if known is not table:

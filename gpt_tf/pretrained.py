@@ -262,7 +262,7 @@ class TFOpenAIGPTPreTrainedModel(Configured, Fit, Pushable, keras.Model):
         if args and isinstance(args[0], Mapping):
             if len(args) > 1:
                 raise InputError(
-                    f"inputs after a dict must be keyword arguments; got {len(args) - 1} positional. Pass them by name"
+                    f"inputs after a dict must be keyword arguments; got {len(args) - 1} positional. Pass them by name."
                 )
             check_names(args[0], inspect.signature(self.call).parameters)
             args, kwargs = (), dict(**args[0], **kwargs)
@@ -291,7 +291,7 @@ def check_names(inputs: Mapping[str, Any], parameters: Mapping[str, inspect.Para
     """Raise an ``InputError`` for a column of a dataset, such as ``label``, that is no argument of ``call``."""
     unknown = [name for name in inputs if name not in parameters]
     if unknown and not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
-        raise InputError(f"inputs must be among {list(parameters)}; got {unknown}. Rename them or leave them out")
+        raise InputError(f"inputs must be among {list(parameters)}; got {unknown}. Rename them or leave them out.")
 
 
 def check_one_array(input_ids: Any) -> None:
@@ -320,7 +320,7 @@ def build_once(*layers: keras.layers.Layer) -> None:
 def as_tensor(name: str, value: Any) -> tf.Tensor | None:
     """Arrays and lists as tensors; tensors unchanged."""
     if isinstance(value, tf.RaggedTensor):
-        raise InputError(f"{name} must have rows of one length; got a RaggedTensor. Call to_tensor() and pass a mask")
+        raise InputError(f"{name} must have rows of one length; got a RaggedTensor. Call to_tensor() and pass a mask.")
     if value is None or (hasattr(value, "dtype") and value.dtype != "string"):
         return value
     value = "" if hasattr(value, "dtype") else value

@@ -176,11 +176,11 @@ class Trainer:
     """A model in training, as ``gptcore.training.Trainer``.
 
     Args:
-        model: a model with a head and float32 weights, made inside the scope of ``distribution``; changed in place. For
-            ``recipe.precision="bfloat16"`` its dtype is ``keras.DTypePolicy("mixed_bfloat16")``.
+        model: a model with a head and float32 weights, created in the scope of ``distribution``; changed in place. For
+            ``recipe.precision="bfloat16"`` its dtype must be ``keras.DTypePolicy("mixed_bfloat16")``.
         recipe: the hyperparameters.
         total_steps: number of updates in the whole run, for the schedule.
-        distribution: a ``tf.distribute.Strategy``; default: the current one.
+        distribution: a ``tf.distribute.Strategy``. Default: the current one.
 
     Raises:
         ConfigError: the model has no head, half-precision weights, or does not compute in the recipe's precision.
@@ -198,8 +198,9 @@ class Trainer:
         check_weights(model.head, model.variable_dtype, left_out(model))
         if model.compute_dtype != recipe.precision:
             raise ConfigError(
-                f"the model computes in {model.compute_dtype}, the recipe has precision={recipe.precision!r}; "
-                "make the model with dtype='float32' or keras.DTypePolicy('mixed_bfloat16')"
+                f"the model must compute in the precision of the recipe, {recipe.precision!r}; "
+                f"got {model.compute_dtype!r}. "
+                "Create it with dtype='float32' or dtype=keras.DTypePolicy('mixed_bfloat16')."
             )
         self.model, self.recipe, self.config, self.head = model, recipe, model.config, model.head
         self.rates = recipe.learning_rates(total_steps)

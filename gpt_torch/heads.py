@@ -58,8 +58,8 @@ def classification_loss(logits, labels, kind):
 class LMHead(nn.Module):
     """Scores of all tokens by the token embedding itself: a tied weight is one parameter, used twice.
 
-    Another module in the place of the embedding, such as an adapter of PEFT, or one whose weight accelerate offloads,
-    is asked for the rows of all tokens.
+    If another module replaces the embedding, such as an adapter of PEFT, or accelerate offloads its weight, the head
+    looks up the rows of all tokens.
     """
 
     def forward(self, hidden_states, tokens_embed):  # (..., T, C), the embedding

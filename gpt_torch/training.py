@@ -119,7 +119,7 @@ class Trainer:
         model: a model with a head and float32 weights; changed in place.
         recipe: the hyperparameters.
         total_steps: number of updates in the whole run, for the schedule.
-        distribution: an ``accelerate.Accelerator`` for devices, DDP or FSDP; default: as ``accelerate launch`` or
+        distribution: an ``accelerate.Accelerator`` for devices, DDP or FSDP. Default: as ``accelerate launch`` or
             ``torchrun`` started this process.
 
     Raises:
