@@ -178,7 +178,10 @@ class FlaxOpenAIGPTPreTrainedModel(Configured, Pushable, nnx.Module):
         return table
 
     def gradient_checkpointing_enable(self) -> None:
-        """Recompute each block in the backward pass: less memory, more time, the same gradients."""
+        """Recompute each block in the backward pass: less memory, more time, the same gradients.
+
+        On CPUs, XLA removes the recomputation, as it does for ``jax.checkpoint``, and needs the same memory as before.
+        """
         self.trunk.gradient_checkpointing = True
 
     def gradient_checkpointing_disable(self) -> None:

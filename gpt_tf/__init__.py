@@ -5,7 +5,7 @@ from gptcore.installation import required
 
 def _started_with(backend):
     return ImportError(
-        f"the backend of Keras must be 'tensorflow' for gpt_tf; got {backend!r}. "
+        f"gpt_tf requires the TensorFlow backend of Keras; got {backend!r}. "
         'Set the environment variable KERAS_BACKEND=tensorflow (or "backend" in ~/.keras/keras.json) '
         "before the first import of Keras."
     )

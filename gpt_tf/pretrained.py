@@ -225,7 +225,7 @@ class TFOpenAIGPTPreTrainedModel(Configured, Fit, Pushable, keras.Model):
     def gradient_checkpointing_enable(self) -> None:
         """Recompute each block in the backward pass: less memory, more time, the same gradients.
 
-        Also after ``compile``; a model around this one must be compiled again.
+        You may call it after ``compile``. A compiled model around this one must be compiled again.
         """
         self.trunk.gradient_checkpointing = True
         self._forget_compiled()
