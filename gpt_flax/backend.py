@@ -134,7 +134,7 @@ run_backward = nnx.jit(nnx.grad(total_loss, argnums=nnx.DiffState(0, nnx.Param),
 
 
 def to_arrays(value):
-    """JAX arrays to NumPy arrays, half types as float32; tuples stay tuples, a cache as it is."""
+    """Arrays as NumPy arrays, half types as float32; tuples stay tuples, a cache as it is."""
     if isinstance(value, KVCache):
         return value
     if isinstance(value, tuple):

@@ -11,18 +11,18 @@ from gptcore.spec.inputs import CacheInfo, cache_length, check_capacity
 
 
 class KVCache(NamedTuple):
-    """Keys and values of the tokens so far; a pytree whose shapes never change, so that it passes through ``jit``.
+    """Keys and values of the tokens so far.
 
-    A call returns a cache with the new tokens behind the filled slots. Donate the one passed in, and XLA writes in
-    the same memory.
+    A call returns a cache with the new tokens behind the filled slots. It is a pytree whose shapes never change, so
+    that it passes through ``jit``. Donate the cache that you pass in, and XLA writes in the same memory.
 
     Inside a compiled program, the number of filled slots is unknown and cannot be checked: tokens beyond the capacity
     overwrite the last slots.
 
     Attributes:
-        keys, values: one (B, H, N, D) per layer, N slots.
-        attended: (B, N) bool, the slots that hold a token and not padding; ``None``: all filled ones.
-        length: () int32, how many slots are filled.
+        keys, values: one (B, H, N, D) per layer, with N slots.
+        attended: (B, N) bool, true for slots that hold a token and not padding; ``None`` if all filled slots do.
+        length: () int32, number of filled slots.
 
     >>> cache = KVCache.empty(OpenAIGPTConfig(n_embd=6, n_layer=1, n_head=2), batch_size=1, capacity=8)
     >>> cache.keys[0].shape, int(cache.length)
@@ -36,13 +36,13 @@ class KVCache(NamedTuple):
 
     @classmethod
     def empty(cls, config: OpenAIGPTConfig, batch_size: int, capacity: int | None = None, dtype=jnp.float32) -> Self:
-        """No tokens yet.
+        """A cache without tokens.
 
         Args:
-            config: of the model.
-            batch_size: rows, all leading dimensions of the ids together.
-            capacity: slots; ``n_positions`` if ``None``.
-            dtype: that of the model.
+            config: the config of the model.
+            batch_size: number of rows: all leading dimensions of the ids together.
+            capacity: number of slots; ``n_positions`` if ``None``, which is also the most.
+            dtype: dtype of keys and values: the one in which the model computes. Default: float32.
         """
         capacity = check_capacity(config, capacity)
         shape = (batch_size, config.n_head, capacity, config.n_embd // config.n_head)
@@ -61,7 +61,7 @@ class KVCache(NamedTuple):
         return CacheInfo(batch, capacity, length, (len(self.keys), heads, size), self.keys[0].dtype.name)
 
     def extended(self, attention_mask: jax.Array | None, length: int) -> Self:
-        """With ``length`` more slots taken. ``attention_mask`` (B, >= length): its last columns are the new ones."""
+        """The cache with ``length`` more filled slots: the last columns of ``attention_mask`` (B, >= length)."""
         attended, batch = self.attended, self.keys[0].shape[0]
         if attended is None and attention_mask is not None:
             attended = jnp.broadcast_to(jnp.arange(self.capacity) < self.length, (batch, self.capacity))
@@ -71,7 +71,7 @@ class KVCache(NamedTuple):
         return self._replace(attended=attended, length=self.length + length)
 
     def reordered(self, rows: jax.Array) -> Self:
-        """Row i becomes what row ``rows[i]`` was; rows may repeat. (R,)"""
+        """The cache whose row i is row ``rows[i]`` of this one; ``rows`` (R,) may repeat."""
         return self._replace(
             keys=tuple(x[rows] for x in self.keys),
             values=tuple(x[rows] for x in self.values),

@@ -1,4 +1,4 @@
-"""Generation: the trunk with a KV cache behind ``gptcore.generation``, or in one compiled loop."""
+"""Generation: the trunk with a KV cache behind ``gptcore.generation``."""
 
 import functools
 
@@ -86,7 +86,7 @@ def read(graph, state, cache, input_ids, attention_mask=None, last=None):
 
 
 def is_overridden(model):
-    """Whether a call of the model is more than its trunk and head: in a subclass."""
+    """Whether a call of the model does more than its trunk and head."""
     return type(model).__call__ is not type(model)._own_forward
 
 
@@ -99,16 +99,16 @@ def loop(graph, state, input_ids, attention_mask, last, length, method, numbers,
 
     Args:
         graph, state: of the language model.
-        input_ids, attention_mask: (B, N), of which the first ``length`` columns count.
-        last: (B,) position of the last token of each row.
-        length: () columns of the prompt.
-        method, numbers: of ``gptcore.generation.device``.
-        returned: how many rows in a row continue the same prompt.
-        capacity: slots of the cache.
-        room: columns of the result, at least ``numbers.max_new_tokens``.
+        input_ids, attention_mask: (B, N), the prompts; the first ``length`` columns count.
+        last: (B,), position of the last token of each row.
+        length: (), number of columns of the prompt.
+        method, numbers: the two parts of the settings, from ``gptcore.generation.device.program``.
+        returned: number of consecutive rows that continue the same prompt.
+        capacity: number of slots of the cache.
+        room: number of columns of the result, at least ``numbers.max_new_tokens``.
 
     Returns:
-        the new ids (B, room), and how many columns of them are filled, ().
+        The new ids (B, room), and the number of filled columns, ().
     """
     model, batch = nnx.merge(graph, state), input_ids.shape[0]
     rows = jnp.arange(batch) % returned

@@ -5,26 +5,33 @@ import jax.numpy as jnp
 from flax import nnx
 
 from gpt_flax.generation import generate
-from gpt_flax.modeling import FlaxOpenAIGPTModel, projection, take_position
+from gpt_flax.modeling import FlaxOpenAIGPTModel, gelu, projection, take_position
 from gpt_flax.outputs import (
     FlaxCausalLMOutput,
     FlaxOpenAIGPTDoubleHeadsModelOutput,
     FlaxSequenceClassifierOutput,
 )
 from gpt_flax.pretrained import UNSET_SEED, FlaxOpenAIGPTPreTrainedModel, describe, seeded
+from gpt_flax.weights import wide
 from gptcore.generation import Generates, GenerationConfig
 from gptcore.settings import passes_on
 from gptcore.spec.config import OpenAIGPTConfig
 from gptcore.spec.inputs import IGNORED_LABEL, problem_type
 from gptcore.spec.parameters import Head, summary_width
 
+
+def identity(x):
+    """Where the summary has no activation."""
+    return x
+
+
 SUMMARY_ACTIVATIONS = {
-    None: lambda x: x,
+    None: identity,
     "tanh": jnp.tanh,
     "relu": jax.nn.relu,
     "silu": jax.nn.silu,
     "swish": jax.nn.silu,
-    "gelu_new": lambda x: jax.nn.gelu(x, approximate=True),
+    "gelu_new": gelu,
 }
 
 
@@ -54,12 +61,8 @@ def classification_loss(logits, labels, kind):
 
 
 def signed(ids):
-    """As int32: in an unsigned type -100 is another number, which may be a label."""
+    """Ids as int32: in an unsigned dtype -100 becomes another number, which may be a label."""
     return jnp.asarray(ids).astype(jnp.int32)
-
-
-def wide(logits):
-    return logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
 
 
 class LMHead(nnx.Module):
@@ -134,28 +137,23 @@ class FlaxOpenAIGPTLMHeadModel(Generates, FlaxOpenAIGPTPreTrainedModel):
         past_key_values=None,
         use_cache=None,
     ):
-        """Arguments as in ``FlaxOpenAIGPTModel.__call__``, and
+        """Arguments as in ``FlaxOpenAIGPTModel.__call__``, and these:
 
         Args:
-            labels: (..., T) token ids, shifted inside, so pass ``input_ids``; -100 is ignored. All ignored: loss 0.
+            labels: (..., T) integer token ids. The model shifts them, so pass ``input_ids``. -100 is ignored; if all
+                are, the loss is 0.
 
         Returns:
             FlaxCausalLMOutput.
         """
         input_ids, inputs_embeds, labels = self._check(input_ids=input_ids, inputs_embeds=inputs_embeds, labels=labels)
-        output = self.transformer(
-            input_ids,
-            attention_mask,
-            token_type_ids,
-            position_ids,
-            head_mask,
-            inputs_embeds,
-            output_attentions,
-            output_hidden_states,
-            return_dict=True,
-            past_key_values=past_key_values,
-            use_cache=use_cache,
-        )
+        inputs = (input_ids, attention_mask, token_type_ids, position_ids, head_mask, inputs_embeds)
+        flags = {
+            "output_attentions": output_attentions,
+            "output_hidden_states": output_hidden_states,
+            "return_dict": True,
+        }
+        output = self.transformer(*inputs, **flags, past_key_values=past_key_values, use_cache=use_cache)
         logits = self.lm_head(output.last_hidden_state, tokens_embed=self.transformer.tokens_embed)
         output = FlaxCausalLMOutput(
             loss=None if labels is None else language_modeling_loss(logits, labels),
@@ -178,25 +176,26 @@ class FlaxOpenAIGPTLMHeadModel(Generates, FlaxOpenAIGPTPreTrainedModel):
         tokenizer=None,
         **settings,
     ):
-        """Continue prompts, with a KV cache and without dropout in any mode; the same ids in every framework.
+        """Continue prompts, with a KV cache and without dropout; the same ids in every framework.
 
-        Greedy search and sampling are one compiled program, and may be part of another: inside ``jax.jit`` the
-        result always has ``max_new_tokens`` new columns, filled behind the end; what needs the host is an error, and
-        ``seed`` may be traced.
+        Greedy search and sampling compile to one program, which may be part of yours: inside ``jax.jit`` the result
+        always has ``max_new_tokens`` new columns, with padding after the end of a row. Settings that need the host
+        raise an error there. ``seed`` may be traced.
 
         Args:
-            input_ids: (B, T) ids.
-            attention_mask: (B, T), 0 for padding on either side; default: all but ``pad_token_id``.
-            generation_config: a ``GenerationConfig``; default: ``self.generation_config``.
-            streamer: gets the prompt and each new token by ``put``, and ``end``; for one row.
-            tokenizer: decodes ids, for ``stop_strings``.
-            settings: of ``GenerationConfig``, over those of ``generation_config``.
+            input_ids: (B, T) integer token ids of the prompts.
+            attention_mask: (B, T), 0 for padding on either side. Default: 1 for all tokens but ``pad_token_id``.
+            generation_config: a ``GenerationConfig``. Default: ``self.generation_config``.
+            streamer: an object whose ``put`` gets the prompt and each new token, and whose ``end`` is called at the
+                end. For one row only.
+            tokenizer: a tokenizer that decodes ids; needed for ``stop_strings``.
+            settings: settings of ``GenerationConfig``; they override those of ``generation_config``.
 
         Returns:
             (B, T + N) ids with the prompt in front, or a ``GenerateOutput`` with ``return_dict_in_generate``.
 
         Raises:
-            ConfigError, InputError: the settings contradict, or the prompt does not fit.
+            ConfigError, InputError: the settings contradict each other, or the prompt does not fit.
         """
         return generate(self, input_ids, attention_mask, generation_config, streamer, tokenizer, settings)
 
@@ -239,12 +238,13 @@ class FlaxOpenAIGPTDoubleHeadsModel(FlaxOpenAIGPTPreTrainedModel):
         output_hidden_states=None,
         return_dict=None,
     ):
-        """Arguments as in ``FlaxOpenAIGPTModel.__call__`` with ``input_ids`` (..., N, T) for N choices, and
+        """Arguments as in ``FlaxOpenAIGPTModel.__call__`` with ``input_ids`` (..., N, T) for N choices, and these:
 
         Args:
-            mc_token_ids: (..., N) position of the classification token in each choice; default: the last position.
-            labels: (..., N, T) token ids, shifted inside; -100 is ignored.
-            mc_labels: (...) index of the right choice; -100 is ignored.
+            mc_token_ids: (..., N) integer position of the classification token in each choice; default: the last
+                position.
+            labels: (..., N, T) integer token ids. The model shifts them. -100 is ignored.
+            mc_labels: (...) integer index of the right choice; -100 is ignored.
 
         Returns:
             FlaxOpenAIGPTDoubleHeadsModelOutput.
@@ -256,17 +256,13 @@ class FlaxOpenAIGPTDoubleHeadsModel(FlaxOpenAIGPTPreTrainedModel):
             labels=labels,
             mc_labels=mc_labels,
         )
-        output = self.transformer(
-            input_ids,
-            attention_mask,
-            token_type_ids,
-            position_ids,
-            head_mask,
-            inputs_embeds,
-            output_attentions,
-            output_hidden_states,
-            return_dict=True,
-        )
+        inputs = (input_ids, attention_mask, token_type_ids, position_ids, head_mask, inputs_embeds)
+        flags = {
+            "output_attentions": output_attentions,
+            "output_hidden_states": output_hidden_states,
+            "return_dict": True,
+        }
+        output = self.transformer(*inputs, **flags)
         logits = self.lm_head(output.last_hidden_state, tokens_embed=self.transformer.tokens_embed)
         mc_logits = self.multiple_choice_head(output.last_hidden_state, mc_token_ids)  # (..., N, M)
         if mc_logits.shape[-1] == 1:
@@ -317,11 +313,11 @@ class FlaxOpenAIGPTForSequenceClassification(FlaxOpenAIGPTPreTrainedModel):
         output_hidden_states=None,
         return_dict=None,
     ):
-        """Arguments as in ``FlaxOpenAIGPTModel.__call__``, and
+        """Arguments as in ``FlaxOpenAIGPTModel.__call__``, and these:
 
         Args:
-            labels: (B,) class indices, (B, K) floats for several labels at once, (B,) or (B, K) floats for regression;
-                ``config.problem_type`` decides, or ``num_labels`` and the dtype.
+            labels: (B,) integer class indices, (B, K) floats for several labels at once, or (B,) or (B, K) floats for
+                regression. ``config.problem_type`` decides; if it is unset, ``num_labels`` and the dtype of the labels.
 
         Returns:
             FlaxSequenceClassifierOutput.
@@ -329,17 +325,13 @@ class FlaxOpenAIGPTForSequenceClassification(FlaxOpenAIGPTPreTrainedModel):
         input_ids, attention_mask, inputs_embeds, labels = self._check(
             input_ids=input_ids, attention_mask=attention_mask, inputs_embeds=inputs_embeds, labels=labels
         )
-        output = self.transformer(
-            input_ids,
-            attention_mask,
-            token_type_ids,
-            position_ids,
-            head_mask,
-            inputs_embeds,
-            output_attentions,
-            output_hidden_states,
-            return_dict=True,
-        )
+        inputs = (input_ids, attention_mask, token_type_ids, position_ids, head_mask, inputs_embeds)
+        flags = {
+            "output_attentions": output_attentions,
+            "output_hidden_states": output_hidden_states,
+            "return_dict": True,
+        }
+        output = self.transformer(*inputs, **flags)
         last = self.last_position(input_ids, attention_mask)
         hidden_states = output.last_hidden_state
         pooled = hidden_states[..., -1, :] if last is None else take_position(hidden_states, last)

@@ -14,11 +14,18 @@ from flax import nnx
 from gpt_flax.cache import KVCache, write
 from gpt_flax.outputs import FlaxBaseModelOutput
 from gpt_flax.pretrained import UNSET_SEED, FlaxOpenAIGPTPreTrainedModel, seeded
+from gpt_flax.weights import wide
 from gptcore.spec.config import OpenAIGPTConfig
 from gptcore.spec.parameters import Head, feed_forward_width
 
+
+def gelu(x):
+    """GELU in the tanh form of OpenAI's code."""
+    return jax.nn.gelu(x, approximate=True)
+
+
 ACTIVATIONS = {
-    "gelu": lambda x: jax.nn.gelu(x, approximate=True),
+    "gelu": gelu,
     "relu": jax.nn.relu,
     "silu": jax.nn.silu,
     "swish": jax.nn.silu,
@@ -26,10 +33,10 @@ ACTIVATIONS = {
 
 
 def attention_allowed(attention_mask, queries, keys):
-    """Which key each query may read, (B, 1, T, S) bool: no future, no padding, and never nothing.
+    """Which keys each query may read, (B, 1, T, S) bool: no future tokens and no padding, but at least one key.
 
-    A query that would read nothing (padding on the left) reads itself, so that no softmax is over an empty set.
-    ``queries`` (T,) and ``keys`` (S,) say where in the sequence they stand, ``attention_mask`` (B, S) what is padding.
+    A query that could read nothing (padding on the left) reads itself, so that no softmax is over an empty set.
+    ``queries`` (T,) and ``keys`` (S,) are positions in the sequence; ``attention_mask`` (B, S) is 0 for padding.
     """
     queries, keys = queries[None, :, None], keys[None, None, :]
     allowed = keys <= queries  # (1, T, S)
@@ -45,8 +52,7 @@ def eager_attention(query, key, value, allowed, dropout):
     """Softmax attention written out, (B, T, H, D) each -> context (B, T, H, D), probabilities (B, H, T, S)."""
     scores = jnp.einsum("BTHD,BSHD->BHTS", query, key) / math.sqrt(query.shape[-1])  # (B, H, T, S)
     scores = jnp.where(allowed, scores, jnp.finfo(scores.dtype).min)
-    wide = jnp.promote_types(scores.dtype, jnp.float32)
-    probabilities = jax.nn.softmax(scores.astype(wide), axis=-1).astype(scores.dtype)
+    probabilities = jax.nn.softmax(wide(scores), axis=-1).astype(scores.dtype)
     probabilities = dropout(probabilities)
     return jnp.einsum("BHTS,BSHD->BTHD", probabilities, value), probabilities  # (B, T, H, D)
 
@@ -59,17 +65,17 @@ def sdpa_attention(query, key, value, allowed):
 
 
 def unset(key, shape, dtype):
-    """Zeros that take no memory: every parameter gets its value from the parameter table right after."""
+    """Zeros that take no memory: each parameter then gets its value from the parameter table."""
     return np.broadcast_to(np.zeros((), dtype), shape)
 
 
 def partitioned(*names):
-    """An initializer that says which logical axes a parameter has, for users who shard over a mesh."""
+    """An initializer that names the logical axes of a parameter, for users who shard over a mesh."""
     return nnx.with_metadata(unset, out_sharding=names, eager_sharding=False)
 
 
 def embedding(rows, config, dtype, axis):
-    """A table of ``rows`` vectors."""
+    """A table of ``rows`` vectors; its initial values come from the parameter table."""
     init = partitioned(axis, "embed")
     return nnx.Embed(rows, config.n_embd, embedding_init=init, dtype=dtype, param_dtype=dtype, rngs=nnx.Rngs(0))
 
@@ -172,14 +178,15 @@ class FlaxOpenAIGPTModel(FlaxOpenAIGPTPreTrainedModel):
     """The trunk: embeddings and blocks, no final LayerNorm.
 
     Args:
-        config: sizes and settings; not changed.
-        dtype: of all weights: ``float32`` (default), ``float64``, ``bfloat16``, ``float16``.
-        attn_implementation: ``"sdpa"`` (fused kernels) or ``"eager"`` (written out); the same numbers.
-        seed: of the fresh weights, the same in every framework; ``None`` leaves zeros that take no memory, for a
-            caller that fills them. Default: drawn from the ``params`` stream of ``rngs``, or 0.
-        rngs: of the dropout, and of the weights if no ``seed`` is passed; from ``seed`` if ``None``.
+        config: the config, which is not changed.
+        dtype: dtype of all weights: ``float32``, ``float64``, ``bfloat16`` or ``float16``. Default: ``float32``.
+        attn_implementation: ``"sdpa"`` (the default: the framework's fused attention) or ``"eager"`` (written out);
+            both give the same numbers.
+        seed: random seed of the initial weights, the same in every framework. Default: drawn from the ``params`` stream
+            of ``rngs``, or 0. ``None`` leaves zeros that take no memory, for a caller that sets the weights.
+        rngs: random streams of the dropout, and of the weights if no ``seed`` is passed. Default: made from ``seed``.
 
-    On a mesh with explicit axes, call the model inside ``jax.sharding.auto_axes``, as Flax's own ``nnx.Embed`` needs.
+    On a mesh with explicit axes, call the model inside ``jax.sharding.auto_axes``: ``nnx.Embed`` needs it.
 
     >>> import jax.numpy as jnp
     >>> model = FlaxOpenAIGPTModel(OpenAIGPTConfig(vocab_size=11, n_positions=8, n_embd=6, n_layer=1, n_head=2))
@@ -214,27 +221,30 @@ class FlaxOpenAIGPTModel(FlaxOpenAIGPTPreTrainedModel):
         past_key_values=None,
         use_cache=None,
     ):
-        """Run the trunk. Arrays and lists become tensors; ids, masks and labels may be of any integer type.
+        """Run the trunk. Arrays and lists become tensors; ids, masks and labels may have any integer dtype.
 
         Args:
             input_ids: (..., T) integer token ids in [0, V); extra leading dimensions are kept. Or ``inputs_embeds``.
-            attention_mask: (..., T), 1 for tokens to attend to and 0 for padding, on either side; with a cache also
-                (..., past + T), of which the last T columns count.
-            token_type_ids: (..., T) ids that are looked up in the *token* embedding and added.
-            position_ids: (..., T), (1, T) or (T,) in [0, P); default: counted from ``attention_mask`` or 0 to T - 1.
-            head_mask: (H,) or (L, H) factors of the attention probabilities.
-            inputs_embeds: (..., T, C) in place of ``input_ids``.
-            output_attentions: return the probabilities; attention is then computed by ``"eager"``.
-            output_hidden_states: return the embeddings and the output of every block.
-            return_dict: ``False`` for a tuple of the present fields.
-            past_key_values: the ``KVCache`` of the tokens before these; positions and attention go on from there.
-            use_cache: return ``past_key_values``, a new cache of ``n_positions`` slots where none was passed.
+            attention_mask: (..., T), 1 for tokens to attend to and 0 for padding, on either side. With a cache also
+                (..., past + T); then the last T columns count.
+            token_type_ids: (..., T) integer ids; their rows of the *token* embedding are added.
+            position_ids: (..., T), (1, T) or (T,) integers in [0, P). Default: counted from ``attention_mask``,
+                or 0 to T - 1.
+            head_mask: (H,) or (L, H) floats, factors of the attention probabilities.
+            inputs_embeds: (..., T, C) floats, used instead of ``input_ids``.
+            output_attentions: whether to return the probabilities; attention is then computed by ``"eager"``.
+            output_hidden_states: whether to return the embeddings and the output of every block.
+            return_dict: whether to return an output object; ``False`` returns a tuple of the fields that are set.
+            past_key_values: the ``KVCache`` of the earlier tokens; positions and attention continue from there.
+            use_cache: whether to return ``past_key_values``: a new cache of ``n_positions`` slots if none was passed.
+
+        ``output_attentions``, ``output_hidden_states`` and ``return_dict`` default to the settings of the config.
 
         Returns:
             FlaxBaseModelOutput.
 
         Raises:
-            InputError: an argument does not fit; checked before work starts (under ``jit``, shapes and dtypes only).
+            InputError: an argument does not fit. Checked before work starts (under ``jit``, shapes and dtypes only).
         """
         input_ids, attention_mask, token_type_ids, position_ids, head_mask, inputs_embeds = self._check(
             input_ids=input_ids,
@@ -270,10 +280,18 @@ class FlaxOpenAIGPTModel(FlaxOpenAIGPTPreTrainedModel):
         if head_mask is not None:
             head_masks = jnp.broadcast_to(head_mask, (len(self.h), self.config.n_head))
         all_hidden_states, all_attentions, all_slots = [hidden_states], [], []
+
+        def run_block(block, hidden_states, allowed, head_mask, slots):
+            return block(hidden_states, allowed, head_mask, eager, slots)
+
         # Unrolled: a scan over stacked layers compiles no faster (12 layers: 0.5 s) and runs some 5 % slower.
         for layer, (block, layer_head_mask) in enumerate(zip(self.h, head_masks, strict=True)):
             slots = None if cache is None else (cache.keys[layer], cache.values[layer], cache.length)
-            hidden_states, probabilities, slots = block(hidden_states, allowed, layer_head_mask, eager, slots)
+            arguments = (hidden_states, allowed, layer_head_mask, slots)
+            if self.gradient_checkpointing and cache is None:
+                hidden_states, probabilities, slots = nnx.remat(run_block)(block, *arguments)
+            else:
+                hidden_states, probabilities, slots = run_block(block, *arguments)
             all_hidden_states.append(hidden_states)
             all_attentions.append(probabilities)
             all_slots.append(slots)
@@ -281,19 +299,16 @@ class FlaxOpenAIGPTModel(FlaxOpenAIGPTPreTrainedModel):
             all_keys, all_values = zip(*all_slots, strict=True)
             cache = cache._replace(keys=all_keys, values=all_values)
 
-        def unflatten(x):
-            return x.reshape(*leading, *x.shape[1:])  # (..., T, C)
-
         output = FlaxBaseModelOutput(
-            last_hidden_state=unflatten(hidden_states),
+            last_hidden_state=from_rows(hidden_states, leading),  # (..., T, C)
             past_key_values=cache,
-            hidden_states=tuple(unflatten(x) for x in all_hidden_states) if output_hidden_states else None,
+            hidden_states=tuple(from_rows(x, leading) for x in all_hidden_states) if output_hidden_states else None,
             attentions=tuple(all_attentions) if output_attentions else None,
         )
         return output if self._choose(return_dict, "return_dict") else output.to_tuple()
 
     def _needs_eager(self):
-        """Whether attention is written out: asked for, attention dropout, or a dtype that the operation lacks."""
+        """Whether attention is written out: by choice, for dropout, or for a dtype that the operation lacks."""
         layers = [block.attn.attn_dropout for block in self.h]
         dropout = any(layer.rate > 0 and not layer.deterministic for layer in layers)
         rounds_to_float32 = self.dtype == jnp.float64
@@ -319,6 +334,11 @@ def default_positions(attention_mask, queries):
 def to_rows(ids):
     """Merge extra leading dimensions: (..., T) -> (B, T)."""
     return ids if ids is None else ids.reshape(-1, ids.shape[-1])
+
+
+def from_rows(x, leading):
+    """Bring the leading dimensions back: (B, T, C) -> (..., T, C)."""
+    return x.reshape(*leading, *x.shape[1:])
 
 
 def take_position(hidden_states, index):

@@ -34,8 +34,9 @@ class FlaxSequenceClassifierOutput(outputs.ModelOutput):
 
 
 def _register(output_class: type[outputs.ModelOutput]) -> None:
-    """Let JAX see the arrays inside: outputs of ``jit``, ``vmap`` and ``grad``, also in a program of ``jax.export``."""
+    """Let JAX see the arrays inside an output."""
 
+    # jit, vmap, grad and programs of jax.export look inside.
     def flatten(output: outputs.ModelOutput) -> tuple[list[Any], tuple[str, ...]]:
         return [(jax.tree_util.DictKey(name), value) for name, value in output.items()], tuple(output)
 

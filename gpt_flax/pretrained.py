@@ -1,4 +1,4 @@
-"""What all four models share: fresh weights, ``from_pretrained`` and ``save_pretrained``, resizing, input checks."""
+"""What all four models share: initial weights, ``from_pretrained`` and ``save_pretrained``, resizing, input checks."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -56,6 +56,7 @@ class FlaxOpenAIGPTPreTrainedModel(Configured, Pushable, nnx.Module):
     def __init__(self, config: OpenAIGPTConfig, dtype: Any):
         self.config = config
         self.dtype = framework_dtype(dtype)
+        self.gradient_checkpointing = False
 
     def materialize(self, seed: int | jax.Array | None) -> None:
         """With a seed, give the parameters their initial values."""
@@ -80,16 +81,19 @@ class FlaxOpenAIGPTPreTrainedModel(Configured, Pushable, nnx.Module):
         rngs: nnx.Rngs | None = None,
         **options: Any,
     ) -> Self:
-        """Load a checkpoint folder or a repository of the hub, in evaluation mode.
+        """Load a checkpoint folder or a repository of the hub.
+
+        The model is in evaluation mode.
 
         Args:
-            path_or_repo_id: a folder, or ``owner/name``.
+            path_or_repo_id: a folder, or a repository as ``owner/name``.
             dtype: dtype of the weights in memory: ``float32`` if ``None``, ``auto`` for the stored one.
-            attn_implementation: ``"sdpa"`` or ``"eager"``.
+            attn_implementation: ``"sdpa"`` (the default) or ``"eager"``, as in ``FlaxOpenAIGPTModel``.
             quantization: must be ``None``; only PyTorch supports ``"int8"``.
-            output_loading_info: also return ``missing_keys`` (freshly initialised) and ``unexpected_keys`` (ignored).
-            seed: random seed of the weights that the checkpoint lacks, and of the dropout if there are no ``rngs``.
-            rngs: random streams of the dropout.
+            output_loading_info: whether to return also a dict of ``missing_keys``, which got initial values, and
+                ``unexpected_keys``, which are ignored.
+            seed: random seed of the weights that the checkpoint lacks; default 0.
+            rngs: random streams of the dropout; made from ``seed`` if ``None``.
             options: ``revision``, ``cache_dir``, ``local_files_only``, ``token``; ``allow_pickle=True`` to read
                 files of ``torch.save``; ``ignore_mismatched_sizes=True`` for a fresh head if the stored one has
                 another shape, for example another ``num_labels``. All others override the config.
@@ -120,8 +124,8 @@ class FlaxOpenAIGPTPreTrainedModel(Configured, Pushable, nnx.Module):
 
         Args:
             folder: the folder to write; created if missing.
-            max_shard_size: size (in bytes, or like ``"2GB"``) after which a new file begins; ``None`` for one file.
-            is_main_process: whether to write; ``False`` in the other processes of a run.
+            max_shard_size: largest size of a file, in bytes or as ``"2GB"``; ``None`` (the default) for one file.
+            is_main_process: whether to write; pass ``False`` in the other processes of a run. Default: ``True``.
             options: other arguments of transformers have no effect, or raise an error that says what to do.
         """
         if saves(is_main_process, options):
@@ -149,7 +153,10 @@ class FlaxOpenAIGPTPreTrainedModel(Configured, Pushable, nnx.Module):
         return self.trunk.tokens_embed
 
     def num_parameters(self, only_trainable: bool = False, exclude_embeddings: bool = False) -> int:
-        """Number of weights, with adapters; a tied weight counts once. ``only_trainable`` counts ``nnx.Param`` only."""
+        """Number of weights, with adapters; a tied weight counts once.
+
+        ``only_trainable`` counts ``nnx.Param`` only.
+        """
         excluded = (self.trunk.tokens_embed, self.trunk.positions_embed) if exclude_embeddings else ()
         embeddings = {id(variable) for module in excluded for variable in weights_of(module).values()}
         counted = [v for v in weights_of(self).values() if isinstance(v, nnx.Param) or not only_trainable]
@@ -170,15 +177,24 @@ class FlaxOpenAIGPTPreTrainedModel(Configured, Pushable, nnx.Module):
         self._adopt(config)
         return table
 
-    def _choose(self, argument: bool | None, name: str) -> bool:
-        """An argument of the call or, if it is ``None``, the setting of the config.
+    def gradient_checkpointing_enable(self) -> None:
+        """Recompute each block in the backward pass: less memory, more time, the same gradients.
 
-        Private, as all methods that return no array: ``nnx.tabulate`` traces each public method.
+        On CPUs, XLA removes the recomputation, as it does for ``jax.checkpoint``, and needs the same memory as before.
         """
+        self.trunk.gradient_checkpointing = True
+
+    def gradient_checkpointing_disable(self) -> None:
+        """Keep activations for the backward pass again."""
+        self.trunk.gradient_checkpointing = False
+
+    # A call uses private methods only where they return no array: nnx.tabulate traces each public method.
+    def _choose(self, argument: bool | None, name: str) -> bool:
+        """An argument of the call or, if it is ``None``, the setting of the config."""
         return getattr(self.config, name) if argument is None else bool(argument)
 
     def _check(self, cache: KVCache | None = None, **inputs: Any) -> tuple[Any, ...]:
-        """The arguments of a call as arrays, checked against the config; under a transformation, not their values."""
+        """The arguments of a call as arrays, checked against the config; while tracing, only shapes and dtypes."""
         arrays = {name: as_tensor(name, value) for name, value in inputs.items()}
         described = {name: describe(array) for name, array in arrays.items()}
         check_inputs(self.config, self.head, described, cache_info(cache, dtype_name(self.dtype)))
@@ -186,7 +202,7 @@ class FlaxOpenAIGPTPreTrainedModel(Configured, Pushable, nnx.Module):
 
 
 def as_tensor(name: str, value: Any) -> Any:
-    """JAX arrays unchanged; other arrays and lists as NumPy arrays, to check ids before JAX narrows them."""
+    """Arrays and lists as NumPy arrays, to check ids before JAX narrows them; JAX arrays unchanged."""
     return value if value is None or isinstance(value, (jax.Array, nnx.Variable)) else as_array(name, value)
 
 

@@ -1,4 +1,4 @@
-"""Choosing tokens on the device: what ``gptcore.generation`` defines in NumPy, for a loop inside one program."""
+"""Choosing tokens on the device: what ``gptcore.generation`` defines in NumPy, for a loop that never leaves it."""
 
 import jax
 import jax.numpy as jnp
@@ -11,13 +11,13 @@ def choose(logits, method, numbers, rows, step):
     """The next token of each row.
 
     Args:
-        logits: (B, V).
-        method, numbers: of ``gptcore.generation.device``.
-        rows: (B,) which continuation of its prompt each row is.
-        step: () which token of the continuation, from 0.
+        logits: (B, V) floats.
+        method, numbers: the two parts of the settings, from ``gptcore.generation.device.program``.
+        rows: (B,) integers, the number of each row among the continuations of its prompt.
+        step: number of the token in the continuation, from 0.
 
     Returns:
-        (B,); -1 where the highest score is not finite
+        (B,) token ids; -1 where the highest score is not finite.
     """
     scores = logits.astype(jnp.float32)
     if len(numbers.eos_token_ids):
@@ -36,19 +36,19 @@ def choose(logits, method, numbers, rows, step):
 
 
 def highest(scores):
-    """The token with the highest score of each row; -1 where that is infinite or not a number."""
+    """The token with the highest score in each row; -1 where that score is infinite or not a number."""
     tokens = scores.argmax(-1)
     return jnp.where(jnp.isfinite(jnp.take_along_axis(scores, tokens[:, None], -1)[:, 0]), tokens, NOTHING)
 
 
 def top_k(scores, k):
-    """The k highest, and what ties with the last of them."""
+    """Keep the k highest scores and all that tie with the last of them; set the others to minus infinity."""
     kth = jax.lax.top_k(scores, min(k, scores.shape[-1]))[0][:, -1:]
     return jnp.where(scores < kth, -jnp.inf, scores)
 
 
 def top_p(scores, tail):
-    """All but the lowest scores that together have a probability of ``tail`` at the most."""
+    """Set the lowest scores, whose probabilities add up to ``tail`` at most, to minus infinity."""
     order = jnp.argsort(scores, axis=-1, stable=True)  # ascending
     removed = jnp.cumsum(jnp.take_along_axis(jax.nn.softmax(scores), order, -1), -1) <= tail
     removed = removed.at[:, -1].set(False)
@@ -57,7 +57,7 @@ def top_p(scores, tail):
 
 
 def min_p(scores, p):
-    """Tokens at least ``p`` times as likely as the likeliest."""
+    """Keep tokens at least ``p`` times as likely as the likeliest; set the other scores to minus infinity."""
     probabilities = jax.nn.softmax(scores)
     return jnp.where(probabilities < p * probabilities.max(-1, keepdims=True), -jnp.inf, scores)
 

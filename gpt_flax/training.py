@@ -1,4 +1,4 @@
-"""Training (Radford et al. 2018, sections 3.1 and 3.2): the losses, AdamW in optax, and a jitted step over a mesh."""
+"""Training (Radford et al. 2018, sections 3.1 and 3.2): the losses, AdamW, and a training step."""
 
 import os
 
@@ -32,7 +32,7 @@ class Objective(nnx.Module):
     """A model with its losses: what is trained.
 
     Args:
-        model: with a head.
+        model: a model with a head.
     """
 
     def __init__(self, model):
@@ -41,16 +41,16 @@ class Objective(nnx.Module):
         self.extract_dropout = nnx.Dropout(model.config.summary_first_dropout, rngs=nnx.Rngs(1))
 
     def __call__(self, input_ids, labels, extract_positions=None, targets=None):
-        """The language-modelling loss; where there is a task, its loss and logits too.
+        """The language-modelling loss and, for a task, its loss and logits.
 
         Args:
-            input_ids: (B, T), or (B, N, T) for N sequences an example.
-            labels: token ids as ``input_ids``, -100 where there is none.
-            extract_positions: (B,) or (B, N), of the extract tokens.
-            targets: (B,) classes, scores or right choices.
+            input_ids: (B, T) integer token ids, or (B, N, T) for N sequences an example.
+            labels: integer token ids of the shape of ``input_ids``; -100 is ignored.
+            extract_positions: (B,) or (B, N) integer positions of the extract tokens.
+            targets: (B,) integer classes or right choices, or float scores.
 
         Returns:
-            ``lm_loss``, and ``task_loss`` and ``logits`` (B, K).
+            A dict of ``lm_loss`` () and, for a task, ``task_loss`` () and ``logits`` (B, K).
         """
         if self.model.head is Head.LM:
             return {"lm_loss": self.model(input_ids, labels=labels, return_dict=True).loss}
@@ -73,12 +73,14 @@ class Objective(nnx.Module):
 
 
 def adamw(model, recipe: Recipe, total_steps):
-    """The recipe's optimizer with its schedule and clipping, for ``nnx.Optimizer`` or a loop of your own.
+    """The recipe's AdamW with its learning rates, for a loop of your own.
+
+    Or for ``nnx.Optimizer``. The optimizer clips the gradients and holds the schedule.
 
     Args:
-        model: of ``gpt_flax``.
-        recipe: gives the rates, betas, epsilon, decay and norm.
-        total_steps: updates of the whole run.
+        model: a model of ``gpt_flax``.
+        recipe: the hyperparameters.
+        total_steps: number of updates in the whole run.
 
     Returns:
         An ``optax.GradientTransformation`` over ``nnx.state(model, nnx.Param)``, or over what another filter selects.
@@ -92,7 +94,7 @@ def adamw(model, recipe: Recipe, total_steps):
     kinds = {".".join(map(str, path)): table[name].kind for name, path in paths_of(model).items()}
 
     def decays(values):
-        """Whether each value decays: by its kind in the table; what is not there, such as an adapter, if a matrix."""
+        """Whether each value decays: by its kind in the table; others, such as an adapter, if they are matrices."""
 
         def decides(path, value):
             kind = kinds.get(jax.tree_util.keystr(path, simple=True, separator=".").removesuffix(VALUE))
@@ -117,17 +119,17 @@ class Trainer:
     """A model in training, as ``gptcore.training.Trainer``.
 
     Args:
-        model: with a head and float32 weights; changed in place, and each step starts from what it holds. Its mode and
-            what is no ``nnx.Param`` stay as they are. Set dropout rates first: later changes have no effect on the
-            steps. A step donates the weights: copy those that you keep, by
+        model: a model with a head and float32 weights; changed in place. Each step starts from the weights that it
+            holds then. Its mode and the variables that are no ``nnx.Param`` stay unchanged. Set dropout rates first:
+            later changes have no effect on the steps. A step donates the weights: to keep some, copy them by
             ``jax.tree.map(jnp.copy, nnx.state(model))``.
-        recipe: hyperparameters.
-        total_steps: updates of the whole run, for the schedule.
-        distribution: a ``jax.sharding.Mesh`` over the devices of all processes, with the axis ``data`` and, for weights
-            that are spread too, ``tensor``. Default: one device.
+        recipe: the hyperparameters.
+        total_steps: number of updates in the whole run, for the schedule.
+        distribution: a ``jax.sharding.Mesh`` over the devices of all processes, with the axis ``data`` and, to shard
+            the weights, ``tensor``. Default: one device.
 
     Raises:
-        ConfigError: the model has no head, half-precision weights, or parameters that no checkpoint has a place for.
+        ConfigError: the model has no head, half-precision weights, or parameters that a checkpoint has no place for.
 
     >>> from gpt_flax import OpenAIGPTConfig, FlaxOpenAIGPTLMHeadModel
     >>> model = FlaxOpenAIGPTLMHeadModel(OpenAIGPTConfig(vocab_size=11, n_positions=8, n_embd=6, n_layer=1, n_head=2))
@@ -148,11 +150,11 @@ class Trainer:
             check_weights(model.head, dtype_name(parameter.dtype))
         self.model, self.recipe, self.config, self.head = model, recipe, model.config, model.head
         self.rates = recipe.learning_rates(total_steps)
-        # A mesh of its own, where the compiler works out how what is in between is spread.
+        # A copy of the mesh whose axes are automatic: the compiler decides how intermediate values are sharded.
         self.mesh = distribution and Mesh(distribution.devices, distribution.axis_names)
         self.is_main, self.processes = jax.process_index() == 0, jax.process_count()
         self.precision = "highest" if recipe.precision == "float32" else "default"
-        modules = nnx.merge(*nnx.split(model))  # with a mode and a dtype of their own
+        modules = nnx.merge(*nnx.split(model))  # a copy, whose mode and dtype are set below
         if recipe.precision != "float32":
             modules.set_attributes(dtype=jnp.dtype(recipe.precision))
         objective_module = Objective(modules)
@@ -161,7 +163,7 @@ class Trainer:
         objective_module.train()
         self.train_graph, self.counts, self.keys, _ = nnx.split(objective_module, nnx.RngCount, nnx.RngKey, ...)
         self.params, self.frozen, _ = nnx.state(model, nnx.Param, nnx.Not(nnx.RngState), ...)
-        self.params = jax.tree.map(jnp.copy, self.params)  # a step gives its arrays away
+        self.params = jax.tree.map(jnp.copy, self.params)  # a step donates its arrays
         if self.mesh is not None:
             self.params, self.frozen = (
                 nnx.from_flat_state([(path, self.spread(variable)) for path, variable in nnx.to_flat_state(tree)])
@@ -170,7 +172,7 @@ class Trainer:
         nnx.update(model, self.params, self.frozen)
         self.optimizer = adamw(model, recipe, total_steps)
         self.optimizer_state = jax.tree.map(self.replicated, self.optimizer.init(self.params))
-        # An output of each step, so that the next one has their memory: what is temporary, the system clears anew.
+        # Each step returns them, so that the next one reuses their memory: temporary memory is cleared in each step.
         self.gradients = jax.tree.map(jnp.zeros_like, self.params)
         self.update = jax.jit(self.updated, donate_argnums=(0, 1, 2), keep_unused=True)
         self.losses = jax.jit(self.found)
@@ -200,12 +202,12 @@ class Trainer:
         return {**{name: float(value) for name, value in found.items()}, "learning_rate": float(self.rates[step])}
 
     def read_model(self):
-        """Take over weights that the caller has set since the last step; copies, since a step donates them."""
+        """Use the weights that the caller has set since the last step; copies, since a step donates them."""
         params, self.frozen, _ = nnx.state(self.model, nnx.Param, nnx.Not(nnx.RngState), ...)
         self.params = jax.tree.map(lambda new, old: old if new is old else jnp.copy(new), params, self.params)
 
     def updated(self, params, optimizer_state, old_gradients, frozen, parts):
-        """Add up the gradients of all parts, update the weights; of the old gradients, only the memory is used."""
+        """Add up the gradients of all parts and update the weights. Of the old gradients, only the memory is used."""
 
         def gradients(part):
             (loss, found), gradient = jax.value_and_grad(self.loss, has_aux=True)(params, frozen, part)
@@ -230,7 +232,7 @@ class Trainer:
         )
 
     def loss(self, params, frozen, part):
-        """What is minimised, and the losses of one part, weighted by its share."""
+        """The loss that is minimised, and the losses of one part, weighted by its share."""
         counts = jax.tree.map(lambda count: part["seeds"].astype(count.dtype), self.counts)
         found = self.run(self.train_graph, params, frozen, counts, part["batch"])
         found = {name: found[name] * share for name, share in part["shares"].items()}
@@ -246,7 +248,7 @@ class Trainer:
         return nnx.merge(graph, *weights, counts, self.keys)(**batch)
 
     def rounded(self, value):
-        """In the precision of the recipe, if it is a weight."""
+        """A weight in the precision of the recipe; integers unchanged."""
         return value.astype(self.recipe.precision) if jnp.issubdtype(value.dtype, jnp.floating) else value
 
     def evaluate(self, batch):
@@ -275,7 +277,7 @@ class Trainer:
             yield name, transform_of(table[name])(gathered(flat[path].get_value())) if path in flat else zeros
 
     def restore(self, step, weights, moments):
-        """Go on as if ``step`` updates had led to these weights and moments."""
+        """Continue as if ``step`` updates had led to these weights and moments."""
         weights, found = dict(weights), dict(moments)
         self.params, self.frozen = (self.tree(weights, old) for old in (self.params, self.frozen))
         nnx.update(self.model, self.params, self.frozen)
@@ -284,17 +286,17 @@ class Trainer:
             for moment, field in MOMENT_OF.items()
         }
         changed = optax.tree.set(self.optimizer_state, count=jnp.asarray(step, jnp.int32), **changes)
-        # Each count gets memory of its own: what is donated may not be the same twice.
+        # Each count gets memory of its own: an array may be donated only once.
         self.optimizer_state = jax.tree.map(lambda x: x if x.ndim else self.replicated(jnp.copy(x)), changed)
 
     def tree(self, arrays, old):
-        """Arrays by canonical name in place of those of a tree, on the devices."""
+        """A tree with arrays, by canonical name, in place of its own, on the same devices."""
         table, old = parameters(self.config, self.head), dict(nnx.to_flat_state(old))
 
         def placed(path, values):
             if self.mesh is None:
                 return old[path].replace(jnp.array(values))
-            # Devices of other processes take plain arrays only, and what was read from a file is a subclass.
+            # Devices of other processes take plain arrays only; an array that was read from a file is a subclass.
             return old[path].replace(jax.device_put(np.asarray(values), old[path].get_value().sharding))
 
         new = {
@@ -305,7 +307,7 @@ class Trainer:
         return nnx.from_flat_state({**old, **new})
 
     def spread(self, parameter):
-        """A parameter over the mesh: the axes that its module names are spread over ``tensor``, if there is one."""
+        """A parameter on the mesh: axes that its module names are sharded over ``tensor``, if the mesh has it."""
         ways = self.mesh.shape.get(TENSOR, 1)
         value, names = parameter.get_value(), parameter.get_metadata().get("out_sharding")
         axes = [
@@ -315,13 +317,13 @@ class Trainer:
         return parameter.replace(jax.device_put(value, NamedSharding(self.mesh, PartitionSpec(*axes))))
 
     def replicated(self, array):
-        """An array of the optimizer: moments are where their parameters are, counts everywhere."""
+        """An array of the optimizer on the mesh: moments like their parameters, counts on all devices."""
         if self.mesh is None or isinstance(array.sharding, NamedSharding):
             return array
         return jax.device_put(array, NamedSharding(self.mesh, PartitionSpec()))
 
     def placed(self, arrays, spec):
-        """Host arrays, the same in all processes, on the devices."""
+        """Arrays of the host, the same in all processes, on the devices."""
         if self.mesh is None:
             return arrays
         return {

@@ -1,4 +1,4 @@
-"""The parameter table <-> NNX parameters, both directions. Names are the published ones."""
+"""The parameter table <-> the model's parameters, both directions. Names are the published ones."""
 
 import contextlib
 from collections.abc import Callable, Iterable, Iterator
@@ -22,13 +22,21 @@ def framework_dtype(dtype: Any) -> jnp.dtype:
     """The JAX dtype of that name, float32 for ``None``; an error if it is not supported, or float64 is not enabled."""
     name = check_dtype(dtype if isinstance(dtype, str) else dtype_name(dtype or jnp.float32))
     if name == "float64" and not jax.config.jax_enable_x64:
-        raise ConfigError("dtype='float64' needs jax.config.update('jax_enable_x64', True) before any JAX computation")
+        raise ConfigError(
+            "dtype must be at most 32 bits wide unless jax_enable_x64 is set; got 'float64'. "
+            "Call jax.config.update('jax_enable_x64', True) before any JAX computation."
+        )
     return jnp.dtype(name)
 
 
 def dtype_name(dtype: Any) -> str:
     """``"float32"`` for ``jnp.float32``."""
     return jnp.dtype(dtype).name
+
+
+def wide(array: jax.Array) -> jax.Array:
+    """In float32 at least."""
+    return array.astype(jnp.promote_types(array.dtype, jnp.float32))
 
 
 def paths_of(model: nnx.Module) -> dict[str, tuple[str | int, ...]]:
@@ -69,13 +77,13 @@ def weights_of(module: nnx.Module) -> dict[str, nnx.Variable]:
 
 
 def left_out(model: nnx.Module) -> list[str]:
-    """Paths of the weights that are not in the table."""
+    """Names of the weights that are not in the table, such as the bias of a new head."""
     own = set(map(id, parameters_of(model).values()))
     return [path for path, variable in weights_of(model).items() if id(variable) not in own]
 
 
 def transform_of(parameter: Parameter) -> Callable[[Any], Any]:
-    """What turns the canonical array into the parameter's, and back."""
+    """The function that turns the canonical array into the model's, and back."""
     return TRANSFORMS[foreign_name(ROWS, parameter)[1]]
 
 

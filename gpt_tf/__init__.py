@@ -5,9 +5,9 @@ from gptcore.installation import required
 
 def _started_with(backend):
     return ImportError(
-        f"gpt_tf runs on Keras' TensorFlow backend, but Keras was started with {backend!r}; "
-        'set the environment variable KERAS_BACKEND=tensorflow (or "backend" in ~/.keras/keras.json) '
-        "before Keras is first imported"
+        f"gpt_tf requires the TensorFlow backend of Keras; got {backend!r}. "
+        'Set the environment variable KERAS_BACKEND=tensorflow (or "backend" in ~/.keras/keras.json) '
+        "before the first import of Keras."
     )
 
 

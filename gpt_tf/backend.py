@@ -30,7 +30,7 @@ class TFBackend:
     name = "tf"
     capabilities = tuple(CAPABILITIES)
     device = None
-    """The one that ``on`` has chosen."""
+    """The device of the current ``on`` block."""
 
     def versions(self) -> dict[str, str]:
         return {"tensorflow": tf.__version__, "keras": keras.__version__}
@@ -73,7 +73,7 @@ class TFBackendModel:
         flags = {"output_attentions": output_attentions, "output_hidden_states": output_hidden_states}
         if past_key_values is not None or use_cache:  # two of the models have no cache
             flags |= {"past_key_values": past_key_values, "use_cache": use_cache}
-        output = self.model(to_tensors(inputs), **flags, return_dict=True)
+        output = self.model(self.tensors(inputs), **flags, return_dict=True)
         return {name: to_arrays(value) for name, value in output.items()}
 
     def reordered(self, past_key_values: KVCache, rows) -> KVCache:
@@ -86,7 +86,7 @@ class TFBackendModel:
     def loss_and_gradients(self, inputs: Arrays):
         variables = parameters_of(self.model)
         with tf.GradientTape() as tape:
-            output = self.model(to_tensors(inputs), return_dict=True)
+            output = self.model(self.tensors(inputs), return_dict=True)
             losses = {name: value for name, value in output.items() if name.endswith("loss")}
             total = sum(losses.values())
         sources = {name: variable.value for name, variable in variables.items()}
@@ -95,6 +95,9 @@ class TFBackendModel:
         gradients = {name: transform_of(table[name])(to_arrays(found[name])) for name in table}
         return {name: float(value) for name, value in losses.items()}, gradients
 
+    def tensors(self, inputs: Arrays) -> dict[str, tf.Tensor]:
+        return {name: tf.convert_to_tensor(array) for name, array in inputs.items()}
+
     def weights(self):
         return dict(export(self.model))
 
@@ -102,12 +105,8 @@ class TFBackendModel:
         self.model.save_pretrained(folder, max_shard_size=max_shard_size)
 
 
-def to_tensors(inputs: Arrays) -> dict[str, tf.Tensor]:
-    return {name: tf.convert_to_tensor(array) for name, array in inputs.items()}
-
-
 def to_arrays(value):
-    """Tensors to arrays, half types as float32; tuples stay tuples, a cache as it is."""
+    """Tensors as NumPy arrays, half types as float32; tuples stay tuples, a cache as it is."""
     if isinstance(value, KVCache):
         return value
     if isinstance(value, tuple):

@@ -1,7 +1,7 @@
 """The embedding layer, with a dense gradient.
 
-TensorFlow's own gradient of a lookup holds one slice per id, and Keras' optimizers square the slices before they
-add up those of the same id, which trains measurably off.
+TensorFlow's own gradient of a lookup holds one slice per id. Keras' optimizers square the slices before they add up
+those of the same id, which gives other updates.
 """
 
 import math
@@ -13,7 +13,7 @@ from gpt_tf.weights import wide
 
 
 def unset(shape, dtype):
-    """Memory as it is: every variable of a model gets its value from the parameter table right after."""
+    """Uninitialised memory: each variable of a model then gets its value from the parameter table."""
     return tf.raw_ops.Empty(shape=shape, dtype=dtype, init=False)
 
 
@@ -32,7 +32,7 @@ class Embedding(keras.layers.Layer):
         return tf.cast(look_up(tf.convert_to_tensor(self.embeddings), ids), self.compute_dtype)  # (..., C)
 
     def replace(self, values):
-        """Go on with another table."""
+        """Use another table from now on."""
         trainable = self.embeddings.trainable
         self._tracker.unlock()  # a built layer takes no new variable otherwise
         del self.embeddings
@@ -47,7 +47,7 @@ class Embedding(keras.layers.Layer):
 def look_up(table, ids):
     """Rows of ``table``, with a dense gradient added up in float32 at least. (V, C), (...) -> (..., C).
 
-    Rows outside of the table are NaN: XLA would take the last one, a GPU zeros.
+    Rows outside of the table are NaN. XLA would return the last row, a GPU zeros.
     """
 
     def gradient(upstream):

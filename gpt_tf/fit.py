@@ -16,7 +16,7 @@ from gptcore.spec.outputs import ModelOutput
 from gptcore.spec.parameters import Head
 
 LOSSES = {"labels": "loss", "mc_labels": "mc_loss"}
-BY_NAME = 'Pass {"input_ids": ids, "attention_mask": mask}'
+BY_NAME = 'Pass {"input_ids": ids, "attention_mask": mask}.'
 LOGITS = {"labels": "logits", "mc_labels": "mc_logits"}
 
 
@@ -57,7 +57,7 @@ class Fit(ReadsText):
 
     On several replicas of ``tf.distribute``, a loss is the mean over the labels of all of them.
 
-    Keras cannot compile a loss for a functional model that returns such an output whole. Choose the tensors:
+    Keras cannot compile a loss for a functional model that returns a whole output object. Select its tensors:
     ``keras.Model(ids, model(ids).logits)``, or ``keras.Model(ids, dict(model(ids)))`` for all by name.
 
     With ``jit_compile=True`` values cannot be checked: ids outside of the vocabulary make the outputs of their sequence
@@ -111,7 +111,7 @@ class Fit(ReadsText):
         if not isinstance(weights, Mapping) or not set(weights) <= set(own):
             raise ConfigError(
                 f"loss_weights must be a dict with keys among {own}; got {weights!r}. "
-                "Name the model's own losses, or compile a loss"
+                "Name the model's own losses, or compile a loss."
             )
         return weights
 
@@ -130,7 +130,7 @@ class Fit(ReadsText):
             return x, y
         by_class = "class_weight" in weights
         if by_class and self.head is not Head.SEQUENCE_CLASSIFICATION:
-            raise InputError("class_weight must be None for labels that are tokens. Pass a sample_weight per example")
+            raise InputError("class_weight must be None for labels that are tokens. Pass a sample_weight per example.")
         if by_class and isinstance(x, tf.data.Dataset):
             return x.map(with_labels_apart), y
         if y is None and isinstance(x, Mapping):
@@ -173,14 +173,14 @@ class Fit(ReadsText):
         if not isinstance(y, Mapping) or not set(y) <= set(self.label_names):
             raise InputError(
                 f"y must be a dict with keys among {list(self.label_names)} for the model's own loss; "
-                f"got {list(y) if isinstance(y, Mapping) else 'an array'}. Name the labels, or compile a loss"
+                f"got {list(y) if isinstance(y, Mapping) else 'an array'}. Name the labels, or compile a loss."
             )
         if set(y) & set(inputs):
-            raise InputError(f"{min(set(y) & set(inputs))} must be in the inputs or in y; got both. Leave one out")
+            raise InputError(f"{min(set(y) & set(inputs))} must be in the inputs or in y; got both. Leave one out.")
         return {**inputs, **y}
 
     def labelled(self, x, y):
-        """The inputs with labels, which are still in ``y`` while Keras builds and in a ``train_step`` of the user's."""
+        """The inputs with labels. While Keras builds, and in a user's ``train_step``, labels are still in ``y``."""
         return {**self.with_labels({}, y), **named(x)}
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
@@ -189,18 +189,18 @@ class Fit(ReadsText):
             if y is None:
                 raise InputError(
                     "y must hold the targets of the compiled loss; got None. "
-                    "Pass y, or compile without a loss to use the labels in the inputs"
+                    "Pass y, or compile without a loss to use the labels in the inputs."
                 )
             return super().compute_loss(x, y, scores(y_pred, y), sample_weight, training)
         compared = self.compared(self.labelled(x, y), y_pred)
         if not compared:
-            raise InputError("cannot compute a loss: labels are missing. Add them to the inputs, or compile a loss")
+            raise InputError("cannot compute a loss: labels are missing. Add them to the inputs, or compile a loss.")
         losses, loss_weights = [], self.loss_weights()
         for name, (_, _, each, counts) in compared.items():
             loss, count = y_pred.get(LOSSES[name]), tf.reduce_sum(tf.cast(counts, each.dtype))
             if sample_weight is not None:
                 each = each * per_label(sample_weight, name, each)
-            if sample_weight is not None or loss is None:  # a train_step of the user's calls the model without labels
+            if sample_weight is not None or loss is None:  # a user's own train_step calls the model without labels
                 loss = tf.reduce_sum(each) / tf.maximum(count, 1)
             losses.append(over_replicas(loss, count) * loss_weights.get(LOSSES[name], 1))
         return sum([*losses, *map(self._aggregate_additional_loss, self.losses)])
@@ -251,14 +251,14 @@ def by_name(method, arguments, options):
 
 
 def scores(output, y):
-    """The outputs that a compiled loss or metric compares with the targets; all those of a subclass' own kind."""
+    """The outputs that a compiled loss or metric compares with the targets; any other kind of output unchanged."""
     if not isinstance(output, ModelOutput):
         return output
     if isinstance(y, Mapping):
         if not set(y) <= set(output):
             raise InputError(
                 f"y must be an array or have keys among {list(output)} for a compiled loss or metric; got {list(y)}. "
-                "Rename the targets"
+                "Rename the targets."
             )
         return {name: output[name] for name in y}
     return output["logits"] if "logits" in output else output["last_hidden_state"]
@@ -270,7 +270,7 @@ def per_label(sample_weight, name, losses):
     if len(weights.shape) != 1 and tuple(weights.shape[1:]) != (1,):
         raise InputError(
             f"sample_weight must have the shape (batch,); got {tuple(weights.shape)}. "
-            "To ignore single tokens, set their labels to -100"
+            "To ignore single tokens, set their labels to -100."
         )
     weights = tf.reshape(weights, (-1, *[1] * (len(losses.shape) - 1)))
     return tf.broadcast_to(tf.cast(weights, losses.dtype), tf.shape(losses))

@@ -69,7 +69,7 @@ class Stepper:
 
 
 def programs_of(model):
-    """The graphs of a model, traced once for each set of shapes and filters; anew after a resize."""
+    """The graphs of a model, traced once for each set of shapes and filters, and again after a resize."""
     table = model.transformer.tokens_embed.embeddings
     known, programs = compiled.get(model, (None, None))
     if known is not table:
@@ -102,7 +102,7 @@ def read(model, cache, input_ids, attention_mask=None, last=None):
 
 
 def is_overridden(model):
-    """Whether a call of the model is more than its trunk and head: in a subclass."""
+    """Whether a call of the model does more than its trunk and head."""
     return type(model).call is not type(model)._own_forward
 
 
@@ -111,16 +111,16 @@ def loop(model, input_ids, attention_mask, last, length, method, numbers, return
 
     Args:
         model: the language model.
-        input_ids, attention_mask: (B, N), of which the first ``length`` columns count.
-        last: (B,) position of the last token of each row.
-        length: () columns of the prompt.
-        method, numbers: of ``gptcore.generation.device``.
-        returned: how many rows in a row continue the same prompt.
-        capacity: slots of the cache.
-        room: columns of the result, at least ``numbers.max_new_tokens``.
+        input_ids, attention_mask: (B, N), the prompts; the first ``length`` columns count.
+        last: (B,), position of the last token of each row.
+        length: (), number of columns of the prompt.
+        method, numbers: the two parts of the settings, from ``gptcore.generation.device.program``.
+        returned: number of consecutive rows that continue the same prompt.
+        capacity: number of slots of the cache.
+        room: number of columns of the result, at least ``numbers.max_new_tokens``.
 
     Returns:
-        the new ids (B, room), and how many columns of them are filled, ().
+        The new ids (B, room), and the number of filled columns, ().
     """
     batch = input_ids.shape[0]
     rows = tf.range(batch, dtype=tf.int64) % returned

@@ -15,8 +15,14 @@ from gptcore.spec.config import OpenAIGPTConfig
 from gptcore.spec.inputs import IGNORED_LABEL, problem_type
 from gptcore.spec.parameters import Head, summary_width
 
+
+def identity(x):
+    """Where the summary has no activation."""
+    return x
+
+
 SUMMARY_ACTIVATIONS = {
-    None: lambda x: x,
+    None: identity,
     "tanh": tf.tanh,
     "relu": tf.nn.relu,
     "silu": tf.nn.silu,
@@ -26,7 +32,7 @@ SUMMARY_ACTIVATIONS = {
 
 
 def label_losses(logits, labels, kind="single_label_classification"):
-    """Loss of each label for a ``problem_type``, 0 where it is ignored, in float32 at least; and whether it counts."""
+    """The loss of each label for a ``problem_type``, in float32 at least, 0 if ignored; and whether it counts."""
     logits, labels = wide(logits), widened(labels)
     if kind == "single_label_classification":  # (..., V), (...)
         counts = labels != IGNORED_LABEL
@@ -45,7 +51,7 @@ def mean_loss(each, counts):
 
 
 def compared(logits, labels, kind="single_label_classification"):
-    """What a loss compares, with the loss of each label."""
+    """Logits and labels as a loss compares them, with the loss of each label."""
     return Compared(logits, labels, *label_losses(logits, labels, kind))
 
 
@@ -55,12 +61,12 @@ def cross_entropy(logits, labels):
 
 
 def next_tokens(logits, labels):
-    """Each position predicts the next label. (..., T, V), (..., T) -> (..., T - 1, V), (..., T - 1)."""
+    """The logits and the labels that they predict. (..., T, V), (..., T) -> (..., T - 1, V), (..., T - 1)."""
     return logits[..., :-1, :], labels[..., 1:]
 
 
 def language_modeling_loss(logits, labels):
-    """The cross entropy of the next tokens. (..., T, V), (..., T) -> ()."""
+    """Each position predicts the next label. (..., T, V), (..., T) -> ()."""
     return cross_entropy(*next_tokens(logits, labels))
 
 
@@ -111,9 +117,7 @@ class SequenceSummary(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable(package="gptcore")
 class TFOpenAIGPTLMHeadModel(Generates, TFOpenAIGPTPreTrainedModel):
-    """The trunk with a language-modelling head tied to the token embedding.
-
-    Arguments as in ``TFOpenAIGPTModel``.
+    """The trunk with a language-modelling head tied to the token embedding; arguments as ``TFOpenAIGPTModel``.
 
     >>> config = OpenAIGPTConfig(vocab_size=11, n_positions=8, n_embd=6, n_layer=1, n_head=2)
     >>> model = TFOpenAIGPTLMHeadModel(config)
@@ -144,7 +148,7 @@ class TFOpenAIGPTLMHeadModel(Generates, TFOpenAIGPTPreTrainedModel):
         self.materialize(seed)
 
     def build(self, input_shape=None):
-        """Nothing to make: the head is the token embedding."""
+        """The head has no variables: it is the token embedding."""
         build_once(self.lm_head)
 
     def call(
@@ -163,28 +167,24 @@ class TFOpenAIGPTLMHeadModel(Generates, TFOpenAIGPTPreTrainedModel):
         use_cache=None,
         training=None,
     ):
-        """Arguments as in ``TFOpenAIGPTModel.call``, and
+        """Arguments as in ``TFOpenAIGPTModel.call``, and these:
 
         Args:
-            labels: (..., T) token ids, shifted inside, so pass ``input_ids``; -100 is ignored (all: loss 0).
+            labels: (..., T) integer token ids. The model shifts them, so pass ``input_ids``. -100 is ignored; if all
+                are, the loss is 0.
 
         Returns:
             TFCausalLMOutput.
         """
         input_ids, inputs_embeds, labels = self._check(input_ids=input_ids, inputs_embeds=inputs_embeds, labels=labels)
+        inputs = (input_ids, attention_mask, token_type_ids, position_ids, head_mask, inputs_embeds)
+        flags = {
+            "output_attentions": output_attentions,
+            "output_hidden_states": output_hidden_states,
+            "return_dict": True,
+        }
         output = self.transformer(
-            input_ids,
-            attention_mask,
-            token_type_ids,
-            position_ids,
-            head_mask,
-            inputs_embeds,
-            output_attentions=output_attentions,
-            output_hidden_states=output_hidden_states,
-            return_dict=True,
-            past_key_values=past_key_values,
-            use_cache=use_cache,
-            training=training,
+            *inputs, **flags, past_key_values=past_key_values, use_cache=use_cache, training=training
         )
         logits = self.lm_head(output.last_hidden_state, tokens_embed=self.transformer.tokens_embed)
         output = TFCausalLMOutput(
@@ -214,18 +214,21 @@ class TFOpenAIGPTLMHeadModel(Generates, TFOpenAIGPTPreTrainedModel):
         tokenizer=None,
         **settings,
     ):
-        """Continue prompts, with a KV cache; the same ids in every framework.
+        """Continue prompts, with a KV cache and without dropout; the same ids in every framework.
 
-        Greedy search and sampling are one compiled program, and may be part of another: inside ``tf.function`` the
-        result always has ``max_new_tokens`` new columns, filled behind the end; what needs the host is an error.
+        Greedy search and sampling compile to one graph, which may be part of yours: inside ``tf.function`` the result
+        always has ``max_new_tokens`` new columns, with padding after the end of a row. Settings that need the host
+        raise an error there.
 
         Args:
-            input_ids: (B, T) ids; or a text, or a list of texts.
-            attention_mask: (B, T), 0 for padding on either side; default: all but ``pad_token_id``.
-            generation_config: a ``GenerationConfig``; default: ``self.generation_config``.
-            streamer: gets the prompt and each new token by ``put``, and ``end``; for one row.
-            tokenizer: decodes ids, for ``stop_strings``; reads text. Default for text: ``model.tokenizer``.
-            settings: of ``GenerationConfig``, over those of ``generation_config``.
+            input_ids: (B, T) integer token ids of the prompts; or a text, or a list of texts.
+            attention_mask: (B, T), 0 for padding on either side. Default: 1 for all tokens but ``pad_token_id``.
+            generation_config: a ``GenerationConfig``. Default: ``self.generation_config``.
+            streamer: an object whose ``put`` gets the prompt and each new token, and whose ``end`` is called at the
+                end. For one row only.
+            tokenizer: a tokenizer that decodes ids; needed for ``stop_strings``. It also encodes text, by default
+                ``model.tokenizer``.
+            settings: settings of ``GenerationConfig``; they override those of ``generation_config``.
 
         Returns:
             (B, T + N) ids with the prompt in front, or a ``GenerateOutput`` with ``return_dict_in_generate``. For a
@@ -233,16 +236,14 @@ class TFOpenAIGPTLMHeadModel(Generates, TFOpenAIGPTPreTrainedModel):
             ``num_return_sequences`` above 1, a list of texts.
 
         Raises:
-            ConfigError, InputError: the settings contradict, or the prompt does not fit.
+            ConfigError, InputError: the settings contradict each other, or the prompt does not fit.
         """
         return generate(self, input_ids, attention_mask, generation_config, streamer, tokenizer, settings)
 
 
 @keras.saving.register_keras_serializable(package="gptcore")
 class TFOpenAIGPTDoubleHeadsModel(TFOpenAIGPTPreTrainedModel):
-    """The trunk with a language-modelling and a multiple-choice head.
-
-    Arguments as in ``TFOpenAIGPTModel``.
+    """The trunk with a language-modelling and a multiple-choice head; arguments as ``TFOpenAIGPTModel``.
 
     >>> config = OpenAIGPTConfig(vocab_size=11, n_positions=8, n_embd=6, n_layer=1, n_head=2)
     >>> model = TFOpenAIGPTDoubleHeadsModel(config)
@@ -292,12 +293,13 @@ class TFOpenAIGPTDoubleHeadsModel(TFOpenAIGPTPreTrainedModel):
         return_dict=None,
         training=None,
     ):
-        """Arguments as in ``TFOpenAIGPTModel.call`` with ``input_ids`` (..., N, T) for N choices, and
+        """Arguments as in ``TFOpenAIGPTModel.call`` with ``input_ids`` (..., N, T) for N choices, and these:
 
         Args:
-            mc_token_ids: (..., N) position of the classification token in each choice; default: the last one.
-            labels: (..., N, T) token ids, shifted inside; -100 is ignored.
-            mc_labels: (...) index of the right choice; -100 is ignored.
+            mc_token_ids: (..., N) integer position of the classification token in each choice; default: the last
+                position.
+            labels: (..., N, T) integer token ids. The model shifts them. -100 is ignored.
+            mc_labels: (...) integer index of the right choice; -100 is ignored.
 
         Returns:
             TFOpenAIGPTDoubleHeadsModelOutput.
@@ -309,18 +311,13 @@ class TFOpenAIGPTDoubleHeadsModel(TFOpenAIGPTPreTrainedModel):
             labels=labels,
             mc_labels=mc_labels,
         )
-        output = self.transformer(
-            input_ids,
-            attention_mask,
-            token_type_ids,
-            position_ids,
-            head_mask,
-            inputs_embeds,
-            output_attentions=output_attentions,
-            output_hidden_states=output_hidden_states,
-            return_dict=True,
-            training=training,
-        )
+        inputs = (input_ids, attention_mask, token_type_ids, position_ids, head_mask, inputs_embeds)
+        flags = {
+            "output_attentions": output_attentions,
+            "output_hidden_states": output_hidden_states,
+            "return_dict": True,
+        }
+        output = self.transformer(*inputs, **flags, training=training)
         logits = self.lm_head(output.last_hidden_state, tokens_embed=self.transformer.tokens_embed)
         mc_logits = self.multiple_choice_head(output.last_hidden_state, mc_token_ids)
         mc_logits = tf.squeeze(mc_logits, -1) if mc_logits.shape[-1] == 1 else mc_logits  # (..., N)
@@ -346,9 +343,7 @@ class TFOpenAIGPTDoubleHeadsModel(TFOpenAIGPTPreTrainedModel):
 
 @keras.saving.register_keras_serializable(package="gptcore")
 class TFOpenAIGPTForSequenceClassification(TFOpenAIGPTPreTrainedModel):
-    """The trunk with a linear layer on the last token of each sequence.
-
-    Arguments as in ``TFOpenAIGPTModel``.
+    """The trunk with a linear layer on the last token of each sequence; arguments as ``TFOpenAIGPTModel``.
 
     >>> config = OpenAIGPTConfig(vocab_size=11, n_positions=8, n_embd=6, n_layer=1, n_head=2, num_labels=3)
     >>> model = TFOpenAIGPTForSequenceClassification(config)
@@ -394,11 +389,11 @@ class TFOpenAIGPTForSequenceClassification(TFOpenAIGPTPreTrainedModel):
         return_dict=None,
         training=None,
     ):
-        """Arguments as in ``TFOpenAIGPTModel.call``, and
+        """Arguments as in ``TFOpenAIGPTModel.call``, and these:
 
         Args:
-            labels: (B,) class indices, (B, K) floats for several labels at once, (B,) or (B, K) floats for
-                regression; ``config.problem_type`` decides, or ``num_labels`` and the dtype.
+            labels: (B,) integer class indices, (B, K) floats for several labels at once, or (B,) or (B, K) floats for
+                regression. ``config.problem_type`` decides; if it is unset, ``num_labels`` and the dtype of the labels.
 
         Returns:
             TFSequenceClassifierOutput.
@@ -406,18 +401,13 @@ class TFOpenAIGPTForSequenceClassification(TFOpenAIGPTPreTrainedModel):
         input_ids, attention_mask, inputs_embeds, labels = self._check(
             input_ids=input_ids, attention_mask=attention_mask, inputs_embeds=inputs_embeds, labels=labels
         )
-        output = self.transformer(
-            input_ids,
-            attention_mask,
-            token_type_ids,
-            position_ids,
-            head_mask,
-            inputs_embeds,
-            output_attentions=output_attentions,
-            output_hidden_states=output_hidden_states,
-            return_dict=True,
-            training=training,
-        )
+        inputs = (input_ids, attention_mask, token_type_ids, position_ids, head_mask, inputs_embeds)
+        flags = {
+            "output_attentions": output_attentions,
+            "output_hidden_states": output_hidden_states,
+            "return_dict": True,
+        }
+        output = self.transformer(*inputs, **flags, training=training)
         last = self.last_position(input_ids, attention_mask)
         hidden_states = output.last_hidden_state
         pooled = hidden_states[..., -1, :] if last is None else take_position(hidden_states, last)
@@ -440,7 +430,7 @@ class TFOpenAIGPTForSequenceClassification(TFOpenAIGPTPreTrainedModel):
         return problem_type(self.config, describe(labels))
 
     def last_position(self, input_ids, attention_mask):
-        """Index of each row's last token, (B,): attended, else not padding, else ``None``: the last."""
+        """Index of each row's last token, (B,): attended, else not padding, else ``None`` for the last column."""
         if attention_mask is not None:
             present = tf.cast(attention_mask, tf.bool)
         elif input_ids is not None and self.config.pad_token_id is not None:

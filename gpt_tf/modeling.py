@@ -1,8 +1,7 @@
 """The OpenAI GPT forward pass in Keras on TensorFlow (Radford et al. 2018, section 3.1), top to bottom.
 
-``B`` batch, ``T`` query positions, ``S`` key positions, ``C`` n_embd, ``H`` heads, ``D`` head size,
-``F`` feed-forward, ``V`` vocabulary, ``P`` n_positions, ``L`` layers. A line that moves an axis ends with its
-shape.
+``B`` batch, ``T`` query positions, ``S`` key positions, ``C`` n_embd, ``H`` heads, ``D`` head size, ``F`` feed-forward,
+``V`` vocabulary, ``P`` n_positions, ``L`` layers. A line that moves an axis ends with its shape.
 """
 
 import math
@@ -20,7 +19,8 @@ from gptcore.spec.parameters import Head, feed_forward_width
 
 
 def gelu(x):
-    """The tanh form. TensorFlow's own rounds its constants to float32, in float64 as well."""
+    """GELU in the tanh form of OpenAI's code."""
+    # TensorFlow's own rounds its constants to float32, in float64 as well.
     return 0.5 * x * (1 + tf.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x * x * x)))
 
 
@@ -33,10 +33,10 @@ ACTIVATIONS = {
 
 
 def attention_allowed(attention_mask, queries, keys):
-    """Which key each query may read, (B, 1, T, S) bool: no future, no padding, and never nothing.
+    """Which keys each query may read, (B, 1, T, S) bool: no future tokens and no padding, but at least one key.
 
-    A query that would read nothing (padding on the left) reads itself, so that no softmax is over an empty set.
-    ``queries`` (T,) and ``keys`` (S,) say where in the sequence they stand, ``attention_mask`` (B, S) what is padding.
+    A query that could read nothing (padding on the left) reads itself, so that no softmax is over an empty set.
+    ``queries`` (T,) and ``keys`` (S,) are positions in the sequence; ``attention_mask`` (B, S) is 0 for padding.
     """
     allowed = keys <= queries[:, None]  # (T, S)
     if attention_mask is None:
@@ -48,7 +48,7 @@ def attention_allowed(attention_mask, queries, keys):
 
 
 def eager_attention(query, key, value, allowed, dropout):
-    """Softmax attention written out, (B, T, H, D) each -> context (B, T, H, D) and (B, H, T, S)."""
+    """Softmax attention written out, (B, T, H, D) each -> context (B, T, H, D), probabilities (B, H, T, S)."""
     scores = tf.einsum("BTHD,BSHD->BHTS", query, key) / math.sqrt(query.shape[-1])  # (B, H, T, S)
     scores = tf.where(allowed, scores, scores.dtype.min)
     probabilities = tf.cast(tf.nn.softmax(wide(scores)), scores.dtype)
@@ -112,7 +112,7 @@ class Attention(keras.layers.Layer):
         self.c_attn.build()
         self.c_proj.build()
 
-    def call(self, hidden_states, allowed=None, head_mask=None, eager=False, slots=None):
+    def call(self, hidden_states, allowed, head_mask=None, eager=False, slots=None):
         query, key, value = (self.split_heads(x) for x in tf.split(self.c_attn(hidden_states), 3, axis=-1))
         if slots is not None:
             past_keys, past_values, length = slots
@@ -179,7 +179,7 @@ class Block(keras.layers.Layer):
         self.mlp.build()
         self.ln_2.build((None, None, self.n_embd))
 
-    def call(self, hidden_states, allowed=None, head_mask=None, eager=False, slots=None):
+    def call(self, hidden_states, allowed, head_mask=None, eager=False, slots=None):
         attended, probabilities, slots = self.attn(hidden_states, allowed, head_mask, eager=eager, slots=slots)
         hidden_states = self.ln_1(hidden_states + attended)
         return self.ln_2(hidden_states + self.mlp(hidden_states)), probabilities, slots
@@ -190,13 +190,15 @@ class TFOpenAIGPTModel(TFOpenAIGPTPreTrainedModel):
     """The trunk: embeddings and blocks, no final LayerNorm.
 
     Args:
-        config: sizes and settings; not changed.
-        dtype: of all weights: ``float32``, ``float64``, ``bfloat16``, ``float16``; or a Keras policy such as
-            ``mixed_bfloat16``: float32 weights, computation in bfloat16. Default: Keras' global policy, float32
-            unless it was changed.
-        attn_implementation: ``"sdpa"`` (Keras' operation) or ``"eager"`` (written out); the same numbers.
-        seed: of the fresh weights; ``None`` leaves memory as it is, for a caller that fills it.
-        name, trainable: as in every Keras model.
+        config: the config, which is not changed.
+        dtype: dtype of all weights: ``float32``, ``float64``, ``bfloat16`` or ``float16``; or a Keras policy such as
+            ``mixed_bfloat16`` (float32 weights, computation in bfloat16). Default: Keras' global policy, which is
+            float32 unless you change it.
+        attn_implementation: ``"sdpa"`` (the default: the framework's fused attention) or ``"eager"`` (written out);
+            both give the same numbers.
+        seed: random seed of the initial weights, the same in every framework; default 0. The framework's own seed has
+            no effect. ``None`` leaves the weights unset, for a caller that sets them.
+        name, trainable: arguments of ``keras.Model``.
 
     >>> model = TFOpenAIGPTModel(OpenAIGPTConfig(vocab_size=11, n_positions=8, n_embd=6, n_layer=1, n_head=2))
     >>> model(tf.constant([[1, 2, 3]])).last_hidden_state.shape
@@ -246,29 +248,32 @@ class TFOpenAIGPTModel(TFOpenAIGPTPreTrainedModel):
         use_cache=None,
         training=None,
     ):
-        """Run the trunk. Arrays and lists become tensors; ids, masks and labels may be of any integer type.
+        """Run the trunk. Arrays and lists become tensors; ids, masks and labels may have any integer dtype.
 
         Args:
             input_ids: (..., T) integer token ids in [0, V); extra leading dimensions are kept. Or
                 ``inputs_embeds``. A dict in this place holds all the inputs.
-            attention_mask: (..., T), 1 for tokens to attend to and 0 for padding, on either side; with a cache also
-                (..., past + T), of which the last T columns count.
-            token_type_ids: (..., T) ids that are looked up in the *token* embedding and added.
-            position_ids: (..., T), (1, T) or (T,) in [0, P); default: counted from ``attention_mask``.
-            head_mask: (H,) or (L, H) factors of the attention probabilities.
-            inputs_embeds: (..., T, C) in place of ``input_ids``.
-            output_attentions: return the probabilities; attention is then computed by ``"eager"``.
-            output_hidden_states: return the embeddings and the output of every block.
-            return_dict: ``False`` for a tuple of the present fields.
-            past_key_values: the ``KVCache`` of the tokens before these; positions and attention go on from there.
-            use_cache: return ``past_key_values``, a new cache of ``n_positions`` slots where none was passed.
-            training: whether dropout is on; attention is then computed by ``"eager"`` too, if it has dropout.
+            attention_mask: (..., T), 1 for tokens to attend to and 0 for padding, on either side. With a cache also
+                (..., past + T); then the last T columns count.
+            token_type_ids: (..., T) integer ids; their rows of the *token* embedding are added.
+            position_ids: (..., T), (1, T) or (T,) integers in [0, P). Default: counted from ``attention_mask``,
+                or 0 to T - 1.
+            head_mask: (H,) or (L, H) floats, factors of the attention probabilities.
+            inputs_embeds: (..., T, C) floats, used instead of ``input_ids``.
+            output_attentions: whether to return the probabilities; attention is then computed by ``"eager"``.
+            output_hidden_states: whether to return the embeddings and the output of every block.
+            return_dict: whether to return an output object; ``False`` returns a tuple of the fields that are set.
+            past_key_values: the ``KVCache`` of the earlier tokens; positions and attention continue from there.
+            use_cache: whether to return ``past_key_values``: a new cache of ``n_positions`` slots if none was passed.
+            training: whether dropout is on. Attention with dropout is computed by ``"eager"``.
+
+        ``output_attentions``, ``output_hidden_states`` and ``return_dict`` default to the settings of the config.
 
         Returns:
             TFBaseModelOutput.
 
         Raises:
-            InputError: an argument does not fit; checked before work starts (while tracing, not the values).
+            InputError: an argument does not fit. Checked before work starts (while tracing, not the values).
         """
         input_ids, attention_mask, token_type_ids, position_ids, head_mask, inputs_embeds = self._check(
             input_ids=input_ids,
@@ -307,9 +312,11 @@ class TFOpenAIGPTModel(TFOpenAIGPTPreTrainedModel):
         all_hidden_states, all_attentions, all_slots = [hidden_states], [], []
         for layer, (block, layer_head_mask) in enumerate(zip(self.h, head_masks, strict=True)):
             slots = None if cache is None else (cache.keys[layer], cache.values[layer], cache.length)
-            hidden_states, probabilities, slots = block(
-                hidden_states, allowed, layer_head_mask, eager=eager, slots=slots
-            )
+            arguments = (hidden_states, allowed, layer_head_mask)
+            if self.gradient_checkpointing and training and cache is None:
+                hidden_states, probabilities = recomputed(block, *arguments, eager=eager)
+            else:
+                hidden_states, probabilities, slots = block(*arguments, eager=eager, slots=slots)
             all_hidden_states.append(hidden_states)
             all_attentions.append(probabilities)
             all_slots.append(slots)
@@ -317,11 +324,10 @@ class TFOpenAIGPTModel(TFOpenAIGPTPreTrainedModel):
             all_keys, all_values = zip(*all_slots, strict=True)
             cache = cache._replace(keys=all_keys, values=all_values)
 
-        all_hidden_states = tuple(from_rows(x, leading) for x in all_hidden_states)  # (..., T, C)
         output = TFBaseModelOutput(
-            last_hidden_state=all_hidden_states[-1],
+            last_hidden_state=from_rows(hidden_states, leading),  # (..., T, C)
             past_key_values=cache,
-            hidden_states=all_hidden_states if output_hidden_states else None,
+            hidden_states=tuple(from_rows(x, leading) for x in all_hidden_states) if output_hidden_states else None,
             attentions=tuple(all_attentions) if output_attentions else None,
         )
         return output if self._choose(return_dict, "return_dict") else output.to_tuple()
@@ -335,6 +341,32 @@ class TFOpenAIGPTModel(TFOpenAIGPTPreTrainedModel):
         inputs_embeds = tf.cast(inputs_embeds, self.compute_dtype)
         embedded = inputs_embeds + self.positions_embed(position_ids)
         return embedded if token_type_ids is None else embedded + self.tokens_embed(token_type_ids)
+
+
+def recomputed(block, hidden_states, allowed, head_mask, eager):
+    """The block's hidden states and probabilities, computed again in the backward pass, with the same dropout.
+
+    ``tf.recompute_grad`` alone would draw the dropout anew: ``run`` reads and writes copies of the random states.
+    """
+    states = random_states(block)
+    drawn = [tf.identity(state) for state in states]
+    advanced = []
+
+    def run(hidden_states, *head_mask):
+        with keras.StatelessScope(zip(states, drawn, strict=True)) as scope:
+            output, probabilities, _ = block(hidden_states, allowed, *head_mask, eager=eager, training=True)
+        advanced.append([scope.get_current_value(state) for state in states])
+        return (output, probabilities) if eager else (output,)
+
+    output, *probabilities = tf.recompute_grad(run)(hidden_states, *(() if head_mask is None else (head_mask,)))
+    for state, value in zip(states, advanced[0], strict=True):
+        state.assign(value)
+    return output, probabilities[0] if eager else None
+
+
+def random_states(layer):
+    """The variables from which dropout draws."""
+    return [variable for variable in layer.variables if "seed_generator" in variable.path]
 
 
 def default_positions(attention_mask, queries):

@@ -8,36 +8,33 @@ from gptcore.spec import outputs
 
 
 class TFBaseModelOutput(outputs.ModelOutput):
-    """``last_hidden_state`` (..., T, C); ``hidden_states``, L + 1 times (..., T, C);
-    ``attentions``, L times (B, H, T, S).
-    """
+    """``last_hidden_state`` (..., T, C), ``hidden_states`` L + 1 times that, ``attentions`` L times (B, H, T, S)."""
 
     fields = outputs.BASE_FIELDS
 
 
 class TFCausalLMOutput(outputs.ModelOutput):
-    """``loss`` (), ``logits`` (..., T, V); ``hidden_states``, ``attentions`` as in ``TFBaseModelOutput``."""
+    """``loss`` (), ``logits`` (..., T, V); ``hidden_states`` and ``attentions`` as in ``TFBaseModelOutput``."""
 
     fields = outputs.CAUSAL_LM_FIELDS
 
 
 class TFOpenAIGPTDoubleHeadsModelOutput(outputs.ModelOutput):
-    """``loss`` (), ``mc_loss`` (), ``logits`` (..., N, T, V), ``mc_logits`` (..., N);
-    the rest as in ``TFBaseModelOutput``.
-    """
+    """``loss`` and ``mc_loss`` (), ``logits`` (..., N, T, V), ``mc_logits`` (..., N); the rest as above."""
 
     fields = outputs.DOUBLE_HEADS_FIELDS
 
 
 class TFSequenceClassifierOutput(outputs.ModelOutput):
-    """``loss`` (), ``logits`` (B, K); ``hidden_states``, ``attentions`` as in ``TFBaseModelOutput``."""
+    """``loss`` (), ``logits`` (B, K); ``hidden_states`` and ``attentions`` as in ``TFBaseModelOutput``."""
 
     fields = outputs.SEQUENCE_CLASSIFIER_FIELDS
 
 
 def _register(output_class: type[outputs.ModelOutput]) -> None:
-    """Let Keras see the tensors inside: ``predict``, functional models."""
+    """Let Keras see the tensors inside an output."""
 
+    # predict and functional models look inside.
     def flatten(output: outputs.ModelOutput) -> tuple[list[Any], tuple[str, ...], tuple[str, ...]]:
         return list(output.values()), tuple(output), tuple(output)
 

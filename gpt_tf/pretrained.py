@@ -1,4 +1,4 @@
-"""What all four models share: fresh weights, loading and saving, resizing, input checks, ``fit``."""
+"""What all four models share: initial weights, ``from_pretrained`` and ``save_pretrained``, resizing, input checks."""
 
 import functools
 import inspect
@@ -48,8 +48,8 @@ IDS = ("input_ids", "token_type_ids", "position_ids", "mc_token_ids", "mc_labels
 class TFOpenAIGPTPreTrainedModel(Configured, Fit, Pushable, keras.Model):
     """Base of the four models; ``config`` and ``head`` say which parameters it has.
 
-    ``fit`` after ``compile(optimizer)`` minimises the model's own losses, with the labels inside the dict of
-    inputs; after ``compile(optimizer, loss)`` that loss sees the logits. ``gpt_tf.fit.Fit`` has the details.
+    ``fit`` after ``compile(optimizer)`` minimises the model's own losses, with the labels in the dict of inputs. After
+    ``compile(optimizer, loss)`` it passes the logits to that loss. ``gpt_tf.fit.Fit`` has the details.
     """
 
     head: ClassVar[Head]
@@ -58,9 +58,13 @@ class TFOpenAIGPTPreTrainedModel(Configured, Fit, Pushable, keras.Model):
         dtype = framework_dtype(keras_options.pop("dtype", None))
         super().__init__(dtype=dtype, autocast=False, **keras_options)  # labels keep their dtype
         self.config = config
+        self.gradient_checkpointing = False
 
     def materialize(self, seed: int | None) -> None:
-        """Create all variables and, with a seed, give them their initial values. A subclass may still add layers."""
+        """With a seed, give the parameters their initial values.
+
+        The variables are created first. A subclass may still add layers.
+        """
         self.build()
         self._tracker.unlock()
         if seed is not None:
@@ -82,20 +86,20 @@ class TFOpenAIGPTPreTrainedModel(Configured, Fit, Pushable, keras.Model):
         """Load a checkpoint folder or a repository of the hub.
 
         Args:
-            path_or_repo_id: a folder, or ``owner/name``.
-            dtype: dtype of the weights in memory, or a Keras policy. ``None``: Keras' global policy; ``auto``: the
+            path_or_repo_id: a folder, or a repository as ``owner/name``.
+            dtype: dtype of the weights in memory, or a Keras policy: Keras' global policy if ``None``, ``auto`` for the
                 stored dtype.
-            attn_implementation: ``"sdpa"`` or ``"eager"``.
+            attn_implementation: ``"sdpa"`` (the default) or ``"eager"``, as in ``TFOpenAIGPTModel``.
             quantization: must be ``None``; only PyTorch supports ``"int8"``.
-            output_loading_info: also return ``missing_keys`` (freshly initialised) and ``unexpected_keys``
-                (ignored).
-            seed: random seed of the weights that the checkpoint lacks.
+            output_loading_info: whether to return also a dict of ``missing_keys``, which got initial values, and
+                ``unexpected_keys``, which are ignored.
+            seed: random seed of the weights that the checkpoint lacks; default 0.
             options: ``revision``, ``cache_dir``, ``local_files_only``, ``token``; ``allow_pickle=True`` to read
                 files of ``torch.save``; ``ignore_mismatched_sizes=True`` for a fresh head if the stored one has
                 another shape, for example another ``num_labels``. All others override the config.
 
         Raises:
-            CheckpointError, ConfigError: with every problem, before anything of that size is allocated.
+            CheckpointError, ConfigError: with every problem, before anything of the model's size is allocated.
         """
         policy = None if dtype == "auto" else framework_dtype(dtype)
         stored_as = dtype_name(policy) if policy else "auto"
@@ -121,8 +125,8 @@ class TFOpenAIGPTPreTrainedModel(Configured, Fit, Pushable, keras.Model):
 
         Args:
             folder: the folder to write; created if missing.
-            max_shard_size: size (in bytes, or like ``"2GB"``) after which a new file begins; ``None`` for one file.
-            is_main_process: whether to write; ``False`` in the other processes of a run.
+            max_shard_size: largest size of a file, in bytes or as ``"2GB"``; ``None`` (the default) for one file.
+            is_main_process: whether to write; pass ``False`` in the other processes of a run. Default: ``True``.
             options: other arguments of transformers have no effect, or raise an error that says what to do.
         """
         if saves(is_main_process, options):
@@ -215,9 +219,26 @@ class TFOpenAIGPTPreTrainedModel(Configured, Fit, Pushable, keras.Model):
         rows = tf.concat([old[:kept], rows[kept:]], 0)  # float64 rows keep every bit
         self.trunk.tokens_embed.replace(rows)
         self._adopt(config)
-        for model in (self, self.trunk):  # what Keras has compiled reads the old table
-            model.train_function = model.test_function = model.predict_function = None
+        self._forget_compiled()
         return self.trunk.tokens_embed
+
+    def gradient_checkpointing_enable(self) -> None:
+        """Recompute each block in the backward pass: less memory, more time, the same gradients.
+
+        You may call it after ``compile``. A compiled model around this one must be compiled again.
+        """
+        self.trunk.gradient_checkpointing = True
+        self._forget_compiled()
+
+    def gradient_checkpointing_disable(self) -> None:
+        """Keep activations for the backward pass again."""
+        self.trunk.gradient_checkpointing = False
+        self._forget_compiled()
+
+    def _forget_compiled(self) -> None:
+        """Have Keras compile its functions again: they refer to the old token table and the old way to train."""
+        for model in (self, self.trunk):
+            model.train_function = model.test_function = model.predict_function = None
 
     def _choose(self, argument: bool | None, name: str) -> bool:
         """An argument of the call or, if it is ``None``, the setting of the config."""
@@ -241,7 +262,7 @@ class TFOpenAIGPTPreTrainedModel(Configured, Fit, Pushable, keras.Model):
         if args and isinstance(args[0], Mapping):
             if len(args) > 1:
                 raise InputError(
-                    f"inputs after a dict must be keyword arguments; got {len(args) - 1} positional. Pass them by name"
+                    f"inputs after a dict must be keyword arguments; got {len(args) - 1} positional. Pass them by name."
                 )
             check_names(args[0], inspect.signature(self.call).parameters)
             args, kwargs = (), dict(**args[0], **kwargs)
@@ -270,7 +291,7 @@ def check_names(inputs: Mapping[str, Any], parameters: Mapping[str, inspect.Para
     """Raise an ``InputError`` for a column of a dataset, such as ``label``, that is no argument of ``call``."""
     unknown = [name for name in inputs if name not in parameters]
     if unknown and not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
-        raise InputError(f"inputs must be among {list(parameters)}; got {unknown}. Rename them or leave them out")
+        raise InputError(f"inputs must be among {list(parameters)}; got {unknown}. Rename them or leave them out.")
 
 
 def check_one_array(input_ids: Any) -> None:
@@ -299,7 +320,7 @@ def build_once(*layers: keras.layers.Layer) -> None:
 def as_tensor(name: str, value: Any) -> tf.Tensor | None:
     """Arrays and lists as tensors; tensors unchanged."""
     if isinstance(value, tf.RaggedTensor):
-        raise InputError(f"{name} must have rows of one length; got a RaggedTensor. Call to_tensor() and pass a mask")
+        raise InputError(f"{name} must have rows of one length; got a RaggedTensor. Call to_tensor() and pass a mask.")
     if value is None or (hasattr(value, "dtype") and value.dtype != "string"):
         return value
     value = "" if hasattr(value, "dtype") else value

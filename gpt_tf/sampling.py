@@ -1,4 +1,4 @@
-"""Choosing tokens on the device: what ``gptcore.generation`` defines in NumPy, for a loop inside one graph."""
+"""Choosing tokens on the device: what ``gptcore.generation`` defines in NumPy, for a loop that never leaves it."""
 
 import math
 
@@ -12,13 +12,13 @@ def choose(logits, method, numbers, rows, step):
     """The next token of each row.
 
     Args:
-        logits: (B, V).
-        method, numbers: of ``gptcore.generation.device``.
-        rows: (B,) which continuation of its prompt each row is.
-        step: () which token of the continuation, from 0.
+        logits: (B, V) floats.
+        method, numbers: the two parts of the settings, from ``gptcore.generation.device.program``.
+        rows: (B,) integers, the number of each row among the continuations of its prompt.
+        step: number of the token in the continuation, from 0.
 
     Returns:
-        (B,) int64; -1 where the highest score is not finite
+        (B,) token ids; -1 where the highest score is not finite.
     """
     scores = tf.cast(logits, tf.float32)
     if len(numbers.eos_token_ids):
@@ -37,19 +37,19 @@ def choose(logits, method, numbers, rows, step):
 
 
 def highest(scores):
-    """The token with the highest score of each row; -1 where that is infinite or not a number."""
+    """The token with the highest score in each row; -1 where that score is infinite or not a number."""
     best = tf.reduce_max(tf.where(tf.math.is_nan(scores), math.inf, scores), -1)  # XLA passes over what is no number
     return tf.where(tf.math.is_finite(best), tf.argmax(scores, -1), NOTHING)
 
 
 def top_k(scores, k):
-    """The k highest, and what ties with the last of them."""
+    """Keep the k highest scores and all that tie with the last of them; set the others to minus infinity."""
     kth = tf.math.top_k(scores, min(k, scores.shape[-1])).values[:, -1:]
     return tf.where(scores < kth, -math.inf, scores)
 
 
 def top_p(scores, tail):
-    """All but the lowest scores that together have a probability of ``tail`` at the most."""
+    """Set the lowest scores, whose probabilities add up to ``tail`` at most, to minus infinity."""
     order = tf.argsort(scores, -1, stable=True)  # ascending
     removed = tf.cumsum(tf.gather(tf.nn.softmax(scores), order, axis=-1, batch_dims=1), -1) <= tail
     removed = tf.concat([removed[:, :-1], tf.zeros_like(removed[:, :1])], -1)
@@ -58,7 +58,7 @@ def top_p(scores, tail):
 
 
 def min_p(scores, p):
-    """Tokens at least ``p`` times as likely as the likeliest."""
+    """Keep tokens at least ``p`` times as likely as the likeliest; set the other scores to minus infinity."""
     probabilities = tf.nn.softmax(scores)
     return tf.where(probabilities < p * tf.reduce_max(probabilities, -1, keepdims=True), -math.inf, scores)
 

@@ -64,7 +64,7 @@ def source_of(path_or_repo_id, location):
 
 
 def load_tokenizer(source):
-    """Load the tokenizer from what ``source_of`` returned."""
+    """Load the tokenizer from the result of ``source_of``."""
     from tokenization import OpenAIGPTTokenizerFast
 
     advice = "Set model.tokenizer = OpenAIGPTTokenizerFast.from_pretrained(FOLDER), or pass ids."

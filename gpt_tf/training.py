@@ -1,4 +1,4 @@
-"""Training (Radford et al. 2018, sections 3.1 and 3.2): the losses, AdamW for ``fit``, and a step in one program."""
+"""Training (Radford et al. 2018, sections 3.1 and 3.2): the losses, AdamW, and a training step."""
 
 import os
 
@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from gpt_tf.backend import BACKEND, MODELS
 from gpt_tf.heads import LMHead, classification_loss, language_modeling_loss
-from gpt_tf.modeling import take_position
+from gpt_tf.modeling import random_states, take_position
 from gpt_tf.pretrained import describe
 from gpt_tf.weights import MIXED, assign, export, left_out, parameters_of, to_numpy_bits, transform_of
 from gptcore.checkpoint.layouts import keras as layouts
@@ -28,7 +28,7 @@ class Objective:
     """A model with its losses: what is trained.
 
     Args:
-        model: with a head.
+        model: a model with a head.
     """
 
     def __init__(self, model):
@@ -37,17 +37,17 @@ class Objective:
         self.extract_dropout = keras.layers.Dropout(model.config.summary_first_dropout, dtype=model.dtype_policy)
 
     def __call__(self, input_ids, labels, extract_positions=None, targets=None, training=False):
-        """The language-modelling loss; where there is a task, its loss and logits too.
+        """The language-modelling loss and, for a task, its loss and logits.
 
         Args:
-            input_ids: (B, T), or (B, N, T) for N sequences an example.
-            labels: token ids as ``input_ids``, -100 where there is none.
-            extract_positions: (B,) or (B, N), of the extract tokens.
-            targets: (B,) classes, scores or right choices.
+            input_ids: (B, T) integer token ids, or (B, N, T) for N sequences an example.
+            labels: integer token ids of the shape of ``input_ids``; -100 is ignored.
+            extract_positions: (B,) or (B, N) integer positions of the extract tokens.
+            targets: (B,) integer classes or right choices, or float scores.
             training: whether dropout is on.
 
         Returns:
-            ``lm_loss``, and ``task_loss`` and ``logits`` (B, K).
+            A dict of ``lm_loss`` () and, for a task, ``task_loss`` () and ``logits`` (B, K).
         """
         if self.model.head is Head.LM:
             inputs = {"input_ids": input_ids, "labels": labels}
@@ -86,8 +86,9 @@ class LearningRates(keras.optimizers.schedules.LearningRateSchedule):
 
 @keras.saving.register_keras_serializable(package="gptcore")
 class AdamW(keras.optimizers.AdamW):
-    """Keras' AdamW with the epsilon added to the corrected root, as in PyTorch and optax, and with clipping by the norm
-    of the whole gradient where several replicas have a part of it each. Biases and gains do not decay.
+    """Keras' AdamW with the epsilon added to the corrected root, as in PyTorch and optax.
+
+    It clips by the norm of the whole gradient, also where each replica has a part of it. Biases and gains do not decay.
     """
 
     def __init__(self, *args, max_grad_norm=None, **kwargs):
@@ -95,7 +96,7 @@ class AdamW(keras.optimizers.AdamW):
         self.max_grad_norm = max_grad_norm
 
     def build(self, variables):
-        """Make the moments; biases and gains are excluded here, because Keras saves no exclusions."""
+        """Create the moments; biases and gains are excluded here, because Keras saves no exclusions."""
         if not self.built:
             excluded = [v for v in variables if v.name in UNDECAYED or not self._use_weight_decay(v)]
             self.exclude_from_weight_decay(excluded)
@@ -135,18 +136,23 @@ class AdamW(keras.optimizers.AdamW):
 
 
 def clipped(gradients, norm):
-    """Scaled down to a global norm."""
+    """Gradients, scaled down to a global norm."""
     scale = tf.minimum(1.0, norm / tf.linalg.global_norm(gradients))
     return [gradient * tf.cast(scale, gradient.dtype) for gradient in gradients]
 
 
 def adamw(model, recipe: Recipe, total_steps):
-    """The recipe's optimizer with its schedule and clipping, for ``compile`` and ``fit`` or a loop of your own.
+    """The recipe's AdamW with its learning rates, for a loop of your own.
+
+    Or for ``compile`` and ``fit``. The optimizer clips the gradients and holds the schedule.
 
     Args:
-        model: of ``gpt_tf``.
-        recipe: gives the rates, betas, epsilon, decay and norm.
-        total_steps: updates of the whole run.
+        model: a model of ``gpt_tf``.
+        recipe: the hyperparameters.
+        total_steps: number of updates in the whole run.
+
+    Returns:
+        An ``AdamW``, a subclass of ``keras.optimizers.AdamW``.
 
     >>> from gpt_tf import OpenAIGPTConfig, TFOpenAIGPTLMHeadModel
     >>> model = TFOpenAIGPTLMHeadModel(OpenAIGPTConfig(vocab_size=11, n_positions=8, n_embd=6, n_layer=1, n_head=2))
@@ -170,11 +176,11 @@ class Trainer:
     """A model in training, as ``gptcore.training.Trainer``.
 
     Args:
-        model: with a head and float32 weights, made inside the scope of ``distribution``; changed in place. For
-            ``recipe.precision="bfloat16"`` its dtype is ``keras.DTypePolicy("mixed_bfloat16")``.
-        recipe: hyperparameters.
-        total_steps: updates of the whole run, for the schedule.
-        distribution: a ``tf.distribute.Strategy``; default: the current one.
+        model: a model with a head and float32 weights, created in the scope of ``distribution``; changed in place. For
+            ``recipe.precision="bfloat16"`` its dtype must be ``keras.DTypePolicy("mixed_bfloat16")``.
+        recipe: the hyperparameters.
+        total_steps: number of updates in the whole run, for the schedule.
+        distribution: a ``tf.distribute.Strategy``. Default: the current one.
 
     Raises:
         ConfigError: the model has no head, half-precision weights, or does not compute in the recipe's precision.
@@ -192,8 +198,9 @@ class Trainer:
         check_weights(model.head, model.variable_dtype, left_out(model))
         if model.compute_dtype != recipe.precision:
             raise ConfigError(
-                f"the model computes in {model.compute_dtype}, the recipe has precision={recipe.precision!r}; "
-                "make the model with dtype='float32' or keras.DTypePolicy('mixed_bfloat16')"
+                f"the model must compute in the precision of the recipe, {recipe.precision!r}; "
+                f"got {model.compute_dtype!r}. "
+                "Create it with dtype='float32' or dtype=keras.DTypePolicy('mixed_bfloat16')."
             )
         self.model, self.recipe, self.config, self.head = model, recipe, model.config, model.head
         self.rates = recipe.learning_rates(total_steps)
@@ -208,7 +215,7 @@ class Trainer:
             self.optimizer = adamw(model, recipe, total_steps)
         self.objective = Objective(model)
         owners = (model, self.objective.extract_dropout)
-        self.dropout_states = [v for owner in owners for v in owner.variables if "seed_generator" in v.path]
+        self.dropout_states = [state for owner in owners for state in random_states(owner)]
         alone = self.strategy.num_replicas_in_sync == 1
         self.update = tf.function(self.update_replica if alone else self.update_replicas, jit_compile=alone)
         self.losses = tf.function(lambda batch: self.objective(**batch), jit_compile=True)
@@ -292,7 +299,7 @@ class Trainer:
         yield from export(self.model)
 
     def moments(self):
-        """Adam's two moments of every parameter."""
+        """Adam's two moments of every parameter; zeros for those that do not change."""
         table = parameters(self.config, self.head)
         for name, variable in parameters_of(self.model).items():
             for moment, values in self.moments_of(variable).items():
@@ -305,7 +312,7 @@ class Trainer:
         return {"exp_avg": self.optimizer._momentums[index], "exp_avg_sq": self.optimizer._velocities[index]}
 
     def restore(self, step, weights, moments):
-        """Go on as if ``step`` updates had led to these weights and moments."""
+        """Continue as if ``step`` updates had led to these weights and moments."""
         assign(self.model, weights)
         table, variables = parameters(self.config, self.head), parameters_of(self.model)
         for name, array in moments:

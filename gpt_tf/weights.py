@@ -1,4 +1,4 @@
-"""The parameter table <-> Keras variables, both directions. Names are the published ones."""
+"""The parameter table <-> the model's parameters, both directions. Names are the published ones."""
 
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -19,7 +19,7 @@ MIXED = "mixed_"
 
 
 def framework_dtype(dtype: str | tf.DType | keras.DTypePolicy | None) -> keras.DTypePolicy:
-    """The Keras policy of that name, the global one for ``None``; a ``CheckpointError`` if there is none."""
+    """The Keras policy of that name, the global one for ``None``; an error if it is not supported."""
     policy = keras.config.dtype_policy() if dtype is None else dtype
     name = getattr(policy, "name", policy)
     check_dtype(name.removeprefix(MIXED))
@@ -31,9 +31,9 @@ def dtype_name(dtype: str | tf.DType | keras.DTypePolicy) -> str:
     return dtype.variable_dtype if isinstance(dtype, keras.DTypePolicy) else tf.as_dtype(dtype).name
 
 
-def wide(x: tf.Tensor) -> tf.Tensor:
+def wide(tensor: tf.Tensor) -> tf.Tensor:
     """In float32 at least."""
-    return tf.cast(x, tf.float64 if x.dtype == tf.float64 else tf.float32)
+    return tf.cast(tensor, tf.float64 if tensor.dtype == tf.float64 else tf.float32)
 
 
 def parameters_of(model: keras.Model) -> dict[str, keras.Variable]:
@@ -46,7 +46,7 @@ def parameters_of(model: keras.Model) -> dict[str, keras.Variable]:
 
 
 def left_out(model: keras.Model) -> list[str]:
-    """Paths of the weights that are not in the table, such as the bias of a new head."""
+    """Names of the weights that are not in the table, such as the bias of a new head."""
     own = set(map(id, parameters_of(model).values()))
     return [variable.path for variable in model.weights if id(variable) not in own]
 
@@ -61,7 +61,7 @@ def is_in_place(model: keras.Model, parameter: Parameter, variable: keras.Variab
 
 
 def transform_of(parameter: Parameter) -> Callable[[Any], Any]:
-    """What turns the canonical array into the variable's, and back."""
+    """The function that turns the canonical array into the model's, and back."""
     return TRANSFORMS[foreign_name(ROWS, parameter)[1]]
 
 
@@ -74,7 +74,7 @@ def assign(model: keras.Model, values: Iterable[tuple[str, NDArray[Any]]]) -> No
 
 
 def export(model: keras.Model) -> Iterator[tuple[str, NDArray[Any]]]:
-    """Yield canonical name and array of every parameter, on the CPU without a copy; bfloat16 as bits."""
+    """Yield canonical name and array of every parameter, without a copy where it is on the CPU; bfloat16 as bits."""
     table = parameters(model.config, model.head)
     variables = parameters_of(model)
     moved = [name for name, variable in variables.items() if not is_in_place(model, table[name], variable)]
@@ -90,7 +90,7 @@ def from_numpy(array: NDArray[Any], dtype: str | tf.DType) -> tf.Tensor:
 
 
 def to_numpy_bits(tensor: tf.Tensor | keras.Variable) -> NDArray[Any]:
-    """The tensor's values as a read-only array; bfloat16 as its bits in ``uint16``."""
+    """The values as a NumPy array; bfloat16 as its bits in ``uint16``."""
     tensor = tf.convert_to_tensor(tensor)
     tensor = tf.bitcast(tensor, tf.uint16) if tensor.dtype == tf.bfloat16 else tensor
     return np.asarray(memoryview(tensor))

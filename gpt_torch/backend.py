@@ -108,7 +108,7 @@ class TorchBackendModel:
 
 
 def to_arrays(value):
-    """Tensors to arrays, half types as float32; tuples stay tuples, a cache as it is."""
+    """Tensors as NumPy arrays, half types as float32; tuples stay tuples, a cache as it is."""
     if isinstance(value, KVCache):
         return value
     if isinstance(value, tuple):

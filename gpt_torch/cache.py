@@ -12,13 +12,13 @@ from gptcore.spec.inputs import CacheInfo, cache_length, check_capacity
 class KVCache(NamedTuple):
     """Keys and values of the tokens so far.
 
-    A call writes the new tokens behind the filled slots, in the same memory, and returns a cache that is that much
-    longer; the one passed in must not be used again. Not for training.
+    A call writes the new tokens behind the filled slots, in the same memory, and returns a longer cache. Do not use the
+    cache that you passed in again, and do not train with a cache.
 
     Attributes:
-        keys, values: one (B, H, N, D) per layer, N slots.
-        attended: (B, N) bool, the slots that hold a token and not padding; ``None``: all filled ones.
-        length: how many slots are filled.
+        keys, values: one (B, H, N, D) per layer, with N slots.
+        attended: (B, N) bool, true for slots that hold a token and not padding; ``None`` if all filled slots do.
+        length: int, number of filled slots.
 
     >>> cache = KVCache.empty(OpenAIGPTConfig(n_embd=6, n_layer=1, n_head=2), batch_size=1, capacity=8)
     >>> cache.keys[0].shape, cache.length
@@ -34,13 +34,14 @@ class KVCache(NamedTuple):
     def empty(
         cls, config: OpenAIGPTConfig, batch_size: int, capacity: int | None = None, dtype=torch.float32, device=None
     ) -> Self:
-        """No tokens yet.
+        """A cache without tokens.
 
         Args:
-            config: of the model.
-            batch_size: rows, all leading dimensions of the ids together.
-            capacity: slots; ``n_positions`` if ``None``.
-            dtype, device: those of the model.
+            config: the config of the model.
+            batch_size: number of rows: all leading dimensions of the ids together.
+            capacity: number of slots; ``n_positions`` if ``None``, which is also the most.
+            dtype: dtype of keys and values: the one in which the model computes. Default: float32.
+            device: device of the model. Default: PyTorch's default device.
         """
         capacity = check_capacity(config, capacity)
         shape = (batch_size, config.n_head, capacity, config.n_embd // config.n_head)
@@ -61,7 +62,7 @@ class KVCache(NamedTuple):
         return CacheInfo(batch, self.capacity, length, sizes, dtype_name(self.keys[0].dtype))
 
     def extended(self, attention_mask: torch.Tensor | None, length: int) -> Self:
-        """With ``length`` more slots taken. ``attention_mask`` (B, >= length): its last columns are the new ones."""
+        """The cache with ``length`` more filled slots: the last columns of ``attention_mask`` (B, >= length)."""
         attended, filled = self.attended, slice(self.length, self.length + length)
         if attended is None and attention_mask is not None:
             batch, device = self.keys[0].size(0), self.keys[0].device
@@ -73,7 +74,7 @@ class KVCache(NamedTuple):
         return self._replace(attended=attended, length=self.length + length)
 
     def reordered(self, rows: torch.Tensor) -> Self:
-        """Row i becomes what row ``rows[i]`` was; rows may repeat. (R,)"""
+        """The cache whose row i is row ``rows[i]`` of this one; ``rows`` (R,) may repeat."""
         return self._replace(
             keys=tuple(x.index_select(0, rows) for x in self.keys),
             values=tuple(x.index_select(0, rows) for x in self.values),

@@ -19,18 +19,19 @@ class Stepper:
 
     @torch.inference_mode()
     def start(self, input_ids, attention_mask, capacity):
-        cache = empty_cache(self.model, len(input_ids), capacity)
-        logits, *state = read(self.model, cache, *self.tensors(input_ids, attention_mask))
-        return as_numpy(logits), state
+        model = self.model
+        cache = KVCache.empty(model.config, len(input_ids), capacity, dtype=model.dtype, device=model.device)
+        logits, *state = read(model, cache, *self.tensors(input_ids, attention_mask))
+        return logits.cpu().numpy(), state
 
     @torch.inference_mode()
     def step(self, tokens, state):
         cache, _ = state
         logits, *state = read(self.model, cache, torch.from_numpy(tokens).to(self.model.device)[:, None])
-        return as_numpy(logits), state
+        return logits.cpu().numpy(), state
 
     def hidden_states(self, state):
-        return as_numpy(state[1])
+        return state[1].float().cpu().numpy()
 
     def reordered(self, state, rows):
         cache, hidden_states = state
@@ -65,7 +66,7 @@ def read(model, cache, input_ids, attention_mask=None, last=None):
 
 
 def is_overridden(model):
-    """Whether a call of the model is more than its trunk and head: by a subclass, a hook or a patch."""
+    """Whether a call of the model does more than its trunk and head."""
     patched = "forward" in vars(model) or type(model).forward is not type(model)._own_forward
     return patched or bool(model._forward_hooks or model._forward_pre_hooks)
 
@@ -75,20 +76,21 @@ def loop(model, input_ids, attention_mask, last, method, numbers, returned):
 
     Args:
         model: the language model.
-        input_ids, attention_mask: (B, T), or no mask.
-        last: (B,) position of the last token of each row.
-        method, numbers: of ``gptcore.generation.device``.
-        returned: how many rows in a row continue the same prompt.
+        input_ids, attention_mask: (B, T), the prompts; no mask if all tokens count.
+        last: (B,), position of the last token of each row.
+        method, numbers: the two parts of the settings, from ``gptcore.generation.device.program``.
+        returned: number of consecutive rows that continue the same prompt.
 
     Returns:
-        the new ids, (B, N).
+        The new ids, (B, N).
     """
     (batch, length), new, fill = input_ids.shape, numbers.max_new_tokens, numbers.fill_token_id
     rows = torch.arange(batch, device=input_ids.device) % returned
     ends = torch.tensor(numbers.eos_token_ids, device=input_ids.device)
     running = torch.ones_like(rows, dtype=torch.bool)
     ids = input_ids.new_full((batch, new), fill)
-    logits, cache, _ = read(model, empty_cache(model, batch, length + new), input_ids, attention_mask, last)
+    cache = KVCache.empty(model.config, batch, length + new, dtype=model.dtype, device=model.device)
+    logits, cache, _ = read(model, cache, input_ids, attention_mask, last)
     for column in range(new):
         if column:
             logits, cache, _ = read(model, cache, ids[:, column - 1 : column].clamp(min=0))
@@ -99,14 +101,6 @@ def loop(model, input_ids, attention_mask, last, method, numbers, returned):
             if not running.any():
                 return ids[:, : column + 1]
     return ids
-
-
-def empty_cache(model, batch, capacity):
-    return KVCache.empty(model.config, batch, capacity, dtype=model.dtype, device=model.device)
-
-
-def as_numpy(tensor):
-    return tensor.float().cpu().numpy()
 
 
 def generate(model, input_ids, attention_mask, generation_config, streamer, tokenizer, settings):

@@ -9,6 +9,7 @@ from gpt_torch.modeling import OpenAIGPTModel, gelu, take_position
 from gpt_torch.outputs import CausalLMOutput, OpenAIGPTDoubleHeadsModelOutput, SequenceClassifierOutput
 from gpt_torch.pretrained import OpenAIGPTPreTrainedModel, describe
 from gpt_torch.projection import linear
+from gpt_torch.weights import wide
 from gptcore.generation import Generates, GenerationConfig
 from gptcore.settings import passes_on
 from gptcore.spec.config import OpenAIGPTConfig
@@ -17,7 +18,7 @@ from gptcore.spec.parameters import Head, summary_width
 
 
 def identity(x):
-    """No activation."""
+    """Where the summary has no activation."""
     return x
 
 
@@ -54,15 +55,11 @@ def classification_loss(logits, labels, kind):
     return functional.binary_cross_entropy_with_logits(logits, labels)
 
 
-def wide(logits):
-    return logits.to(torch.promote_types(logits.dtype, torch.float32))
-
-
 class LMHead(nn.Module):
     """Scores of all tokens by the token embedding itself: a tied weight is one parameter, used twice.
 
-    Another module in the place of the embedding, such as an adapter of PEFT, or one whose weight accelerate offloads,
-    is asked for the rows of all tokens.
+    If another module replaces the embedding, such as an adapter of PEFT, or accelerate offloads its weight, the head
+    looks up the rows of all tokens.
     """
 
     def forward(self, hidden_states, tokens_embed):  # (..., T, C), the embedding
@@ -133,28 +130,23 @@ class OpenAIGPTLMHeadModel(Generates, OpenAIGPTPreTrainedModel):
         past_key_values=None,
         use_cache=None,
     ):
-        """Arguments as in ``OpenAIGPTModel.forward``, and
+        """Arguments as in ``OpenAIGPTModel.forward``, and these:
 
         Args:
-            labels: (..., T) token ids, shifted inside, so pass ``input_ids``; -100 is ignored. All ignored: loss 0.
+            labels: (..., T) integer token ids. The model shifts them, so pass ``input_ids``. -100 is ignored; if all
+                are, the loss is 0.
 
         Returns:
             CausalLMOutput.
         """
         input_ids, inputs_embeds, labels = self._check(input_ids=input_ids, inputs_embeds=inputs_embeds, labels=labels)
-        output = self.transformer(
-            input_ids,
-            attention_mask,
-            token_type_ids,
-            position_ids,
-            head_mask,
-            inputs_embeds,
-            output_attentions,
-            output_hidden_states,
-            return_dict=True,
-            past_key_values=past_key_values,
-            use_cache=use_cache,
-        )
+        inputs = (input_ids, attention_mask, token_type_ids, position_ids, head_mask, inputs_embeds)
+        flags = {
+            "output_attentions": output_attentions,
+            "output_hidden_states": output_hidden_states,
+            "return_dict": True,
+        }
+        output = self.transformer(*inputs, **flags, past_key_values=past_key_values, use_cache=use_cache)
         logits = self.lm_head(output.last_hidden_state, self.transformer.tokens_embed)
         output = CausalLMOutput(
             loss=None if labels is None else language_modeling_loss(logits, labels),
@@ -177,21 +169,22 @@ class OpenAIGPTLMHeadModel(Generates, OpenAIGPTPreTrainedModel):
         tokenizer=None,
         **settings,
     ):
-        """Continue prompts, with a KV cache; the same ids in every framework.
+        """Continue prompts, with a KV cache and without dropout; the same ids in every framework.
 
         Args:
-            input_ids: (B, T) ids.
-            attention_mask: (B, T), 0 for padding on either side; default: all but ``pad_token_id``.
-            generation_config: a ``GenerationConfig``; default: ``self.generation_config``.
-            streamer: gets the prompt and each new token by ``put``, and ``end``; for one row.
-            tokenizer: decodes ids, for ``stop_strings``.
-            settings: of ``GenerationConfig``, over those of ``generation_config``.
+            input_ids: (B, T) integer token ids of the prompts.
+            attention_mask: (B, T), 0 for padding on either side. Default: 1 for all tokens but ``pad_token_id``.
+            generation_config: a ``GenerationConfig``. Default: ``self.generation_config``.
+            streamer: an object whose ``put`` gets the prompt and each new token, and whose ``end`` is called at the
+                end. For one row only.
+            tokenizer: a tokenizer that decodes ids; needed for ``stop_strings``.
+            settings: settings of ``GenerationConfig``; they override those of ``generation_config``.
 
         Returns:
             (B, T + N) ids with the prompt in front, or a ``GenerateOutput`` with ``return_dict_in_generate``.
 
         Raises:
-            ConfigError, InputError: the settings contradict, or the prompt does not fit.
+            ConfigError, InputError: the settings contradict each other, or the prompt does not fit.
         """
         return generate(self, input_ids, attention_mask, generation_config, streamer, tokenizer, settings)
 
@@ -241,12 +234,13 @@ class OpenAIGPTDoubleHeadsModel(OpenAIGPTPreTrainedModel):
         output_hidden_states=None,
         return_dict=None,
     ):
-        """Arguments as in ``OpenAIGPTModel.forward`` with ``input_ids`` (..., N, T) for N choices, and
+        """Arguments as in ``OpenAIGPTModel.forward`` with ``input_ids`` (..., N, T) for N choices, and these:
 
         Args:
-            mc_token_ids: (..., N) position of the classification token in each choice; default: the last position.
-            labels: (..., N, T) token ids, shifted inside; -100 is ignored.
-            mc_labels: (...) index of the right choice; -100 is ignored.
+            mc_token_ids: (..., N) integer position of the classification token in each choice; default: the last
+                position.
+            labels: (..., N, T) integer token ids. The model shifts them. -100 is ignored.
+            mc_labels: (...) integer index of the right choice; -100 is ignored.
 
         Returns:
             OpenAIGPTDoubleHeadsModelOutput.
@@ -258,17 +252,13 @@ class OpenAIGPTDoubleHeadsModel(OpenAIGPTPreTrainedModel):
             labels=labels,
             mc_labels=mc_labels,
         )
-        output = self.transformer(
-            input_ids,
-            attention_mask,
-            token_type_ids,
-            position_ids,
-            head_mask,
-            inputs_embeds,
-            output_attentions,
-            output_hidden_states,
-            return_dict=True,
-        )
+        inputs = (input_ids, attention_mask, token_type_ids, position_ids, head_mask, inputs_embeds)
+        flags = {
+            "output_attentions": output_attentions,
+            "output_hidden_states": output_hidden_states,
+            "return_dict": True,
+        }
+        output = self.transformer(*inputs, **flags)
         logits = self.lm_head(output.last_hidden_state, self.transformer.tokens_embed)
         mc_logits = self.multiple_choice_head(output.last_hidden_state, mc_token_ids).squeeze(-1)  # (..., N)
         output = OpenAIGPTDoubleHeadsModelOutput(
@@ -314,11 +304,11 @@ class OpenAIGPTForSequenceClassification(OpenAIGPTPreTrainedModel):
         output_hidden_states=None,
         return_dict=None,
     ):
-        """Arguments as in ``OpenAIGPTModel.forward``, and
+        """Arguments as in ``OpenAIGPTModel.forward``, and these:
 
         Args:
-            labels: (B,) class indices, (B, K) floats for several labels at once, (B,) or (B, K) floats for regression;
-                ``config.problem_type`` decides, or ``num_labels`` and the dtype.
+            labels: (B,) integer class indices, (B, K) floats for several labels at once, or (B,) or (B, K) floats for
+                regression. ``config.problem_type`` decides; if it is unset, ``num_labels`` and the dtype of the labels.
 
         Returns:
             SequenceClassifierOutput.
@@ -326,17 +316,13 @@ class OpenAIGPTForSequenceClassification(OpenAIGPTPreTrainedModel):
         input_ids, attention_mask, inputs_embeds, labels = self._check(
             input_ids=input_ids, attention_mask=attention_mask, inputs_embeds=inputs_embeds, labels=labels
         )
-        output = self.transformer(
-            input_ids,
-            attention_mask,
-            token_type_ids,
-            position_ids,
-            head_mask,
-            inputs_embeds,
-            output_attentions,
-            output_hidden_states,
-            return_dict=True,
-        )
+        inputs = (input_ids, attention_mask, token_type_ids, position_ids, head_mask, inputs_embeds)
+        flags = {
+            "output_attentions": output_attentions,
+            "output_hidden_states": output_hidden_states,
+            "return_dict": True,
+        }
+        output = self.transformer(*inputs, **flags)
         last = self.last_position(input_ids, attention_mask)
         hidden_states = output.last_hidden_state
         pooled = hidden_states[..., -1, :] if last is None else take_position(hidden_states, last)

@@ -33,10 +33,10 @@ ACTIVATIONS = {  # functions with a name, so that a model can be pickled
 
 
 def attention_allowed(attention_mask, queries, keys):
-    """Which key each query may read, (B, 1, T, S) bool: no future, no padding, and never nothing.
+    """Which keys each query may read, (B, 1, T, S) bool: no future tokens and no padding, but at least one key.
 
-    A query that would read nothing (padding on the left) reads itself, so that no softmax is over an empty set.
-    ``queries`` (T,) and ``keys`` (S,) say where in the sequence they stand, ``attention_mask`` (B, S) what is padding.
+    A query that could read nothing (padding on the left) reads itself, so that no softmax is over an empty set.
+    ``queries`` (T,) and ``keys`` (S,) are positions in the sequence; ``attention_mask`` (B, S) is 0 for padding.
     """
     allowed = keys <= queries[:, None]  # (T, S)
     if attention_mask is None:
@@ -58,10 +58,7 @@ def eager_attention(query, key, value, allowed, dropout_p):
 
 
 def sdpa_attention(query, key, value, allowed, dropout_p):
-    """The same on PyTorch's fused kernels.
-
-    ``allowed=None`` is the plain causal mask, which the flash kernel knows; a lone query reads all keys.
-    """
+    """The same by PyTorch's own operation; ``allowed=None`` is the plain causal mask."""
     return functional.scaled_dot_product_attention(
         query,
         key,
@@ -74,7 +71,7 @@ def sdpa_attention(query, key, value, allowed, dropout_p):
 
 
 def embedding(rows, config):
-    """A table of ``rows`` vectors, without PyTorch's own first values: the parameter table has those."""
+    """A table of ``rows`` vectors; its initial values come from the parameter table."""
     return nn.Embedding.from_pretrained(torch.empty(rows, config.n_embd), freeze=False)
 
 
@@ -150,12 +147,13 @@ class OpenAIGPTModel(OpenAIGPTPreTrainedModel):
     """The trunk: embeddings and blocks, no final LayerNorm.
 
     Args:
-        config: sizes and settings; not changed.
-        dtype: of all weights: ``float32``, ``float64``, ``bfloat16``, ``float16``; default:
+        config: the config, which is not changed.
+        dtype: dtype of all weights: ``float32``, ``float64``, ``bfloat16`` or ``float16``. Default:
             ``torch.get_default_dtype()``.
-        attn_implementation: ``"sdpa"`` (fused kernels) or ``"eager"`` (written out); the same numbers.
-        seed: of the fresh weights, whatever ``torch.manual_seed`` says; ``None`` leaves memory as it is, for a caller
-            that fills it.
+        attn_implementation: ``"sdpa"`` (the default: the framework's fused attention) or ``"eager"`` (written out);
+            both give the same numbers.
+        seed: random seed of the initial weights, the same in every framework; default 0. The framework's own seed has
+            no effect. ``None`` leaves the weights unset, for a caller that sets them.
 
     >>> import torch
     >>> model = OpenAIGPTModel(OpenAIGPTConfig(vocab_size=11, n_positions=8, n_embd=6, n_layer=1, n_head=2)).eval()
@@ -189,27 +187,30 @@ class OpenAIGPTModel(OpenAIGPTPreTrainedModel):
         past_key_values=None,
         use_cache=None,
     ):
-        """Run the trunk. Arrays and lists become tensors; ids, masks and labels may be of any integer type.
+        """Run the trunk. Arrays and lists become tensors; ids, masks and labels may have any integer dtype.
 
         Args:
             input_ids: (..., T) integer token ids in [0, V); extra leading dimensions are kept. Or ``inputs_embeds``.
-            attention_mask: (..., T), 1 for tokens to attend to and 0 for padding, on either side; with a cache also
-                (..., past + T), of which the last T columns count.
-            token_type_ids: (..., T) ids that are looked up in the *token* embedding and added.
-            position_ids: (..., T), (1, T) or (T,) in [0, P); default: counted from ``attention_mask`` or 0 to T - 1.
-            head_mask: (H,) or (L, H) factors of the attention probabilities.
-            inputs_embeds: (..., T, C) in place of ``input_ids``.
-            output_attentions: return the probabilities; attention is then computed by ``"eager"``.
-            output_hidden_states: return the embeddings and the output of every block.
-            return_dict: ``False`` for a tuple of the present fields.
-            past_key_values: the ``KVCache`` of the tokens before these; positions and attention go on from there.
-            use_cache: return ``past_key_values``, a new cache of ``n_positions`` slots where none was passed.
+            attention_mask: (..., T), 1 for tokens to attend to and 0 for padding, on either side. With a cache also
+                (..., past + T); then the last T columns count.
+            token_type_ids: (..., T) integer ids; their rows of the *token* embedding are added.
+            position_ids: (..., T), (1, T) or (T,) integers in [0, P). Default: counted from ``attention_mask``,
+                or 0 to T - 1.
+            head_mask: (H,) or (L, H) floats, factors of the attention probabilities.
+            inputs_embeds: (..., T, C) floats, used instead of ``input_ids``.
+            output_attentions: whether to return the probabilities; attention is then computed by ``"eager"``.
+            output_hidden_states: whether to return the embeddings and the output of every block.
+            return_dict: whether to return an output object; ``False`` returns a tuple of the fields that are set.
+            past_key_values: the ``KVCache`` of the earlier tokens; positions and attention continue from there.
+            use_cache: whether to return ``past_key_values``: a new cache of ``n_positions`` slots if none was passed.
+
+        ``output_attentions``, ``output_hidden_states`` and ``return_dict`` default to the settings of the config.
 
         Returns:
             BaseModelOutput.
 
         Raises:
-            InputError: an argument does not fit; checked before work starts (under ``torch.compile``, not at all).
+            InputError: an argument does not fit. Checked before work starts (under ``torch.compile``, not at all).
         """
         input_ids, attention_mask, token_type_ids, position_ids, head_mask, inputs_embeds = self._check(
             input_ids=input_ids,
@@ -254,9 +255,9 @@ class OpenAIGPTModel(OpenAIGPTPreTrainedModel):
             all_attentions.append(probabilities)
 
         output = BaseModelOutput(
-            last_hidden_state=hidden_states.unflatten(0, leading),  # (..., T, C)
+            last_hidden_state=from_rows(hidden_states, leading),  # (..., T, C)
             past_key_values=cache,
-            hidden_states=tuple(x.unflatten(0, leading) for x in all_hidden_states) if output_hidden_states else None,
+            hidden_states=tuple(from_rows(x, leading) for x in all_hidden_states) if output_hidden_states else None,
             attentions=tuple(all_attentions) if output_attentions else None,
         )
         return output if self._choose(return_dict, "return_dict") else output.to_tuple()
@@ -280,6 +281,11 @@ def default_positions(attention_mask, queries):
 def to_rows(ids):
     """Merge extra leading dimensions: (..., T) -> (B, T)."""
     return ids if ids is None else ids.reshape(-1, ids.size(-1))
+
+
+def from_rows(x, leading):
+    """Bring the leading dimensions back: (B, T, C) -> (..., T, C)."""
+    return x.unflatten(0, leading)
 
 
 def take_position(hidden_states, index):

@@ -32,8 +32,9 @@ class SequenceClassifierOutput(outputs.ModelOutput):
 
 
 def _register(output_class: type[outputs.ModelOutput]) -> None:
-    """Let PyTorch see the tensors inside: ``torch.export``, functional transforms, distributed wrappers."""
+    """Let PyTorch see the tensors inside an output."""
 
+    # torch.export, functional transforms and distributed wrappers look inside.
     def flatten(output: outputs.ModelOutput) -> tuple[list[Any], tuple[str, ...]]:
         return list(output.values()), tuple(output)
 

@@ -1,4 +1,4 @@
-"""What all four models share: fresh weights, ``from_pretrained`` and ``save_pretrained``, resizing, input checks."""
+"""What all four models share: initial weights, ``from_pretrained`` and ``save_pretrained``, resizing, input checks."""
 
 import contextlib
 from collections.abc import Mapping
@@ -55,7 +55,10 @@ class OpenAIGPTPreTrainedModel(Configured, Pushable, nn.Module):
         self.gradient_checkpointing = False
 
     def materialize(self, dtype: str | torch.dtype | None, seed: int | None) -> None:
-        """Give the meta parameters memory on the default device and, with a seed, their initial values."""
+        """With a seed, give the parameters their initial values.
+
+        The parameters, until now on the meta device, get memory on the default device first.
+        """
         self.to(framework_dtype(dtype or torch.get_default_dtype()))
         if torch.get_default_device().type != "meta":  # a head model materializes its trunk itself
             self.to_empty(device=torch.get_default_device())
@@ -75,20 +78,24 @@ class OpenAIGPTPreTrainedModel(Configured, Pushable, nn.Module):
         seed: int = 0,
         **options: Any,
     ) -> Self:
-        """Load a checkpoint folder or a repository of the hub, in evaluation mode.
+        """Load a checkpoint folder or a repository of the hub.
+
+        The model is in evaluation mode.
+
+        ``torch_dtype`` and ``device_map`` work as in transformers; the model must be on one device.
 
         Args:
-            path_or_repo_id: a folder, or ``owner/name``.
+            path_or_repo_id: a folder, or a repository as ``owner/name``.
             dtype: dtype of the weights in memory: ``float32`` if ``None``, ``auto`` for the stored one.
-            attn_implementation: ``"sdpa"`` or ``"eager"``.
+            attn_implementation: ``"sdpa"`` (the default) or ``"eager"``, as in ``OpenAIGPTModel``.
             quantization: ``"int8"`` stores kernels and token embedding in one byte per weight, for inference only;
                 such a model cannot be saved.
-            output_loading_info: also return ``missing_keys`` (freshly initialised) and ``unexpected_keys`` (ignored).
-            seed: random seed of the weights that the checkpoint lacks.
+            output_loading_info: whether to return also a dict of ``missing_keys``, which got initial values, and
+                ``unexpected_keys``, which are ignored.
+            seed: random seed of the weights that the checkpoint lacks; default 0.
             options: ``revision``, ``cache_dir``, ``local_files_only``, ``token``; ``allow_pickle=True`` to read
                 files of ``torch.save``; ``ignore_mismatched_sizes=True`` for a fresh head if the stored one has
-                another shape, for example another ``num_labels``; ``torch_dtype`` and ``device_map`` as in
-                transformers. All others override the config.
+                another shape, for example another ``num_labels``. All others override the config.
 
         Raises:
             CheckpointError, ConfigError: with every problem, before anything of the model's size is allocated.
@@ -122,8 +129,8 @@ class OpenAIGPTPreTrainedModel(Configured, Pushable, nn.Module):
 
         Args:
             folder: the folder to write; created if missing.
-            max_shard_size: size (in bytes, or like ``"2GB"``) after which a new file begins; ``None`` for one file.
-            is_main_process: whether to write; ``False`` in the other processes of a run.
+            max_shard_size: largest size of a file, in bytes or as ``"2GB"``; ``None`` (the default) for one file.
+            is_main_process: whether to write; pass ``False`` in the other processes of a run. Default: ``True``.
             state_dict: the tensors to write, such as those that accelerate gathers, or all but your own of a model with
                 more parameters; ``None`` for those of the model.
             options: other arguments of transformers have no effect, or raise an error that says what to do.
@@ -177,7 +184,7 @@ class OpenAIGPTPreTrainedModel(Configured, Pushable, nn.Module):
         return self.trunk.tokens_embed
 
     def num_parameters(self, only_trainable: bool = False, exclude_embeddings: bool = False) -> int:
-        """Number of weights; a tied weight counts once."""
+        """Number of weights, with adapters; a tied weight counts once."""
         counted = [p for p in self.parameters() if p.requires_grad or not only_trainable]
         if not only_trainable:
             counted += [module.weight for module in self.modules() if isinstance(module, Int8Weight)]
@@ -201,16 +208,16 @@ class OpenAIGPTPreTrainedModel(Configured, Pushable, nn.Module):
         self._adopt(config)
         return self.trunk.tokens_embed
 
-    def activation_checkpointing_enable(
+    def gradient_checkpointing_enable(
         self,
-        activation_checkpointing_kwargs: dict[str, Any] | None = None,
+        gradient_checkpointing_kwargs: dict[str, Any] | None = None,
         every_n_layers: int = 1,
         offload: bool = False,
     ) -> None:
         """Recompute each block in the backward pass: less memory, more time, the same gradients.
 
         Args:
-            activation_checkpointing_kwargs: for ``torch.utils.checkpoint.checkpoint``.
+            gradient_checkpointing_kwargs: arguments of ``torch.utils.checkpoint.checkpoint``.
             every_n_layers, offload: arguments of transformers; must be 1 and ``False``.
         """
         if every_n_layers != 1 or offload:
@@ -218,17 +225,17 @@ class OpenAIGPTPreTrainedModel(Configured, Pushable, nn.Module):
                 f"every_n_layers must be 1 and offload False; got {every_n_layers} and {offload}. Leave them out."
             )
         self.trunk.gradient_checkpointing = True
-        self.trunk.checkpointing_options = {"use_reentrant": False, **(activation_checkpointing_kwargs or {})}
-
-    def gradient_checkpointing_enable(
-        self, gradient_checkpointing_kwargs: dict[str, Any] | None = None, **options: Any
-    ) -> None:
-        """The older name of ``activation_checkpointing_enable``."""
-        self.activation_checkpointing_enable(gradient_checkpointing_kwargs, **options)
+        self.trunk.checkpointing_options = {"use_reentrant": False, **(gradient_checkpointing_kwargs or {})}
 
     def gradient_checkpointing_disable(self) -> None:
         """Keep activations for the backward pass again."""
         self.trunk.gradient_checkpointing = False
+
+    def activation_checkpointing_enable(
+        self, activation_checkpointing_kwargs: dict[str, Any] | None = None, **options: Any
+    ) -> None:
+        """The newer name of ``gradient_checkpointing_enable`` in transformers."""
+        self.gradient_checkpointing_enable(activation_checkpointing_kwargs, **options)
 
     activation_checkpointing_disable = gradient_checkpointing_disable
 
@@ -244,25 +251,23 @@ class OpenAIGPTPreTrainedModel(Configured, Pushable, nn.Module):
         return super().train(mode)
 
     def _choose(self, argument: bool | None, name: str) -> bool:
-        """An argument of the call or, if it is ``None``, the setting of the config; TorchScript gets a tuple."""
+        """An argument of the call or, if it is ``None``, the setting of the config."""
+        # TorchScript traces tuples only.
         if argument is None and name == "return_dict" and torch.jit.is_tracing():
             return False
         return getattr(self.config, name) if argument is None else bool(argument)
 
     def _check(self, cache: KVCache | None = None, **inputs: Any) -> tuple[torch.Tensor | None, ...]:
-        """The arguments of a call as tensors, checked against the config; without values, only shapes and dtypes.
-
-        Under ``torch.compile`` nothing is checked.
-        """
+        """The arguments of a call as tensors, checked against the config; while tracing, only shapes and dtypes."""
         tensors = {name: as_tensor(name, value, self.device) for name, value in inputs.items()}
-        if not torch.compiler.is_compiling():
+        if not torch.compiler.is_compiling():  # which would put the checks into the graph
             described = {name: describe(tensor) for name, tensor in tensors.items()}
             check_inputs(self.config, self.head, described, cache_info(cache, dtype_name(self.dtype)))
         return tuple(map(widened, tensors.values()))
 
 
 def as_tensor(name: str, value: Any, device: torch.device) -> torch.Tensor | None:
-    """Arrays and lists as tensors on the device of the model; tensors unchanged."""
+    """Arrays and lists as tensors; tensors unchanged."""
     if value is None or isinstance(value, torch.Tensor):
         return value
     return torch.from_numpy(as_array(name, value)).to(device)

@@ -1,4 +1,4 @@
-"""Matrix products, by the fastest kernel: PyTorch hands float32 to MKL, which on AMD has a half of oneDNN's speed."""
+"""Matrix products by the fastest kernel: PyTorch uses MKL for float32, which on AMD has half the speed of oneDNN."""
 
 import functools
 import math
@@ -73,8 +73,8 @@ def linear(x, weight, bias=None):
 def product_of_one_row(x, weight, bias):
     """``linear`` of a single row and a kernel stored (in, out), at the speed of memory.
 
-    oneDNN reads such a kernel at two thirds of it. Here threads share parts of the sum, and each reads its part of the
-    kernel from end to end.
+    oneDNN reads such a kernel at two thirds of that speed. Here each thread computes a part of the sum, and reads its
+    part of the kernel from end to end.
     """
     parts = math.gcd(x.numel(), PARTS)
     products = torch.bmm(x.reshape(parts, 1, -1), weight.t().view(parts, -1, weight.size(0)))
@@ -83,9 +83,9 @@ def product_of_one_row(x, weight, bias):
 
 
 def by_onednn(x, weight):
-    """Whether a product is one for oneDNN: of plain tensors on a CPU, where nobody but the CPU looks at the operator.
+    """Whether oneDNN computes a product: of plain tensors on a CPU, if only the CPU sees the operator.
 
-    Compilers, tracers, transforms, autocast, and modes such as ``FlopCounterMode`` know ``linear`` instead.
+    Compilers, tracers, transforms, autocast, and modes such as ``FlopCounterMode`` only know ``linear``.
     """
     if torch.compiler.is_compiling() or torch.jit.is_tracing() or torch._C._len_torch_dispatch_stack():
         return False
@@ -100,7 +100,7 @@ def by_onednn(x, weight):
 
 @functools.cache
 def onednn():
-    """The dtypes that oneDNN multiplies on this machine; none where this build of PyTorch is without it."""
+    """The dtypes that oneDNN multiplies on this machine; none if this build of PyTorch lacks oneDNN."""
     if not (torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")):
         return ()
     fast_bfloat16 = torch.ops.mkldnn._is_mkldnn_bf16_supported()

@@ -6,15 +6,15 @@ from torch import nn
 from gpt_torch.projection import linear
 
 LEVELS = 127
-FEW_ROWS = 8  # up to here PyTorch's kernel on int8 weights is the faster way, beyond it their bfloat16 copy
-KERNEL_WIDTH = 64  # other widths go by the copy: the kernel reads beyond the end of rows that do not fill its registers
+FEW_ROWS = 8  # up to this number PyTorch's kernel on int8 weights is faster, for more rows a bfloat16 copy
+KERNEL_WIDTH = 64  # other widths use the copy: the kernel reads beyond the end of rows that do not fill its registers
 KINDS = ("int8",)
 
 
 class Int8Weight(nn.Module):
-    """A weight (out, in) as integers in [-127, 127] with a float32 scale for each output: no gradients.
+    """A weight (out, in) as integers in [-127, 127] with a float32 scale for each output; without gradients.
 
-    Products are taken in bfloat16 and scaled in float32.
+    Products are computed in bfloat16 and scaled in float32.
     """
 
     def __init__(self, weight):
@@ -36,7 +36,7 @@ class Int8Weight(nn.Module):
 
 
 class Int8Projection(Int8Weight):
-    """In place of a ``Projection``."""
+    """Replaces a ``Projection``."""
 
     def __init__(self, projection):
         super().__init__(projection.weight.detach().t())
@@ -47,7 +47,7 @@ class Int8Projection(Int8Weight):
 
 
 class Int8Embedding(Int8Weight):
-    """In place of the token embedding, which is also the head."""
+    """Replaces the token embedding, which is also the head."""
 
     def __init__(self, embedding):
         super().__init__(embedding.weight.detach())
@@ -58,7 +58,7 @@ class Int8Embedding(Int8Weight):
 
 
 class Int8Head(nn.Module):
-    """In place of an ``LMHead``."""
+    """Replaces an ``LMHead``."""
 
     def forward(self, hidden_states, tokens_embed):  # (..., T, C), the embedding
         return tokens_embed.product(hidden_states)  # (..., T, V)

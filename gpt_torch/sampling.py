@@ -10,13 +10,13 @@ def choose(logits, method, numbers, rows, step):
     """The next token of each row.
 
     Args:
-        logits: (B, V).
-        method, numbers: of ``gptcore.generation.device``.
-        rows: (B,) which continuation of its prompt each row is.
-        step: which token of the continuation, from 0.
+        logits: (B, V) floats.
+        method, numbers: the two parts of the settings, from ``gptcore.generation.device.program``.
+        rows: (B,) integers, the number of each row among the continuations of its prompt.
+        step: number of the token in the continuation, from 0.
 
     Returns:
-        (B,); -1 where the highest score is not finite
+        (B,) token ids; -1 where the highest score is not finite.
     """
     scores = logits.float()
     if numbers.eos_token_ids and step < numbers.min_new_tokens:
@@ -34,19 +34,19 @@ def choose(logits, method, numbers, rows, step):
 
 
 def highest(scores):
-    """The token with the highest score of each row; -1 where that is infinite or not a number."""
+    """The token with the highest score in each row; -1 where that score is infinite or not a number."""
     tokens = scores.argmax(-1)
     return tokens.where(scores.gather(-1, tokens[:, None])[:, 0].isfinite(), NOTHING)
 
 
 def top_k(scores, k):
-    """The k highest, and what ties with the last of them."""
+    """Keep the k highest scores and all that tie with the last of them; set the others to minus infinity."""
     kth = scores.topk(min(k, scores.size(-1))).values[:, -1:]
     return scores.masked_fill(scores < kth, -torch.inf)
 
 
 def top_p(scores, tail):
-    """All but the lowest scores that together have a probability of ``tail`` at the most."""
+    """Set the lowest scores, whose probabilities add up to ``tail`` at most, to minus infinity."""
     ascending, order = scores.sort(dim=-1, stable=True)
     removed = ascending.softmax(-1).cumsum(-1) <= tail
     removed[:, -1] = False
@@ -54,18 +54,20 @@ def top_p(scores, tail):
 
 
 def min_p(scores, p):
-    """Tokens at least ``p`` times as likely as the likeliest."""
+    """Keep tokens at least ``p`` times as likely as the likeliest; set the other scores to minus infinity."""
     probabilities = scores.softmax(-1)
     return scores.masked_fill(probabilities < p * probabilities.amax(-1, keepdim=True), -torch.inf)
 
 
 def threefry(key0, key1, x0, x1):
-    """Threefry-2x32, 20 rounds, over int32, which wraps as its unsigned twin does; in place, as memory is the limit.
+    """Threefry-2x32, 20 rounds.
+
+    On int32, which wraps as uint32 does, and in place, to save memory.
 
     Args:
-        key0: a word of the key, in [0, 2**32).
-        key1: the other, a tensor like ``x0``.
-        x0, x1: the counters, which become the words of bits.
+        key0: the first word of the key, an integer in [0, 2**32).
+        key1: the second word of the key, a tensor of the shape of ``x0``.
+        x0, x1: the counters, which are overwritten with the random bits.
     """
     keys = (signed(key0), key1, key1 ^ signed(key0 ^ PARITY))
     x0 += keys[0]

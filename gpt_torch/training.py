@@ -1,4 +1,4 @@
-"""Training (Radford et al. 2018, sections 3.1 and 3.2): the losses, AdamW, and a step on ``accelerate``."""
+"""Training (Radford et al. 2018, sections 3.1 and 3.2): the losses, AdamW, and a training step."""
 
 import atexit
 import contextlib
@@ -28,10 +28,10 @@ with required("torch", "training in PyTorch needs accelerate", "accelerate"):
 
 
 class Objective(nn.Module):
-    """A model with its losses: what is trained, and wrapped to run on several processes.
+    """A model with its losses: what is trained.
 
     Args:
-        model: with a head.
+        model: a model with a head.
     """
 
     def __init__(self, model):
@@ -41,16 +41,16 @@ class Objective(nn.Module):
         self.extract_dropout = nn.Dropout(model.config.summary_first_dropout)
 
     def forward(self, input_ids, labels, extract_positions=None, targets=None):
-        """The language-modelling loss; where there is a task, its loss and logits too.
+        """The language-modelling loss and, for a task, its loss and logits.
 
         Args:
-            input_ids: (B, T), or (B, N, T) for N sequences an example.
-            labels: token ids as ``input_ids``, -100 where there is none.
-            extract_positions: (B,) or (B, N), of the extract tokens.
-            targets: (B,) classes, scores or right choices.
+            input_ids: (B, T) integer token ids, or (B, N, T) for N sequences an example.
+            labels: integer token ids of the shape of ``input_ids``; -100 is ignored.
+            extract_positions: (B,) or (B, N) integer positions of the extract tokens.
+            targets: (B,) integer classes or right choices, or float scores.
 
         Returns:
-            ``lm_loss``, and ``task_loss`` and ``logits`` (B, K).
+            A dict of ``lm_loss`` () and, for a task, ``task_loss`` () and ``logits`` (B, K).
         """
         if self.model.head is Head.LM:
             return {"lm_loss": self.model(input_ids, labels=labels, return_dict=True).loss}
@@ -73,15 +73,18 @@ class Objective(nn.Module):
 
 
 def adamw(model, recipe: Recipe, total_steps):
-    """The recipe's optimizer and its schedule, for a loop of your own.
+    """The recipe's AdamW with its learning rates, for a loop of your own.
+
+    Clip the gradients yourself, by ``recipe.max_grad_norm``. In Keras and optax the optimizer clips and holds the
+    schedule; loops in PyTorch, such as those of ``accelerate``, Lightning and transformers, do both themselves.
 
     Args:
-        model: of ``gpt_torch``.
-        recipe: gives the rates, betas, epsilon and decay. Clip the gradients yourself, by ``recipe.max_grad_norm``.
-        total_steps: updates of the whole run.
+        model: a model of ``gpt_torch``.
+        recipe: the hyperparameters.
+        total_steps: number of updates in the whole run.
 
     Returns:
-        A ``torch.optim.AdamW`` and a ``LambdaLR`` to step after it.
+        A ``torch.optim.AdamW`` and a ``LambdaLR``; step the schedule after the optimizer.
 
     >>> from gpt_torch import OpenAIGPTConfig, OpenAIGPTLMHeadModel
     >>> model = OpenAIGPTLMHeadModel(OpenAIGPTConfig(vocab_size=11, n_positions=8, n_embd=6, n_layer=1, n_head=2))
@@ -105,7 +108,7 @@ def adamw(model, recipe: Recipe, total_steps):
 
 
 def _factor(rates, step):
-    """Of the learning rate in a step; after the last one it stays."""
+    """The factor of the learning rate in a step; after the last step it stays."""
     return rates[min(step, len(rates) - 1)]
 
 
@@ -113,10 +116,10 @@ class Trainer:
     """A model in training, as ``gptcore.training.Trainer``.
 
     Args:
-        model: with a head and float32 weights; changed in place.
-        recipe: hyperparameters.
-        total_steps: updates of the whole run, for the schedule.
-        distribution: an ``accelerate.Accelerator`` for devices, DDP or FSDP; default: as ``accelerate launch`` or
+        model: a model with a head and float32 weights; changed in place.
+        recipe: the hyperparameters.
+        total_steps: number of updates in the whole run, for the schedule.
+        distribution: an ``accelerate.Accelerator`` for devices, DDP or FSDP. Default: as ``accelerate launch`` or
             ``torchrun`` started this process.
 
     Raises:
@@ -137,7 +140,7 @@ class Trainer:
             check_weights(model.head, dtype_name(parameter.dtype))
         self.model, self.recipe, self.config, self.head = model, recipe, model.config, model.head
         self.rates = recipe.learning_rates(total_steps)
-        # Without being told, accelerate ignores torchrun's other processes where there is no GPU.
+        # Without cpu=True, accelerate ignores torchrun's other processes where there is no GPU.
         self.accelerator = distribution or Accelerator(cpu=not torch.accelerator.is_available())
         self.is_main, self.processes = self.accelerator.is_main_process, self.accelerator.num_processes
         optimizer, _ = adamw(model, recipe, total_steps)
@@ -183,7 +186,7 @@ class Trainer:
             yield name, to_numpy_bits(whole(parameter))
 
     def moments(self):
-        """Adam's two moments of every parameter."""
+        """Adam's two moments of every parameter; zeros for those that do not change."""
         for name, parameter in parameters_of(self.model).items():
             state = self.optimizer.state.get(parameter, {})
             for moment in MOMENTS:
@@ -191,7 +194,7 @@ class Trainer:
 
     @torch.no_grad()
     def restore(self, step, weights, moments):
-        """Go on as if ``step`` updates had led to these weights and moments."""
+        """Continue as if ``step`` updates had led to these weights and moments."""
         targets = parameters_of(self.model)
         for name, array in weights:
             targets[name].copy_(like(targets[name], array))
@@ -215,12 +218,12 @@ class Trainer:
 
 
 def whole(tensor):
-    """All of a tensor, of which this process may have a shard."""
+    """The whole tensor, of which this process may hold a shard."""
     return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
 
 
 def like(parameter, array):
-    """The values of an array where, and sharded as, a parameter is."""
+    """The values of an array, on the device of a parameter and sharded as it is."""
     values = torch.from_numpy(np.array(array)).to(parameter.device)
     return (
         distribute_tensor(values, parameter.device_mesh, parameter.placements)

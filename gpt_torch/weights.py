@@ -1,4 +1,4 @@
-"""The parameter table <-> PyTorch parameters, both directions. Names are the published ones."""
+"""The parameter table <-> the model's parameters, both directions. Names are the published ones."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -16,13 +16,18 @@ from gptcore.spec.parameters import Kind, parameters
 
 
 def framework_dtype(dtype: str | torch.dtype | None) -> torch.dtype:
-    """``torch.float32`` for ``None``, else the dtype of that name; a ``CheckpointError`` if there is none."""
+    """The PyTorch dtype of that name, float32 for ``None``; an error if it is not supported."""
     return getattr(torch, check_dtype(str(dtype or "float32").removeprefix("torch.")))
 
 
 def dtype_name(dtype: torch.dtype) -> str:
     """``"float32"`` for ``torch.float32``."""
     return str(dtype).removeprefix("torch.")
+
+
+def wide(tensor: torch.Tensor) -> torch.Tensor:
+    """In float32 at least."""
+    return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
 
 
 def device_of(device_map: Any) -> torch.device | None:
@@ -42,7 +47,9 @@ def device_of(device_map: Any) -> torch.device | None:
 
 
 def parameters_of(model: nn.Module, tensors: Mapping[str, torch.Tensor] | None = None) -> dict[str, torch.Tensor]:
-    """The model's parameters by canonical name, in the order of the table; or ``tensors`` under published names.
+    """The model's parameters by canonical name, in the order of the table.
+
+    ``tensors`` under published names, such as a state dict, take the place of the parameters.
 
     Raises:
         CheckpointError: some are missing, since modules were replaced by others.
@@ -54,7 +61,10 @@ def parameters_of(model: nn.Module, tensors: Mapping[str, torch.Tensor] | None =
 
 
 def left_out(model: nn.Module, tensors: Mapping[str, torch.Tensor] | None = None) -> list[str]:
-    """Names of the parameters, of those in ``tensors`` if given, that are not in the table; such as a new bias."""
+    """Names of the weights that are not in the table, such as the bias of a new head.
+
+    Only of those in ``tensors``, if they are passed.
+    """
     own = set(map(id, parameters_of(model, tensors).values()))
     found = {name: p if tensors is None else tensors.get(name) for name, p in model.named_parameters()}
     return [name for name, tensor in found.items() if tensor is not None and id(tensor) not in own]
@@ -72,7 +82,7 @@ def export(model: nn.Module, tensors: Mapping[str, torch.Tensor] | None = None) 
     """Yield canonical name and array of every parameter, without a copy where it is on the CPU; bfloat16 as bits.
 
     A kernel in an ``nn.Linear``, which takes the place of a ``Projection`` for other libraries, is stored (out, in);
-    it is given (in, out), as all kernels are. ``tensors`` under published names take the place of the parameters.
+    the array is (in, out), as for all kernels. ``tensors`` take the place of the parameters.
     """
     table = parameters(model.config, model.head)
     for name, parameter in parameters_of(model, tensors).items():
@@ -87,6 +97,6 @@ def from_numpy(array: NDArray[Any], dtype: torch.dtype) -> torch.Tensor:
 
 
 def to_numpy_bits(tensor: torch.Tensor) -> NDArray[Any]:
-    """The tensor's values as an array; bfloat16 as its bits in ``uint16``."""
+    """The values as a NumPy array; bfloat16 as its bits in ``uint16``."""
     tensor = tensor.detach().cpu()
     return tensor.view(torch.uint16).numpy() if tensor.dtype is torch.bfloat16 else tensor.numpy()

@@ -1,6 +1,8 @@
 """The layers of a model: dropout in training only, and where the paper has it."""
 
+import jax
 import jax.numpy as jnp
+from flax import nnx
 from flax_models import CONFIG, IDS, build, every_model, largest_difference  # noqa: F401
 
 import gpt_flax
@@ -29,3 +31,19 @@ def test_attention_dropout_stays_on_above_a_layer_in_evaluation_mode():
     model.train()
     model.h[0].eval()
     assert jnp.abs(model(IDS).last_hidden_state - model(IDS).last_hidden_state).max() > 0
+
+
+def test_gradient_checkpointing_changes_no_gradient():
+    """In two steps with dropout: the backward pass draws it again, and the next step draws another."""
+    head_mask = jnp.array([1.0, 0.5])
+    step = nnx.jit(nnx.value_and_grad(lambda model: model(IDS, labels=IDS, head_mask=head_mask).loss))
+    results = []
+    for enable in (False, True):
+        model = build(gpt_flax.FlaxOpenAIGPTLMHeadModel)
+        if enable:
+            model.gradient_checkpointing_enable()
+        model.train()
+        results.append([step(model), step(model), nnx.state(model, nnx.RngCount)])
+    assert largest_difference(*results) < 1e-6
+    graph, state = nnx.split(model)
+    assert "remat" in str(jax.make_jaxpr(lambda state: nnx.merge(graph, state)(IDS).logits)(state))

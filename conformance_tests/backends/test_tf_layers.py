@@ -1,6 +1,8 @@
 """The layers of a model: dropout in training only, and where the paper has it."""
 
+import keras
 import numpy as np
+import tensorflow as tf
 from tf_models import CONFIG, IDS, build, every_model, inputs_of, same_dropout_in_each_run  # noqa: F401
 
 import gpt_tf
@@ -20,3 +22,40 @@ def test_each_dropout_is_where_the_paper_has_it():
         zeros = np.mean(output.hidden_states[0] == 0)
         assert (zeros > 0.3) == (name == "embd_pdrop")
         assert np.abs(output[0] - model(IDS, training=True)[0]).max() > 0
+
+
+def test_gradient_checkpointing_changes_no_gradient():
+    """In two steps with dropout: the backward pass draws it again, and the next step draws another."""
+    results, calls = [], []
+    for enabled in (False, True):
+        keras.utils.set_random_seed(0)
+        model = build(gpt_tf.TFOpenAIGPTLMHeadModel)
+        activation = model.trunk.h[0].mlp.activation
+        model.trunk.h[0].mlp.activation = lambda x, activation=activation, on=enabled: calls.append(on) or activation(x)
+        if enabled:
+            model.gradient_checkpointing_enable()
+
+        def step(model=model):
+            with tf.GradientTape() as tape:
+                loss = model(IDS, labels=IDS, head_mask=tf.constant([1.0, 0.5]), training=True).loss
+            return [loss, *tape.gradient(loss, model.trainable_variables)]
+
+        results.append([*step(), *step()])
+    assert calls.count(True) == 2 * calls.count(False) > 0
+    for expected, actual in zip(*results, strict=True):
+        np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-6)
+
+
+def test_gradient_checkpointing_can_be_switched_after_compile():
+    model = build(gpt_tf.TFOpenAIGPTLMHeadModel)
+    model.compile(keras.optimizers.SGD(0.0), jit_compile=False)
+    calls = []
+    activation = model.trunk.h[0].mlp.activation
+    model.trunk.h[0].mlp.activation = lambda x: calls.append(1) or activation(x)
+    counts = []
+    for switch in (model.gradient_checkpointing_disable, model.gradient_checkpointing_enable):
+        before = len(calls)
+        switch()
+        model.fit(inputs_of(model), verbose=0)
+        counts.append(len(calls) - before)
+    assert counts == [1, 2]
