@@ -6,6 +6,16 @@ Messages say what is wrong, the value received, what is allowed and what to do.
 import functools
 import logging
 
+__all__ = [
+    "CheckpointError",
+    "ConfigError",
+    "DataError",
+    "GPTError",
+    "InputError",
+    "TokenizerError",
+    "TrainingError",
+]
+
 logger = logging.getLogger(__name__)
 
 

@@ -3,9 +3,10 @@
 from gptcore.backends.training import Trainer
 from gptcore.spec.recipe import FINE_TUNING, PRETRAINING, Recipe
 from gptcore.spec.tasks import TASKS, add_task_tokens
-from gptcore.training.batches import Batches, micro_batches, objective, once, shares
+from gptcore.training.batches import Batches, counts, micro_batches, objective, once, shares
 from gptcore.training.checkpoints import Checkpoints
 from gptcore.training.corpus import Blocks, TokenFile, tokenize_corpus
+from gptcore.training.evaluation import evaluate_lm, evaluate_task
 from gptcore.training.examples import TaskExamples, label_settings, places
 from gptcore.training.fingerprints import fingerprint, tokenizer_fingerprint
 from gptcore.training.fitting import evaluate, fit
@@ -28,8 +29,11 @@ __all__ = [
     "TokenFile",
     "Trainer",
     "add_task_tokens",
+    "counts",
     "dropout_seed",
     "evaluate",
+    "evaluate_lm",
+    "evaluate_task",
     "fingerprint",
     "fit",
     "keep_freed_memory",
