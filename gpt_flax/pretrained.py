@@ -96,6 +96,7 @@ class FlaxOpenAIGPTPreTrainedModel(Configured, Pushable, nnx.Module):
 
         Raises:
             CheckpointError, ConfigError: with every problem, before anything of the model's size is allocated.
+            StorageError: there is no such folder or repository, or it cannot be downloaded.
         """
         named = dtype if isinstance(dtype, str) or dtype is None else dtype_name(dtype)
         check_quantization(quantization)

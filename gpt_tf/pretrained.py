@@ -96,6 +96,7 @@ class TFOpenAIGPTPreTrainedModel(Configured, Fit, Pushable, keras.Model):
 
         Raises:
             CheckpointError, ConfigError: with every problem, before anything of that size is allocated.
+            StorageError: there is no such folder or repository, or it cannot be downloaded.
         """
         policy = None if dtype == "auto" else framework_dtype(dtype)
         stored_as = dtype_name(policy) if policy else "auto"

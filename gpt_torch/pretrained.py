@@ -92,6 +92,7 @@ class OpenAIGPTPreTrainedModel(Configured, Pushable, nn.Module):
 
         Raises:
             CheckpointError, ConfigError: with every problem, before anything of the model's size is allocated.
+            StorageError: there is no such folder or repository, or it cannot be downloaded.
         """
         check_quantization(quantization, KINDS)
         dtype = options.pop("torch_dtype", None) if dtype is None else dtype

@@ -16,7 +16,7 @@ from gptcore.spec.parameters import Kind, parameters
 
 
 def framework_dtype(dtype: str | torch.dtype | None) -> torch.dtype:
-    """``torch.float32`` for ``None``, else the dtype of that name; a ``CheckpointError`` if there is none."""
+    """``torch.float32`` for ``None``, else the dtype of that name; a ``ConfigError`` if there is none."""
     return getattr(torch, check_dtype(str(dtype or "float32").removeprefix("torch.")))
 
 

@@ -10,7 +10,16 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-from gptcore.errors import CheckpointError, ConfigError, DataError, GPTError, InputError, TokenizerError, TrainingError
+from gptcore.errors import (
+    CheckpointError,
+    ConfigError,
+    DataError,
+    GPTError,
+    InputError,
+    StorageError,
+    TokenizerError,
+    TrainingError,
+)
 from gptcore.release import DEFAULT_MODEL, __version__
 from gptcore.spec.config import OpenAIGPTConfig
 
@@ -22,6 +31,7 @@ __all__ = [
     "GPTError",
     "InputError",
     "OpenAIGPTConfig",
+    "StorageError",
     "TokenizerError",
     "TrainingError",
     "__version__",

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gptcore.backends import load_backend, require
-from gptcore.errors import InputError
+from gptcore.errors import ConfigError, InputError
 from gptcore.generation import GenerationConfig, settled, stream_text
 from gptcore.generation.prompt import check_room
 from gptcore.release import DEFAULT_MODEL
@@ -59,9 +59,9 @@ def pipeline(
         A ``TextGeneration``, a ``Scoring`` or a ``Prediction``: call it with a text or a list of texts.
 
     Raises:
-        InputError: the task is unknown, or the model was not fine-tuned for it.
+        ConfigError: the task is unknown, or the model was not fine-tuned for it.
         GPTError: the framework is not installed.
-        CheckpointError: the model cannot be read.
+        CheckpointError, StorageError: the model cannot be read.
 
     >>> write = pipeline("text-generation")
     >>> write("Once upon a time", max_new_tokens=5)
@@ -70,15 +70,15 @@ def pipeline(
     tasks = ("text-generation", "score", *TASK_OF)
     problems = list(unknown([task], tasks))
     if problems:
-        raise InputError(f"task must be one of {', '.join(tasks)}; got {task!r}.")
+        raise ConfigError(f"task must be one of {', '.join(tasks)}; got {task!r}.")
     words = OpenAIGPTTokenizerFast.from_pretrained(tokenizer or model)
     if task in TASK_OF and EXTRACT not in words.get_vocab():
-        raise InputError(
+        raise ConfigError(
             f"model must be fine-tuned for {task}; got {model!r}, whose tokenizer lacks the token "
             f"{EXTRACT!r}. Fine-tune it: gptcore train {TASK_OF[task]} FILES --output RUN."
         )
     if task in TASK_OF and words.task not in (None, TASK_OF[task]):
-        raise InputError(f"model must be fine-tuned for {task}; got {model!r}, fine-tuned for {words.task}.")
+        raise ConfigError(f"model must be fine-tuned for {task}; got {model!r}, fine-tuned for {words.task}.")
     head = TASKS[TASK_OF[task]].head if task in TASK_OF else Head.LM
     chosen = load_backend(backend)
     if task == "text-generation":

@@ -11,7 +11,7 @@ from tokenizers import AddedToken
 
 from gptcore.errors import TokenizerError
 from gptcore.storage import hub
-from gptcore.storage.atomic import atomic_write
+from gptcore.storage.atomic import atomic_write, make_folder
 from tokenization.added import ADDITIONAL, NAMED
 from tokenization.tokenizer_json import (
     TOKENIZER_FILE,
@@ -58,7 +58,7 @@ class PretrainedMixin(ABC):
 
         Raises:
             TokenizerError: a file is missing or cannot be used, or the recorded text path is not to be had here.
-            CheckpointError: it is not a folder, and cannot be downloaded from the hub.
+            StorageError: it is not a folder, and cannot be downloaded from the hub.
         """
         location, options = hub.split_options(options)
         folder = hub.resolve(pretrained_model_name_or_path, hub.named(*FILES), **location)
@@ -87,11 +87,11 @@ class PretrainedMixin(ABC):
         ``task`` is in both: other programs find its tokens in the template of ``tokenizer.json``.
 
         Raises:
-            CheckpointError: a file cannot be written; it is as it was before.
+            StorageError: a file cannot be written; it is as it was before.
         """
         tokenizer: Any = self
         folder = Path(save_directory)
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         written = list(self.save_vocabulary(folder, filename_prefix))
 
         def write(name: str, content: Any) -> None:
@@ -129,7 +129,7 @@ class PretrainedMixin(ABC):
             The URL of the commit.
 
         Raises:
-            CheckpointError: the hub was not reached or refused; no file of the repository is another.
+            StorageError: the hub was not reached or refused; no file of the repository is another.
         """
         with hub.temporary_folder() as folder:
             return hub.push(
@@ -153,7 +153,7 @@ class PretrainedMixin(ABC):
 
         Raises:
             TokenizerError: there is no such folder.
-            CheckpointError: a file cannot be written; it is as it was before.
+            StorageError: a file cannot be written; it is as it was before.
         """
         folder = Path(save_directory)
         if not folder.is_dir():

@@ -16,7 +16,7 @@ from gptcore.checkpoint.layouts.hf_torch import TIED_HEAD
 from gptcore.checkpoint.matching import Matching, match
 from gptcore.checkpoint.pretrained import wanted_files
 from gptcore.checkpoint.tensors import StoredTensor
-from gptcore.errors import CheckpointError
+from gptcore.errors import ConfigError
 from gptcore.release import DEFAULT_MODEL, PRODUCER
 from gptcore.spec.config import GENERATION_CONFIG_NAME, OpenAIGPTConfig
 from gptcore.spec.parameters import ARCHITECTURES, SCORE, SUMMARY, Head
@@ -78,7 +78,7 @@ def open_checkpoint(
         options: those of ``gptcore.storage.hub.resolve``; all others override the config.
 
     Raises:
-        CheckpointError, ConfigError: with every problem.
+        CheckpointError, ConfigError, StorageError: with every problem.
     """
     location, overrides = hub.split_options(options)
     path = Path(path_or_repo_id)
@@ -112,7 +112,7 @@ def head_named(architecture: str) -> Head:
     for head, name in ARCHITECTURES.items():
         if name == plain:
             return head
-    raise CheckpointError(f"model {architecture!r} must be one of {', '.join(ARCHITECTURES.values())}")
+    raise ConfigError(f"model {architecture!r} must be one of {', '.join(ARCHITECTURES.values())}")
 
 
 def source_folder(checkpoint: Checkpoint) -> Path:

@@ -93,7 +93,7 @@ def open_pretrained(
         options: ``revision``, ``cache_dir``, ``local_files_only``, ``token``; all others override the config.
 
     Raises:
-        CheckpointError, ConfigError: with every problem that was found.
+        CheckpointError, ConfigError, StorageError: with every problem that was found.
     """
     location, overrides = hub.split_options(without_idioms(options, LOADING))
     path = Path(path_or_repo_id)
@@ -171,7 +171,7 @@ def save_pretrained(
         form: ``safetensors``, ``pytorch``, ``tf``, ``keras``, ``flax``, ``orbax`` or ``openai``.
 
     Raises:
-        CheckpointError: nothing has been written, and what was there before is untouched.
+        CheckpointError, ConfigError, StorageError: nothing has been written, and what was there before is untouched.
     """
     table = parameters(config, head)
     tensors = [(table[name], OutgoingTensor.of(name, dtype_of(array), array)) for name, array in values]

@@ -16,7 +16,7 @@ from rich.table import Table
 
 from gptcore.cli.loading import Device, quiet, use_backend
 from gptcore.cli.settings import columns_named, text_columns
-from gptcore.errors import DataError, InputError
+from gptcore.errors import ConfigError, DataError
 from gptcore.pipelines import TASK_OF, Prediction, pipeline
 from gptcore.storage import files as files_module
 from gptcore.training.examples import reject_unread_choices
@@ -54,12 +54,12 @@ def predict_command(
 ) -> None:
     """Print the label of every row and its probability; for scores, the score."""
     if task not in PIPELINE_OF:
-        raise InputError(f"TASK must be one of {', '.join(PIPELINE_OF)}; got {task!r}.")
+        raise ConfigError(f"TASK must be one of {', '.join(PIPELINE_OF)}; got {task!r}.")
     write = WRITERS.get(form or ("table" if sys.stdout.isatty() else "jsonl"))
     if write is None:
-        raise InputError(f"--format must be one of {', '.join(WRITERS)}; got {form!r}.")
+        raise ConfigError(f"--format must be one of {', '.join(WRITERS)}; got {form!r}.")
     if bool(files) == bool(text):
-        raise InputError("pass either FILES or --text.")
+        raise ConfigError("pass either FILES or --text.")
     rows: Sequence[Mapping[str, Any]]
     if files:
         chosen = columns_named(task, columns, choices)
@@ -71,7 +71,7 @@ def predict_command(
         names = text_columns(task, columns, max(len(text or ()) - 1, 2))
         rows = [dict(zip(names, text or [], strict=False))]
     if text and len(text) != len(names):
-        raise InputError(f"--text must be passed {len(names)} times, for {', '.join(names)}; got {len(text)}.")
+        raise ConfigError(f"--text must be passed {len(names)} times, for {', '.join(names)}; got {len(text)}.")
     use_backend(context, backend, device)
     with quiet():
         predict = pipeline(PIPELINE_OF[task], model, backend=backend, batch_size=batch_size)

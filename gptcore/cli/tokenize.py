@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from gptcore.cli.settings import SHIPPED
-from gptcore.errors import InputError
+from gptcore.errors import DataError
 from gptcore.release import DEFAULT_MODEL
 from gptcore.storage.files import decoded
 from tokenization import OpenAIGPTTokenizerFast
@@ -70,8 +70,8 @@ def _read(file: str) -> str:
     try:
         raw = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
     except OSError as cause:
-        raise InputError(f"cannot read {file}: {cause.strerror}") from cause
-    return decoded(raw, "standard input" if file == "-" else file, InputError)
+        raise DataError(f"cannot read {file}: {cause.strerror}") from cause
+    return decoded(raw, "standard input" if file == "-" else file)
 
 
 def _table(content: str, encoded: Any, pieces: list[str]) -> Table:

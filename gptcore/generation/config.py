@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Self
 from gptcore.idioms import GENERATING, without_idioms
 from gptcore.settings import Settings, boolean, choice, integer, is_integer, real
 from gptcore.spec.config import GENERATION_CONFIG_NAME, read_json_object
-from gptcore.storage.atomic import atomic_write
+from gptcore.storage.atomic import atomic_write, make_folder
 
 CONTEXTS = ("error", "sliding")
 MAX_SEED = 2**32 - 1
@@ -150,7 +150,7 @@ class GenerationConfig(Settings):
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write ``generation_config.json`` into ``folder`` (made if missing), atomically."""
-        Path(folder).mkdir(parents=True, exist_ok=True)
+        make_folder(Path(folder))
         with atomic_write(Path(folder) / GENERATION_CONFIG_NAME) as file:
             file.write((json.dumps(self.to_dict(), indent=2, sort_keys=True) + "\n").encode())
 

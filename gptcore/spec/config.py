@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Self
 from gptcore.errors import ConfigError
 from gptcore.settings import FrozenDict, Settings, boolean, choice, integer, is_integer, real, unknown
 from gptcore.storage import hub
-from gptcore.storage.atomic import atomic_write
+from gptcore.storage.atomic import atomic_write, make_folder
 from gptcore.storage.transaction import recover
 
 CONFIG_NAME = "config.json"
@@ -287,7 +287,7 @@ class OpenAIGPTConfig(Settings):
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write ``config.json`` into ``folder`` (made if missing), atomically."""
-        Path(folder).mkdir(parents=True, exist_ok=True)
+        make_folder(Path(folder))
         with atomic_write(Path(folder) / CONFIG_NAME) as file:
             file.write(self.to_json_string().encode())
 

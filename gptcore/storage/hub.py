@@ -11,7 +11,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-from gptcore.errors import CheckpointError
+from gptcore.errors import ConfigError, StorageError
 from gptcore.idioms import LOCATING, without_idioms
 from gptcore.storage.cards import CARD_NAME, is_own, relocated
 
@@ -86,19 +86,20 @@ def resolve(
         token: access token, or ``True`` for the stored one.
 
     Raises:
-        CheckpointError: it is neither a folder nor a repository id, or the files cannot be downloaded. Without a
+        StorageError: it is neither a folder nor a repository id, or the files cannot be downloaded. Without a
             connection, files in the cache are used.
+        ConfigError: it is no text, or the token is none.
     """
     if not isinstance(path_or_repo_id, (str, Path)):
         given = type(path_or_repo_id).__name__
-        raise CheckpointError(f"a model or tokenizer must be named by a folder or a repository id; got {given}.")
+        raise ConfigError(f"a model or tokenizer must be named by a folder or a repository id; got {given}.")
     folder = Path(path_or_repo_id)
     if folder.is_dir():
         last = folder / LAST
         return last if (last / CONFIG_FILE).is_file() and not (folder / CONFIG_FILE).exists() else folder
     repo_id = str(path_or_repo_id)
     if not REPO_ID.fullmatch(repo_id) or folder.exists():
-        raise CheckpointError(f"{repo_id!r} is neither a folder nor a repository id such as 'owner/name'")
+        raise StorageError(f"{repo_id!r} is neither a folder nor a repository id such as 'owner/name'")
     _check_token(token)
     import huggingface_hub  # slow to import, and not needed for a local folder
 
@@ -115,18 +116,16 @@ def resolve(
         names = [sibling.rfilename for sibling in info.siblings or []]
         wanted = choose([name for name in names if "/" not in name])
         files = [_download(repo_id, name, revision, cache) for name in wanted]
-    except CheckpointError:
+    except StorageError:
         raise
     except Exception as cause:  # the hub client raises a dozen unrelated types
-        raise CheckpointError(
+        raise StorageError(
             f"{repo_id!r} is not a local folder, and cannot be downloaded from the hub: {_reason(cause, READING)}"
         ) from cause
     if not files:
-        raise CheckpointError(
-            f"{repo_id!r} has none of the files that are wanted, but {', '.join(names[:20]) or 'none'}"
-        )
+        raise StorageError(f"{repo_id!r} has none of the files that are wanted, but {', '.join(names[:20]) or 'none'}")
     if len({path.parent for path in files}) > 1:
-        raise CheckpointError(f"{repo_id!r} was changed while it was fetched; try again")
+        raise StorageError(f"{repo_id!r} was changed while it was fetched; try again")
     return files[0].parent
 
 
@@ -157,11 +156,12 @@ def push(
         The URL of the commit; of the last one, if nothing has changed.
 
     Raises:
-        CheckpointError: the hub was not reached or refused. No file of the repository is another, unless the answer to
-            the commit itself was lost; to push again is then harmless.
+        ConfigError: the token is none.
+        StorageError: the id is not one of a repository, or the hub was not reached or refused. The repository is
+            unchanged. If the response to the commit was lost, pushing again is safe.
     """
     if not REPO_ID.fullmatch(repo_id):
-        raise CheckpointError(f"{repo_id!r} is not a repository id such as 'owner/name'")
+        raise StorageError(f"{repo_id!r} is not a repository id such as 'owner/name'")
     _check_token(token)
     from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
 
@@ -181,7 +181,7 @@ def push(
             repo_id, operations, commit_message=commit_message, revision=revision, parent_commit=info.sha
         )
     except Exception as cause:  # the hub client raises a dozen unrelated types
-        raise CheckpointError(f"cannot push to {repo_id!r}: {_reason(cause, WRITING)}") from cause
+        raise StorageError(f"cannot push to {repo_id!r}: {_reason(cause, WRITING)}") from cause
     return str(commit.commit_url)
 
 
@@ -190,14 +190,12 @@ def temporary_folder() -> Iterator[Path]:
     """A folder for what is on its way to the hub, gone afterwards.
 
     Raises:
-        CheckpointError: it cannot be made.
+        StorageError: it cannot be made.
     """
     try:
         folder = tempfile.TemporaryDirectory(prefix="gptcore-")
     except OSError as cause:
-        raise CheckpointError(
-            f"cannot make a temporary folder: {cause.strerror}; set TMPDIR to another disk"
-        ) from cause
+        raise StorageError(f"cannot make a temporary folder: {cause.strerror}; set TMPDIR to another disk") from cause
     with folder as path:
         yield Path(path)
 
@@ -210,7 +208,7 @@ def _has_own_card(api: Any, repo_id: str, commit: str | None) -> bool:
 def _check_token(token: str | bool | None) -> None:
     """The HTTP client would show a token that no header can hold in its error."""
     if isinstance(token, str) and not TOKEN.fullmatch(token):
-        raise CheckpointError("the token is empty or has white space or other characters that no token has")
+        raise ConfigError("the token is empty or has white space or other characters that no token has")
 
 
 def _download(repo_id: str, name: str, revision: str | None, cache: dict[str, Any]) -> Path:
@@ -227,7 +225,7 @@ def _download(repo_id: str, name: str, revision: str | None, cache: dict[str, An
         if found != blob.name:
             path.unlink(missing_ok=True)
             blob.unlink(missing_ok=True)
-            raise CheckpointError(f"{repo_id!r}: {name} came with another hash than the hub names; try again")
+            raise StorageError(f"{repo_id!r}: {name} came with another hash than the hub names; try again")
     return path
 
 

@@ -11,7 +11,7 @@ import safetensors.numpy
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gptcore import CheckpointError, OpenAIGPTConfig
+from gptcore import CheckpointError, ConfigError, OpenAIGPTConfig, StorageError
 from gptcore.checkpoint import fresh_values, open_pretrained, save_pretrained
 from gptcore.checkpoint.dtypes import STORAGE, convert
 from gptcore.checkpoint.folder import read_tensors
@@ -203,7 +203,7 @@ def test_shards(tmp_path, size):
 
 @pytest.mark.parametrize("size", ["0", "-1GB", "many", "1.5GB", 0])
 def test_shard_sizes_are_checked(tmp_path, size):
-    with pytest.raises(CheckpointError, match="max_shard_size"):
+    with pytest.raises(ConfigError, match="max_shard_size"):
         save(tmp_path, Head.LM, max_shard_size=size)
     assert not list(tmp_path.glob("*.safetensors"))
 
@@ -349,7 +349,7 @@ def test_a_save_that_fails_leaves_the_old_checkpoint(folder, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full_disk)
-    with pytest.raises(CheckpointError, match="No space left on device; what was there before is untouched"):
+    with pytest.raises(StorageError, match="No space left on device; what was there before is untouched"):
         save(folder, Head.SEQUENCE_CLASSIFICATION)
     monkeypatch.undo()
     assert (folder / WEIGHTS_NAME).read_bytes() == before
@@ -357,7 +357,7 @@ def test_a_save_that_fails_leaves_the_old_checkpoint(folder, monkeypatch):
 
 
 def test_a_file_is_not_a_folder(folder):
-    with pytest.raises(CheckpointError, match="is a file"):
+    with pytest.raises(StorageError, match="is a file"):
         save(folder / WEIGHTS_NAME, Head.LM)
     with pytest.raises(CheckpointError, match="no format of weights begins like this"):
         open_pretrained(folder / "config.json", Head.LM)
@@ -401,5 +401,5 @@ def test_upcasting_is_exact(dtype):
 
 
 def test_unknown_dtypes_are_named(folder):
-    with pytest.raises(CheckpointError, match="dtype='int8' must be one of float64, float32"):
+    with pytest.raises(ConfigError, match="dtype='int8' must be one of float64, float32"):
         open_pretrained(folder, Head.LM, "int8")

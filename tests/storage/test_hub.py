@@ -65,7 +65,7 @@ def test_offline_the_cache_serves(hub, load):
     for setting in ({"HF_HUB_OFFLINE": "1"}, {}):
         call = "open_pretrained('owner/name', Head.LM)" if setting else None
         local = call or "open_pretrained('owner/name', Head.LM, local_files_only=True)"
-        assert load(local, **setting).startswith("CheckpointError 'owner/name' is not a local folder")
+        assert load(local, **setting).startswith("StorageError 'owner/name' is not a local folder")
     assert hub.requests == []
     load()
     hub.requests.clear()
@@ -89,7 +89,7 @@ def test_offline_the_cache_serves(hub, load):
 def test_statuses_are_told_in_words(hub, load, fault, told):
     hub.fault = fault
     answer = load(f"open_pretrained('owner/name', Head.LM, token={TOKEN!r})")
-    assert answer.startswith("CheckpointError")
+    assert answer.startswith("StorageError")
     assert told in answer
     assert len(answer.splitlines()) == 1
 
@@ -98,7 +98,7 @@ def test_statuses_are_told_in_words(hub, load, fault, told):
 def test_damage_on_the_way_leaves_the_cache_valid(hub, load, fault):
     hub.fault = fault
     answer = load()
-    assert answer.startswith("CheckpointError 'owner/name'")
+    assert answer.startswith("StorageError 'owner/name'")
     hub.fault = None
     assert load() == "loaded 2"
 
@@ -278,7 +278,7 @@ def test_a_push_that_fails_changes_nothing(hub, source, tmp_path):
     *answers, last = hub.run(code, tmp_path / "home", HF_DEBUG="1", GIVEN=TOKEN).splitlines()
     assert len(answers) == len(FAULTS)
     for (*_, told), answer in zip(FAULTS, answers, strict=True):
-        assert answer.startswith("CheckpointError cannot push to 'owner/name': ")
+        assert answer.startswith("StorageError cannot push to 'owner/name': ")
         assert told in answer
     assert all(state == before for state in hub.states)
     assert last.startswith(hub.url)
@@ -298,13 +298,13 @@ def test_somebody_else_was_faster(hub, push, source):
 
 def test_nobody_takes_it(push, source):
     answer = push(source, HF_ENDPOINT="http://127.0.0.1:9")
-    assert answer.startswith("CheckpointError cannot push to 'owner/name': could not connect")
+    assert answer.startswith("StorageError cannot push to 'owner/name': could not connect")
     assert "OfflineModeIsEnabled" in push(source, HF_HUB_OFFLINE="1")
 
 
 @pytest.mark.parametrize("repo_id", ["a/b/c", "../a", "", "a b", "owner/", "-/-"])
 def test_names_are_checked(hub, push, source, repo_id):
-    assert push(source, repo_id=repo_id).startswith("CheckpointError")
+    assert push(source, repo_id=repo_id).startswith("StorageError")
     assert set(hub.repositories) == {"owner/name"}
 
 
@@ -313,7 +313,7 @@ def test_a_token_with_a_line_feed_is_not_shown(load, call):
     """The HTTP client quotes a header that it cannot send."""
     call = call.format(repr(TOKEN + "\n")).replace("push", "__import__('gptcore.storage.hub').storage.hub.push")
     answer = load(call.replace("'a/b'", "'a/b', commit_message='x'"))
-    assert answer == "CheckpointError the token is empty or has white space or other characters that no token has"
+    assert answer == "ConfigError the token is empty or has white space or other characters that no token has"
 
 
 def test_a_link_out_of_the_folder_is_neither_pushed_nor_copied(hub, push, run, source, tmp_path):

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from text_data import ODD, TRICKY, VOCABULARY, edge_cases, paragraphs
 
 import tokenization
-from gptcore.errors import CheckpointError, GPTError, InputError
+from gptcore.errors import GPTError, InputError, StorageError
 from tokenization import AddedToken, BatchEncoding, OpenAIGPTTokenizer, OpenAIGPTTokenizerFast, TokenizerError
 from tokenization.encoding import truncate_pair
 
@@ -568,7 +568,7 @@ def test_bad_settings_files(case, kind, tmp_path):
 def test_places_that_are_not_there(kind, tmp_path):
     with pytest.raises(TokenizerError, match="is no folder; make it first, or use save_pretrained"):
         load(kind).save_vocabulary(tmp_path / "none")
-    with pytest.raises(CheckpointError, match="neither a folder nor a repository id"):
+    with pytest.raises(StorageError, match="neither a folder nor a repository id"):
         kind.from_pretrained(tmp_path / "none")
     with pytest.raises(TokenizerError, match="needs vocab_file and merges_file, or tokenizer_file"):
         OpenAIGPTTokenizerFast()
