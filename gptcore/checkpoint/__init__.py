@@ -3,11 +3,19 @@
 from gptcore.checkpoint.dtypes import check_dtype, convert
 from gptcore.checkpoint.folder import WRITABLE
 from gptcore.checkpoint.opening import Checkpoint, open_checkpoint
-from gptcore.checkpoint.pretrained import Pretrained, check_modules, fresh_values, open_pretrained, save_pretrained
+from gptcore.checkpoint.pretrained import (
+    LoadingOptions,
+    Pretrained,
+    check_modules,
+    fresh_values,
+    open_pretrained,
+    save_pretrained,
+)
 
 __all__ = [
     "WRITABLE",
     "Checkpoint",
+    "LoadingOptions",
     "Pretrained",
     "check_dtype",
     "check_modules",

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Unpack
 
 from gptcore.checkpoint.dtypes import STORAGE
 from gptcore.checkpoint.folder import folder_of, read_tensors
@@ -18,7 +18,7 @@ from gptcore.checkpoint.pretrained import wanted_files
 from gptcore.checkpoint.tensors import StoredTensor
 from gptcore.errors import ConfigError
 from gptcore.release import DEFAULT_MODEL, PRODUCER
-from gptcore.spec.config import GENERATION_CONFIG_NAME, OpenAIGPTConfig
+from gptcore.spec.config import GENERATION_CONFIG_NAME, ConfigOptions, OpenAIGPTConfig
 from gptcore.spec.parameters import ARCHITECTURES, SCORE, SUMMARY, Head
 from gptcore.storage import hub
 from gptcore.storage.cards import CARD_NAME, SOURCE_CARD_NAME
@@ -67,7 +67,11 @@ class Checkpoint:
 
 
 def open_checkpoint(
-    path_or_repo_id: str | Path, *, allow_pickle: bool = False, head: Head | None = None, **options: Any
+    path_or_repo_id: str | Path,
+    *,
+    allow_pickle: bool = False,
+    head: Head | None = None,
+    **options: Unpack[ConfigOptions],
 ) -> Checkpoint:
     """Find a checkpoint and check it, without reading values.
 

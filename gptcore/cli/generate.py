@@ -23,7 +23,7 @@ from gptcore.pipelines import left_padded
 from gptcore.release import DEFAULT_MODEL
 from gptcore.spec.parameters import Head
 from gptcore.storage.files import decoded
-from tokenization import OpenAIGPTTokenizerFast
+from tokenization import OpenAIGPTTokenizerFast, TokenizerOptions
 
 SAMPLING = ("temperature", "top_k", "top_p", "min_p", "typical_p")
 """The settings that nothing but sampling uses."""
@@ -89,7 +89,7 @@ def generate_command(
     GenerationConfig(**settings)  # raises before a model is loaded
     _check_sampling(settings)
     lines = {} if file is None else _lines(file)
-    options = {} if pre_tokenizer is None else {"pre_tokenizer": pre_tokenizer}
+    options: TokenizerOptions = {} if pre_tokenizer is None else {"pre_tokenizer": pre_tokenizer}
     tokenizer = OpenAIGPTTokenizerFast.from_pretrained(model, **options)
     chosen = use_backend(context, backend, device)
     require(chosen, "generate")

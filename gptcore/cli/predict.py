@@ -16,9 +16,9 @@ from rich.table import Table
 
 from gptcore.cli.loading import Device, quiet, use_backend
 from gptcore.cli.settings import columns_named, text_columns
-from gptcore.errors import ConfigError, DataError
+from gptcore.errors import ConfigError
 from gptcore.pipelines import TASK_OF, Prediction, pipeline
-from gptcore.storage import files as files_module
+from gptcore.storage import read_table
 from gptcore.training.examples import reject_unread_choices
 from gptcore.training.jobs import columns_of
 
@@ -64,7 +64,7 @@ def predict_command(
     if files:
         chosen = columns_named(task, columns, choices)
         names = chosen or columns_of(model, task)
-        rows = found = _rows(files, names, header)
+        rows = found = read_table(files, names, header.split(",") if header else None)
         if chosen is None:
             reject_unread_choices(task, found, names)
     else:
@@ -77,14 +77,6 @@ def predict_command(
         predict = pipeline(PIPELINE_OF[task], model, backend=backend, batch_size=batch_size)
     assert isinstance(predict, Prediction)
     write(names, rows, [answer[0] if isinstance(answer, list) else answer for answer in predict.answers(rows, names)])
-
-
-def _rows(files: Sequence[Path], names: Sequence[str], header: str | None) -> Sequence[files_module.Row]:
-    found = files_module.find(files, files_module.TABLES)
-    rows = [row for path in found for _, row in files_module.rows(path, names, header.split(",") if header else None)]
-    if not rows:
-        raise DataError(f"no rows in {', '.join(map(str, found))}.")
-    return rows
 
 
 def _table(names: Sequence[str], rows: Sequence[Mapping[str, Any]], answers: Sequence[Mapping[str, Any]]) -> None:

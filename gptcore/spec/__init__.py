@@ -4,7 +4,7 @@ Backends build on it: ``parameters`` lists the tensors of a model, ``check_input
 errors in every framework, ``Reference`` and ``TOLERANCES`` decide what is right. ``gptcore.training`` has the recipe.
 """
 
-from gptcore.spec.config import OpenAIGPTConfig
+from gptcore.spec.config import ConfigOptions, ConfigSettings, OpenAIGPTConfig
 from gptcore.spec.counters import gumbel, threefry
 from gptcore.spec.inputs import (
     IGNORED_LABEL,
@@ -34,6 +34,8 @@ __all__ = [
     "TOLERANCES",
     "ArrayInfo",
     "CacheInfo",
+    "ConfigOptions",
+    "ConfigSettings",
     "Head",
     "Kind",
     "ModelOutput",

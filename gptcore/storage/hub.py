@@ -9,13 +9,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from gptcore.errors import ConfigError, StorageError
 from gptcore.idioms import LOCATING, without_idioms
 from gptcore.storage.cards import CARD_NAME, is_own, relocated
 
-LOCATION_OPTIONS = ("revision", "cache_dir", "local_files_only", "token")
 REPO_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
 SHA256 = re.compile(r"[0-9a-f]{64}")
 TOKEN = re.compile(r"[!-~]+")
@@ -39,11 +38,21 @@ WRITING = BOTH_WAYS | {
 
 LAST, CONFIG_FILE = "last", "config.json"  # of a folder of a run, and of one of a model
 
+
+class Location(TypedDict, total=False):
+    """Where files are, as keywords of ``resolve``."""
+
+    revision: str | None
+    cache_dir: str | Path | None
+    local_files_only: bool
+    token: str | bool | None
+
+
 Choose = Callable[[Sequence[str]], Sequence[str]]
 """Which of the files of a repository are wanted."""
 
 
-def split_options(options: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+def split_options(options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Divide keyword arguments into those that say where a checkpoint is and all others.
 
     Raises:
@@ -53,7 +62,7 @@ def split_options(options: dict[str, Any]) -> tuple[dict[str, Any], dict[str, An
     ({'revision': 'main'}, {'n_layer': 2})
     """
     options = without_idioms(options, LOCATING)
-    location = {name: options[name] for name in LOCATION_OPTIONS if name in options}
+    location = {name: options[name] for name in Location.__annotations__ if name in options}
     return location, {name: value for name, value in options.items() if name not in location}
 
 

@@ -1,7 +1,7 @@
 """Training, framework-neutral: data, batches, the loop and its checkpoints. The steps are in the backends."""
 
 from gptcore.backends.training import Trainer
-from gptcore.spec.recipe import FINE_TUNING, PRETRAINING, Recipe
+from gptcore.spec.recipe import FINE_TUNING, PRETRAINING, Recipe, RecipeSettings
 from gptcore.spec.tasks import TASKS, add_task_tokens
 from gptcore.training.batches import Batches, counts, micro_batches, objective, once, shares
 from gptcore.training.checkpoints import Checkpoints
@@ -24,6 +24,7 @@ __all__ = [
     "Evaluation",
     "Interrupted",
     "Recipe",
+    "RecipeSettings",
     "Run",
     "TaskExamples",
     "TokenFile",
