@@ -20,16 +20,15 @@ from pathlib import Path
 
 from racing import CONTESTANTS, write_checkpoint
 
-from gptcore.checkpoint.folder import WRITABLE
+from gptcore.checkpoint import WRITABLE
 
 CONVERT = """
 import json, sys, time
+import h5py  # before memory is measured
 from protocol import memory
-from gptcore.convert.conversion import convert_checkpoint
-from gptcore.checkpoint.formats import hdf5
-from gptcore.checkpoint.opening import open_checkpoint
+from gptcore.checkpoint import open_checkpoint
+from gptcore.convert import convert_checkpoint
 source, target, form = sys.argv[1:]
-hdf5.library()
 # Not getrusage, which begins with the peak of the process that started this one.
 before, start = memory("VmRSS"), time.perf_counter()
 convert_checkpoint(open_checkpoint(source, allow_pickle=True), target, form)

@@ -13,13 +13,10 @@ from pathlib import Path
 import numpy as np
 
 from gptcore import DEFAULT_MODEL, OpenAIGPTConfig
-from gptcore.backends import installed, load_backend
-from gptcore.backends.training import load_trainers
-from gptcore.spec.parameters import Head
-from gptcore.spec.recipe import PRETRAINING
-from gptcore.storage import files
-from gptcore.training import Blocks, once, tokenize_corpus
-from gptcore.training.evaluation import evaluate_lm
+from gptcore.backends import installed, load_backend, load_trainers
+from gptcore.spec import Head
+from gptcore.storage import TEXT, find
+from gptcore.training import PRETRAINING, Blocks, evaluate_lm, once, tokenize_corpus
 from tokenization import OpenAIGPTTokenizerFast
 
 PROMPT = "Once upon a time"
@@ -37,7 +34,7 @@ def main():
 
     trainers = {name: load_trainers(name)(DEFAULT_MODEL, Head.LM, PRETRAINING, 1) for name in backends}
     print(f"| bits per byte | tokens | {' | '.join(trainers)} |\n|---|---:|{'---:|' * len(trainers)}")
-    books = files.find(arguments.heldout, files.TEXT)
+    books = find(arguments.heldout, TEXT)
     for paths in (*([book] for book in books), books):
         with tempfile.TemporaryDirectory() as folder:
             corpus = tokenize_corpus(paths, tokenizer, folder)

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from racing import WEIGHTS, Process, write_checkpoint
 
-from gptcore.report.figures import DARK, PALE, picture
+from gptcore.report import DARK, PALE, picture
 
 TASKS = {
     "32 + 128": {"task": "greedy", "batch": 1, "length": 32, "new": 128},

@@ -14,9 +14,8 @@ import torch
 
 from gpt_torch import OpenAIGPTLMHeadModel
 from gptcore import DEFAULT_MODEL
-from gptcore.storage import files
-from gptcore.training import Blocks, once, tokenize_corpus
-from gptcore.training.batches import counts
+from gptcore.storage import TEXT, find
+from gptcore.training import Blocks, counts, once, tokenize_corpus
 from tokenization import OpenAIGPTTokenizerFast
 
 BATCH = 16
@@ -40,7 +39,7 @@ def main():
     tokenizer = OpenAIGPTTokenizerFast.from_pretrained(DEFAULT_MODEL)
     models = [OpenAIGPTLMHeadModel.from_pretrained(DEFAULT_MODEL, quantization=kind).eval() for kind in (None, "int8")]
     print("| perplexity | float32 | int8 | more |\n|---|---:|---:|---:|")
-    for book in files.find(arguments.books, files.TEXT):
+    for book in find(arguments.books, TEXT):
         with tempfile.TemporaryDirectory() as folder:
             blocks = Blocks(tokenize_corpus([book], tokenizer, folder).ids, models[0].config.n_positions)
             batches = once(blocks, BATCH)

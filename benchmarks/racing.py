@@ -60,8 +60,7 @@ class Process:
 def write_checkpoint(folder):
     """Fresh weights: speed does not depend on them."""
     from gptcore.checkpoint import fresh_values, save_pretrained
-    from gptcore.spec.config import OpenAIGPTConfig
-    from gptcore.spec.parameters import Head
+    from gptcore.spec import Head, OpenAIGPTConfig
 
     config = OpenAIGPTConfig()
     save_pretrained(folder, config, Head.LM, "float32", fresh_values(config, Head.LM, "float32", 0))

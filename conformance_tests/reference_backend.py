@@ -2,9 +2,8 @@
 
 import numpy as np
 
-from gptcore.checkpoint import open_pretrained
-from gptcore.checkpoint.dtypes import convert
-from gptcore.spec.reference import Reference
+from gptcore.checkpoint import convert, open_pretrained
+from gptcore.spec import Reference
 
 
 class ReferenceBackend:

@@ -95,9 +95,9 @@ PATTERNS = [pattern for patterns in EXCEPTIONS.values() for pattern in patterns.
 
 
 def neutral_names(package):
-    """Public names without the framework's prefix."""
+    """Public names without the framework's prefix, nor ``Projection``: what PEFT must be told of, in PyTorch only."""
     prefix = PACKAGES[package]
-    names = importlib.import_module(package).__all__
+    names = {*importlib.import_module(package).__all__} - {"Projection"}
     return {name if name == "OpenAIGPTConfig" else name.removeprefix(prefix) for name in names}
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from gptcore import DEFAULT_MODEL
 from gptcore.backends import available, load_backend
-from gptcore.spec.parameters import Head
+from gptcore.spec import Head
 from tokenization import OpenAIGPTTokenizerFast
 
 

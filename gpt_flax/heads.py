@@ -1,5 +1,7 @@
 """The three heads and their losses (Radford et al. 2018, sections 3.1 to 3.3)."""
 
+from typing import Unpack
+
 import jax
 import jax.numpy as jnp
 from flax import nnx
@@ -13,7 +15,7 @@ from gpt_flax.outputs import (
 )
 from gpt_flax.pretrained import UNSET_SEED, FlaxOpenAIGPTPreTrainedModel, describe, seeded
 from gpt_flax.weights import wide
-from gptcore.generation import Generates, GenerationConfig
+from gptcore.generation import Generates, GenerationConfig, GenerationSettings
 from gptcore.settings import passes_on
 from gptcore.spec.config import OpenAIGPTConfig
 from gptcore.spec.inputs import IGNORED_LABEL, problem_type
@@ -174,7 +176,7 @@ class FlaxOpenAIGPTLMHeadModel(Generates, FlaxOpenAIGPTPreTrainedModel):
         generation_config=None,
         streamer=None,
         tokenizer=None,
-        **settings,
+        **settings: Unpack[GenerationSettings],
     ):
         """Continue prompts, with a KV cache and without dropout; the same ids in every framework.
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, Unpack
 
 import jax
 import jax.numpy as jnp
@@ -20,7 +20,7 @@ from gpt_flax.weights import (
     to_numpy_bits,
     weights_of,
 )
-from gptcore.checkpoint import check_modules, fresh_values, open_pretrained, save_pretrained
+from gptcore.checkpoint import LoadingOptions, check_modules, fresh_values, open_pretrained, save_pretrained
 from gptcore.convert.push import Pushable
 from gptcore.errors import InputError
 from gptcore.generation import Generates
@@ -79,7 +79,7 @@ class FlaxOpenAIGPTPreTrainedModel(Configured, Pushable, nnx.Module):
         output_loading_info: bool = False,
         seed: int = 0,
         rngs: nnx.Rngs | None = None,
-        **options: Any,
+        **options: Unpack[LoadingOptions],
     ) -> Self:
         """Load a checkpoint folder or a repository of the hub.
 
@@ -100,6 +100,7 @@ class FlaxOpenAIGPTPreTrainedModel(Configured, Pushable, nnx.Module):
 
         Raises:
             CheckpointError, ConfigError: with every problem, before anything of the model's size is allocated.
+            StorageError: there is no such folder or repository, or it cannot be downloaded.
         """
         named = dtype if isinstance(dtype, str) or dtype is None else dtype_name(dtype)
         check_quantization(quantization)

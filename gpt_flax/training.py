@@ -23,6 +23,8 @@ from gptcore.spec.recipe import Recipe
 from gptcore.training import dropout_seed, micro_batches, objective, rows_of_process, shares
 from gptcore.training.steps import check_batch, check_weights
 
+__all__ = ["Objective", "Trainer", "adamw", "load_trainer"]
+
 DATA, TENSOR = "data", "tensor"
 SHARDED_AXES = ("vocab", "heads", "mlp")
 MOMENT_OF = {"exp_avg": "mu", "exp_avg_sq": "nu"}

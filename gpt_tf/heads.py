@@ -1,5 +1,7 @@
 """The three heads and their losses (Radford et al. 2018, sections 3.1 to 3.3)."""
 
+from typing import Unpack
+
 import keras
 import tensorflow as tf
 
@@ -9,7 +11,7 @@ from gpt_tf.modeling import Projection, TFOpenAIGPTModel, dropout, gelu, take_po
 from gpt_tf.outputs import TFCausalLMOutput, TFOpenAIGPTDoubleHeadsModelOutput, TFSequenceClassifierOutput
 from gpt_tf.pretrained import TFOpenAIGPTPreTrainedModel, build_once, describe, widened
 from gpt_tf.weights import wide
-from gptcore.generation import Generates, GenerationConfig
+from gptcore.generation import Generates, GenerationConfig, GenerationSettings
 from gptcore.settings import passes_on
 from gptcore.spec.config import OpenAIGPTConfig
 from gptcore.spec.inputs import IGNORED_LABEL, problem_type
@@ -212,7 +214,7 @@ class TFOpenAIGPTLMHeadModel(Generates, TFOpenAIGPTPreTrainedModel):
         generation_config=None,
         streamer=None,
         tokenizer=None,
-        **settings,
+        **settings: Unpack[GenerationSettings],
     ):
         """Continue prompts, with a KV cache and without dropout; the same ids in every framework.
 

@@ -4,7 +4,7 @@ import functools
 import inspect
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, Unpack
 
 import keras
 import tensorflow as tf
@@ -22,7 +22,7 @@ from gpt_tf.weights import (
     left_out,
     to_numpy_bits,
 )
-from gptcore.checkpoint import check_modules, fresh_values, open_pretrained, save_pretrained
+from gptcore.checkpoint import LoadingOptions, check_modules, fresh_values, open_pretrained, save_pretrained
 from gptcore.convert.push import Pushable
 from gptcore.errors import InputError
 from gptcore.generation import Generates, GenerationConfig
@@ -81,7 +81,7 @@ class TFOpenAIGPTPreTrainedModel(Configured, Fit, Pushable, keras.Model):
         quantization: str | None = None,
         output_loading_info: bool = False,
         seed: int = 0,
-        **options: Any,
+        **options: Unpack[LoadingOptions],
     ) -> Self:
         """Load a checkpoint folder or a repository of the hub.
 
@@ -100,6 +100,7 @@ class TFOpenAIGPTPreTrainedModel(Configured, Fit, Pushable, keras.Model):
 
         Raises:
             CheckpointError, ConfigError: with every problem, before anything of the model's size is allocated.
+            StorageError: there is no such folder or repository, or it cannot be downloaded.
         """
         policy = None if dtype == "auto" else framework_dtype(dtype)
         stored_as = dtype_name(policy) if policy else "auto"

@@ -20,6 +20,8 @@ from gptcore.spec.recipe import Recipe
 from gptcore.training import dropout_seed, micro_batches, objective, rows_of_process, shares
 from gptcore.training.steps import MOMENTS, check_batch, check_weights
 
+__all__ = ["AdamW", "LearningRates", "Objective", "Trainer", "adamw", "load_trainer"]
+
 # Names of the variables that do not decay.
 UNDECAYED = {layouts.ROWS[row.name][0].rpartition("/")[2] for row in ROWS if not row.kind.decays}
 

@@ -19,7 +19,7 @@ MIXED = "mixed_"
 
 
 def framework_dtype(dtype: str | tf.DType | keras.DTypePolicy | None) -> keras.DTypePolicy:
-    """The Keras policy of that name, the global one for ``None``; an error if it is not supported."""
+    """The Keras policy of that name, the global one for ``None``; a ``ConfigError`` if it is not supported."""
     policy = keras.config.dtype_policy() if dtype is None else dtype
     name = getattr(policy, "name", policy)
     check_dtype(name.removeprefix(MIXED))

@@ -18,6 +18,7 @@ from gpt_torch.outputs import (
     SequenceClassifierOutput,
 )
 from gpt_torch.pretrained import OpenAIGPTPreTrainedModel
+from gpt_torch.projection import Projection
 from gptcore.spec.config import OpenAIGPTConfig
 
 __all__ = [
@@ -30,5 +31,6 @@ __all__ = [
     "OpenAIGPTLMHeadModel",
     "OpenAIGPTModel",
     "OpenAIGPTPreTrainedModel",
+    "Projection",
     "SequenceClassifierOutput",
 ]

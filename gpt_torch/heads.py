@@ -1,5 +1,7 @@
 """The three heads and their losses (Radford et al. 2018, sections 3.1 to 3.3)."""
 
+from typing import Unpack
+
 import torch
 from torch import nn
 from torch.nn import functional
@@ -10,7 +12,7 @@ from gpt_torch.outputs import CausalLMOutput, OpenAIGPTDoubleHeadsModelOutput, S
 from gpt_torch.pretrained import OpenAIGPTPreTrainedModel, describe
 from gpt_torch.projection import linear
 from gpt_torch.weights import wide
-from gptcore.generation import Generates, GenerationConfig
+from gptcore.generation import Generates, GenerationConfig, GenerationSettings
 from gptcore.settings import passes_on
 from gptcore.spec.config import OpenAIGPTConfig
 from gptcore.spec.inputs import IGNORED_LABEL, problem_type
@@ -167,7 +169,7 @@ class OpenAIGPTLMHeadModel(Generates, OpenAIGPTPreTrainedModel):
         generation_config=None,
         streamer=None,
         tokenizer=None,
-        **settings,
+        **settings: Unpack[GenerationSettings],
     ):
         """Continue prompts, with a KV cache and without dropout; the same ids in every framework.
 

@@ -3,7 +3,7 @@
 import contextlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, Unpack
 
 import torch
 from torch import nn
@@ -21,7 +21,7 @@ from gpt_torch.weights import (
     left_out,
     to_numpy_bits,
 )
-from gptcore.checkpoint import check_modules, fresh_values, open_pretrained, save_pretrained
+from gptcore.checkpoint import LoadingOptions, check_modules, fresh_values, open_pretrained, save_pretrained
 from gptcore.convert.push import Pushable
 from gptcore.errors import InputError
 from gptcore.generation import Generates
@@ -42,6 +42,13 @@ from gptcore.spec.parameters import Head, resized_embedding
 from gptcore.storage import hub
 
 NARROW = tuple(getattr(torch, name) for name in NARROW_INTEGERS)
+
+
+class _LoadingOptions(LoadingOptions, total=False):
+    """The keywords of ``from_pretrained``, with those of transformers that only PyTorch has."""
+
+    torch_dtype: str | torch.dtype | None
+    device_map: Any
 
 
 class OpenAIGPTPreTrainedModel(Configured, Pushable, nn.Module):
@@ -76,7 +83,7 @@ class OpenAIGPTPreTrainedModel(Configured, Pushable, nn.Module):
         quantization: str | None = None,
         output_loading_info: bool = False,
         seed: int = 0,
-        **options: Any,
+        **options: Unpack[_LoadingOptions],
     ) -> Self:
         """Load a checkpoint folder or a repository of the hub.
 
@@ -99,6 +106,7 @@ class OpenAIGPTPreTrainedModel(Configured, Pushable, nn.Module):
 
         Raises:
             CheckpointError, ConfigError: with every problem, before anything of the model's size is allocated.
+            StorageError: there is no such folder or repository, or it cannot be downloaded.
         """
         check_quantization(quantization, KINDS)
         dtype = options.pop("torch_dtype", None) if dtype is None else dtype

@@ -26,6 +26,8 @@ from gptcore.training.steps import MOMENTS, check_batch, check_weights
 with required("torch", "training in PyTorch needs accelerate", "accelerate"):
     from accelerate import Accelerator
 
+__all__ = ["Objective", "Trainer", "adamw", "load_trainer"]
+
 
 class Objective(nn.Module):
     """A model with its losses: what is trained.

@@ -16,7 +16,7 @@ from gptcore.spec.parameters import Kind, parameters
 
 
 def framework_dtype(dtype: str | torch.dtype | None) -> torch.dtype:
-    """The PyTorch dtype of that name, float32 for ``None``; an error if it is not supported."""
+    """The PyTorch dtype of that name, float32 for ``None``; a ``ConfigError`` if it is not supported."""
     return getattr(torch, check_dtype(str(dtype or "float32").removeprefix("torch.")))
 
 

@@ -6,6 +6,17 @@ Messages say what is wrong, the value received, what is allowed and what to do.
 import functools
 import logging
 
+__all__ = [
+    "CheckpointError",
+    "ConfigError",
+    "DataError",
+    "GPTError",
+    "InputError",
+    "StorageError",
+    "TokenizerError",
+    "TrainingError",
+]
+
 logger = logging.getLogger(__name__)
 
 
@@ -14,11 +25,15 @@ class GPTError(ValueError):
 
 
 class ConfigError(GPTError):
-    """A configuration value is unknown, of the wrong type, out of range or contradicts another."""
+    """A setting or a command-line option is unknown, of the wrong type, out of range or contradicts another."""
 
 
 class CheckpointError(GPTError):
-    """A checkpoint file or folder is missing, damaged, hostile or does not fit the model."""
+    """A checkpoint is missing, damaged, hostile or does not fit the model."""
+
+
+class StorageError(GPTError):
+    """A folder or file cannot be written, or a location is not found: on this machine or on the hub."""
 
 
 class TokenizerError(GPTError):
@@ -26,7 +41,7 @@ class TokenizerError(GPTError):
 
 
 class InputError(GPTError):
-    """An argument of a model call has a wrong shape, dtype or value."""
+    """An argument of a call of a model, a tokenizer or a pipeline has a wrong shape, dtype or value."""
 
 
 class DataError(GPTError):

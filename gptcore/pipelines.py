@@ -5,17 +5,17 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gptcore.backends import load_backend, require
-from gptcore.errors import InputError
-from gptcore.generation import GenerationConfig, settled, stream_text
+from gptcore.errors import ConfigError, InputError
+from gptcore.generation import GenerationConfig, GenerationSettings, settled, stream_text
 from gptcore.generation.prompt import check_room
 from gptcore.release import DEFAULT_MODEL
-from gptcore.settings import is_integer, unknown
+from gptcore.settings import is_integer, passes_on, unknown
 from gptcore.spec.config import OpenAIGPTConfig
 from gptcore.spec.parameters import Head
 from gptcore.spec.tasks import EXTRACT, TASKS, choice_columns
@@ -59,9 +59,9 @@ def pipeline(
         A ``TextGeneration``, a ``Scoring`` or a ``Prediction``: call it with a text or a list of texts.
 
     Raises:
-        InputError: the task is unknown, or the model was not fine-tuned for it.
+        ConfigError: the task is unknown, or the model was not fine-tuned for it.
         GPTError: the framework is not installed.
-        CheckpointError: the model cannot be read.
+        CheckpointError, StorageError: the model cannot be read.
 
     >>> write = pipeline("text-generation")
     >>> write("Once upon a time", max_new_tokens=5)
@@ -70,15 +70,15 @@ def pipeline(
     tasks = ("text-generation", "score", *TASK_OF)
     problems = list(unknown([task], tasks))
     if problems:
-        raise InputError(f"task must be one of {', '.join(tasks)}; got {task!r}.")
+        raise ConfigError(f"task must be one of {', '.join(tasks)}; got {task!r}.")
     words = OpenAIGPTTokenizerFast.from_pretrained(tokenizer or model)
     if task in TASK_OF and EXTRACT not in words.get_vocab():
-        raise InputError(
+        raise ConfigError(
             f"model must be fine-tuned for {task}; got {model!r}, whose tokenizer lacks the token "
             f"{EXTRACT!r}. Fine-tune it: gptcore train {TASK_OF[task]} FILES --output RUN."
         )
     if task in TASK_OF and words.task not in (None, TASK_OF[task]):
-        raise InputError(f"model must be fine-tuned for {task}; got {model!r}, fine-tuned for {words.task}.")
+        raise ConfigError(f"model must be fine-tuned for {task}; got {model!r}, fine-tuned for {words.task}.")
     head = TASKS[TASK_OF[task]].head if task in TASK_OF else Head.LM
     chosen = load_backend(backend)
     if task == "text-generation":
@@ -103,6 +103,7 @@ class TextGeneration:
     def __init__(self, model: Any, tokenizer: Any, batch_size: int = 8) -> None:
         self.model, self.tokenizer, self.batch_size = model, tokenizer, batch_size
 
+    @passes_on(GenerationConfig)
     def __call__(
         self,
         texts: Any,
@@ -111,7 +112,7 @@ class TextGeneration:
         readable: bool = True,
         generation_config: GenerationConfig | None = None,
         streamer: Any = None,
-        **settings: Any,
+        **settings: Unpack[GenerationSettings],
     ) -> Any:
         """Continue a text, or each of a list.
 
@@ -152,19 +153,26 @@ class TextGeneration:
                 answers.append([{"generated_text": self._text([*prompt, *ids], readable)} for ids in group])
         return answers[0] if single else answers
 
-    def stream(self, text: str, *, readable: bool = True, **settings: Any) -> Iterator[str]:
+    @passes_on(GenerationConfig)
+    def stream(
+        self,
+        text: str,
+        *,
+        readable: bool = True,
+        generation_config: GenerationConfig | None = None,
+        **settings: Unpack[GenerationSettings],
+    ) -> Iterator[str]:
         """Yield the continuation of one text, in whole words as they are generated.
 
         Args:
             text: The prompt.
             readable: Whether to remove the spaces that the model puts around punctuation. Default: true.
+            generation_config: Base settings, overridden by ``settings``. Default: the model's.
             settings: Settings of ``GenerationConfig``.
         """
-        options = dict(settings)
-        base = options.pop("generation_config", None) or self.model.generation_config
-        config = settled(self.model.config, base, options)
+        config = settled(self.model.config, generation_config or self.model.generation_config, settings)
         ids = np.array([self._prompt(text, "text", config)], np.int64)
-        yield from stream_text(self.model, self.tokenizer, ids, readable=readable, **settings)
+        yield from stream_text(self.model, self.tokenizer, ids, readable=readable, generation_config=config)
 
     def _prompt(self, text: Any, name: str, config: GenerationConfig) -> list[int]:
         """The ids of a prompt; raises an ``InputError`` if the model has no room to continue it."""

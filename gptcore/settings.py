@@ -8,7 +8,7 @@ import inspect
 import json
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from typing import Any, ClassVar, NoReturn, Self, TypeVar
+from typing import Any, ClassVar, NoReturn, Self, TypeVar, is_typeddict
 
 from gptcore.errors import ConfigError, bullet_list
 
@@ -30,7 +30,8 @@ def passes_on(*targets: Callable[..., Any], stored: Callable[..., Any] | None = 
     """Spell out in a function's signature what it passes on by ``**options``, for ``help`` and editors.
 
     Args:
-        targets: functions and classes; their keyword-only parameters are listed, without ``extra``.
+        targets: functions, classes and ``TypedDict``s; their keyword-only parameters or keys are listed, without
+            ``extra``.
         stored: another one, whose parameters override what a file says.
 
     >>> def draw(*, colour: str = "blue"): ...
@@ -44,14 +45,24 @@ def passes_on(*targets: Callable[..., Any], stored: Callable[..., Any] | None = 
         signature = inspect.signature(function)
         parameters = {name: p for name, p in signature.parameters.items() if p.kind is not p.VAR_KEYWORD}
         for target in filter(None, (*targets, stored)):
-            for name, parameter in inspect.signature(target).parameters.items():
-                if parameter.kind is parameter.KEYWORD_ONLY and name != "extra":
-                    shown = parameter.replace(default=AS_STORED) if target is stored else parameter
-                    parameters.setdefault(name, shown)
+            for name, parameter in keywords(target).items():
+                shown = parameter.replace(default=AS_STORED) if target is stored else parameter
+                parameters.setdefault(name, shown)
         function.__signature__ = signature.replace(parameters=list(parameters.values()))  # type: ignore[attr-defined]
         return function
 
     return decorate
+
+
+def keywords(target: Callable[..., Any]) -> dict[str, inspect.Parameter]:
+    """What a function or a class takes by keyword only, or what a ``TypedDict`` lists, without ``extra``."""
+    if is_typeddict(target):
+        shown: dict[str, Any] = {"kind": inspect.Parameter.KEYWORD_ONLY, "default": AS_STORED}
+        types = {name: getattr(hint, "__forward_arg__", hint) for name, hint in target.__annotations__.items()}
+        listed = [inspect.Parameter(name, annotation=hint, **shown) for name, hint in types.items()]
+    else:
+        listed = [p for p in inspect.signature(target).parameters.values() if p.kind is p.KEYWORD_ONLY]
+    return {parameter.name: parameter for parameter in listed if parameter.name != "extra"}
 
 
 class FrozenDict(dict[K, V]):
@@ -131,8 +142,8 @@ class Settings:
         if problems:
             raise ConfigError("\n".join(problems))
 
-    def replace(self, **changes: Any) -> Self:
-        """A changed copy, checked."""
+    def _replaced(self, changes: Mapping[str, Any]) -> Self:
+        """A changed copy, checked; ``replace`` of each class names its settings."""
         return type(self)(**{**{name: getattr(self, name) for name in self.names()}, **changes})
 
     def to_dict(self) -> dict[str, Any]:

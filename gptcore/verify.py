@@ -125,7 +125,7 @@ def verify(
         location: ``revision``, ``cache_dir``, ``local_files_only``, ``token``, ``allow_pickle``.
 
     Raises:
-        CheckpointError, InputError: the checkpoint cannot be read or the ids do not fit it.
+        CheckpointError, StorageError, InputError: the checkpoint cannot be read or the ids do not fit it.
     """
     source = open_pretrained(checkpoint, Head.LM, dtype, **location)
     weights = {name: convert(array, source.dtype, "float64") for name, array in source.values()}

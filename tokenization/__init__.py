@@ -10,6 +10,7 @@ from tokenizers import AddedToken
 from gptcore.errors import TokenizerError
 from tokenization.encoding import BatchEncoding
 from tokenization.fast import OpenAIGPTTokenizerFast
+from tokenization.pretrained import TokenizerOptions
 from tokenization.slow import OpenAIGPTTokenizer
 from tokenization.training import train
 
@@ -19,5 +20,6 @@ __all__ = [
     "OpenAIGPTTokenizer",
     "OpenAIGPTTokenizerFast",
     "TokenizerError",
+    "TokenizerOptions",
     "train",
 ]

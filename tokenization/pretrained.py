@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypedDict, Unpack
 
 from tokenizers import AddedToken
 
 from gptcore.errors import TokenizerError
+from gptcore.settings import passes_on
 from gptcore.storage import hub
-from gptcore.storage.atomic import atomic_write
-from tokenization.added import ADDITIONAL, NAMED
+from gptcore.storage.atomic import atomic_write, make_folder
+from tokenization.added import ADDITIONAL, NAMED, AnyToken
 from tokenization.tokenizer_json import (
     TOKENIZER_FILE,
     TokenizerJson,
@@ -41,13 +43,39 @@ _NOT_OURS = ("tokenizer_class", "name_or_path", "auto_map", "special_tokens_map_
 _ARGUMENTS = ("cls", "self", "vocabulary")  # of the methods that take what a folder says as keywords
 
 
+class TokenizerSettings(TypedDict, total=False):
+    """What a folder says of a tokenizer, as keywords of a function that overrides it, for editors."""
+
+    pre_tokenizer: str
+    unk_token: AnyToken
+    model_max_length: int | float | None
+    padding_side: str
+    truncation_side: str
+    clean_up_tokenization_spaces: bool
+    split_special_tokens: bool
+    rules: str | None
+    task: str | None
+    bos_token: AnyToken | None
+    eos_token: AnyToken | None
+    sep_token: AnyToken | None
+    pad_token: AnyToken | None
+    cls_token: AnyToken | None
+    mask_token: AnyToken | None
+    additional_special_tokens: Sequence[AnyToken] | None
+
+
+class TokenizerOptions(hub.Location, TokenizerSettings, total=False):
+    """The keywords of ``from_pretrained`` of a tokenizer."""
+
+
 class PretrainedMixin(ABC):
     """``from_pretrained`` and ``save_pretrained``."""
 
     name_or_path = ""
 
     @classmethod
-    def from_pretrained(cls, pretrained_model_name_or_path: str | Path, **options: Any) -> Self:
+    @passes_on(hub.resolve, TokenizerSettings)
+    def from_pretrained(cls, pretrained_model_name_or_path: str | Path, **options: Unpack[TokenizerOptions]) -> Self:
         """Read a tokenizer from a folder, or from a repository on the hub.
 
         Args:
@@ -58,17 +86,17 @@ class PretrainedMixin(ABC):
 
         Raises:
             TokenizerError: a file is missing or cannot be used, or the recorded text path is not to be had here.
-            CheckpointError: it is not a folder, and cannot be downloaded from the hub.
+            StorageError: it is not a folder, and cannot be downloaded from the hub.
         """
-        location, options = hub.split_options(options)
+        location, settings = hub.split_options(options)
         folder = hub.resolve(pretrained_model_name_or_path, hub.named(*FILES), **location)
         vocabulary, from_file, template = _vocabulary(folder)
         recorded = _recorded(folder, from_file)
-        check_task(folder / TOKENIZER_FILE, template, {**recorded, **options})
-        if options.get("pre_tokenizer", recorded.get("pre_tokenizer")) == recorded.get("pre_tokenizer"):
-            options.setdefault("rules", recorded.get(RULES_KEY))
+        check_task(folder / TOKENIZER_FILE, template, {**recorded, **settings})
+        if settings.get("pre_tokenizer", recorded.get("pre_tokenizer")) == recorded.get("pre_tokenizer"):
+            settings.setdefault("rules", recorded.get(RULES_KEY))
         recorded.pop(RULES_KEY, None)
-        tokenizer = cls.from_vocabulary(vocabulary, **{**recorded, **options})
+        tokenizer = cls.from_vocabulary(vocabulary, **{**recorded, **settings})
         tokenizer.name_or_path = str(pretrained_model_name_or_path)
         return tokenizer
 
@@ -87,11 +115,11 @@ class PretrainedMixin(ABC):
         ``task`` is in both: other programs find its tokens in the template of ``tokenizer.json``.
 
         Raises:
-            CheckpointError: a file cannot be written; it is as it was before.
+            StorageError: a file cannot be written; it is as it was before.
         """
         tokenizer: Any = self
         folder = Path(save_directory)
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         written = list(self.save_vocabulary(folder, filename_prefix))
 
         def write(name: str, content: Any) -> None:
@@ -129,7 +157,7 @@ class PretrainedMixin(ABC):
             The URL of the commit.
 
         Raises:
-            CheckpointError: the hub was not reached or refused; no file of the repository is another.
+            StorageError: the hub was not reached or refused; no file of the repository is another.
         """
         with hub.temporary_folder() as folder:
             return hub.push(
@@ -153,7 +181,7 @@ class PretrainedMixin(ABC):
 
         Raises:
             TokenizerError: there is no such folder.
-            CheckpointError: a file cannot be written; it is as it was before.
+            StorageError: a file cannot be written; it is as it was before.
         """
         folder = Path(save_directory)
         if not folder.is_dir():

@@ -10,7 +10,7 @@ import numpy as np
 from protocol import prompt, serve
 
 from gptcore.backends import load_backend
-from gptcore.spec.parameters import Head
+from gptcore.spec import Head
 
 BACKEND = load_backend(json.loads(sys.argv[1])["backend"])  # imports the framework, as the others' scripts do
 

@@ -8,10 +8,9 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from protocol import prompt, serve
 
-from gptcore.backends.training import load_trainers
-from gptcore.spec.parameters import Head
-from gptcore.spec.recipe import Recipe
-from gptcore.training import keep_freed_memory
+from gptcore.backends import load_trainers
+from gptcore.spec import Head
+from gptcore.training import Recipe, keep_freed_memory
 
 LOAD_TRAINER = load_trainers(json.loads(sys.argv[1])["backend"])
 keep_freed_memory()  # as gptcore train does

@@ -17,7 +17,7 @@ from flax import nnx
 from gpt_flax import FlaxOpenAIGPTDoubleHeadsModel
 from gpt_flax.training import adamw
 from gptcore import DEFAULT_MODEL
-from gptcore.storage import files
+from gptcore.storage import read_table
 from gptcore.training import FINE_TUNING, TASKS, TaskExamples, add_task_tokens, once
 from tokenization import OpenAIGPTTokenizerFast
 
@@ -34,7 +34,7 @@ def main():
     tokenizer = OpenAIGPTTokenizerFast.from_pretrained(arguments.model)
     vocab_size = add_task_tokens(tokenizer, "choice")
     columns = (*TASKS["choice"].columns, "label")
-    rows = [row for path in files.find(arguments.rows, files.TABLES) for _, row in files.rows(path, columns)]
+    rows = read_table(arguments.rows, columns)
     model = FlaxOpenAIGPTDoubleHeadsModel.from_pretrained(arguments.model)
     model.resize_token_embeddings(vocab_size)
     training, held_out = (

@@ -14,7 +14,7 @@ from flax import nnx
 from gpt_flax import FlaxOpenAIGPTForSequenceClassification
 from gpt_flax.training import Objective, adamw
 from gptcore import DEFAULT_MODEL
-from gptcore.storage import files
+from gptcore.storage import read_table
 from gptcore.training import FINE_TUNING, TaskExamples, add_task_tokens, label_settings, objective, once, places
 from tokenization import OpenAIGPTTokenizerFast
 
@@ -44,7 +44,7 @@ def main():
 
     tokenizer = OpenAIGPTTokenizerFast.from_pretrained(arguments.model)
     vocab_size = add_task_tokens(tokenizer, "classify")
-    rows = [row for path in files.find(arguments.rows, files.TABLES) for _, row in files.rows(path, ("text", "label"))]
+    rows = read_table(arguments.rows, ("text", "label"))
     labels = label_settings("classify", [row["label"] for row in rows], places(rows))
     model = FlaxOpenAIGPTForSequenceClassification.from_pretrained(arguments.model, **labels)
     model.resize_token_embeddings(vocab_size)

@@ -14,7 +14,7 @@ import tensorflow as tf
 from gpt_tf import TFOpenAIGPTDoubleHeadsModel
 from gpt_tf.training import adamw
 from gptcore import DEFAULT_MODEL
-from gptcore.storage import files
+from gptcore.storage import read_table
 from gptcore.training import FINE_TUNING, TASKS, TaskExamples, add_task_tokens
 from tokenization import OpenAIGPTTokenizerFast
 
@@ -32,7 +32,7 @@ def main():
     tokenizer = OpenAIGPTTokenizerFast.from_pretrained(arguments.model)
     vocab_size = add_task_tokens(tokenizer, "choice")
     columns = (*TASKS["choice"].columns, "label")
-    rows = [row for path in files.find(arguments.rows, files.TABLES) for _, row in files.rows(path, columns)]
+    rows = read_table(arguments.rows, columns)
     model = TFOpenAIGPTDoubleHeadsModel.from_pretrained(arguments.model)
     model.resize_token_embeddings(vocab_size)
     training, held_out = (

@@ -14,7 +14,7 @@ import tensorflow as tf
 from gpt_tf import TFOpenAIGPTForSequenceClassification
 from gpt_tf.training import adamw
 from gptcore import DEFAULT_MODEL
-from gptcore.storage import files
+from gptcore.storage import read_table
 from gptcore.training import FINE_TUNING, TaskExamples, add_task_tokens, label_settings, places
 from tokenization import OpenAIGPTTokenizerFast
 
@@ -31,7 +31,7 @@ def main():
 
     tokenizer = OpenAIGPTTokenizerFast.from_pretrained(arguments.model)
     vocab_size = add_task_tokens(tokenizer, "classify")
-    rows = [row for path in files.find(arguments.rows, files.TABLES) for _, row in files.rows(path, ("text", "label"))]
+    rows = read_table(arguments.rows, ("text", "label"))
     labels = label_settings("classify", [row["label"] for row in rows], places(rows))
     model = TFOpenAIGPTForSequenceClassification.from_pretrained(arguments.model, **labels)
     model.resize_token_embeddings(vocab_size)

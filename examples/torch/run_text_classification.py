@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader
 from gpt_torch import OpenAIGPTForSequenceClassification
 from gpt_torch.training import Objective, adamw
 from gptcore import DEFAULT_MODEL
-from gptcore.storage import files
+from gptcore.storage import read_table
 from gptcore.training import FINE_TUNING, TaskExamples, add_task_tokens, label_settings, objective, places
 from tokenization import OpenAIGPTTokenizerFast
 
@@ -33,7 +33,7 @@ def main():
     set_seed(0, device_specific=True)  # dropout, and the order of the rows
     tokenizer = OpenAIGPTTokenizerFast.from_pretrained(arguments.model)
     vocab_size = add_task_tokens(tokenizer, "classify")
-    rows = [row for path in files.find(arguments.rows, files.TABLES) for _, row in files.rows(path, ("text", "label"))]
+    rows = read_table(arguments.rows, ("text", "label"))
     labels = label_settings("classify", [row["label"] for row in rows], places(rows))
     model = OpenAIGPTForSequenceClassification.from_pretrained(arguments.model, **labels)
     model.resize_token_embeddings(vocab_size)

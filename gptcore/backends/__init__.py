@@ -24,6 +24,7 @@ from gptcore.backends.inference import (
     require,
 )
 from gptcore.backends.tensors import ToTensor, load_tensors
+from gptcore.backends.training import LoadTrainer, Trainer, load_trainers
 
 __all__ = [
     "CAPABILITIES",
@@ -31,13 +32,16 @@ __all__ = [
     "Arrays",
     "Backend",
     "BackendModel",
+    "LoadTrainer",
     "ToTensor",
+    "Trainer",
     "available",
     "device_named",
     "installed",
     "load",
     "load_backend",
     "load_tensors",
+    "load_trainers",
     "not_claimed",
     "require",
 ]

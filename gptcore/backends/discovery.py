@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
-from gptcore.errors import GPTError
+from gptcore.errors import ConfigError, GPTError
 from gptcore.installation import install_command
 
 INFERENCE, TENSORS, TRAINING = "gptcore.backends", "gptcore.tensors", "gptcore.trainers"
@@ -23,13 +23,13 @@ def load(group: str, name: str) -> Any:
     """Import the object that a backend names in an entry-point group.
 
     Raises:
-        GPTError: the group has no such backend, its framework is not installed (says how to install it), or its import
-            fails.
+        ConfigError: the group has no such backend.
+        GPTError: its framework is not installed (says how to install it), or its import fails.
     """
     points = available(group)
     if name not in points:
         what = "backend" if group == INFERENCE else f"entry point in {group}:"
-        raise GPTError(f"unknown {what} {name!r}; known are {', '.join(points) or 'none'}")
+        raise ConfigError(f"unknown {what} {name!r}; known are {', '.join(points) or 'none'}")
     try:
         return points[name].load()
     except ModuleNotFoundError as cause:

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from numpy.typing import NDArray
 
 from gptcore.backends.discovery import INFERENCE, load
-from gptcore.errors import GPTError, InputError
+from gptcore.errors import ConfigError, GPTError
 from gptcore.spec.config import OpenAIGPTConfig
 from gptcore.spec.parameters import Head
 
@@ -130,7 +130,7 @@ def device_named(device: str, devices: Sequence[str]) -> str:
         devices: The names of all devices of this machine.
 
     Raises:
-        InputError: there is no such device; lists those that there are.
+        ConfigError: there is no such device; lists those that there are.
 
     >>> device_named("gpu", ["CPU:0", "GPU:0", "GPU:1"])
     'GPU:0'
@@ -138,4 +138,4 @@ def device_named(device: str, devices: Sequence[str]) -> str:
     for name in devices:
         if device.lower().removesuffix(":0") == name.lower().removesuffix(":0"):
             return name
-    raise InputError(f"device must be one of {', '.join(devices)}, which this machine has; got {device!r}.")
+    raise ConfigError(f"device must be one of {', '.join(devices)}, which this machine has; got {device!r}.")

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gptcore.errors import CheckpointError
+from gptcore.errors import ConfigError
 
 STORAGE: dict[str, np.dtype[Any]] = {
     "float64": np.dtype("<f8"),
@@ -21,14 +21,14 @@ STORAGE: dict[str, np.dtype[Any]] = {
 
 
 def check_dtype(dtype: str) -> str:
-    """Return ``dtype``; raise a ``CheckpointError`` naming the allowed ones if it is none of them."""
+    """Return ``dtype``; raise a ``ConfigError`` naming the allowed ones if it is none of them."""
     if dtype not in STORAGE:
-        raise CheckpointError(f"dtype={dtype!r} must be one of {', '.join(STORAGE)}")
+        raise ConfigError(f"dtype={dtype!r} must be one of {', '.join(STORAGE)}")
     return dtype
 
 
 def dtype_of(array: NDArray[Any]) -> str:
-    """The dtype of an array, ``bfloat16`` for bits; a ``CheckpointError`` if a checkpoint cannot hold it."""
+    """The dtype of an array, ``bfloat16`` for bits; a ``ConfigError`` if a checkpoint cannot hold it."""
     return check_dtype("bfloat16" if array.dtype == STORAGE["bfloat16"] else array.dtype.name)
 
 

@@ -13,7 +13,7 @@ from gptcore.checkpoint.dtypes import STORAGE
 from gptcore.checkpoint.formats import FORMATS, READERS, Format, canonical, openai_npy, sniff
 from gptcore.checkpoint.layouts import canonical_name, openai
 from gptcore.checkpoint.tensors import OutgoingTensor, StoredTensor
-from gptcore.errors import CheckpointError, bullet_list
+from gptcore.errors import CheckpointError, ConfigError, bullet_list
 from gptcore.spec.config import CONFIG_NAME
 from gptcore.spec.parameters import Head, Parameter
 from gptcore.storage.transaction import Transaction, is_plain_name, recover
@@ -88,7 +88,8 @@ def write_tensors(
     the files of formats with a place for such words.
 
     Raises:
-        CheckpointError: the format cannot hold such tensors or shards, or the folder cannot be written.
+        ConfigError: the format cannot hold such tensors or shards.
+        StorageError: the folder cannot be written.
     """
     check_writable(form, {tensor.dtype for _, tensor in tensors}, max_shard_size)
     if form == OPENAI:
@@ -114,14 +115,14 @@ def write_tensors(
 
 
 def check_writable(form: str, dtypes: set[str], max_shard_size: int | str | None) -> None:
-    """Raise a ``CheckpointError`` for what a format cannot hold."""
+    """Raise a ``ConfigError`` for what a format cannot hold."""
     if form not in WRITABLE:
-        raise CheckpointError(f"format {form!r} must be one of {', '.join(WRITABLE)}")
+        raise ConfigError(f"format {form!r} must be one of {', '.join(WRITABLE)}")
     allowed = OPENAI_DTYPES if form == OPENAI else FORMATS[form].dtypes
     for dtype in sorted(dtypes - set(allowed)):
-        raise CheckpointError(f"format {form!r} cannot hold {dtype}; choose one of {', '.join(allowed)}")
+        raise ConfigError(f"format {form!r} cannot hold {dtype}; choose one of {', '.join(allowed)}")
     if max_shard_size is not None and (form == OPENAI or FORMATS[form].index_name is None):
-        raise CheckpointError(f"format {form!r} has no shards; leave max_shard_size out")
+        raise ConfigError(f"format {form!r} has no shards; leave max_shard_size out")
 
 
 def split_into_shards(
@@ -153,7 +154,7 @@ def parse_size(size: int | str | None) -> float:
     unit = next(unit for unit in units if text.endswith(unit))
     number = text.removesuffix(unit).strip()
     if not number.isdecimal() or int(number) == 0:
-        raise CheckpointError(f"max_shard_size={size!r} must be a positive number of bytes, or like '500MB' or '2GiB'")
+        raise ConfigError(f"max_shard_size={size!r} must be a positive number of bytes, or like '500MB' or '2GiB'")
     return float(int(number) * units[unit])
 
 

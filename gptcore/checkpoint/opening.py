@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Unpack
 
 from gptcore.checkpoint.dtypes import STORAGE
 from gptcore.checkpoint.folder import folder_of, read_tensors
@@ -16,9 +16,9 @@ from gptcore.checkpoint.layouts.hf_torch import TIED_HEAD
 from gptcore.checkpoint.matching import Matching, match
 from gptcore.checkpoint.pretrained import wanted_files
 from gptcore.checkpoint.tensors import StoredTensor
-from gptcore.errors import CheckpointError
+from gptcore.errors import ConfigError
 from gptcore.release import DEFAULT_MODEL, PRODUCER
-from gptcore.spec.config import GENERATION_CONFIG_NAME, OpenAIGPTConfig
+from gptcore.spec.config import GENERATION_CONFIG_NAME, ConfigOptions, OpenAIGPTConfig
 from gptcore.spec.parameters import ARCHITECTURES, SCORE, SUMMARY, Head
 from gptcore.storage import hub
 from gptcore.storage.cards import CARD_NAME, SOURCE_CARD_NAME
@@ -67,7 +67,11 @@ class Checkpoint:
 
 
 def open_checkpoint(
-    path_or_repo_id: str | Path, *, allow_pickle: bool = False, head: Head | None = None, **options: Any
+    path_or_repo_id: str | Path,
+    *,
+    allow_pickle: bool = False,
+    head: Head | None = None,
+    **options: Unpack[ConfigOptions],
 ) -> Checkpoint:
     """Find a checkpoint and check it, without reading values.
 
@@ -78,7 +82,7 @@ def open_checkpoint(
         options: those of ``gptcore.storage.hub.resolve``; all others override the config.
 
     Raises:
-        CheckpointError, ConfigError: with every problem.
+        CheckpointError, ConfigError, StorageError: with every problem.
     """
     location, overrides = hub.split_options(options)
     path = Path(path_or_repo_id)
@@ -112,7 +116,7 @@ def head_named(architecture: str) -> Head:
     for head, name in ARCHITECTURES.items():
         if name == plain:
             return head
-    raise CheckpointError(f"model {architecture!r} must be one of {', '.join(ARCHITECTURES.values())}")
+    raise ConfigError(f"model {architecture!r} must be one of {', '.join(ARCHITECTURES.values())}")
 
 
 def source_folder(checkpoint: Checkpoint) -> Path:

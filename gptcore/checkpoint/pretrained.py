@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from numpy.typing import NDArray
 
@@ -17,7 +17,7 @@ from gptcore.checkpoint.matching import Matching, match
 from gptcore.checkpoint.tensors import OutgoingTensor
 from gptcore.errors import CheckpointError, bullet_list
 from gptcore.idioms import LOADING, without_idioms
-from gptcore.spec.config import CONFIG_NAME, GENERATION_CONFIG_NAME, OpenAIGPTConfig
+from gptcore.spec.config import CONFIG_NAME, GENERATION_CONFIG_NAME, ConfigOptions, OpenAIGPTConfig
 from gptcore.spec.parameters import SCORE, Head, Parameter, initial_value, parameters
 from gptcore.storage import hub
 from gptcore.storage.transaction import Transaction
@@ -69,6 +69,14 @@ def wanted_files(allow_pickle: bool, *others: str) -> hub.Choose:
     return choose
 
 
+class LoadingOptions(ConfigOptions, total=False):
+    """The keywords of ``from_pretrained`` of a model that ``open_pretrained`` takes."""
+
+    allow_pickle: bool
+    ignore_mismatched_sizes: bool
+    ignore_mismatched_labels: bool
+
+
 def open_pretrained(
     path_or_repo_id: str | Path,
     head: Head,
@@ -77,7 +85,7 @@ def open_pretrained(
     allow_pickle: bool = False,
     ignore_mismatched_sizes: bool = False,
     ignore_mismatched_labels: bool = False,
-    **options: Any,
+    **options: Unpack[ConfigOptions],
 ) -> Pretrained:
     """Find a checkpoint and check that it fits a model, before anything of that size is allocated.
 
@@ -93,7 +101,7 @@ def open_pretrained(
         options: ``revision``, ``cache_dir``, ``local_files_only``, ``token``; all others override the config.
 
     Raises:
-        CheckpointError, ConfigError: with every problem that was found.
+        CheckpointError, ConfigError, StorageError: with every problem that was found.
     """
     location, overrides = hub.split_options(without_idioms(options, LOADING))
     path = Path(path_or_repo_id)
@@ -171,7 +179,7 @@ def save_pretrained(
         form: ``safetensors``, ``pytorch``, ``tf``, ``keras``, ``flax``, ``orbax`` or ``openai``.
 
     Raises:
-        CheckpointError: nothing has been written, and what was there before is untouched.
+        CheckpointError, ConfigError, StorageError: nothing has been written, and what was there before is untouched.
     """
     table = parameters(config, head)
     tensors = [(table[name], OutgoingTensor.of(name, dtype_of(array), array)) for name, array in values]

@@ -16,7 +16,7 @@ from gptcore.checkpoint.opening import head_named, open_checkpoint
 from gptcore.cli.settings import parse_settings, require_empty
 from gptcore.convert.conversion import convert_checkpoint
 from gptcore.convert.inspection import describe
-from gptcore.errors import InputError
+from gptcore.errors import StorageError
 
 AllowPickle = Annotated[
     bool, typer.Option("--allow-pickle", help="Read files written by torch.save. No code in them is run.")
@@ -46,7 +46,7 @@ def convert_command(
     """Write a checkpoint in another format with a model card, then read it back and compare every value."""
     require_empty(output, force)
     if output.exists() and not output.is_dir():
-        raise InputError(f"OUTPUT must be a folder; got the file {output}. Choose another name.")
+        raise StorageError(f"OUTPUT must be a folder; got the file {output}. Choose another name.")
     head = head_named(model) if model else None
     opened = open_checkpoint(source, allow_pickle=allow_pickle, head=head, **parse_settings(config or [], "--config"))
     console = Console(stderr=True)

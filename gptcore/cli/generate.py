@@ -17,13 +17,13 @@ from rich.progress import track
 from gptcore.backends import require
 from gptcore.cli.loading import Device, use_backend
 from gptcore.cli.settings import SHIPPED, parse_settings
-from gptcore.errors import ConfigError, InputError
+from gptcore.errors import ConfigError, DataError, InputError
 from gptcore.generation import GenerationConfig, TextStreamer, check_prompt, settled
 from gptcore.pipelines import left_padded
 from gptcore.release import DEFAULT_MODEL
 from gptcore.spec.parameters import Head
 from gptcore.storage.files import decoded
-from tokenization import OpenAIGPTTokenizerFast
+from tokenization import OpenAIGPTTokenizerFast, TokenizerOptions
 
 SAMPLING = ("temperature", "top_k", "top_p", "min_p", "typical_p")
 """The settings that nothing but sampling uses."""
@@ -72,7 +72,7 @@ def generate_command(
 ) -> None:
     """Continue a text, printed word by word, or each line of a file. Samples unless --greedy or --num-beams is set."""
     if (text is None) == (file is None):
-        raise InputError("pass either a text or --file")
+        raise ConfigError("pass either a text or --file")
     of_sampling = {"temperature": temperature, "top_k": top_k, "top_p": top_p}
     more = parse_settings(setting or [], "--set")
     draws = not greedy and num_beams == 1 and more.get("penalty_alpha") is None
@@ -89,7 +89,7 @@ def generate_command(
     GenerationConfig(**settings)  # raises before a model is loaded
     _check_sampling(settings)
     lines = {} if file is None else _lines(file)
-    options = {} if pre_tokenizer is None else {"pre_tokenizer": pre_tokenizer}
+    options: TokenizerOptions = {} if pre_tokenizer is None else {"pre_tokenizer": pre_tokenizer}
     tokenizer = OpenAIGPTTokenizerFast.from_pretrained(model, **options)
     chosen = use_backend(context, backend, device)
     require(chosen, "generate")
@@ -171,6 +171,6 @@ def _lines(file: Path) -> dict[int, str]:
     try:
         content = file.read_bytes()
     except OSError as cause:
-        raise InputError(f"cannot read {file}: {cause.strerror}") from cause
-    lines = re.split("\r\n?|\n", decoded(content, file, InputError))
+        raise DataError(f"cannot read {file}: {cause.strerror}") from cause
+    lines = re.split("\r\n?|\n", decoded(content, file))
     return {number: line for number, line in enumerate(lines, 1) if line.strip()}

@@ -46,7 +46,7 @@ def use_backend(context: typer.Context, name: str, device: str | None) -> Backen
 
     Raises:
         GPTError: as ``load_backends``.
-        InputError: this machine has no such device; the error lists its devices.
+        ConfigError: this machine has no such device; the error lists its devices.
     """
     (backend,) = load_backends([name])
     if device is not None:

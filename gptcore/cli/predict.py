@@ -16,9 +16,9 @@ from rich.table import Table
 
 from gptcore.cli.loading import Device, quiet, use_backend
 from gptcore.cli.settings import columns_named, text_columns
-from gptcore.errors import DataError, InputError
+from gptcore.errors import ConfigError
 from gptcore.pipelines import TASK_OF, Prediction, pipeline
-from gptcore.storage import files as files_module
+from gptcore.storage import read_table
 from gptcore.training.examples import reject_unread_choices
 from gptcore.training.jobs import columns_of
 
@@ -54,37 +54,29 @@ def predict_command(
 ) -> None:
     """Print the label of every row and its probability; for scores, the score."""
     if task not in PIPELINE_OF:
-        raise InputError(f"TASK must be one of {', '.join(PIPELINE_OF)}; got {task!r}.")
+        raise ConfigError(f"TASK must be one of {', '.join(PIPELINE_OF)}; got {task!r}.")
     write = WRITERS.get(form or ("table" if sys.stdout.isatty() else "jsonl"))
     if write is None:
-        raise InputError(f"--format must be one of {', '.join(WRITERS)}; got {form!r}.")
+        raise ConfigError(f"--format must be one of {', '.join(WRITERS)}; got {form!r}.")
     if bool(files) == bool(text):
-        raise InputError("pass either FILES or --text.")
+        raise ConfigError("pass either FILES or --text.")
     rows: Sequence[Mapping[str, Any]]
     if files:
         chosen = columns_named(task, columns, choices)
         names = chosen or columns_of(model, task)
-        rows = found = _rows(files, names, header)
+        rows = found = read_table(files, names, header.split(",") if header else None)
         if chosen is None:
             reject_unread_choices(task, found, names)
     else:
         names = text_columns(task, columns, max(len(text or ()) - 1, 2))
         rows = [dict(zip(names, text or [], strict=False))]
     if text and len(text) != len(names):
-        raise InputError(f"--text must be passed {len(names)} times, for {', '.join(names)}; got {len(text)}.")
+        raise ConfigError(f"--text must be passed {len(names)} times, for {', '.join(names)}; got {len(text)}.")
     use_backend(context, backend, device)
     with quiet():
         predict = pipeline(PIPELINE_OF[task], model, backend=backend, batch_size=batch_size)
     assert isinstance(predict, Prediction)
     write(names, rows, [answer[0] if isinstance(answer, list) else answer for answer in predict.answers(rows, names)])
-
-
-def _rows(files: Sequence[Path], names: Sequence[str], header: str | None) -> Sequence[files_module.Row]:
-    found = files_module.find(files, files_module.TABLES)
-    rows = [row for path in found for _, row in files_module.rows(path, names, header.split(",") if header else None)]
-    if not rows:
-        raise DataError(f"no rows in {', '.join(map(str, found))}.")
-    return rows
 
 
 def _table(names: Sequence[str], rows: Sequence[Mapping[str, Any]], answers: Sequence[Mapping[str, Any]]) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from gptcore.errors import ConfigError, InputError
+from gptcore.errors import ConfigError, StorageError
 from gptcore.release import DEFAULT_MODEL
 from gptcore.settings import literal
 from gptcore.spec.tasks import TASKS, choice_columns
@@ -30,7 +30,7 @@ def parse_settings(texts: Iterable[str], option: str) -> dict[str, Any]:
     all else is taken as a word.
 
     Raises:
-        InputError: a text has no ``=``.
+        ConfigError: a text has no ``=``.
 
     >>> parse_settings(["min_p=0.1", "schedule=linear"], "--set")
     {'min_p': 0.1, 'schedule': 'linear'}
@@ -39,7 +39,7 @@ def parse_settings(texts: Iterable[str], option: str) -> dict[str, Any]:
     for text in texts:
         name, equals, value = text.partition("=")
         if not equals or not name:
-            raise InputError(f"{option} {text!r} is not NAME=JSON, such as {option} seed=1")
+            raise ConfigError(f"{option} {text!r} is not NAME=JSON, such as {option} seed=1")
         found[name] = literal(value)
     return found
 
@@ -59,6 +59,6 @@ def text_columns(task: str, columns: str | None, choices: int) -> tuple[str, ...
 
 
 def require_empty(output: Path, force: bool) -> None:
-    """Raise an ``InputError`` if the folder has files that would be replaced without ``--force``."""
+    """Raise a ``StorageError`` if the folder has files that would be replaced without ``--force``."""
     if output.is_dir() and any(output.iterdir()) and not force:
-        raise InputError(f"{output} already holds files. Add --force to replace them, or choose another folder.")
+        raise StorageError(f"{output} already holds files. Add --force to replace them, or choose another folder.")

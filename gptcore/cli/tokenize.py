@@ -15,10 +15,10 @@ from rich.table import Table
 from rich.text import Text
 
 from gptcore.cli.settings import SHIPPED
-from gptcore.errors import InputError
+from gptcore.errors import DataError
 from gptcore.release import DEFAULT_MODEL
 from gptcore.storage.files import decoded
-from tokenization import OpenAIGPTTokenizerFast
+from tokenization import OpenAIGPTTokenizerFast, TokenizerOptions
 
 BACKGROUNDS = ("blue", "magenta", "green", "cyan")
 
@@ -45,7 +45,7 @@ def tokenize_command(
 ) -> None:
     """Show the ids and pieces of a text, and where in the text they come from."""
     content = _read(file) if text is None else text
-    options = {} if pre_tokenizer is None else {"pre_tokenizer": pre_tokenizer}
+    options: TokenizerOptions = {} if pre_tokenizer is None else {"pre_tokenizer": pre_tokenizer}
     loaded = OpenAIGPTTokenizerFast.from_pretrained(tokenizer, **options)
     encoded = loaded(content, add_special_tokens=False, return_offsets_mapping=show is not Format.IDS, verbose=False)
     if show is Format.IDS:
@@ -70,8 +70,8 @@ def _read(file: str) -> str:
     try:
         raw = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
     except OSError as cause:
-        raise InputError(f"cannot read {file}: {cause.strerror}") from cause
-    return decoded(raw, "standard input" if file == "-" else file, InputError)
+        raise DataError(f"cannot read {file}: {cause.strerror}") from cause
+    return decoded(raw, "standard input" if file == "-" else file)
 
 
 def _table(content: str, encoded: Any, pieces: list[str]) -> Table:

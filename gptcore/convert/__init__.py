@@ -1,1 +1,16 @@
 """From one checkpoint format to another: conversion, inspection, model cards, push."""
+
+from gptcore.convert.card import model_card
+from gptcore.convert.conversion import Rounding, convert_checkpoint, differences
+from gptcore.convert.inspection import describe
+from gptcore.convert.push import Pushable, push_checkpoint
+
+__all__ = [
+    "Pushable",
+    "Rounding",
+    "convert_checkpoint",
+    "describe",
+    "differences",
+    "model_card",
+    "push_checkpoint",
+]

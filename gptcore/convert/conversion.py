@@ -18,7 +18,7 @@ from gptcore.checkpoint.opening import Checkpoint, other_files, source_folder
 from gptcore.checkpoint.pretrained import write_checkpoint
 from gptcore.checkpoint.tensors import OutgoingTensor, StoredTensor
 from gptcore.convert.card import card_of
-from gptcore.errors import CheckpointError
+from gptcore.errors import CheckpointError, ConfigError
 from gptcore.spec.parameters import parameters
 from gptcore.storage.atomic import atomic_write
 from gptcore.storage.cards import CARD_NAME, SOURCE_CARD_NAME, is_own
@@ -76,7 +76,8 @@ def convert_checkpoint(
         What a narrower ``dtype`` did; all zero where none was asked for.
 
     Raises:
-        CheckpointError: nothing has been written; or the result, read back, is not the source.
+        ConfigError, StorageError: nothing has been written.
+        CheckpointError: likewise; or the result, read back, is not the source.
     """
     folder, beside = Path(folder), source_folder(source)
     target = check_dtype(dtype or source.dtype)
@@ -87,7 +88,7 @@ def convert_checkpoint(
             f"cannot convert {source.path}: it lacks {names}. gptcore inspect lists the models that it can fill."
         )
     if folder.exists() and folder.resolve() == beside.resolve():
-        raise CheckpointError(f"{folder} is the source itself; write to another folder")
+        raise ConfigError(f"{folder} is the source itself; write to another folder")
     table = parameters(source.config, source.head)
     total, done = 2 * sum(p.size * STORAGE[target].itemsize for p in table.values()), 0
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from gptcore.checkpoint.dtypes import STORAGE
 from gptcore.checkpoint.folder import read_tensors
@@ -15,11 +15,14 @@ from gptcore.checkpoint.opening import OTHER_FILES, head_of, kind_of
 from gptcore.checkpoint.pretrained import wanted_files
 from gptcore.checkpoint.tensors import StoredTensor
 from gptcore.errors import GPTError
+from gptcore.spec.config import ConfigOptions
 from gptcore.spec.parameters import Head, parameters
 from gptcore.storage import hub
 
 
-def describe(path_or_repo_id: str | Path, *, allow_pickle: bool = False, **options: Any) -> Mapping[str, Any]:
+def describe(
+    path_or_repo_id: str | Path, *, allow_pickle: bool = False, **options: Unpack[ConfigOptions]
+) -> Mapping[str, Any]:
     """What a checkpoint is, ready for JSON: model, config, tensors, what each class would load, and problems."""
     location, overrides = hub.split_options(options)
     path = Path(path_or_repo_id)

@@ -43,7 +43,7 @@ class Pushable:
             The URL of the commit. It has a model card, unless somebody wrote the one that is there.
 
         Raises:
-            CheckpointError: the hub was not reached or refused; no file of the repository is another.
+            StorageError: the hub was not reached or refused; no file of the repository is another.
         """
         with hub.temporary_folder() as folder:
             self.save_pretrained(folder, max_shard_size=max_shard_size)

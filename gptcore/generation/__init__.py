@@ -1,6 +1,6 @@
 """Generation without a framework: settings, checks, random numbers, processors, and decoding over a ``Stepper``."""
 
-from gptcore.generation.config import GenerationConfig
+from gptcore.generation.config import GenerationConfig, GenerationSettings
 from gptcore.generation.configured import Generates
 from gptcore.generation.host.decoding import GenerateOutput, decode
 from gptcore.generation.host.stepper import Stepper, bucket
@@ -12,6 +12,7 @@ __all__ = [
     "GenerateOutput",
     "Generates",
     "GenerationConfig",
+    "GenerationSettings",
     "Prompt",
     "Stepper",
     "TextStreamer",

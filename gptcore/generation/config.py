@@ -7,15 +7,47 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, TypedDict, Unpack
 
 from gptcore.idioms import GENERATING, without_idioms
-from gptcore.settings import Settings, boolean, choice, integer, is_integer, real
+from gptcore.settings import Settings, boolean, choice, integer, is_integer, passes_on, real
 from gptcore.spec.config import GENERATION_CONFIG_NAME, read_json_object
-from gptcore.storage.atomic import atomic_write
+from gptcore.storage.atomic import atomic_write, make_folder
 
 CONTEXTS = ("error", "sliding")
 MAX_SEED = 2**32 - 1
+
+
+class GenerationSettings(TypedDict, total=False):
+    """The settings of ``GenerationConfig`` as keywords of ``generate``, for editors."""
+
+    max_length: int
+    max_new_tokens: int | None
+    min_length: int
+    min_new_tokens: int | None
+    do_sample: bool
+    temperature: float
+    top_k: int
+    top_p: float
+    min_p: float | None
+    typical_p: float
+    num_beams: int
+    length_penalty: float
+    early_stopping: bool | str
+    no_repeat_ngram_size: int
+    repetition_penalty: float
+    bad_words_ids: Sequence[Sequence[int]] | None
+    penalty_alpha: float | None
+    num_return_sequences: int
+    eos_token_id: int | Sequence[int] | None
+    pad_token_id: int | None
+    stop_strings: str | Sequence[str] | None
+    output_scores: bool
+    return_dict_in_generate: bool
+    use_cache: bool
+    seed: int
+    context: str
+    extra: Mapping[str, Any]
 
 
 @dataclass(kw_only=True)
@@ -122,16 +154,18 @@ class GenerationConfig(Settings):
         """What stands behind the end of a row."""
         return self.pad_token_id if self.pad_token_id is not None else (*self.eos_token_ids, 0)[0]
 
-    def replace(self, **changes: Any) -> Self:
+    @passes_on(GenerationSettings)
+    def replace(self, **changes: Unpack[GenerationSettings]) -> Self:
         """A changed copy, checked. Arguments of transformers' ``generate`` with values of no effect are left out.
 
         Raises:
             ConfigError: as above, or an argument of transformers has no counterpart; says what to do instead.
         """
-        return super().replace(**without_idioms(changes, GENERATING))
+        return self._replaced(without_idioms(changes, GENERATING))
 
     @classmethod
-    def from_dict(cls, settings: Mapping[str, Any], **overrides: Any) -> Self:
+    @passes_on(GenerationSettings)
+    def from_dict(cls, settings: Mapping[str, Any], **overrides: Unpack[GenerationSettings]) -> Self:
         """From the keys of a ``generation_config.json``; keys that we do not know are kept, nulls are defaults."""
         known = set(cls.names()) - {"extra"}
         ours = {key: value for key, value in settings.items() if key in known and value is not None}
@@ -139,7 +173,8 @@ class GenerationConfig(Settings):
         return cls(**{**ours, **overrides}, extra=extra)
 
     @classmethod
-    def from_pretrained(cls, folder: str | Path, **overrides: Any) -> Self:
+    @passes_on(GenerationSettings)
+    def from_pretrained(cls, folder: str | Path, **overrides: Unpack[GenerationSettings]) -> Self:
         """Read ``generation_config.json`` of a folder, or a JSON file.
 
         Raises:
@@ -150,7 +185,7 @@ class GenerationConfig(Settings):
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write ``generation_config.json`` into ``folder`` (made if missing), atomically."""
-        Path(folder).mkdir(parents=True, exist_ok=True)
+        make_folder(Path(folder))
         with atomic_write(Path(folder) / GENERATION_CONFIG_NAME) as file:
             file.write((json.dumps(self.to_dict(), indent=2, sort_keys=True) + "\n").encode())
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ from gptcore.spec.config import OpenAIGPTConfig
 
 
 def settled(
-    model: OpenAIGPTConfig, generation_config: GenerationConfig | None, settings: dict[str, Any]
+    model: OpenAIGPTConfig, generation_config: GenerationConfig | None, settings: Mapping[str, Any]
 ) -> GenerationConfig:
     """The settings of a call: those of the config, or of the model, changed by keywords.
 
@@ -43,7 +43,7 @@ def check_generation_config(value: Any) -> None:
         )
 
 
-def without_effect(config: GenerationConfig, settings: dict[str, Any]) -> Iterator[str]:
+def without_effect(config: GenerationConfig, settings: Mapping[str, Any]) -> Iterator[str]:
     """One sentence for each keyword that another setting switches off, as transformers warns of them."""
     default = GenerationConfig()
     for needed, on, names in (

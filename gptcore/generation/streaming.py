@@ -6,9 +6,12 @@ import atexit
 import queue
 import threading
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
+
+from gptcore.generation.config import GenerationConfig, GenerationSettings
+from gptcore.settings import passes_on
 
 
 class TextStreamer:
@@ -74,8 +77,15 @@ class TextStreamer:
         return position
 
 
+@passes_on(GenerationConfig)
 def stream_text(
-    model: Any, tokenizer: Any, input_ids: Any, *, readable: bool = False, **settings: Any
+    model: Any,
+    tokenizer: Any,
+    input_ids: Any,
+    *,
+    readable: bool = False,
+    generation_config: GenerationConfig | None = None,
+    **settings: Unpack[GenerationSettings],
 ) -> Iterator[str]:
     """Pieces of the continuation of one prompt, while a thread generates it.
 
@@ -86,8 +96,12 @@ def stream_text(
         tokenizer: decodes ids, also for ``stop_strings``.
         input_ids: (1, T), as ``generate`` takes them.
         readable: set spaces as people do.
+        generation_config: base settings, overridden by ``settings``; default: the model's.
         settings: of ``GenerationConfig``.
     """
+    options: dict[str, Any] = {"tokenizer": tokenizer, **settings}
+    if generation_config is not None:
+        options["generation_config"] = generation_config
     pieces: queue.Queue[str | BaseException | None] = queue.Queue()
     unwanted = threading.Event()
 
@@ -100,7 +114,7 @@ def stream_text(
     def run() -> None:
         try:
             streamer = Streamer(tokenizer, pieces.put, readable=readable)
-            model.generate(input_ids, streamer=streamer, tokenizer=tokenizer, **settings)
+            model.generate(input_ids, streamer=streamer, **options)
             pieces.put(None)
         except _UnwantedError:
             pass

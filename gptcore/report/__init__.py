@@ -1,6 +1,6 @@
 """Pictures, for who asks for them: curves of training, attention maps. They need the extra ``train``."""
 
 from gptcore.report.curves import draw, plot
-from gptcore.report.figures import plot_attentions
+from gptcore.report.figures import DARK, PALE, picture, plot_attentions
 
-__all__ = ["draw", "plot", "plot_attentions"]
+__all__ = ["DARK", "PALE", "draw", "picture", "plot", "plot_attentions"]

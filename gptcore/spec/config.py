@@ -7,12 +7,12 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, TypedDict, Unpack
 
 from gptcore.errors import ConfigError
-from gptcore.settings import FrozenDict, Settings, boolean, choice, integer, is_integer, real, unknown
+from gptcore.settings import FrozenDict, Settings, boolean, choice, integer, is_integer, passes_on, real, unknown
 from gptcore.storage import hub
-from gptcore.storage.atomic import atomic_write
+from gptcore.storage.atomic import atomic_write, make_folder
 from gptcore.storage.transaction import recover
 
 CONFIG_NAME = "config.json"
@@ -41,6 +41,43 @@ class DefaultCount(int):
 
 
 DEFAULT_LABELS = DefaultCount(2)
+
+
+class ConfigSettings(TypedDict, total=False):
+    """The settings of ``OpenAIGPTConfig`` as keywords of a function that passes some on, for editors."""
+
+    vocab_size: int
+    n_positions: int
+    n_embd: int
+    n_layer: int
+    n_head: int
+    afn: str
+    resid_pdrop: float
+    embd_pdrop: float
+    attn_pdrop: float
+    layer_norm_epsilon: float
+    initializer_range: float
+    summary_type: str
+    summary_use_proj: bool
+    summary_activation: str | None
+    summary_proj_to_labels: bool
+    summary_first_dropout: float
+    summary_last_dropout: float
+    num_labels: int
+    id2label: Mapping[int, str]
+    label2id: Mapping[str, int]
+    problem_type: str | None
+    pad_token_id: int | None
+    bos_token_id: int | None
+    eos_token_id: int | None
+    output_attentions: bool
+    output_hidden_states: bool
+    return_dict: bool
+    extra: Mapping[str, Any]
+
+
+class ConfigOptions(hub.Location, ConfigSettings, total=False):
+    """The keywords of ``OpenAIGPTConfig.from_pretrained``."""
 
 
 @dataclass(kw_only=True)
@@ -223,7 +260,8 @@ class OpenAIGPTConfig(Settings):
         """Alias of ``return_dict``."""
         return self.return_dict
 
-    def replace(self, **changes: Any) -> Self:
+    @passes_on(ConfigSettings)
+    def replace(self, **changes: Unpack[ConfigSettings]) -> Self:
         """A copy with some settings changed; the labels follow a changed ``num_labels``.
 
         >>> OpenAIGPTConfig().replace(num_labels=3).id2label[2]
@@ -242,7 +280,8 @@ class OpenAIGPTConfig(Settings):
         return {"model_type": self.model_type, **super().to_dict(), **labels}
 
     @classmethod
-    def from_dict(cls, settings: Mapping[str, Any], **overrides: Any) -> Self:
+    @passes_on(ConfigSettings)
+    def from_dict(cls, settings: Mapping[str, Any], **overrides: Unpack[ConfigSettings]) -> Self:
         """The inverse of ``to_dict``; also reads what transformers writes.
 
         Unknown keys are kept in ``extra``: a file on disk may be newer than this library. Unknown ``overrides`` raise.
@@ -266,7 +305,8 @@ class OpenAIGPTConfig(Settings):
         return config.replace(**overrides) if overrides else config
 
     @classmethod
-    def from_pretrained(cls, path_or_repo_id: str | Path, **options: Any) -> Self:
+    @passes_on(hub.resolve, ConfigSettings)
+    def from_pretrained(cls, path_or_repo_id: str | Path, **options: Unpack[ConfigOptions]) -> Self:
         """Read ``config.json`` of a folder, of a file or of a repository on the hub.
 
         Args:
@@ -287,7 +327,7 @@ class OpenAIGPTConfig(Settings):
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write ``config.json`` into ``folder`` (made if missing), atomically."""
-        Path(folder).mkdir(parents=True, exist_ok=True)
+        make_folder(Path(folder))
         with atomic_write(Path(folder) / CONFIG_NAME) as file:
             file.write(self.to_json_string().encode())
 

@@ -13,13 +13,13 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, TypedDict, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gptcore.errors import ConfigError
-from gptcore.settings import Settings, boolean, choice, integer, is_integer, literal, real
+from gptcore.settings import Settings, boolean, choice, integer, is_integer, literal, passes_on, real
 from gptcore.storage.atomic import atomic_write
 from gptcore.storage.files import decoded
 
@@ -53,6 +53,28 @@ SCHEDULES: dict[str, Callable[[Progress, float], Progress]] = {
     "original_linear": lambda p, warmup: ramp(p, warmup) * (1 - p),
 }
 """Name -> function from the progress in [0, 1) and the share of the warm-up to a factor of the learning rate."""
+
+
+class RecipeSettings(TypedDict, total=False):
+    """The settings of ``Recipe`` as keywords of ``Recipe.replace``, for editors."""
+
+    learning_rate: float
+    schedule: str
+    warmup_steps: int
+    warmup_ratio: float
+    epochs: float
+    max_steps: int | None
+    batch_size: int
+    group_by_length: bool
+    micro_batch_size: int | None
+    weight_decay: float
+    adam_beta1: float
+    adam_beta2: float
+    adam_epsilon: float
+    max_grad_norm: float | None
+    lm_coefficient: float
+    seed: int
+    precision: str
 
 
 @dataclass(kw_only=True)
@@ -118,6 +140,11 @@ class Recipe(Settings):
 
     def _problems(self) -> Iterator[str]:
         return _problems(self)
+
+    @passes_on(RecipeSettings)
+    def replace(self, **changes: Unpack[RecipeSettings]) -> Self:
+        """A changed copy, checked."""
+        return self._replaced(changes)
 
     @classmethod
     def read(cls, path: str | Path) -> Self:

@@ -1,1 +1,5 @@
-"""Files and no model: atomic writes, transactions, the hub, text and tables."""
+"""Files and no model: text and tables that are read in parts; inside, atomic writes, transactions and the hub."""
+
+from gptcore.storage.files import TABLES, TEXT, Row, find, parts, read_table
+
+__all__ = ["TABLES", "TEXT", "Row", "find", "parts", "read_table"]

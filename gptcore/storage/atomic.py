@@ -10,10 +10,22 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from gptcore.errors import CheckpointError
+from gptcore.errors import StorageError
 
 UNSUPPORTED = {errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EPERM, errno.EACCES}
 """How Windows shares, FUSE and Google Drive refuse calls that they do not have; a failing disk answers otherwise."""
+
+
+def make_folder(folder: Path) -> None:
+    """Create a folder and those above it, unless it exists.
+
+    Raises:
+        StorageError: it cannot be created, for example because it is a file.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as cause:
+        raise StorageError(f"cannot create the folder {folder}: {cause.strerror}. Choose another folder.") from cause
 
 
 @contextmanager
@@ -21,7 +33,7 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
     """Open a temporary file beside ``path``; on success it is made durable and renamed over ``path``.
 
     Raises:
-        CheckpointError: the folder cannot be written or the disk is full; ``path`` is as it was before.
+        StorageError: the folder cannot be written or the disk is full; ``path`` is as it was before.
     """
     temporary: Path | None = None
     try:
@@ -34,7 +46,7 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
         temporary.replace(path)
         sync_folder(path.parent)
     except OSError as cause:
-        raise CheckpointError(f"cannot write {path}: {cause.strerror}; what was there before is untouched") from cause
+        raise StorageError(f"cannot write {path}: {cause.strerror}; what was there before is untouched") from cause
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)

@@ -126,6 +126,26 @@ def rows(path: Path, columns: Sequence[str], names: Sequence[str] | None = None)
             yield line, Row(row, f"{path}, {unit} {line}")
 
 
+def read_table(
+    files: str | Path | Sequence[str | Path], columns: Sequence[str], names: Sequence[str] | None = None
+) -> list[Row]:
+    """Every row of the tables that ``find`` finds.
+
+    Args:
+        files: A file, a folder, or several.
+        columns: Names of the columns that each row must have.
+        names: Names of all columns, for CSV or TSV without a header.
+
+    Raises:
+        DataError: as ``find`` and ``rows``, or there are no rows.
+    """
+    paths = find(files, TABLES)
+    table = [row for path in paths for _, row in rows(path, columns, names)]
+    if not table:
+        raise DataError(f"no rows in {', '.join(map(str, paths))}")
+    return table
+
+
 def _json_rows(path: Path, file: IO[str]) -> Iterator[tuple[int, dict[str, Any]]]:
     for number, text in enumerate(_lines(path, file), 1):
         if text.strip():

@@ -9,13 +9,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
-from gptcore.errors import CheckpointError
+from gptcore.errors import ConfigError, StorageError
 from gptcore.idioms import LOCATING, without_idioms
 from gptcore.storage.cards import CARD_NAME, is_own, relocated
 
-LOCATION_OPTIONS = ("revision", "cache_dir", "local_files_only", "token")
 REPO_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
 SHA256 = re.compile(r"[0-9a-f]{64}")
 TOKEN = re.compile(r"[!-~]+")
@@ -39,11 +38,21 @@ WRITING = BOTH_WAYS | {
 
 LAST, CONFIG_FILE = "last", "config.json"  # of a folder of a run, and of one of a model
 
+
+class Location(TypedDict, total=False):
+    """Where files are, as keywords of ``resolve``."""
+
+    revision: str | None
+    cache_dir: str | Path | None
+    local_files_only: bool
+    token: str | bool | None
+
+
 Choose = Callable[[Sequence[str]], Sequence[str]]
 """Which of the files of a repository are wanted."""
 
 
-def split_options(options: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+def split_options(options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Divide keyword arguments into those that say where a checkpoint is and all others.
 
     Raises:
@@ -53,7 +62,7 @@ def split_options(options: dict[str, Any]) -> tuple[dict[str, Any], dict[str, An
     ({'revision': 'main'}, {'n_layer': 2})
     """
     options = without_idioms(options, LOCATING)
-    location = {name: options[name] for name in LOCATION_OPTIONS if name in options}
+    location = {name: options[name] for name in Location.__annotations__ if name in options}
     return location, {name: value for name, value in options.items() if name not in location}
 
 
@@ -86,19 +95,20 @@ def resolve(
         token: access token, or ``True`` for the stored one.
 
     Raises:
-        CheckpointError: it is neither a folder nor a repository id, or the files cannot be downloaded. Without a
+        StorageError: it is neither a folder nor a repository id, or the files cannot be downloaded. Without a
             connection, files in the cache are used.
+        ConfigError: it is no text, or the token is none.
     """
     if not isinstance(path_or_repo_id, (str, Path)):
         given = type(path_or_repo_id).__name__
-        raise CheckpointError(f"a model or tokenizer must be named by a folder or a repository id; got {given}.")
+        raise ConfigError(f"a model or tokenizer must be named by a folder or a repository id; got {given}.")
     folder = Path(path_or_repo_id)
     if folder.is_dir():
         last = folder / LAST
         return last if (last / CONFIG_FILE).is_file() and not (folder / CONFIG_FILE).exists() else folder
     repo_id = str(path_or_repo_id)
     if not REPO_ID.fullmatch(repo_id) or folder.exists():
-        raise CheckpointError(f"{repo_id!r} is neither a folder nor a repository id such as 'owner/name'")
+        raise StorageError(f"{repo_id!r} is neither a folder nor a repository id such as 'owner/name'")
     _check_token(token)
     import huggingface_hub  # slow to import, and not needed for a local folder
 
@@ -115,18 +125,16 @@ def resolve(
         names = [sibling.rfilename for sibling in info.siblings or []]
         wanted = choose([name for name in names if "/" not in name])
         files = [_download(repo_id, name, revision, cache) for name in wanted]
-    except CheckpointError:
+    except StorageError:
         raise
     except Exception as cause:  # the hub client raises a dozen unrelated types
-        raise CheckpointError(
+        raise StorageError(
             f"{repo_id!r} is not a local folder, and cannot be downloaded from the hub: {_reason(cause, READING)}"
         ) from cause
     if not files:
-        raise CheckpointError(
-            f"{repo_id!r} has none of the files that are wanted, but {', '.join(names[:20]) or 'none'}"
-        )
+        raise StorageError(f"{repo_id!r} has none of the files that are wanted, but {', '.join(names[:20]) or 'none'}")
     if len({path.parent for path in files}) > 1:
-        raise CheckpointError(f"{repo_id!r} was changed while it was fetched; try again")
+        raise StorageError(f"{repo_id!r} was changed while it was fetched; try again")
     return files[0].parent
 
 
@@ -157,11 +165,12 @@ def push(
         The URL of the commit; of the last one, if nothing has changed.
 
     Raises:
-        CheckpointError: the hub was not reached or refused. No file of the repository is another, unless the answer to
-            the commit itself was lost; to push again is then harmless.
+        ConfigError: the token is none.
+        StorageError: the id is not one of a repository, or the hub was not reached or refused. The repository is
+            unchanged. If the response to the commit was lost, pushing again is safe.
     """
     if not REPO_ID.fullmatch(repo_id):
-        raise CheckpointError(f"{repo_id!r} is not a repository id such as 'owner/name'")
+        raise StorageError(f"{repo_id!r} is not a repository id such as 'owner/name'")
     _check_token(token)
     from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
 
@@ -181,7 +190,7 @@ def push(
             repo_id, operations, commit_message=commit_message, revision=revision, parent_commit=info.sha
         )
     except Exception as cause:  # the hub client raises a dozen unrelated types
-        raise CheckpointError(f"cannot push to {repo_id!r}: {_reason(cause, WRITING)}") from cause
+        raise StorageError(f"cannot push to {repo_id!r}: {_reason(cause, WRITING)}") from cause
     return str(commit.commit_url)
 
 
@@ -190,14 +199,12 @@ def temporary_folder() -> Iterator[Path]:
     """A folder for what is on its way to the hub, gone afterwards.
 
     Raises:
-        CheckpointError: it cannot be made.
+        StorageError: it cannot be made.
     """
     try:
         folder = tempfile.TemporaryDirectory(prefix="gptcore-")
     except OSError as cause:
-        raise CheckpointError(
-            f"cannot make a temporary folder: {cause.strerror}; set TMPDIR to another disk"
-        ) from cause
+        raise StorageError(f"cannot make a temporary folder: {cause.strerror}; set TMPDIR to another disk") from cause
     with folder as path:
         yield Path(path)
 
@@ -210,7 +217,7 @@ def _has_own_card(api: Any, repo_id: str, commit: str | None) -> bool:
 def _check_token(token: str | bool | None) -> None:
     """The HTTP client would show a token that no header can hold in its error."""
     if isinstance(token, str) and not TOKEN.fullmatch(token):
-        raise CheckpointError("the token is empty or has white space or other characters that no token has")
+        raise ConfigError("the token is empty or has white space or other characters that no token has")
 
 
 def _download(repo_id: str, name: str, revision: str | None, cache: dict[str, Any]) -> Path:
@@ -227,7 +234,7 @@ def _download(repo_id: str, name: str, revision: str | None, cache: dict[str, An
         if found != blob.name:
             path.unlink(missing_ok=True)
             blob.unlink(missing_ok=True)
-            raise CheckpointError(f"{repo_id!r}: {name} came with another hash than the hub names; try again")
+            raise StorageError(f"{repo_id!r}: {name} came with another hash than the hub names; try again")
     return path
 
 

@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, Self
 
-from gptcore.errors import CheckpointError
+from gptcore.errors import StorageError
 from gptcore.storage.atomic import atomic_write, open_to_others, sync, sync_folder
 
 PREFIX = ".gptcore-save-"
@@ -31,7 +31,7 @@ class Transaction:
         folder: made if missing.
 
     Raises:
-        CheckpointError: the folder cannot be written or the disk is full; its files are as they were before.
+        StorageError: the folder cannot be written or the disk is full; its files are as they were before.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -50,7 +50,7 @@ class Transaction:
 
     def __enter__(self) -> Self:
         if self.folder.exists() and not self.folder.is_dir():
-            raise CheckpointError(f"{self.folder} is a file; a checkpoint is written to a folder")
+            raise StorageError(f"{self.folder} is a file; a checkpoint is written to a folder")
         with self._reported():
             self._made = not self.folder.exists()
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -110,7 +110,7 @@ class Transaction:
         try:
             yield
         except OSError as cause:
-            raise CheckpointError(
+            raise StorageError(
                 f"cannot write in {self.folder}: {cause.strerror}; what was there before is untouched"
             ) from cause
 
@@ -126,7 +126,7 @@ def recover(folder: Path) -> None:
     """Carry out a save that was decided and then interrupted; without one, nothing happens.
 
     Raises:
-        CheckpointError: the journal is damaged, or the folder cannot be written.
+        StorageError: the journal is damaged, or the folder cannot be written.
     """
     path = folder / JOURNAL_NAME
     if not path.is_file():
@@ -136,7 +136,7 @@ def recover(folder: Path) -> None:
             if path.is_file():  # still: another process may have carried it out meanwhile
                 _carry_out(folder, path)
     except OSError as cause:
-        raise CheckpointError(
+        raise StorageError(
             f"{folder}: a save was interrupted, and cannot be finished: {cause.strerror}; make the folder writable"
         ) from cause
 
@@ -210,7 +210,7 @@ def _read_journal(path: Path) -> tuple[dict[str, str], list[str]]:
         if not all(name.startswith(PREFIX) for name in renamed):
             raise ValueError(f"only files that begin with {PREFIX} are renamed")
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as cause:
-        raise CheckpointError(f"{path} is damaged: {cause}; remove it to take the folder as it is") from cause
+        raise StorageError(f"{path} is damaged: {cause}; remove it to take the folder as it is") from cause
     return renamed, removed
 
 

@@ -1,11 +1,12 @@
 """Training, framework-neutral: data, batches, the loop and its checkpoints. The steps are in the backends."""
 
 from gptcore.backends.training import Trainer
-from gptcore.spec.recipe import FINE_TUNING, PRETRAINING, Recipe
+from gptcore.spec.recipe import FINE_TUNING, PRETRAINING, Recipe, RecipeSettings
 from gptcore.spec.tasks import TASKS, add_task_tokens
-from gptcore.training.batches import Batches, micro_batches, objective, once, shares
+from gptcore.training.batches import Batches, counts, micro_batches, objective, once, shares
 from gptcore.training.checkpoints import Checkpoints
 from gptcore.training.corpus import Blocks, TokenFile, tokenize_corpus
+from gptcore.training.evaluation import evaluate_lm, evaluate_task
 from gptcore.training.examples import TaskExamples, label_settings, places
 from gptcore.training.fingerprints import fingerprint, tokenizer_fingerprint
 from gptcore.training.fitting import evaluate, fit
@@ -23,13 +24,17 @@ __all__ = [
     "Evaluation",
     "Interrupted",
     "Recipe",
+    "RecipeSettings",
     "Run",
     "TaskExamples",
     "TokenFile",
     "Trainer",
     "add_task_tokens",
+    "counts",
     "dropout_seed",
     "evaluate",
+    "evaluate_lm",
+    "evaluate_task",
     "fingerprint",
     "fit",
     "keep_freed_memory",

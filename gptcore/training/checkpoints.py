@@ -20,9 +20,9 @@ from gptcore.checkpoint.formats import safetensors
 from gptcore.checkpoint.matching import match
 from gptcore.checkpoint.pretrained import save_pretrained
 from gptcore.checkpoint.tensors import OutgoingTensor
-from gptcore.errors import CheckpointError, TrainingError, bullet_list
+from gptcore.errors import CheckpointError, StorageError, TrainingError, bullet_list
 from gptcore.spec.parameters import parameters
-from gptcore.storage.atomic import atomic_write, sync_folder
+from gptcore.storage.atomic import atomic_write, make_folder, sync_folder
 from gptcore.training.steps import MOMENTS
 
 OPTIMIZER_NAME = "optimizer.safetensors"
@@ -51,7 +51,7 @@ class Checkpoints:
     ) -> None:
         self.folder, self.keep, self.extra_files = Path(folder), keep, extra_files
         self.settings = json.loads(json.dumps(settings))  # as they are when read back
-        self.folder.mkdir(parents=True, exist_ok=True)
+        make_folder(self.folder)
 
     def steps(self) -> list[int]:
         """The steps of the whole checkpoints, oldest first."""
@@ -67,7 +67,7 @@ class Checkpoints:
         """Write the state after ``step`` updates; a reader sees all of it or nothing.
 
         Raises:
-            CheckpointError: the disk is full or the folder cannot be written; earlier checkpoints are untouched.
+            StorageError: the disk is full or the folder cannot be written; earlier checkpoints are untouched.
         """
         path, partial = self.path(step), self.folder / f"step-{step:08d}{PARTIAL}"
         weights, moments = trainer.weights(), trainer.moments()
@@ -92,9 +92,7 @@ class Checkpoints:
             if best:
                 self._link("best", path)
         except OSError as cause:
-            raise CheckpointError(
-                f"cannot write {path}: {cause.strerror}; earlier checkpoints are untouched"
-            ) from cause
+            raise StorageError(f"cannot write {path}: {cause.strerror}; earlier checkpoints are untouched") from cause
         finally:
             shutil.rmtree(partial, ignore_errors=True)
         self._forget()

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from gptcore.errors import DataError
 from gptcore.spec.inputs import IGNORED_LABEL
 from gptcore.storage import files as files_module
-from gptcore.storage.atomic import atomic_write
+from gptcore.storage.atomic import atomic_write, make_folder
 from gptcore.training.fingerprints import fingerprint, tokenizer_fingerprint
 
 INFO_NAME = "tokens.json"
@@ -66,7 +66,7 @@ def tokenize_corpus(
     source = source_fingerprint(paths, tokenizer, column)
     if (folder / INFO_NAME).is_file() and (kept := TokenFile(folder)).source == source:
         return kept
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     dtype = np.dtype(np.uint16 if len(tokenizer) <= 1 << 16 else np.uint32)
     count = size = 0
     with atomic_write(ids_path(folder, source)) as out:

@@ -79,7 +79,7 @@ def fit(
         run was finished before.
 
     Raises:
-        ConfigError, DataError, CheckpointError, TokenizerError: before anything is trained.
+        ConfigError, DataError, CheckpointError, StorageError, TokenizerError: before anything is trained.
         TrainingError: ``output`` holds a run and ``resume`` is false, or the run diverged.
         Interrupted: after Ctrl-C; the updates so far are saved.
 
@@ -150,7 +150,7 @@ def evaluate(
         An ``Evaluation`` with ``metrics`` and, for a task, the ``outputs`` and ``targets`` of all examples.
 
     Raises:
-        ConfigError, DataError, CheckpointError, TokenizerError: before anything is computed.
+        ConfigError, DataError, CheckpointError, StorageError, TokenizerError: before anything is computed.
     """
     keep_freed_memory()
     load_trainer = load_trainers(backend) if isinstance(backend, str) else backend

@@ -218,11 +218,7 @@ def rows_of(data: Paths | Rows, names: Sequence[str], label: str, header: Sequen
             if label not in row:
                 raise DataError(f"{place}: no column {label!r}; it has {', '.join(map(repr, row))}")
         return [files.Row({**row, LABEL: row[label]}, place) for place, row in zip(where, data, strict=True)]
-    found = files.find(data, files.TABLES)  # type: ignore[arg-type]  # no rows
-    wanted = (*names, label)
-    table = [row for path in found for _, row in files.rows(path, wanted, list(header) if header else None)]
-    if not table:
-        raise DataError(f"no rows in {', '.join(map(str, found))}")
+    table = files.read_table(data, (*names, label), header)  # type: ignore[arg-type]  # no rows
     return [files.Row({**row, LABEL: row[label]}, row.place) for row in table]
 
 

@@ -16,7 +16,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from gptcore.backends.training import Trainer
-from gptcore.errors import CheckpointError, TrainingError
+from gptcore.errors import StorageError, TrainingError
 from gptcore.storage.atomic import atomic_write
 from gptcore.training.batches import Batches
 from gptcore.training.checkpoints import STATE_NAME, Checkpoints
@@ -95,7 +95,7 @@ class Run:
         Raises:
             TrainingError: the loss or the gradient is not finite (the checkpoints are as they were), or the folder has
                 a run and ``resume`` is not set.
-            CheckpointError: the disk is full; earlier checkpoints are untouched.
+            StorageError: the disk is full; earlier checkpoints are untouched.
             Interrupted: a ``KeyboardInterrupt``, after the first Ctrl-C or SIGTERM: the current update is finished and
                 saved. A second signal acts at once. Only in the main thread of a program that leaves these signals
                 to Python, and where one process trains: several would stop at different updates.
@@ -166,7 +166,7 @@ class Run:
                 with path.open("a", encoding="utf-8") as file:
                     file.write(json.dumps(record) + "\n")
             except OSError as cause:
-                raise CheckpointError(f"cannot write {path}: {cause.strerror}; {self.kept()}") from cause
+                raise StorageError(f"cannot write {path}: {cause.strerror}; {self.kept()}") from cause
             for listener in self.listeners:
                 listener(record)
 

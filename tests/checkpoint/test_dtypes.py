@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gptcore import CheckpointError
 from gptcore.checkpoint import open_pretrained
 from gptcore.checkpoint.dtypes import STORAGE, convert
+from gptcore.errors import ConfigError
 from gptcore.spec.parameters import Head
 
 
@@ -43,5 +43,5 @@ def test_upcasting_is_exact(dtype):
 
 
 def test_unknown_dtypes_are_named(folder):
-    with pytest.raises(CheckpointError, match="dtype='int8' must be one of float64, float32"):
+    with pytest.raises(ConfigError, match="dtype='int8' must be one of float64, float32"):
         open_pretrained(folder, Head.LM, "int8")

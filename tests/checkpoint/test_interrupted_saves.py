@@ -19,6 +19,7 @@ from gptcore import CheckpointError
 from gptcore.checkpoint import open_pretrained
 from gptcore.checkpoint.folder import WRITABLE, read_tensors
 from gptcore.checkpoint.opening import open_checkpoint
+from gptcore.errors import StorageError
 from gptcore.spec.parameters import Head
 from gptcore.storage.transaction import JOURNAL_NAME, PREFIX
 
@@ -126,9 +127,7 @@ def test_a_full_disk_leaves_the_old_checkpoint(tmp_path, form):
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (3000, hard))
     try:
-        with pytest.raises(
-            CheckpointError, match=r"cannot write in .*: File too large; what was there before"
-        ) as caught:
+        with pytest.raises(StorageError, match=r"cannot write in .*: File too large; what was there before") as caught:
             save(tmp_path, Head.NONE, form=form, config=CONFIG.replace(n_layer=5, n_embd=20))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
@@ -163,7 +162,7 @@ def test_a_failing_disk_stops_a_save(tmp_path, monkeypatch, form, number):
     save(tmp_path, Head.NONE, form=form)
     before = content(tmp_path)
     refuse(monkeypatch, "fsync", number)
-    with pytest.raises(CheckpointError, match=r"cannot write .*; what was there before is untouched"):
+    with pytest.raises(StorageError, match=r"cannot write .*; what was there before is untouched"):
         save(tmp_path, Head.NONE, form=form, config=CONFIG.replace(n_layer=1))
     monkeypatch.undo()
     assert content(tmp_path) == before
@@ -175,7 +174,7 @@ def test_a_missing_permission_changes_nothing(tmp_path, form, monkeypatch):
     save(tmp_path, Head.NONE, form=form)
     before = content(tmp_path)
     monkeypatch.setattr(Path, "open", forbidden)
-    with pytest.raises(CheckpointError, match=r"cannot write in .*: Permission denied; what was there before"):
+    with pytest.raises(StorageError, match=r"cannot write in .*: Permission denied; what was there before"):
         save(tmp_path, Head.NONE, form=form)
     for reads in (read_tensors, open_checkpoint):
         with pytest.raises(CheckpointError, match=r"cannot read .*: Permission denied"):

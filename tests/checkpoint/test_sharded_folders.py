@@ -10,6 +10,7 @@ from fresh_checkpoint import CONFIG, INDEX_NAME, WEIGHTS_NAME, save
 from gptcore import CheckpointError
 from gptcore.checkpoint import open_pretrained
 from gptcore.checkpoint.folder import read_tensors
+from gptcore.errors import ConfigError, StorageError
 from gptcore.spec.parameters import Head, parameters
 
 
@@ -29,7 +30,7 @@ def test_shards_hold_the_values_of_a_single_file(tmp_path, size):
 
 @pytest.mark.parametrize("size", ["0", "-1GB", "many", "1.5GB", 0])
 def test_shard_sizes_are_checked(tmp_path, size):
-    with pytest.raises(CheckpointError, match="max_shard_size"):
+    with pytest.raises(ConfigError, match="max_shard_size"):
         save(tmp_path, Head.LM, max_shard_size=size)
     assert not list(tmp_path.glob("*.safetensors"))
 
@@ -110,7 +111,7 @@ def test_a_save_that_fails_leaves_the_old_checkpoint(folder, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full_disk)
-    with pytest.raises(CheckpointError, match="No space left on device; what was there before is untouched"):
+    with pytest.raises(StorageError, match="No space left on device; what was there before is untouched"):
         save(folder, Head.SEQUENCE_CLASSIFICATION)
     monkeypatch.undo()
     assert (folder / WEIGHTS_NAME).read_bytes() == before
@@ -118,7 +119,7 @@ def test_a_save_that_fails_leaves_the_old_checkpoint(folder, monkeypatch):
 
 
 def test_a_file_is_refused_where_a_folder_must_be(folder):
-    with pytest.raises(CheckpointError, match="is a file"):
+    with pytest.raises(StorageError, match="is a file"):
         save(folder / WEIGHTS_NAME, Head.LM)
     with pytest.raises(CheckpointError, match="no format of weights begins like this"):
         open_pretrained(folder / "config.json", Head.LM)

@@ -6,7 +6,7 @@ import pytest
 
 from gptcore.backends import device_named, discovery
 from gptcore.cli.loading import load_backends, quiet
-from gptcore.errors import GPTError, InputError
+from gptcore.errors import ConfigError, GPTError
 
 
 def write_as_cpp_does(text):
@@ -88,7 +88,7 @@ def test_a_device_is_found_by_its_name(device, found):
     if found:
         assert device_named(device, machine) == found
     else:
-        with pytest.raises(InputError, match=f"device must be one of cpu, cuda:0, cuda:1.*; got '{device}'"):
+        with pytest.raises(ConfigError, match=f"device must be one of cpu, cuda:0, cuda:1.*; got '{device}'"):
             device_named(device, machine)
 
 

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 from training_data import ROWS, save_fine_tuned, tokenizer
 
-from gptcore import DEFAULT_MODEL, InputError, pipeline
-from gptcore.errors import CheckpointError, DataError
+from gptcore import DEFAULT_MODEL, ConfigError, DataError, InputError, pipeline
 from gptcore.pipelines import Prediction
 from gptcore.spec.config import OpenAIGPTConfig
 from gptcore.spec.parameters import Head
@@ -137,15 +136,15 @@ def test_the_order_of_two_similar_texts_does_not_count(fine_tuned):
 
 
 MISTAKES = {
-    "an unknown task": (lambda models: pipeline("text-generatoin"), InputError, "task must be one of text-generation"),
+    "an unknown task": (lambda models: pipeline("text-generatoin"), ConfigError, "task must be one of text-generation"),
     "a model without the head": (
         lambda models: pipeline("text-classification", DEFAULT_MODEL),
-        InputError,
+        ConfigError,
         "gptcore train classify",
     ),
     "a model for another task": (
         lambda models: pipeline("entailment", models("classify")),
-        InputError,
+        ConfigError,
         "model must be fine-tuned for entailment; got .*, fine-tuned for classify",
     ),
     "no text": (
@@ -158,7 +157,7 @@ MISTAKES = {
         InputError,
         r"texts\[1\]: 900 prompt \+ 1 new tokens",
     ),
-    "a loaded model": (lambda models: pipeline(model=object()), CheckpointError, "named by a folder .*; got object"),
+    "a loaded model": (lambda models: pipeline(model=object()), ConfigError, "named by a folder .*; got object"),
     "no pair": (
         lambda models: pipeline("entailment", models("entail"))(["one text"]),
         InputError,

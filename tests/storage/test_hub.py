@@ -48,7 +48,7 @@ def test_offline_the_cache_serves(hub, load):
     for setting in ({"HF_HUB_OFFLINE": "1"}, {}):
         call = "open_pretrained('owner/name', Head.LM)" if setting else None
         local = call or "open_pretrained('owner/name', Head.LM, local_files_only=True)"
-        assert load(local, **setting).startswith("CheckpointError 'owner/name' is not a local folder")
+        assert load(local, **setting).startswith("StorageError 'owner/name' is not a local folder")
     assert hub.requests == []
     load()
     hub.requests.clear()
@@ -72,7 +72,7 @@ def test_offline_the_cache_serves(hub, load):
 def test_http_statuses_are_explained(hub, load, fault, told):
     hub.fault = fault
     answer = load(f"open_pretrained('owner/name', Head.LM, token={TOKEN!r})")
-    assert answer.startswith("CheckpointError")
+    assert answer.startswith("StorageError")
     assert told in answer
     assert len(answer.splitlines()) == 1
 
@@ -81,7 +81,7 @@ def test_http_statuses_are_explained(hub, load, fault, told):
 def test_damage_on_the_way_leaves_the_cache_valid(hub, load, fault):
     hub.fault = fault
     answer = load()
-    assert answer.startswith("CheckpointError 'owner/name'")
+    assert answer.startswith("StorageError 'owner/name'")
     hub.fault = None
     assert load() == "loaded 2"
 
@@ -122,4 +122,4 @@ def test_a_token_with_a_line_feed_is_not_shown(load, call):
     """The HTTP client quotes a header that it cannot send."""
     call = call.format(repr(TOKEN + "\n")).replace("push", "__import__('gptcore.storage.hub').storage.hub.push")
     answer = load(call.replace("'a/b'", "'a/b', commit_message='x'"))
-    assert answer == "CheckpointError the token is empty or has white space or other characters that no token has"
+    assert answer == "ConfigError the token is empty or has white space or other characters that no token has"

@@ -152,7 +152,7 @@ def test_a_push_that_fails_changes_nothing(hub, source, tmp_path):
     *answers, last = hub.run(code, tmp_path / "home", HF_DEBUG="1", GIVEN=TOKEN).splitlines()
     assert len(answers) == len(FAULTS)
     for (*_, told), answer in zip(FAULTS, answers, strict=True):
-        assert answer.startswith("CheckpointError cannot push to 'owner/name': ")
+        assert answer.startswith("StorageError cannot push to 'owner/name': ")
         assert told in answer
     assert all(state == before for state in hub.states)
     assert last.startswith(hub.url)
@@ -172,13 +172,13 @@ def test_a_push_over_a_newer_commit_is_refused(hub, push, source):
 
 def test_pushing_to_an_unreachable_hub_is_one_error(push, source):
     answer = push(source, HF_ENDPOINT="http://127.0.0.1:9")
-    assert answer.startswith("CheckpointError cannot push to 'owner/name': could not connect")
+    assert answer.startswith("StorageError cannot push to 'owner/name': could not connect")
     assert "OfflineModeIsEnabled" in push(source, HF_HUB_OFFLINE="1")
 
 
 @pytest.mark.parametrize("repo_id", ["a/b/c", "../a", "", "a b", "owner/", "-/-"])
 def test_repository_names_are_checked(hub, push, source, repo_id):
-    assert push(source, repo_id=repo_id).startswith("CheckpointError")
+    assert push(source, repo_id=repo_id).startswith("StorageError")
     assert set(hub.repositories) == {"owner/name"}
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from gptcore import CheckpointError
+from gptcore.errors import StorageError
 from gptcore.storage.transaction import JOURNAL_NAME, Transaction, recover
 
 
@@ -20,7 +20,7 @@ from gptcore.storage.transaction import JOURNAL_NAME, Transaction, recover
 )
 def test_a_hostile_journal_is_refused(tmp_path, journal):
     (tmp_path / JOURNAL_NAME).write_text(journal)
-    with pytest.raises(CheckpointError, match=r"\.gptcore-save\.json is damaged"):
+    with pytest.raises(StorageError, match=r"\.gptcore-save\.json is damaged"):
         recover(tmp_path)
 
 

@@ -114,8 +114,8 @@ def test_version(run):
 @pytest.mark.parametrize(
     ("output", "message"),
     [
-        ("file", "cannot use {}: "),
-        ("file/below", "cannot use {}: "),
+        ("file", "cannot create the folder {}: "),
+        ("file/below", "cannot create the folder {}: "),
         ("full", "{} already holds files. Add --force to replace them, or choose another folder."),
     ],
 )

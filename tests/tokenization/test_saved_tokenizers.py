@@ -6,7 +6,7 @@ import pytest
 from text_data import VOCABULARY
 from tokenizer_kinds import KINDS, MODES, load
 
-from gptcore.errors import CheckpointError
+from gptcore.errors import StorageError
 from tokenization import OpenAIGPTTokenizerFast, TokenizerError
 
 
@@ -81,7 +81,7 @@ def test_a_bad_settings_file_is_a_clear_error(case, kind, tmp_path):
 def test_missing_places_are_clear_errors(kind, tmp_path):
     with pytest.raises(TokenizerError, match="is no folder; make it first, or use save_pretrained"):
         load(kind).save_vocabulary(tmp_path / "none")
-    with pytest.raises(CheckpointError, match="neither a folder nor a repository id"):
+    with pytest.raises(StorageError, match="neither a folder nor a repository id"):
         kind.from_pretrained(tmp_path / "none")
     with pytest.raises(TokenizerError, match="needs vocab_file and merges_file, or tokenizer_file"):
         OpenAIGPTTokenizerFast()

@@ -14,7 +14,7 @@ import pytest
 
 from gptcore.checkpoint import fresh_values
 from gptcore.checkpoint.pretrained import open_pretrained
-from gptcore.errors import CheckpointError, TrainingError
+from gptcore.errors import CheckpointError, StorageError, TrainingError
 from gptcore.spec.config import OpenAIGPTConfig
 from gptcore.spec.parameters import Head
 from gptcore.training import Batches, Checkpoints, Evaluation, Interrupted, Run, read_log
@@ -140,7 +140,7 @@ def test_a_step_that_is_saved_again_is_never_half_there(tmp_path, monkeypatch):
         return rename(self, target)
 
     monkeypatch.setattr("pathlib.Path.rename", failing)
-    with pytest.raises(CheckpointError, match="Input/output error; earlier checkpoints are untouched"):
+    with pytest.raises(StorageError, match="Input/output error; earlier checkpoints are untouched"):
         run.checkpoints.save(12, NumPyTrainer())
     monkeypatch.undo()
     assert content(run.checkpoints.path(12)) == before
@@ -274,7 +274,7 @@ def test_a_full_disk(tmp_path, monkeypatch):
         return real(array, dtype)
 
     monkeypatch.setattr("gptcore.checkpoint.tensors.np.ascontiguousarray", full)
-    with pytest.raises(CheckpointError, match="No space left on device"):
+    with pytest.raises(StorageError, match="No space left on device"):
         run()
     monkeypatch.undo()
     assert run.checkpoints.steps() == [3]
