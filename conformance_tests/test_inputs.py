@@ -32,37 +32,37 @@ NO_ARRAYS = {
     "texts": (["the cat", "sat"], TEXT),
     "rows of different lengths": (
         [[1, 2], [3]],
-        "input_ids has rows of different lengths; pad them to one length and pass attention_mask",
+        "input_ids must have rows of equal length. Pad the shorter rows, and pass attention_mask.",
     ),
     "a hole": ([[1, None]], "input_ids must be an array of numbers; got list of dtype object."),
-    "no tokens": ([[]], "the sequence has 0 tokens; allowed are 1 to n_positions=13"),
+    "no tokens": ([[]], "the sequence must have 1 to n_positions=13 tokens; got 0"),
 }
 MISTAKES = {
-    "neither": (LM, {}, "pass either input_ids or inputs_embeds; received neither"),
-    "both": (LM, {"input_ids": IDS, "inputs_embeds": EMBEDS}, "pass either input_ids or inputs_embeds; received both"),
-    "flat ids": (LM, {"input_ids": IDS[0]}, r"input_ids has shape (5,); expected (batch, sequence)"),
-    "id too large": (LM, {"input_ids": IDS + 36}, "input_ids[1, 0] is 41; allowed are 0 to 40 (vocab_size=41)"),
-    "id negative": (LM, {"input_ids": IDS - 3}, "input_ids[0, 0] is -3; allowed are 0 to 40 (vocab_size=41)"),
-    "float ids": (LM, {"input_ids": IDS.astype(np.float32)}, "input_ids has dtype float32; expected an integer type"),
+    "neither": (LM, {}, "pass either input_ids or inputs_embeds; got neither"),
+    "both": (LM, {"input_ids": IDS, "inputs_embeds": EMBEDS}, "pass either input_ids or inputs_embeds; got both"),
+    "flat ids": (LM, {"input_ids": IDS[0]}, r"input_ids must have shape (batch, ..., sequence); got (5,)"),
+    "id too large": (LM, {"input_ids": IDS + 36}, "input_ids[1, 0] must be 0 to 40 (vocab_size=41); got 41"),
+    "id negative": (LM, {"input_ids": IDS - 3}, "input_ids[0, 0] must be 0 to 40 (vocab_size=41); got -3"),
+    "float ids": (LM, {"input_ids": IDS.astype(np.float32)}, "input_ids must have an integer dtype; got float32"),
     "too long": (
         LM,
         {"input_ids": np.zeros((1, 14), np.int64)},
-        "the sequence has 14 tokens; allowed are 1 to n_positions=13; shorten it or split it into windows",
+        "the sequence must have 1 to n_positions=13 tokens; got 14. Shorten it or split it into windows.",
     ),
-    "empty sequence": (LM, {"input_ids": IDS[:, :0]}, "the sequence has 0 tokens; allowed are 1 to n_positions=13"),
-    "empty batch": (LM, {"input_ids": IDS[:0]}, "the batch is empty: shape (0, 5); pass at least one row"),
-    "flat embeds": (LM, {"inputs_embeds": EMBEDS[0]}, "inputs_embeds has shape (5, 14); expected"),
-    "narrow embeds": (LM, {"inputs_embeds": EMBEDS[..., 1:]}, "inputs_embeds has shape (2, 5, 13); expected"),
-    "integer embeds": (LM, {"inputs_embeds": EMBEDS.astype(np.int64)}, "inputs_embeds has dtype int64; expected"),
+    "empty sequence": (LM, {"input_ids": IDS[:, :0]}, "the sequence must have 1 to n_positions=13 tokens; got 0"),
+    "empty batch": (LM, {"input_ids": IDS[:0]}, "the batch must have at least one row; got shape (0, 5)"),
+    "flat embeds": (LM, {"inputs_embeds": EMBEDS[0]}, "sequence, n_embd=14); got (5, 14)"),
+    "narrow embeds": (LM, {"inputs_embeds": EMBEDS[..., 1:]}, "sequence, n_embd=14); got (2, 5, 13)"),
+    "integer embeds": (LM, {"inputs_embeds": EMBEDS.astype(np.int64)}, "inputs_embeds must have a floating"),
     "mask of another shape": (
         LM,
         {"input_ids": IDS, "attention_mask": np.ones((2, 4), np.int64)},
-        "attention_mask has shape (2, 4); expected (2, 5)",
+        "attention_mask must have shape (2, 5); got (2, 4)",
     ),
     "mask of other values": (
         LM,
         {"input_ids": IDS, "attention_mask": IDS},
-        "attention_mask holds 2; allowed are 1 (attend) and 0 (ignore)",
+        "attention_mask must hold 1 (attend) and 0 (ignore) only; got 2",
     ),
     "types of another shape": (
         LM,
@@ -73,7 +73,7 @@ MISTAKES = {
     "position too large": (
         LM,
         {"input_ids": IDS, "position_ids": IDS + 4},
-        "position_ids[1, 4] is 13; allowed are 0 to 12 (n_positions=13)",
+        "position_ids[1, 4] must be 0 to 12 (n_positions=13); got 13",
     ),
     "positions of another shape": (
         LM,
@@ -93,10 +93,10 @@ MISTAKES = {
     "label too large": (
         LM,
         {"input_ids": IDS, "labels": IDS + 40},
-        "labels[0, 1] is 41; allowed are 0 to 40 or -100 (ignored) (vocab_size=41)",
+        "labels[0, 1] must be 0 to 40 or -100 (ignored) (vocab_size=41); got 41",
     ),
-    "label of -1": (LM, {"input_ids": IDS, "labels": IDS - 1}, "labels[0, 0] is -1; allowed are 0 to 40 or -100"),
-    "float labels": (LM, {"input_ids": IDS, "labels": EMBEDS[..., 0]}, "labels has dtype float32; expected an integer"),
+    "label of -1": (LM, {"input_ids": IDS, "labels": IDS - 1}, "labels[0, 0] must be 0 to 40 or -100; got -1"),
+    "float labels": (LM, {"input_ids": IDS, "labels": EMBEDS[..., 0]}, "labels must have an integer dtype"),
     "choice positions of another shape": (
         DOUBLE,
         {"input_ids": CHOICES, "mc_token_ids": np.zeros((1, 2), np.int64)},
@@ -105,7 +105,7 @@ MISTAKES = {
     "choice position too large": (
         DOUBLE,
         {"input_ids": CHOICES, "mc_token_ids": np.full((1, 3), 4)},
-        "mc_token_ids[0, 0] is 4; allowed are 0 to 3 (the sequence length=4)",
+        "mc_token_ids[0, 0] must be 0 to 3 (the sequence length=4); got 4",
     ),
     "choice labels of another shape": (
         DOUBLE,
@@ -115,12 +115,12 @@ MISTAKES = {
     "choice label too large": (
         DOUBLE,
         {"input_ids": CHOICES, "mc_labels": np.array([3])},
-        "mc_labels[0] is 3; allowed are 0 to 2 or -100 (ignored) (the number of choices=3)",
+        "mc_labels[0] must be 0 to 2 or -100 (ignored) (the number of choices=3); got 3",
     ),
     "class too large": (
         CLASSIFY,
         {"input_ids": IDS, "labels": np.array([4, 0])},
-        "labels[0] is 4; allowed are 0 to 3 or -100 (ignored) (num_labels=4)",
+        "labels[0] must be 0 to 3 or -100 (ignored) (num_labels=4); got 4",
     ),
     "classes as floats": (
         CLASSIFY,
@@ -133,11 +133,11 @@ MISTAKES = {
         {"input_ids": IDS, "labels": np.array([True, False])},
         "labels must be integers, or floats of shape (2, 4) for several labels at once; got dtype bool and shape (2,).",
     ),
-    "boolean ids": (LM, {"input_ids": IDS > 0}, "input_ids has dtype bool; expected an integer type"),
+    "boolean ids": (LM, {"input_ids": IDS > 0}, "input_ids must have an integer dtype; got bool"),
     "id that int64 cannot hold": (
         LM,
         {"input_ids": np.full((1, 1), 2**64 - 1, np.uint64)},
-        "input_ids[0, 0] is 18446744073709551615; allowed are 0 to 40 (vocab_size=41)",
+        "input_ids[0, 0] must be 0 to 40 (vocab_size=41); got 18446744073709551615",
     ),
     "class labels of another shape": (
         CLASSIFY,

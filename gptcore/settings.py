@@ -186,26 +186,26 @@ def is_integer(value: Any) -> bool:
 def integer(name: str, value: Any, low: int, high: int | None = None) -> Iterator[str]:
     """A sentence unless the value is an integer in the range."""
     if not is_integer(value) or value < low or (high is not None and value > high):
-        allowed = f"at least {low}" if high is None else f"in [{low}, {high}]"
-        yield f"{name}={value!r} must be an integer {allowed}"
+        allowed = f"of at least {low}" if high is None else f"in [{low}, {high}]"
+        yield f"{name} must be an integer {allowed}; got {value!r}"
 
 
 def real(name: str, value: Any, allowed: str, holds: Callable[[float], bool]) -> Iterator[str]:
     """A sentence unless the value is a number for which ``holds``; ``allowed`` says it in words."""
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not holds(value):
-        yield f"{name}={value!r} must be a number {allowed}"
+        yield f"{name} must be a number {allowed}; got {value!r}"
 
 
 def boolean(name: str, value: Any) -> Iterator[str]:
     """A sentence unless the value is ``True`` or ``False``."""
     if not isinstance(value, bool):
-        yield f"{name}={value!r} must be true or false"
+        yield f"{name} must be true or false; got {value!r}"
 
 
 def choice(name: str, value: Any, allowed: Collection[Any]) -> Iterator[str]:
     """A sentence unless the value is one of the allowed ones."""
     if value not in allowed:
-        yield f"{name}={value!r} must be one of {', '.join(map(repr, allowed))}"
+        yield f"{name} must be one of {', '.join(map(repr, allowed))}; got {value!r}"
 
 
 def literal(text: str) -> Any:

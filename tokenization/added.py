@@ -94,8 +94,8 @@ class TokenSet:
         for token_id, token in sorted(tokens.items()):
             known = self.id_of(token.content)
             if token_id != (len(self) if known is None else known):
-                expected = f"the next free id is {len(self)}" if known is None else f"it has the id {known}"
-                raise TokenizerError(f"the added token {token.content!r} asks for the id {token_id}, but {expected}")
+                expected = f"{len(self)}, the next free id" if known is None else f"{known}, as in the vocabulary"
+                raise TokenizerError(f"the id of the added token {token.content!r} must be {expected}; got {token_id}.")
             self._put(token_id, token)
         self.refresh()
 
@@ -165,7 +165,7 @@ class TokenSet:
         if isinstance(token, str):
             return AddedToken(token, normalized=not special, special=special)
         if not isinstance(token, AddedToken):
-            raise TokenizerError(f"a token is a str or an AddedToken, not {type(token).__name__}: {token!r}")
+            raise TokenizerError(f"a token must be a str or an AddedToken; got {type(token).__name__}: {token!r}.")
         return copy_token(token, special=special or token.special)
 
 
@@ -186,12 +186,12 @@ def special_token(token: AnyToken) -> AddedToken:
     if isinstance(token, str):
         return AddedToken(token, normalized=False, special=True)
     if not isinstance(token, AddedToken):
-        raise TokenizerError(f"a special token is a str or an AddedToken, not {type(token).__name__}: {token!r}")
+        raise TokenizerError(f"a special token must be a str or an AddedToken; got {type(token).__name__}: {token!r}.")
     return copy_token(token, special=True)
 
 
 def special_tokens(tokens: Sequence[AnyToken]) -> list[AddedToken]:
     """Several tokens as special ones."""
     if isinstance(tokens, str) or not isinstance(tokens, Sequence):
-        raise TokenizerError(f"{ADDITIONAL} is a list of tokens, not {tokens!r}")
+        raise TokenizerError(f"{ADDITIONAL} must be a list of tokens; got {tokens!r}.")
     return [special_token(token) for token in tokens]

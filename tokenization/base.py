@@ -99,7 +99,7 @@ class TokenizerBase(CallMixin, PretrainedMixin):
         try:
             self.model_max_length = int(1e30) if model_max_length is None else int(model_max_length)
         except (TypeError, ValueError, OverflowError) as cause:
-            raise TokenizerError(f"model_max_length is {model_max_length!r}; it is a number of tokens") from cause
+            raise TokenizerError(f"model_max_length must be a number of tokens; got {model_max_length!r}.") from cause
         self.padding_side = one_of("padding_side", padding_side, SIDES)
         self.truncation_side = one_of("truncation_side", truncation_side, SIDES)
         self.clean_up_tokenization_spaces = bool(clean_up_tokenization_spaces)

@@ -137,7 +137,7 @@ class CallMixin(SpecialTokensMixin):
             return self.batch_encode_plus(text, is_split_into_words=is_split_into_words, **settings)
         if not _is_list(text_pair) or len(text_pair) != len(text):
             size = f"{len(text_pair)} texts" if _is_list(text_pair) else "one text"
-            raise InputError(f"text has {len(text)} texts and text_pair {size}; a batch has as many of both")
+            raise InputError(f"text and text_pair must have the same length; got {len(text)} texts and {size}.")
         return self._encode_batch(list(zip(text, text_pair, strict=True)), is_split_into_words, settings)
 
     def encode_plus(
@@ -156,13 +156,13 @@ class CallMixin(SpecialTokensMixin):
         """Encode several texts, or pairs (tuples or lists of two); settings are those of a call."""
         batch = as_list(batch_text_or_text_pairs)
         if not _is_list(batch):
-            raise InputError(f"a batch is a list of texts, not {type(batch_text_or_text_pairs).__name__}")
+            raise InputError(f"a batch must be a list of texts; got {type(batch_text_or_text_pairs).__name__}.")
         items: list[Any] = []
         for i, item in enumerate(batch):
             parts = item if isinstance(item, str) else as_list(item)
             is_pair = _is_list(parts) and not (is_split_into_words and _are_words(parts))
             if is_pair and len(parts) != 2:
-                raise InputError(f"texts[{i}] must be a text or a pair of texts; got {len(parts)} things")
+                raise InputError(f"texts[{i}] must be a text or a pair of texts; got {len(parts)} items.")
             items.append(parts if is_pair or isinstance(item, str) else [parts])
         return self._encode_batch(items, is_split_into_words, settings)
 
@@ -204,7 +204,8 @@ class CallMixin(SpecialTokensMixin):
             return [row]
         if plan.overflow and pair is not None and plan.truncation == "longest_first":
             raise InputError(
-                "return_overflowing_tokens cuts one text of a pair. Set truncation to 'only_first' or 'only_second'"
+                "return_overflowing_tokens with pairs needs truncation='only_first' or 'only_second'; got "
+                "'longest_first'."
             )
         kept, kept_pair = plan.kept(length, pair_length)
         texts = self._windows(text, kept, plan)
@@ -219,7 +220,8 @@ class CallMixin(SpecialTokensMixin):
             return [part]
         if plan.overflow and step < 1:
             raise InputError(
-                f"stride must be below the {length} tokens that are left for the part that is cut; got {plan.stride}"
+                f"stride must be less than {length}, the number of tokens that truncation keeps; got {plan.stride}. "
+                "Lower stride, or raise max_length."
             )
         count = 1 - (length - total) // step if plan.overflow else 1
         if self.truncation_side == "right":
@@ -261,7 +263,7 @@ class CallMixin(SpecialTokensMixin):
         if isinstance(text, str):
             return (*self._text_ids_and_offsets(text), []) if offsets else (self._text_ids(text), [], [])
         if offsets:
-            raise InputError("tokens and ids have no offsets; pass a text, or leave return_offsets_mapping out")
+            raise InputError("cannot return offsets of tokens or ids. Pass a text, or omit return_offsets_mapping.")
         return (text if text and isinstance(text[0], int) else self.convert_tokens_to_ids(text)), [], []
 
     def _finish(self, rows: list[Row], plan: CallSettings, *, batch: bool) -> BatchEncoding:
@@ -318,7 +320,7 @@ class CallMixin(SpecialTokensMixin):
             encoded_inputs = {key: [example[key] for example in examples] for key in keys}
         columns = {key: to_list(value) for key, value in encoded_inputs.items()}
         if "input_ids" not in columns:
-            raise InputError(f"there are no input_ids to pad; there are {', '.join(columns) or 'no keys'}")
+            raise InputError(f"encoded_inputs must have input_ids; got {', '.join(columns) or 'no keys'}.")
         batch = bool(columns["input_ids"]) and isinstance(columns["input_ids"][0], list)
         count = len(columns["input_ids"]) if batch else 1
         rows = [{key: value[i] if batch else value for key, value in columns.items()} for i in range(count)]
@@ -343,7 +345,9 @@ class CallMixin(SpecialTokensMixin):
     def _warn_too_long(self, length: int) -> None:
         if not self._said_too_long:
             logger.warning(
-                "a text has %d tokens, and the model takes %d; set truncation=True", length, self.model_max_length
+                "A text has %d tokens, but the model accepts at most %d. Pass truncation=True.",
+                length,
+                self.model_max_length,
             )
         self._said_too_long = True
 
@@ -386,9 +390,9 @@ class CallSettings:
             known = [*(CallSettings.__init__.__kwdefaults__ or ()), *_ARGUMENTS]
             raise TokenizerError("\n".join(unknown(others, known)))
         if not is_integer(stride) or stride < 0:
-            raise TokenizerError(f"stride must be a whole number from 0; got {stride!r}")
+            raise TokenizerError(f"stride must be an integer of at least 0; got {stride!r}.")
         if max_length is not None and (not isinstance(max_length, int) or max_length < 1):
-            raise TokenizerError(f"max_length is {max_length!r}; it is a whole number from 1")
+            raise TokenizerError(f"max_length must be an integer of at least 1; got {max_length!r}.")
         if truncation is None:
             truncation = max_length is not None and padding is False
         spelled = {True: "longest_first", False: "do_not_truncate"}
@@ -406,16 +410,16 @@ class CallSettings:
             self.padding = "do_not_pad"
         if self.padding != "do_not_pad" and tokenizer.pad_token is None:
             raise TokenizerError(
-                "padding needs a padding token, and this tokenizer has none, as OpenAI GPT was published without one. "
-                "Take one of the vocabulary (tokenizer.pad_token = tokenizer.unk_token), or add one "
-                "(tokenizer.add_special_tokens({'pad_token': '<pad>'}), and then "
-                "model.resize_token_embeddings(len(tokenizer)))"
+                "cannot pad: this tokenizer, like the published one, has no padding token. Use an existing token "
+                "(tokenizer.pad_token = tokenizer.unk_token), or add one "
+                "(tokenizer.add_special_tokens({'pad_token': '<pad>'}), then "
+                "model.resize_token_embeddings(len(tokenizer)))."
             )
         self.multiple = pad_to_multiple_of
         if self.multiple and self.limit and self.padding != "do_not_pad" and self.limit % self.multiple:
             raise TokenizerError(
-                f"max_length {self.limit} is not a multiple of pad_to_multiple_of {self.multiple}; with padding and "
-                "truncation it has to be"
+                f"max_length must be a multiple of pad_to_multiple_of={self.multiple}, because padding and truncation "
+                f"are on; got {self.limit}."
             )
         self.side = one_of("padding_side", padding_side or tokenizer.padding_side, SIDES)
         self.tensors = return_tensors

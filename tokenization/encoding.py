@@ -49,13 +49,13 @@ class BatchEncoding(dict[str, Any]):
             raise KeyError(key)
         if not isinstance(self.get("input_ids"), list) or all(isinstance(ids, list) for ids in self["input_ids"]):
             return BatchEncoding({name: rows[key] for name, rows in self.items()})
-        raise KeyError(f"{key}: this encoding is of one text, which is no batch")
+        raise KeyError(f"cannot select row {key}: this encoding holds a single text, not a batch")
 
     def __getattr__(self, name: str) -> Any:
         try:
             return self[name]
         except KeyError:
-            raise AttributeError(f"there is no {name!r}; there are {', '.join(self) or 'no keys'}") from None
+            raise AttributeError(f"BatchEncoding has no key {name!r}; it has {', '.join(self) or 'none'}") from None
 
     @property
     def data(self) -> dict[str, Any]:
@@ -70,8 +70,8 @@ class BatchEncoding(dict[str, Any]):
         """
         if self._words is None:
             raise InputError(
-                "word_ids() needs is_split_into_words=True in the call of the tokenizer. For a whole text, use "
-                "return_offsets_mapping=True"
+                "word_ids() needs a tokenizer call with is_split_into_words=True. For a whole text, pass "
+                "return_offsets_mapping=True instead."
             )
         return self._words[batch_index]
 
@@ -158,13 +158,13 @@ def to_tensor(rows: Any, tensor_type: str, name: str = "input_ids") -> Any:
         GPTError: the framework is not installed.
     """
     if tensor_type not in TENSORS:
-        raise TokenizerError(f"return_tensors is {tensor_type!r}; it is one of {', '.join(map(repr, TENSORS))}")
+        raise TokenizerError(f"return_tensors must be one of {', '.join(map(repr, TENSORS))}; got {tensor_type!r}.")
     try:
         array = np.array(rows, dtype=np.int64 if tensor_type in ("np", "pt") else np.int32)
     except ValueError as cause:
         raise InputError(
-            f"{name} has rows of different lengths, which make no tensor; set padding=True, and truncation=True with "
-            "max_length to bound them"
+            f"cannot convert {name} to a tensor: its rows have different lengths. Pass padding=True, and "
+            "truncation=True with max_length to limit the length."
         ) from cause
     backend = TENSORS[tensor_type]
     if backend is None:
@@ -219,15 +219,15 @@ def truncate_pair(first: int, second: int | None, limit: int, strategy: str) -> 
     if second is None or strategy == "only_first":
         if first <= excess and limit > 0:
             raise InputError(
-                f"{excess} tokens have to go and truncation={strategy!r} takes them from the first part, which has "
-                f"{first}; use 'longest_first' or 'only_second', or raise max_length from {limit}"
+                f"cannot truncate: truncation={strategy!r} must remove {excess} tokens from the first text, which has "
+                f"{first}. Use 'longest_first' or 'only_second', or raise max_length."
             )
         return max(0, first - excess), second
     if strategy == "only_second":
         if second <= excess:
             raise InputError(
-                f"{excess} tokens have to go and truncation='only_second' takes them from the second part, which has "
-                f"{second}; use 'longest_first' or 'only_first', or raise max_length from {limit}"
+                f"cannot truncate: truncation='only_second' must remove {excess} tokens from the second text, which "
+                f"has {second}. Use 'longest_first' or 'only_first', or raise max_length."
             )
         return first, second - excess
     level = min(abs(first - second), excess)  # first make the longer one as short as the other, then take from both
@@ -264,5 +264,5 @@ def one_of(name: str, value: str, allowed: Sequence[str]) -> str:
         TokenizerError: it is not.
     """
     if value not in allowed:
-        raise TokenizerError(f"{name} is {value!r}; it is one of {', '.join(map(repr, allowed))}")
+        raise TokenizerError(f"{name} must be one of {', '.join(map(repr, allowed))}; got {value!r}.")
     return value

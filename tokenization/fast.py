@@ -62,7 +62,7 @@ class OpenAIGPTTokenizerFast(TokenizerBase):
             options = {"added_tokens_decoder": added, **options}
             self._start(vocabulary, pre_tokenizer=pre_tokenizer, unk_token=unk_token, **options)
         else:
-            raise TokenizerError("a tokenizer needs vocab_file and merges_file, or tokenizer_file")
+            raise TokenizerError("cannot create a tokenizer: pass vocab_file and merges_file, or tokenizer_file.")
 
     def _tokens_changed(self) -> None:
         self._tokens.refresh()

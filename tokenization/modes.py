@@ -33,7 +33,7 @@ def pre_tokenizer(mode: str, fingerprint: str | None = None) -> PreTokenizer:
         TokenizerError: no such mode; spaCy or ftfy is missing; the installed ones have other rules.
     """
     if mode not in MODES:
-        raise TokenizerError(f"pre_tokenizer is {mode!r}; it is one of {', '.join(map(repr, MODES))}")
+        raise TokenizerError(f"pre_tokenizer must be one of {', '.join(map(repr, MODES))}; got {mode!r}.")
     if mode == "auto":
         mode = _automatic()
     if mode == "basic":
@@ -44,9 +44,9 @@ def pre_tokenizer(mode: str, fingerprint: str | None = None) -> PreTokenizer:
     wanted = (fingerprint,) if fingerprint else known
     if path.fingerprint not in wanted:
         raise TokenizerError(
-            f"the rules of the {mode!r} text path here are {path.fingerprint}, wanted are "
-            f"{' or '.join(map(str, wanted))}: ids would differ. Installed: {_versions()}; install spacy>=3.8,<3.9 and "
-            "ftfy>=6.3,<6.4, or name pre_tokenizer='basic', which gives other ids"
+            f"cannot use the text path {mode!r}: its rules have the fingerprint {path.fingerprint}, but the tokenizer "
+            f"needs {' or '.join(map(str, wanted))}, so ids would differ. Installed: {_versions()}. Install "
+            "spacy>=3.8,<3.9 and ftfy>=6.3,<6.4, or pass pre_tokenizer='basic', which gives different ids."
         )
     return path
 
@@ -59,7 +59,7 @@ def _original() -> OriginalPreTokenizer:
         return path
     except ImportError as cause:
         raise TokenizerError(
-            f"pre_tokenizer='original' needs spaCy and ftfy, and {cause.name or cause} is missing: "
+            f"pre_tokenizer='original' needs spaCy and ftfy, but {cause.name or cause} is missing: "
             f"{install_command('original')}"
         ) from cause
 
@@ -71,16 +71,17 @@ def _automatic() -> str:
         path = _original()
         if path.fingerprint in ORIGINAL_FINGERPRINTS:
             logger.warning(
-                "pre_tokenizer='auto' is 'original' here (ftfy and spaCy's English rules: the published model's ids). "
-                "Without spaCy and ftfy it would be 'basic', with other ids; name the mode to be sure."
+                "pre_tokenizer='auto' resolves to 'original' (ftfy and spaCy's English rules: the published model's "
+                "ids). Without spaCy and ftfy it resolves to 'basic', with different ids. Pass one of the two to be "
+                "independent of what is installed."
             )
             return "original"
-        reason = f"the rules of {_versions()} are not those of the published model"
+        reason = f"{_versions()} have other rules than the published model"
     except TokenizerError as error:
         reason = str(error.__cause__)
     logger.warning(
-        "pre_tokenizer='auto' is 'basic' here (%s). It strips accents, splits don't at the apostrophe and drops line "
-        "breaks, so ids differ from those that the published model was trained on. For those: %s",
+        "pre_tokenizer='auto' resolves to 'basic' (%s). It strips accents, splits \"don't\" at the apostrophe and "
+        "drops line breaks, so ids differ from those that the published model was trained on. For 'original': %s",
         reason,
         install_command("original"),
     )

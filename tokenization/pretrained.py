@@ -157,7 +157,7 @@ class PretrainedMixin(ABC):
         """
         folder = Path(save_directory)
         if not folder.is_dir():
-            raise TokenizerError(f"{save_directory} is no folder; make it first, or use save_pretrained")
+            raise TokenizerError(f"{save_directory} must be an existing folder. Create it, or use save_pretrained.")
         vocab, merges = self._vocabulary_files()
         names = VOCABULARY_FILES[0]
         return (
@@ -189,14 +189,14 @@ def _vocabulary(folder: Path) -> TokenizerJson:
     if has_json:
         return read_tokenizer_json(folder / TOKENIZER_FILE)
     wanted = ", or ".join(" and ".join(pair) for pair in VOCABULARY_FILES)
-    raise TokenizerError(f"{folder} has no tokenizer: it needs {wanted}, or {TOKENIZER_FILE}")
+    raise TokenizerError(f"cannot load a tokenizer from {folder}: it needs {wanted}, or {TOKENIZER_FILE}.")
 
 
 def _object(file: Path) -> dict[str, Any]:
     """A JSON object, empty if there is no such file."""
     content = read_json(file) if file.is_file() else {}
     if not isinstance(content, dict):
-        raise TokenizerError(f"{file}, line 1: not a JSON object but a {type(content).__name__}")
+        raise TokenizerError(f"{file}, line 1: must be a JSON object; got {type(content).__name__}.")
     return content
 
 
@@ -216,7 +216,7 @@ def _recorded(folder: Path, from_file: dict[int, AddedToken]) -> dict[str, Any]:
             else:
                 options.pop(name, None)
         except (TypeError, KeyError, ValueError) as cause:
-            raise TokenizerError(f"{config_file}: {name} is {value!r}, which is no token") from cause
+            raise TokenizerError(f"{config_file}: {name} must be a token; got {value!r}.") from cause
     if "added_tokens_decoder" in config:
         options["added_tokens_decoder"] = added_tokens(config_file, config["added_tokens_decoder"])
     elif from_file:
@@ -227,7 +227,7 @@ def _recorded(folder: Path, from_file: dict[int, AddedToken]) -> dict[str, Any]:
         special |= {token.content for token in options.get(ADDITIONAL, [])}
         added = _object(added_file)
         if not all(type(i) is int for i in added.values()):
-            raise TokenizerError(f"{added_file}: not an object of tokens and whole numbers")
+            raise TokenizerError(f"{added_file}: must map tokens to integer ids.")
         entries = {
             i: {"content": token, "special": token in special, "normalized": token not in special}
             for token, i in added.items()

@@ -46,7 +46,9 @@ class NamedTokenId:
     def __set__(self, tokenizer: SpecialTokensMixin, token_id: int | None) -> None:
         token = None if token_id is None else tokenizer._tokens.token_of(token_id)
         if token is None and token_id is not None:
-            raise TokenizerError(f"no token has the id {token_id}; ids go from 0 to {len(tokenizer._tokens) - 1}")
+            raise TokenizerError(
+                f"{self.name}_id must be a token id, 0 to {len(tokenizer._tokens) - 1}; got {token_id}."
+            )
         setattr(tokenizer, self.name, token)
 
 
@@ -118,7 +120,7 @@ class SpecialTokensMixin(ABC):
         """
         found = self._id_or_unknown("")
         if found is None:
-            raise TokenizerError("a tokenizer needs an unk_token that is one of its tokens, such as '<unk>'")
+            raise TokenizerError("unk_token must be one of the tokenizer's tokens, such as '<unk>'. Set it.")
         return found
 
     @property
@@ -213,7 +215,7 @@ class SpecialTokensMixin(ABC):
                 self._tokens.named[name] = special_token(value)
                 new.append(self._tokens.named[name])
             else:
-                raise TokenizerError(f"{name!r} is no special token; there are {', '.join(NAMED)} and {ADDITIONAL}")
+                raise TokenizerError(f"a special token must be one of {', '.join(NAMED)}, {ADDITIONAL}; got {name!r}.")
         added = self._tokens.add(new, special=True)
         self._tokens_changed()
         return added

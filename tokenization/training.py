@@ -75,7 +75,7 @@ def train(
     """
     paths = find(files, TEXT)
     if not isinstance(vocab_size, int) or not 1 <= vocab_size <= MAX_VOCAB_SIZE:
-        raise TokenizerError(f"vocab_size is {vocab_size!r}; it is a whole number from 1 to {MAX_VOCAB_SIZE:,}")
+        raise TokenizerError(f"vocab_size must be an integer, 1 to {MAX_VOCAB_SIZE:,}; got {vocab_size!r}.")
     path = make_pre_tokenizer(pre_tokenizer)
     counts = _count_words(paths, path, progress)
     alphabet = sorted(set(characters)) if characters is not None else _alphabet(counts, path)
@@ -83,8 +83,8 @@ def train(
     first = [unk_token, *alphabet, *(character + END_OF_WORD for character in alphabet)]
     if vocab_size < len(first) + len(line_breaks):
         raise TokenizerError(
-            f"vocab_size is {vocab_size}, but {len(alphabet)} different characters take "
-            f"{len(first) + len(line_breaks)} pieces; make it larger, or name fewer characters"
+            f"vocab_size must be at least {len(first) + len(line_breaks)}, because the corpus has {len(alphabet)} "
+            f"different characters; got {vocab_size}. Raise it, or pass fewer characters."
         )
     learner = Tokenizer(models.BPE(unk_token=unk_token, end_of_word_suffix=END_OF_WORD))
     learner.pre_tokenizer = pre_tokenizers.CharDelimiterSplit(" ")

@@ -94,7 +94,7 @@ class _Source:
         try:
             size = self.file.stat().st_size
             if size > MAX_FILE_BYTES:
-                raise TokenizerError(f"{file} has {size:,} bytes; a tokenizer file has at most {MAX_FILE_BYTES:,}")
+                raise TokenizerError(f"{file} must have at most {MAX_FILE_BYTES:,} bytes; got {size:,}.")
             raw = self.file.read_bytes()
         except OSError as cause:
             raise TokenizerError(f"cannot read {file}: {cause.strerror}") from cause
@@ -115,13 +115,15 @@ class _Source:
         """The pieces, after all checks."""
         pairs = self.json(object_pairs_hook=_Pairs)
         if not isinstance(pairs, _Pairs):
-            self.fail(1, f"a vocabulary is a JSON object of pieces and ids, not a {type(pairs).__name__}")
+            self.fail(1, f"a vocabulary must be a JSON object that maps pieces to ids; got {type(pairs).__name__}.")
         encoder: dict[str, int] = {}
         for piece, token_id in pairs:
             if piece in encoder:
-                self.fail(self.line_of(piece, last=True), f"the piece {piece!r} stands here a second time")
+                self.fail(self.line_of(piece, last=True), f"the piece {piece!r} occurs a second time.")
             if type(token_id) is not int:
-                self.fail(self.line_of(piece), f"the id of {piece!r} is {token_id!r}; ids are whole numbers from 0")
+                self.fail(
+                    self.line_of(piece), f"the id of {piece!r} must be an integer of at least 0; got {token_id!r}."
+                )
             encoder[piece] = token_id
         check_ids(encoder, lambda piece, problem: self.fail(self.line_of(piece), problem))
         return encoder
@@ -152,12 +154,12 @@ def check_ids(encoder: dict[str, int], fail: Any) -> None:
         fail("", "the vocabulary is empty")
     for expected, (piece, token_id) in enumerate(sorted(encoder.items(), key=lambda item: item[1])):
         if token_id < 0:
-            fail(piece, f"the id of {piece!r} is {token_id}; ids are whole numbers from 0")
+            fail(piece, f"the id of {piece!r} must be an integer of at least 0; got {token_id}.")
         if token_id < expected:
-            fail(piece, f"the id {token_id} of {piece!r} is taken by another piece")
+            fail(piece, f"the id {token_id} of {piece!r} is taken by another piece.")
         if token_id > expected:
             missing = f"id {expected}" if token_id == expected + 1 else f"ids {expected} to {token_id - 1}"
-            fail(piece, f"no piece has {missing}: after {expected - 1} comes {token_id}, of {piece!r}")
+            fail(piece, f"ids must have no gaps; no piece has {missing}, but {piece!r} has id {token_id}.")
 
 
 def checked_merges(encoder: dict[str, int], merges: Iterable[list[str]], fail: Any) -> Iterable[Merge]:
@@ -165,12 +167,12 @@ def checked_merges(encoder: dict[str, int], merges: Iterable[list[str]], fail: A
     seen: dict[Merge, int] = {}
     for i, parts in enumerate(merges):
         if len(parts) != 2 or not all(parts):
-            fail(i, f"a merge is two pieces with one space between, not {' '.join(parts)!r}")
+            fail(i, f"a merge must be two pieces separated by one space; got {' '.join(parts)!r}.")
         merge = (parts[0], parts[1])
         for piece in (*merge, merge[0] + merge[1]):
             if piece not in encoder:
-                fail(i, f"the merge {' '.join(merge)!r} needs {piece!r}, which is not in the vocabulary")
+                fail(i, f"the merge {' '.join(merge)!r} needs {piece!r}, which is not in the vocabulary.")
         if merge in seen:
-            fail(i, f"the merge {' '.join(merge)!r} stands here a second time; it is number {seen[merge] + 1} already")
+            fail(i, f"the merge {' '.join(merge)!r} occurs a second time; it is already merge {seen[merge] + 1}.")
         seen[merge] = i
         yield merge

@@ -422,7 +422,7 @@ def test_generation_inside_a_program_that_takes_the_model():
     model = build(gpt_flax.FlaxOpenAIGPTLMHeadModel)
     ids = nnx.jit(lambda model: model.generate(IDS, max_new_tokens=3))(model)
     np.testing.assert_array_equal(ids, model.generate(IDS, max_new_tokens=3))
-    with pytest.raises(InputError, match=r"shape \(5,\); inside jax.jit expected a known \(batch, sequence\)"):
+    with pytest.raises(InputError, match=r"shape \(batch, sequence\) inside jax.jit; got \(5,\)"):
         jax.jit(lambda ids: model.generate(ids, max_new_tokens=3))(IDS[0])
     for traced, known, advice in [
         ({"input_ids": IDS, "attention_mask": np.ones((2, 6))}, {}, r"shape \(2, 6\); expected \(2, 5\)"),
@@ -574,7 +574,7 @@ def test_weights_that_were_cast_are_saved_as_they_are(tmp_path):
     for name, parameter in parameters_of(model).items():
         if "mlp" in name:
             parameter.set_value(jnp.asarray(np.asarray(parameter.get_value()).astype(jnp.bfloat16)))
-    with pytest.raises(ConfigError, match="weights in bfloat16 lose small updates"):
+    with pytest.raises(ConfigError, match="weights must be float32 for training; got bfloat16"):
         Trainer(model, Recipe(), 3)
     model.save_pretrained(tmp_path)
     again = parameters_of(type(model).from_pretrained(tmp_path))

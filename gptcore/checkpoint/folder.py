@@ -45,7 +45,7 @@ def weights_files(names: Sequence[str], allow_pickle: bool) -> list[str]:
         return openai_names
     pickles = FORMATS["pytorch"]
     if pickles.file_name in names or pickles.index_name in names:
-        raise CheckpointError(f"the only weights are {pickles.file_name}, a pickle; pass allow_pickle=True to read it")
+        raise CheckpointError(f"the only weights are {pickles.file_name}, a pickle. Pass allow_pickle=True to read it.")
     return []
 
 
@@ -71,7 +71,9 @@ def read_tensors(path: Path, *, allow_pickle: bool = False, form: str | None = N
     if form in (None, OPENAI) and (path / openai_npy.SHAPES_NAME).exists():
         return _read_openai(path)
     names = ", ".join(known.file_name for known in FORMATS.values())
-    raise CheckpointError(f"{path} has no weights: none of {names}, {openai_npy.SHAPES_NAME}, and no index of shards")
+    raise CheckpointError(
+        f"{path} has no weights: expected one of {names}, {openai_npy.SHAPES_NAME}, or a shard index."
+    )
 
 
 def write_tensors(
@@ -116,12 +118,12 @@ def write_tensors(
 def check_writable(form: str, dtypes: set[str], max_shard_size: int | str | None) -> None:
     """Raise a ``CheckpointError`` for what a format cannot hold."""
     if form not in WRITABLE:
-        raise CheckpointError(f"format {form!r} must be one of {', '.join(WRITABLE)}")
+        raise CheckpointError(f"the format must be one of {', '.join(WRITABLE)}; got {form!r}.")
     allowed = OPENAI_DTYPES if form == OPENAI else FORMATS[form].dtypes
     for dtype in sorted(dtypes - set(allowed)):
-        raise CheckpointError(f"format {form!r} cannot hold {dtype}; choose one of {', '.join(allowed)}")
+        raise CheckpointError(f"the dtype of format {form!r} must be one of {', '.join(allowed)}; got {dtype}.")
     if max_shard_size is not None and (form == OPENAI or FORMATS[form].index_name is None):
-        raise CheckpointError(f"format {form!r} has no shards; leave max_shard_size out")
+        raise CheckpointError(f"format {form!r} does not support shards. Omit max_shard_size.")
 
 
 def split_into_shards(
@@ -153,7 +155,9 @@ def parse_size(size: int | str | None) -> float:
     unit = next(unit for unit in units if text.endswith(unit))
     number = text.removesuffix(unit).strip()
     if not number.isdecimal() or int(number) == 0:
-        raise CheckpointError(f"max_shard_size={size!r} must be a positive number of bytes, or like '500MB' or '2GiB'")
+        raise CheckpointError(
+            f"max_shard_size must be a positive number of bytes, or a text such as '500MB' or '2GiB'; got {size!r}."
+        )
     return float(int(number) * units[unit])
 
 
@@ -163,16 +167,16 @@ def resolve_inside(folder: Path, name: Any) -> Path:
     The hub's cache keeps ``snapshots/REVISION/NAME`` as links into ``blobs`` beside it: allowed, and nothing else is.
     """
     if not is_plain_name(name):
-        raise CheckpointError(f"{folder}: {name!r} is not a plain file name")
+        raise CheckpointError(f"{folder}: {name!r} is not a plain file name.")
     root = folder.resolve()
     path: Path = (root / name).resolve()
     allowed = {root}
     if root.parent.name == "snapshots":
         allowed.add(root.parent.parent / "blobs")
     if path.parent not in allowed:
-        raise CheckpointError(f"{folder / name} leads outside the folder, to {path}; refused")
+        raise CheckpointError(f"cannot read {folder / name}: it points outside the folder, to {path}.")
     if not path.is_file() and not path.is_dir():
-        raise CheckpointError(f"{folder / name} is missing or not a regular file")
+        raise CheckpointError(f"{folder / name} is missing or not a regular file.")
     return path
 
 
@@ -188,11 +192,13 @@ def folder_of(path: Path) -> Path:
 
 def _read_file(path: Path, allow_pickle: bool) -> list[StoredTensor]:
     if not path.is_file() and not path.is_dir():
-        raise CheckpointError(f"{path} is missing or not a regular file")
+        raise CheckpointError(f"{path} is missing or not a regular file.")
     kind = sniff(path)
     if kind is None:
         known = ", ".join(READERS)
-        raise CheckpointError(f"{path}: no format of weights begins like this, be it {known}; fetch it again")
+        raise CheckpointError(
+            f"{path} is not a recognised weights file ({known}); it may be damaged. Download it again."
+        )
     if kind == "pytorch" and path.suffix == ".keras":
         raise CheckpointError(
             f"cannot read {path}: it is a whole Keras model. Load it with keras.saving.load_model, "
@@ -200,8 +206,8 @@ def _read_file(path: Path, allow_pickle: bool) -> list[StoredTensor]:
         )
     if kind == "pytorch" and not allow_pickle:
         raise CheckpointError(
-            f"{path} is a file of torch.save, a pickle; pass allow_pickle=True to read it (nothing in it is run), "
-            "or convert it once: gptcore convert SRC DST --to safetensors --allow-pickle"
+            f"{path} was written by torch.save and is a pickle. Pass allow_pickle=True to read it (its code is never "
+            "executed), or convert it once: gptcore convert SRC DST --to safetensors --allow-pickle"
         )
     return [_named(kind, tensor) for tensor in READERS[kind](path)]
 
@@ -234,7 +240,7 @@ def _read_index(folder: Path, name: str) -> dict[str, str]:
     try:
         resolved = resolve_inside(folder, name)
         if resolved.stat().st_size > MAX_INDEX_BYTES:
-            raise CheckpointError(f"{path} has more than {MAX_INDEX_BYTES} bytes")
+            raise CheckpointError(f"{path} must have at most {MAX_INDEX_BYTES:,} bytes.")
         weight_map = json.loads(resolved.read_bytes())["weight_map"]
     except OSError as cause:
         raise CheckpointError(f"cannot read {path}: {cause.strerror}") from cause
@@ -257,7 +263,7 @@ def _read_openai(folder: Path) -> list[StoredTensor]:
     shapes_file = resolve_inside(folder, openai_npy.SHAPES_NAME)
     n_layer, rest = divmod(len(openai_npy.read_shapes(shapes_file)) - len(openai.ORDER), len(openai.LAYER_ORDER))
     if rest or n_layer < 1:
-        raise CheckpointError(f"{shapes_file} has shapes for no whole number of layers")
+        raise CheckpointError(f"{shapes_file}: the number of shapes does not match a whole number of layers.")
     files = [resolve_inside(folder, name) for name in openai_npy.FILES]
     tensors = openai_npy.read(files, shapes_file, openai.order(n_layer))
     return [tensor.undone(_openai_transform(tensor.name)) for tensor in tensors]
@@ -272,7 +278,7 @@ def _write_openai(changes: Transaction, tensors: Sequence[tuple[Parameter, Outgo
     by_name = {parameter.name: tensor for parameter, tensor in tensors}
     layers = (len(by_name) - len(openai.ORDER)) // len(openai.LAYER_ORDER)
     if extra := sorted(set(by_name) - set(openai.order(layers))):
-        raise CheckpointError(f"OpenAI's format holds the trunk alone, not {', '.join(extra)}")
+        raise CheckpointError(f"OpenAI's format holds the trunk only, without {', '.join(extra)}.")
     ordered = [by_name[name].done(name, _openai_transform(name)) for name in openai.order(layers)]
     total = sum(tensor.size for tensor in ordered) // STORAGE[ordered[0].dtype].itemsize
     bounds = [total * i // len(openai_npy.FILES) for i in range(len(openai_npy.FILES) + 1)]

@@ -79,13 +79,13 @@ def match(
 def _misfit(tensor: StoredTensor, parameter: Parameter) -> list[str]:
     problems = []
     if tensor.shape != parameter.shape:
-        problem = f"{tensor.name} has shape {tensor.shape}, expected {parameter.shape}"
+        problem = f"{tensor.name} must have shape {parameter.shape}; got {tensor.shape}"
         if parameter.name in HEAD_NAMES:
             setting = "num_labels" if parameter.name == SCORE[0].name else "summary_proj_to_labels"
             problem += f". Pass the {setting} of the checkpoint, or ignore_mismatched_sizes=True for a fresh head."
         problems.append(problem)
     if tensor.dtype not in STORAGE:
-        problems.append(f"{tensor.name} has dtype {tensor.dtype}, expected one of {', '.join(STORAGE)}")
+        problems.append(f"{tensor.name} must have one of the dtypes {', '.join(STORAGE)}; got {tensor.dtype}")
     return problems
 
 
@@ -101,7 +101,7 @@ def _untie(by_name: dict[str, StoredTensor], dropped: list[str]) -> list[str]:
     same_type = embedding.dtype == head.dtype and embedding.shape == head.shape
     if same_type and head.dtype in STORAGE and np.array_equal(_bits(embedding), _bits(head)):
         return []
-    return [f"{head.name} differs from {embedding.name}; in this architecture the head is the token embedding"]
+    return [f"{head.name} must equal {embedding.name}: in this architecture, the head is the token embedding"]
 
 
 def _bits(tensor: StoredTensor) -> NDArray[np.uint8]:

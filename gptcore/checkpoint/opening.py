@@ -112,7 +112,7 @@ def head_named(architecture: str) -> Head:
     for head, name in ARCHITECTURES.items():
         if name == plain:
             return head
-    raise CheckpointError(f"model {architecture!r} must be one of {', '.join(ARCHITECTURES.values())}")
+    raise CheckpointError(f"the model must be one of {', '.join(ARCHITECTURES.values())}; got {architecture!r}.")
 
 
 def source_folder(checkpoint: Checkpoint) -> Path:

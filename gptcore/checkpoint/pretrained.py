@@ -110,11 +110,16 @@ def open_pretrained(
     matching = match(tensors, config, head, ignore_mismatched_sizes=ignore_mismatched_sizes, without=without)
     missing = ", ".join(parameter.name for parameter in matching.missing)
     if missing and stored is not None and head is Head.SEQUENCE_CLASSIFICATION:
-        text = "the head of the checkpoint, for %s, is replaced by a new, untrained one, for %s"
+        text = "The checkpoint's head for %s is replaced by a new, untrained one for %s."
         logger.warning(text, _labels_of(stored), _labels_of(config))
     elif missing:
         shape = " in this shape" if ignore_mismatched_sizes else ""
-        logger.warning("%s: newly initialised, not in the checkpoint%s: %s", head.architecture, shape, missing)
+        logger.warning(
+            "%s: untrained weights, not in the checkpoint%s: %s. Train the model before using its predictions.",
+            head.architecture,
+            shape,
+            missing,
+        )
     elif stored is not None:
         _warn_of_renamed_labels(stored, config)
     if dtype == "auto":
@@ -141,7 +146,7 @@ def _warn_of_renamed_labels(stored: OpenAIGPTConfig, config: OpenAIGPTConfig) ->
     ]
     if renamed:
         names = ", ".join(renamed[:SHOWN_LABELS])
-        logger.warning("the head of the checkpoint is kept, but its labels are renamed: %s", names)
+        logger.warning("The head of the checkpoint is kept, but its labels are renamed: %s.", names)
 
 
 def fresh_values(config: OpenAIGPTConfig, head: Head, dtype: str, seed: int) -> Iterator[tuple[str, NDArray[Any]]]:
@@ -211,14 +216,14 @@ def write_checkpoint(
 ) -> None:
     """Write ``config.json`` and the weights; ``save_pretrained`` for tensors that may not be in memory."""
     misfits = [
-        f"{parameter.name} has shape {tensor.shape}, expected {parameter.shape}"
+        f"{parameter.name} must have shape {parameter.shape}; got {tensor.shape}"
         for parameter, tensor in tensors
         if tensor.shape != parameter.shape
     ]
     if misfits:
         raise CheckpointError(
-            f"cannot save {head.architecture}: its weights do not fit its config. Restore the modules and the "
-            f"sizes of the config.\n" + bullet_list(misfits)
+            f"cannot save {head.architecture}: its weights do not fit its config. Restore the original modules, or set "
+            f"a config with matching sizes.\n" + bullet_list(misfits)
         )
     write_tensors(changes, tensors, head, form, max_shard_size, provenance)
     kept = {key: value for key, value in config.extra.items() if key != "torch_dtype"}  # the old key for dtype

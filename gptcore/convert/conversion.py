@@ -87,7 +87,7 @@ def convert_checkpoint(
             f"cannot convert {source.path}: it lacks {names}. gptcore inspect lists the models that it can fill."
         )
     if folder.exists() and folder.resolve() == beside.resolve():
-        raise CheckpointError(f"{folder} is the source itself; write to another folder")
+        raise CheckpointError(f"cannot convert {folder} into itself. Choose another folder.")
     table = parameters(source.config, source.head)
     total, done = 2 * sum(p.size * STORAGE[target].itemsize for p in table.values()), 0
 
@@ -148,7 +148,8 @@ def differences(a: Checkpoint, b: Checkpoint) -> Iterator[tuple[str, float]]:
     if ours != theirs:
         names = sorted({n for n in {*ours, *theirs} if ours.get(n) != theirs.get(n)})
         raise CheckpointError(
-            f"{a.path} and {b.path} are {a.head.architecture} and {b.head.architecture}; they differ in {names[:5]}"
+            f"cannot compare {a.path} ({a.head.architecture}) with {b.path} ({b.head.architecture}): their parameters "
+            f"differ in {', '.join(names[:5])}."
         )
     for name in ours:
         left = _wide(a.matching.sources[name])
@@ -165,9 +166,7 @@ def _check_same(
         result = told(written.matching.sources[name].read())
         wanted = tensor.read(dtype)
         if not _same_bytes(result, wanted):
-            raise CheckpointError(
-                f"{written.path}: {name}, read back, is not what was written; the disk may be failing"
-            )
+            raise CheckpointError(f"{written.path}: {name} differs from what was written. The disk may be failing.")
         if tensor.dtype != dtype:
             for old, new in _pieces(tensor.read(), tensor.dtype, result, dtype):
                 differ = (old != new) & ~np.isnan(old)

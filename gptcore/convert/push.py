@@ -85,13 +85,16 @@ def push_checkpoint(
     """
     if checkpoint.matching.missing:
         lacking = ", ".join(parameter.name for parameter in checkpoint.matching.missing)
-        raise CheckpointError(f"{checkpoint.path} lacks {lacking}; only whole checkpoints are pushed")
+        raise CheckpointError(f"cannot push {checkpoint.path}: it lacks {lacking}.")
     folder = source_folder(checkpoint)
     names = sorted(path.name for path in folder.iterdir())
     weights = [name for form in FORMATS.values() if not form.is_directory for name in form.files(names)]
     weights += [name for name in (openai_npy.SHAPES_NAME, *openai_npy.FILES) if name in names]
     if not weights:
-        raise CheckpointError(f"{folder} has its weights in Orbax alone, which nobody loads from the hub; convert them")
+        raise CheckpointError(
+            f"cannot push {folder}: the hub has no loader for Orbax. Convert the checkpoint first: "
+            f"gptcore convert {folder} OUTPUT --to safetensors"
+        )
     ours = [*weights, *other_files(folder), *([CONFIG_NAME] if CONFIG_NAME in names else [])]
     files = {name: resolve_inside(folder, name) for name in ours}
 

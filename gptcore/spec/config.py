@@ -145,13 +145,13 @@ class OpenAIGPTConfig(Settings):
             try:
                 names = {int(i): str(name) for i, name in dict(self.id2label).items()}
             except (TypeError, ValueError) as cause:
-                raise ConfigError(f"id2label={self.id2label!r} must map label numbers to names") from cause
+                raise ConfigError(f"id2label must map label numbers to names; got {self.id2label!r}") from cause
         if isinstance(self.num_labels, DefaultCount):
             object.__setattr__(self, "num_labels", len(names))
         object.__setattr__(self, "id2label", FrozenDict(names))
         given = self.label2id
         if given is not None and not isinstance(given, Mapping):
-            raise ConfigError(f"label2id={given!r} must map names to label numbers")
+            raise ConfigError(f"label2id must map names to label numbers; got {given!r}")
         reverse = {name: i for i, name in names.items()} if given is None else {str(k): v for k, v in given.items()}
         object.__setattr__(self, "label2id", FrozenDict(reverse))
 
@@ -193,10 +193,9 @@ class OpenAIGPTConfig(Settings):
             yield f"n_embd={self.n_embd} must be a multiple of n_head={self.n_head}"
         labels = sorted(self.id2label)
         if is_integer(self.num_labels) and (len(labels) != self.num_labels or labels != list(range(len(labels)))):
-            wanted = f"0 to {self.num_labels - 1}"
-            yield f"id2label has the labels {labels}, but num_labels={self.num_labels} wants {wanted}"
+            yield f"id2label must have the keys 0 to {self.num_labels - 1} (num_labels={self.num_labels}); got {labels}"
         if {name: i for i, name in self.id2label.items()} != dict(self.label2id):
-            yield "label2id must be the inverse of id2label; leave it out to have it made"
+            yield "label2id must be the inverse of id2label. Omit it to derive it from id2label."
 
     @property
     def max_position_embeddings(self) -> int:
@@ -250,16 +249,19 @@ class OpenAIGPTConfig(Settings):
         cls.reject_unknown(overrides)
         if settings.get("model_type", cls.model_type) != cls.model_type:
             raise ConfigError(
-                f"model_type={settings['model_type']!r} is not an OpenAI GPT; only {cls.model_type!r} can be read"
+                f"model_type must be {cls.model_type!r}; got {settings['model_type']!r}. Only OpenAI GPT can be loaded."
             )
         if settings.get("tie_word_embeddings", True) is not True:
-            raise ConfigError("tie_word_embeddings=False is not this architecture: the head is the token embedding")
+            raise ConfigError(
+                f"tie_word_embeddings must be True; got {settings['tie_word_embeddings']!r}. In this architecture, the "
+                "language-modelling head is the token embedding."
+            )
         known = set(cls.names()) - {"extra"}
         ours = {key: value for key, value in settings.items() if key in known}
         for alias, name in cls.aliases.items():
             if alias in settings and ours.setdefault(name, settings[alias]) != settings[alias]:
                 raise ConfigError(
-                    f"{alias}={settings[alias]!r} contradicts {name}={ours[name]!r}; they are one setting"
+                    f"{alias} and {name} are one setting and must agree; got {settings[alias]!r} and {ours[name]!r}."
                 )
         kept = set(settings) - known - set(cls.aliases) - {"model_type"}
         config = cls(**ours, extra={key: settings[key] for key in settings if key in kept})
@@ -304,12 +306,14 @@ def read_json_object(path: Path) -> dict[str, Any]:
     """
     try:
         if path.stat().st_size > MAX_CONFIG_BYTES:
-            raise ConfigError(f"{path} has {path.stat().st_size} bytes; a config file has at most {MAX_CONFIG_BYTES}")
+            raise ConfigError(f"{path} must have at most {MAX_CONFIG_BYTES:,} bytes; got {path.stat().st_size:,}.")
         settings = json.loads(path.read_bytes())  # finds out the encoding
     except OSError as cause:
-        raise ConfigError(f"cannot read {path}: {cause.strerror}; a checkpoint folder needs a {CONFIG_NAME}") from cause
+        raise ConfigError(
+            f"cannot read {path}: {cause.strerror}. A checkpoint folder needs a {CONFIG_NAME}."
+        ) from cause
     except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as cause:
         raise ConfigError(f"{path} is not valid JSON: {cause}") from cause
     if not isinstance(settings, dict):
-        raise ConfigError(f"{path} holds a {type(settings).__name__}; a config is a JSON object")
+        raise ConfigError(f"{path} must hold a JSON object; got {type(settings).__name__}.")
     return settings

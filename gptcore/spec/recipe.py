@@ -268,7 +268,7 @@ def _problems(recipe: Recipe) -> Iterator[str]:
     yield from boolean("group_by_length", recipe.group_by_length)
     sizes = (recipe.batch_size, recipe.micro_batch_size)
     if all(is_integer(size) and size > 0 for size in sizes) and sizes[0] % sizes[1]:  # type: ignore[operator]
-        yield f"batch_size={sizes[0]} must be a multiple of micro_batch_size={sizes[1]}"
+        yield f"batch_size must be a multiple of micro_batch_size={sizes[1]}; got {sizes[0]}"
 
 
 PRETRAINING = Recipe()

@@ -34,7 +34,7 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
         temporary.replace(path)
         sync_folder(path.parent)
     except OSError as cause:
-        raise CheckpointError(f"cannot write {path}: {cause.strerror}; what was there before is untouched") from cause
+        raise CheckpointError(f"cannot write {path}: {cause.strerror}. Its previous content is unchanged.") from cause
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)

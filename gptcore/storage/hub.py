@@ -22,17 +22,17 @@ TOKEN = re.compile(r"[!-~]+")
 HTTP_CLIENT = re.compile("httpx|httpcore|requests|urllib3")  # the modules whose errors are the network's
 
 BOTH_WAYS = {
-    401: "the hub wants a valid token (401); log in with 'hf auth login' or pass token=",
-    429: "too many requests (429); wait a minute and try again",
+    401: "the hub needs a valid token (401). Log in with 'hf auth login', or pass token=...",
+    429: "too many requests (429). Wait a minute and try again.",
 }
 READING = BOTH_WAYS | {
-    403: "this token may not read it (403); ask for access on its page",
-    404: "no such repository or revision, or it is private (404); check the name, or pass token=",
+    403: "your token has no access to this repository (403). Request access on its page.",
+    404: "no such repository or revision, or it is private (404). Check the name, or pass token=...",
 }
-CONFLICT = "somebody else changed the repository meanwhile ({}); try again"
+CONFLICT = "the repository was changed by another commit at the same time ({}). Try again."
 WRITING = BOTH_WAYS | {
-    403: "this token may not write there (403); make one that may, or check the owner in the name",
-    404: "no such repository or revision, or this token does not see it (404); check the name and the token",
+    403: "your token has no write access (403). Use a token with write access, or check the owner's name.",
+    404: "no such repository or revision, or your token has no access to it (404). Check the name and the token.",
     409: CONFLICT.format(409),
     412: CONFLICT.format(412),
 }
@@ -98,7 +98,7 @@ def resolve(
         return last if (last / CONFIG_FILE).is_file() and not (folder / CONFIG_FILE).exists() else folder
     repo_id = str(path_or_repo_id)
     if not REPO_ID.fullmatch(repo_id) or folder.exists():
-        raise CheckpointError(f"{repo_id!r} is neither a folder nor a repository id such as 'owner/name'")
+        raise CheckpointError(f"no folder named {repo_id!r}, and it is not a repository id such as 'owner/name'.")
     _check_token(token)
     import huggingface_hub  # slow to import, and not needed for a local folder
 
@@ -119,14 +119,14 @@ def resolve(
         raise
     except Exception as cause:  # the hub client raises a dozen unrelated types
         raise CheckpointError(
-            f"{repo_id!r} is not a local folder, and cannot be downloaded from the hub: {_reason(cause, READING)}"
+            f"no folder named {repo_id!r}, and cannot download it from the hub: {_reason(cause, READING)}"
         ) from cause
     if not files:
         raise CheckpointError(
-            f"{repo_id!r} has none of the files that are wanted, but {', '.join(names[:20]) or 'none'}"
+            f"{repo_id!r} has none of the expected files. Its files: {', '.join(names[:20]) or 'none'}."
         )
     if len({path.parent for path in files}) > 1:
-        raise CheckpointError(f"{repo_id!r} was changed while it was fetched; try again")
+        raise CheckpointError(f"{repo_id!r} was changed during the download. Try again.")
     return files[0].parent
 
 
@@ -161,7 +161,7 @@ def push(
             the commit itself was lost; to push again is then harmless.
     """
     if not REPO_ID.fullmatch(repo_id):
-        raise CheckpointError(f"{repo_id!r} is not a repository id such as 'owner/name'")
+        raise CheckpointError(f"repo_id must be a name such as 'owner/name'; got {repo_id!r}.")
     _check_token(token)
     from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
 
@@ -196,7 +196,7 @@ def temporary_folder() -> Iterator[Path]:
         folder = tempfile.TemporaryDirectory(prefix="gptcore-")
     except OSError as cause:
         raise CheckpointError(
-            f"cannot make a temporary folder: {cause.strerror}; set TMPDIR to another disk"
+            f"cannot create a temporary folder: {cause.strerror}. Set TMPDIR to a folder on another disk."
         ) from cause
     with folder as path:
         yield Path(path)
@@ -210,7 +210,7 @@ def _has_own_card(api: Any, repo_id: str, commit: str | None) -> bool:
 def _check_token(token: str | bool | None) -> None:
     """The HTTP client would show a token that no header can hold in its error."""
     if isinstance(token, str) and not TOKEN.fullmatch(token):
-        raise CheckpointError("the token is empty or has white space or other characters that no token has")
+        raise CheckpointError("token must be non-empty printable ASCII without spaces.")
 
 
 def _download(repo_id: str, name: str, revision: str | None, cache: dict[str, Any]) -> Path:
@@ -227,7 +227,7 @@ def _download(repo_id: str, name: str, revision: str | None, cache: dict[str, An
         if found != blob.name:
             path.unlink(missing_ok=True)
             blob.unlink(missing_ok=True)
-            raise CheckpointError(f"{repo_id!r}: {name} came with another hash than the hub names; try again")
+            raise CheckpointError(f"{repo_id!r}: the downloaded {name} does not match the hub's hash. Try again.")
     return path
 
 
@@ -268,13 +268,13 @@ def _reason(error: Exception, advice: Mapping[int, str]) -> str:
     if status is not None and status in advice:
         return advice[status]
     if status is not None and status >= 500:
-        return f"the hub has trouble ({status}); try again later"
+        return f"the hub has a server error ({status}). Try again later."
     causes = list(_causes(error))
     if status is not None:
-        told = next((text for one in causes if (text := getattr(one, "server_message", None))), "without a word")
-        return f"the hub refuses ({status}): {' '.join(told.split())}"
+        told = next((text for one in causes if (text := getattr(one, "server_message", None))), "no reason given")
+        return f"the hub refused the request ({status}): {' '.join(told.split())}"
     deepest = [one for one in causes if str(one).strip()][-1:] or [error]
     text = f"{type(deepest[0]).__name__}: {' '.join(str(deepest[0]).split())}"
     if any(HTTP_CLIENT.match(type(one).__module__) for one in causes):
-        return f"could not connect, or the connection broke; check the network ({text})"
+        return f"could not connect, or the connection broke ({text}). Check the network."
     return text

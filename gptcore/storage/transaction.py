@@ -50,7 +50,7 @@ class Transaction:
 
     def __enter__(self) -> Self:
         if self.folder.exists() and not self.folder.is_dir():
-            raise CheckpointError(f"{self.folder} is a file; a checkpoint is written to a folder")
+            raise CheckpointError(f"cannot write a checkpoint to {self.folder}: it is a file, not a folder.")
         with self._reported():
             self._made = not self.folder.exists()
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -111,7 +111,7 @@ class Transaction:
             yield
         except OSError as cause:
             raise CheckpointError(
-                f"cannot write in {self.folder}: {cause.strerror}; what was there before is untouched"
+                f"cannot write in {self.folder}: {cause.strerror}. Its previous content is unchanged."
             ) from cause
 
     def _discard(self) -> None:
@@ -137,7 +137,7 @@ def recover(folder: Path) -> None:
                 _carry_out(folder, path)
     except OSError as cause:
         raise CheckpointError(
-            f"{folder}: a save was interrupted, and cannot be finished: {cause.strerror}; make the folder writable"
+            f"cannot finish an interrupted save in {folder}: {cause.strerror}. Make the folder writable."
         ) from cause
 
 
@@ -206,11 +206,11 @@ def _read_journal(path: Path) -> tuple[dict[str, str], list[str]]:
         renamed, removed = dict(journal["rename"]), list(journal["remove"])
         names = [*renamed, *renamed.values(), *removed]
         if not all(is_plain_name(name) for name in names):
-            raise ValueError("a name leads outside the folder")
+            raise ValueError("a name points outside the folder")
         if not all(name.startswith(PREFIX) for name in renamed):
             raise ValueError(f"only files that begin with {PREFIX} are renamed")
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as cause:
-        raise CheckpointError(f"{path} is damaged: {cause}; remove it to take the folder as it is") from cause
+        raise CheckpointError(f"{path} is damaged: {cause}. Delete it to keep the folder as it is.") from cause
     return renamed, removed
 
 

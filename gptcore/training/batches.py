@@ -99,9 +99,9 @@ class Batches:
         lengths: Sequence[int] | None = None,
     ) -> None:
         if not len(source):
-            raise DataError("there are no examples")
+            raise DataError("the dataset must have at least one example; got none.")
         if lengths is not None and len(lengths) != len(source):
-            raise DataError(f"{len(lengths)} lengths for {len(source)} examples; each has one")
+            raise DataError(f"lengths must have one entry per example, {len(source)} in all; got {len(lengths)}.")
         self.source, self.batch_size, self.seed, self.collate = source, batch_size, seed, collate
         self.lengths = None if lengths is None else np.asarray(lengths, np.int64)
         self._order: tuple[int, NDArray[np.int64]] | None = None

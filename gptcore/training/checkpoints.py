@@ -93,7 +93,7 @@ class Checkpoints:
                 self._link("best", path)
         except OSError as cause:
             raise CheckpointError(
-                f"cannot write {path}: {cause.strerror}; earlier checkpoints are untouched"
+                f"cannot write {path}: {cause.strerror}. Earlier checkpoints are unchanged."
             ) from cause
         finally:
             shutil.rmtree(partial, ignore_errors=True)
@@ -108,7 +108,7 @@ class Checkpoints:
             CheckpointError: it is damaged.
         """
         if not self.steps():
-            raise TrainingError(f"{self.folder} has no checkpoint to resume from")
+            raise TrainingError(f"cannot resume {self.folder}: it has no checkpoint.")
         path = self.path(self.steps()[-1])
         state = read_state(path)
         before, now = dict(_flat(state["settings"])), dict(_flat(self.settings))
@@ -119,7 +119,7 @@ class Checkpoints:
         ]
         if differences:
             raise TrainingError(
-                f"cannot resume {path}: the run was started with other settings or data. Restore them, or choose "
+                f"cannot resume {path}: the run was started with different settings or data. Restore them, or choose "
                 "another folder:\n" + bullet_list(differences)
             )
         sources = match(read_tensors(path), trainer.config, trainer.head).sources
@@ -127,7 +127,7 @@ class Checkpoints:
         table = parameters(trainer.config, trainer.head)
         wanted = {f"{moment}.{name}": table[name].shape for moment in MOMENTS for name in table}
         if wanted != {name: tensor.shape for name, tensor in stored.items()}:
-            raise CheckpointError(f"{path / OPTIMIZER_NAME} does not hold the moments of this model")
+            raise CheckpointError(f"cannot resume: {path / OPTIMIZER_NAME} does not fit this model.")
         trainer.restore(
             state["step"],
             ((name, sources[name].read("float32")) for name in table),
@@ -197,7 +197,7 @@ def read_state(path: Path) -> dict[str, Any]:
     try:
         state = json.loads((path / STATE_NAME).read_text(encoding="utf-8"))
         if not isinstance(state["step"], int) or not isinstance(state["settings"], dict):
-            raise TypeError("step or settings have another type")
+            raise TypeError("step or settings have a wrong type")
         return {"step": state["step"], "settings": state["settings"], "progress": dict(state["progress"])}
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as cause:
-        raise CheckpointError(f"{path / STATE_NAME} cannot be read: {cause}") from cause
+        raise CheckpointError(f"cannot read {path / STATE_NAME}: {cause}") from cause

@@ -30,7 +30,7 @@ def texts(path: Path, column: str = "text") -> Iterator[str]:
     if files_module.is_table(path):
         for _, row in files_module.rows(path, [column]):
             if not isinstance(row[column], str):
-                raise DataError(f"{row.place}: column {column!r} holds {row[column]!r}, which is no text")
+                raise DataError(f"{row.place}: column {column!r} must hold a text; got {row[column]!r:.80}.")
             yield row[column]
     else:
         yield from files_module.parts(path)
@@ -74,7 +74,9 @@ def tokenize_corpus(
             out.write(np.asarray(ids, dtype).tobytes())
             count, size = count + len(ids), size + length
         if not count:
-            raise DataError(f"the corpus is empty: {len(paths)} files, the first {paths[0]}, without a single token")
+            raise DataError(
+                f"the corpus must have at least one token; got none in {len(paths)} files, from {paths[0]}."
+            )
     info = {"count": count, "bytes": size, "dtype": dtype.name, "vocab_size": len(tokenizer), "source": source}
     with atomic_write(folder / INFO_NAME) as out:
         out.write(json.dumps(info, indent=2).encode() + b"\n")
@@ -146,15 +148,15 @@ class TokenFile:
             info = json.loads((folder / INFO_NAME).read_text(encoding="utf-8"))
             self.source, self.vocab_size = str(info["source"]), int(info["vocab_size"])
             if info["dtype"] not in ("uint16", "uint32"):
-                raise DataError(f"{folder / INFO_NAME}: dtype is {info['dtype']!r}, not uint16 or uint32")
+                raise DataError(f"{folder / INFO_NAME}: dtype must be uint16 or uint32; got {info['dtype']!r}.")
             self.bytes_per_token = int(info["bytes"]) / int(info["count"])
             self.ids: NDArray[Any] = np.memmap(ids_path(folder, self.source), dtype=info["dtype"], mode="r")
         except DataError:
             raise
         except (OSError, ValueError, KeyError, TypeError, ZeroDivisionError) as cause:
-            raise DataError(f"{folder} has no corpus that can be read: {cause}; write it again") from cause
+            raise DataError(f"cannot read a corpus from {folder}: {cause}. Run tokenize_corpus again.") from cause
         if len(self.ids) != info["count"]:
-            raise DataError(f"{folder} has {len(self.ids)} ids, not {info['count']}; write it again")
+            raise DataError(f"{folder} must have {info['count']} ids; got {len(self.ids)}. Run tokenize_corpus again.")
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -185,12 +187,12 @@ class Blocks:
 
     def __init__(self, ids: NDArray[Any], length: int, stride: int | None = None) -> None:
         if length < 2:
-            raise DataError(f"a block of {length} tokens has nothing to predict; at least 2")
+            raise DataError(f"a block must have at least 2 tokens, one of them to predict; got {length}.")
         if len(ids) < 2:
-            raise DataError(f"a corpus of {len(ids)} tokens has nothing to predict; at least 2")
+            raise DataError(f"a corpus must have at least 2 tokens, one of them to predict; got {len(ids)}.")
         self.ids, self.length, self.stride = ids, length, length if stride is None else stride
         if not 1 <= self.stride <= length:
-            raise DataError(f"stride is {stride}; a block of {length} tokens allows 1 to {length}")
+            raise DataError(f"stride must be 1 to {length}, the length of a block; got {stride}.")
         self.shared = length - self.stride
 
     def __len__(self) -> int:

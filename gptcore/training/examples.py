@@ -53,11 +53,11 @@ class TaskExamples:
     ) -> None:
         self.task, self.columns = TASKS[task], tuple(columns or TASKS[task].columns)
         if not rows:
-            raise DataError("the dataset has no rows")
+            raise DataError("the dataset must have at least one row; got none.")
         self.special = [tokenizer.convert_tokens_to_ids(token) for token in TASK_TOKENS]
         self.limit = config.n_positions
         if part_length(self.limit, len(self.task.sequences(self.columns)[0])) < 1:
-            raise ConfigError(f"n_positions={self.limit} leaves no room for the texts of {task} and its tokens")
+            raise ConfigError(f"n_positions must leave room for the texts of {task} and its tokens; got {self.limit}.")
         self.truncated = 0
         where = places(rows)
         texts = [self.texts(place, row) for place, row in zip(where, rows, strict=True)]
@@ -90,7 +90,7 @@ class TaskExamples:
         """The texts of a row."""
         for name in self.columns:
             if name not in row:
-                raise DataError(f"{place}: no column {name!r}; it has {', '.join(map(repr, row)) or 'none'}")
+                raise DataError(f"{place}: missing column {name!r}; got {', '.join(map(repr, row)) or 'none'}.")
             if not isinstance(row[name], str):
                 raise DataError(f"{place}: {name} must be a string; got {row[name]!r:.80}")
         return [row[name] for name in self.columns]
@@ -158,7 +158,7 @@ def class_name(label: Any, place: str) -> str:
     name = str(label).strip()
     if name in MISSING:
         shown = "" if label is None or not name else f" ({label!r})"
-        raise DataError(f"{place}: label is missing{shown}. Delete the row, or give it a label")
+        raise DataError(f"{place}: label is missing{shown}. Delete the row, or give it a label.")
     if not isinstance(label, (str, Number, np.generic)):
         raise DataError(f"{place}: label must be a string or a number; got {label!r:.80}")
     whole = _WHOLE.fullmatch(name)
@@ -173,7 +173,7 @@ def score(label: Any, place: str) -> float:
     """
     name = class_name(label, place)
     if not is_number(label):
-        raise DataError(f"{place}: label {name!r} is not a finite number")
+        raise DataError(f"{place}: label must be a finite number; got {name!r}.")
     return float(label)
 
 
@@ -188,11 +188,11 @@ def target_of(place: str, label: Any, task: Task, config: OpenAIGPTConfig, choic
     name = class_name(label, place)
     if task.head is Head.DOUBLE_HEADS:
         if name not in map(str, range(choices)):
-            raise DataError(f"{place}: label {label!r} is not the index of a choice, 0 to {choices - 1}")
+            raise DataError(f"{place}: label must be the index of a choice, 0 to {choices - 1}; got {label!r}.")
         return int(name)
     known = next((spelled for spelled in (str(label), name) if spelled in config.label2id), None)
     if known is None:
-        raise DataError(f"{place}: label {label!r} is not one of {', '.join(map(repr, config.label2id))}")
+        raise DataError(f"{place}: label must be one of {', '.join(map(repr, config.label2id))}; got {label!r}.")
     return int(config.label2id[known])
 
 
@@ -229,7 +229,7 @@ def label_settings(task: str, labels: Sequence[Any], where: Sequence[str] | None
     numbers = {name for name in found if _WHOLE.fullmatch(name)}
     names = sorted(found, key=int) if numbers == found else sorted(found)
     if len(names) < 2:
-        raise DataError(f"all {len(labels)} rows have the label {names[0]!r}; there is nothing to learn")
+        raise DataError(f"the rows must have at least two different labels; all {len(labels)} have {names[0]!r}.")
     if numbers and len(found - numbers) > 1:
         mixed = f"{min(numbers)!r} and {min(found - numbers)!r}"
         warn_once(f"Some labels are numbers and others are names, such as {mixed}. Each is a class of its own.")
@@ -273,5 +273,5 @@ def reject_unread_choices(task: str, rows: Sequence[Mapping[str, Any]], names: S
     for place, row in zip(places(rows), rows, strict=True):
         if row.get(unread) is not None:
             raise DataError(
-                f"{place}: column {unread!r} would not be read. Pass all columns, or --choices {len(names)}."
+                f"{place}: column {unread!r} would be ignored. Pass all columns, or --choices {len(names)}."
             )

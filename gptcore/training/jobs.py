@@ -96,7 +96,7 @@ def prepare_lm(
         options: ``evaluate_every``, ``save_every`` and ``patience`` of ``Run``.
     """
     if tokenizer is None and model is None:
-        raise ConfigError("training from scratch needs a tokenizer. Train one with gptcore tokenizer train.")
+        raise ConfigError("Training from scratch needs a tokenizer. Train one with gptcore tokenizer train.")
     words = OpenAIGPTTokenizerFast.from_pretrained(str(tokenizer or model), task=None)
     started = OpenAIGPTConfig(**{"vocab_size": len(words), **(fresh or {}), **config}) if model is None else None
     length = (started or OpenAIGPTConfig.from_pretrained(str(model), **config)).n_positions
@@ -216,13 +216,13 @@ def rows_of(data: Paths | Rows, names: Sequence[str], label: str, header: Sequen
         where = places(data)
         for place, row in zip(where, data, strict=True):
             if label not in row:
-                raise DataError(f"{place}: no column {label!r}; it has {', '.join(map(repr, row))}")
+                raise DataError(f"{place}: missing column {label!r}; got {', '.join(map(repr, row))}.")
         return [files.Row({**row, LABEL: row[label]}, place) for place, row in zip(where, data, strict=True)]
     found = files.find(data, files.TABLES)  # type: ignore[arg-type]  # no rows
     wanted = (*names, label)
     table = [row for path in found for _, row in files.rows(path, wanted, list(header) if header else None)]
     if not table:
-        raise DataError(f"no rows in {', '.join(map(str, found))}")
+        raise DataError(f"no rows in {', '.join(map(str, found))}.")
     return [files.Row({**row, LABEL: row[label]}, row.place) for row in table]
 
 

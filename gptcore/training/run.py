@@ -36,7 +36,7 @@ class Interrupted(KeyboardInterrupt):
     """
 
     def __init__(self, number: int, step: int, path: Path) -> None:
-        super().__init__(f"stopped after {step:,} updates, which {path} holds")
+        super().__init__(f"stopped after {step:,} updates, saved in {path}")
         self.signal, self.step, self.path = number, step, path
 
 
@@ -144,8 +144,8 @@ class Run:
         for name in ("loss", "grad_norm"):
             if not math.isfinite(results[name]):
                 raise TrainingError(
-                    f"{name} is {results[name]} at step {step}, with the learning rate {results['learning_rate']:.3g}; "
-                    f"{self.kept()}; lower learning_rate or lengthen the warm-up"
+                    f"the run diverged: {name} is {results[name]} at step {step}, with a learning rate of "
+                    f"{results['learning_rate']:.3g}; {self.kept()}. Lower learning_rate, or lengthen the warm-up."
                 )
         return {"step": step, **results, "tokens_per_second": batch["input_ids"].size / seconds}
 
@@ -166,7 +166,7 @@ class Run:
                 with path.open("a", encoding="utf-8") as file:
                     file.write(json.dumps(record) + "\n")
             except OSError as cause:
-                raise CheckpointError(f"cannot write {path}: {cause.strerror}; {self.kept()}") from cause
+                raise CheckpointError(f"cannot write {path}: {cause.strerror}; {self.kept()}.") from cause
             for listener in self.listeners:
                 listener(record)
 

@@ -27,11 +27,11 @@ def check_weights(head: Head, dtype: str, others: Sequence[str] = ()) -> None:
         others: names of parameters that a checkpoint has no place for: they would be trained and never saved.
     """
     if head is Head.NONE:
-        raise ConfigError(f"{head.architecture} has no loss; train a model with a head")
+        raise ConfigError(f"cannot train {head.architecture}: it has no loss. Train a model with a head.")
     if dtype != "float32":
         raise ConfigError(
-            f"weights in {dtype} lose small updates; load the model with dtype='float32', and compute in bfloat16 by "
-            "precision='bfloat16' in the recipe"
+            f"weights must be float32 for training; got {dtype}, which loses small updates. Load the model with "
+            "dtype='float32'. To compute in bfloat16, set precision='bfloat16' in the recipe."
         )
     if others:
         raise ConfigError(
@@ -71,9 +71,7 @@ def rows_of_process(rows: int, process: int, processes: int) -> slice:
     slice(3, 6, None)
     """
     if rows % processes:
-        raise TrainingError(
-            f"{rows} rows cannot be shared by {processes} processes; make batch_size a multiple of them"
-        )
+        raise TrainingError(f"batch_size must be a multiple of the {processes} processes; got {rows} rows.")
     each = rows // processes
     return slice(process * each, (process + 1) * each)
 

@@ -131,15 +131,15 @@ def test_renamed_labels_are_warned_of(tmp_path, caplog, stored, names, message):
         (
             ["no", "yes"],
             ["yes", "no"],
-            "2 labels ('no', 'yes'), is replaced by a new, untrained one, for 2 labels ('yes'",
+            "2 labels ('no', 'yes') is replaced by a new, untrained one for 2 labels ('yes'",
         ),
         (
             ["LABEL_0", "LABEL_1"],
             ["no", "yes"],
-            "for 2 labels ('LABEL_0', 'LABEL_1'), is replaced",
+            "for 2 labels ('LABEL_0', 'LABEL_1') is replaced",
         ),
         (["no", "yes"], list("abcdefg"), "for 7 labels ('a', 'b', 'c', 'd', 'e', ...)"),
-        (["no", "yes"], 1, "for 2 labels ('no', 'yes'), is replaced by a new, untrained one, for scores"),
+        (["no", "yes"], 1, "for 2 labels ('no', 'yes') is replaced by a new, untrained one for scores"),
         (["LABEL_0"], 1, ""),
     ],
 )
@@ -225,7 +225,7 @@ def test_a_link_cannot_lead_outside(folder):
     outside = folder.parent / f"{folder.name}-outside.safetensors"
     (folder / WEIGHTS_NAME).rename(outside)
     (folder / WEIGHTS_NAME).symlink_to(outside)
-    with pytest.raises(CheckpointError, match="leads outside the folder"):
+    with pytest.raises(CheckpointError, match="points outside the folder"):
         read_tensors(folder)
 
 
@@ -271,12 +271,12 @@ def test_index_and_shards_must_agree(tmp_path):
 def test_an_index_that_is_a_link_or_too_large(tmp_path, monkeypatch):
     save(tmp_path / "a", Head.LM, max_shard_size="1KB")
     monkeypatch.setattr("gptcore.checkpoint.folder.MAX_INDEX_BYTES", 100)
-    with pytest.raises(CheckpointError, match="has more than 100 bytes"):
+    with pytest.raises(CheckpointError, match="must have at most 100 bytes"):
         read_tensors(tmp_path / "a")
     monkeypatch.undo()
     (tmp_path / "a" / INDEX_NAME).rename(tmp_path / "elsewhere")
     (tmp_path / "a" / INDEX_NAME).symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(CheckpointError, match="leads outside the folder"):
+    with pytest.raises(CheckpointError, match="points outside the folder"):
         read_tensors(tmp_path / "a")
 
 
@@ -359,7 +359,7 @@ def test_a_save_that_fails_leaves_the_old_checkpoint(folder, monkeypatch):
 def test_a_file_is_not_a_folder(folder):
     with pytest.raises(CheckpointError, match="is a file"):
         save(folder / WEIGHTS_NAME, Head.LM)
-    with pytest.raises(CheckpointError, match="no format of weights begins like this"):
+    with pytest.raises(CheckpointError, match="is not a recognised weights file"):
         open_pretrained(folder / "config.json", Head.LM)
     (folder / WEIGHTS_NAME).unlink()
     with pytest.raises(CheckpointError, match="has no weights"):
@@ -401,5 +401,5 @@ def test_upcasting_is_exact(dtype):
 
 
 def test_unknown_dtypes_are_named(folder):
-    with pytest.raises(CheckpointError, match="dtype='int8' must be one of float64, float32"):
+    with pytest.raises(CheckpointError, match=r"dtype must be one of float64, float32.*; got 'int8'"):
         open_pretrained(folder, Head.LM, "int8")

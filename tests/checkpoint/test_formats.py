@@ -76,18 +76,18 @@ def test_every_reader_and_every_writer(tmp_path, head, dtype):
 def test_what_a_format_cannot_hold(tmp_path, form):
     for head, dtype in itertools.product(Head, DTYPES):
         if not can_hold(form, head, dtype):
-            with pytest.raises(CheckpointError, match=r"cannot hold bfloat16|holds the trunk alone"):
+            with pytest.raises(CheckpointError, match=r"dtype of format .* got bfloat16|holds the trunk only"):
                 save(tmp_path / "new", head, dtype, form)
             assert not (tmp_path / "new").exists()
 
 
 def test_unknown_formats_and_models_are_named(tmp_path):
     save(tmp_path / "a", Head.LM)
-    with pytest.raises(CheckpointError, match="format 'onnx' must be one of safetensors, tf, keras"):
+    with pytest.raises(CheckpointError, match=r"the format must be one of safetensors, tf, keras.*; got 'onnx'"):
         convert_checkpoint(open_checkpoint(tmp_path / "a"), tmp_path / "b", "onnx")
-    with pytest.raises(CheckpointError, match="has no shards"):
+    with pytest.raises(CheckpointError, match="does not support shards"):
         convert_checkpoint(open_checkpoint(tmp_path / "a"), tmp_path / "b", "flax", max_shard_size="1KB")
-    with pytest.raises(CheckpointError, match="is the source itself"):
+    with pytest.raises(CheckpointError, match="into itself"):
         convert_checkpoint(open_checkpoint(tmp_path / "a"), tmp_path / "a", "flax")
     save(tmp_path / "base", Head.NONE)
     with pytest.raises(CheckpointError, match=r"cannot convert .*: it lacks score\.weight. gptcore inspect"):
@@ -288,7 +288,7 @@ def refused(path, match, **options):
 
 def test_pickles_have_to_be_allowed(tmp_path):
     save(tmp_path / "a", Head.LM, form="pytorch")
-    with pytest.raises(CheckpointError, match="pass allow_pickle=True"):
+    with pytest.raises(CheckpointError, match="Pass allow_pickle=True"):
         open_pretrained(tmp_path / "a", Head.LM)
     assert open_pretrained(tmp_path / "a", Head.LM, allow_pickle=True).report()["missing_keys"] == []
 
@@ -303,7 +303,7 @@ def test_no_payload_runs(tmp_path, legacy):
     else:
         with zipfile.ZipFile(path, "w") as archive:
             archive.writestr("archive/data.pkl", state)
-    refused(path, r"would call (io|_io)\.open, which no tensor needs", allow_pickle=True)
+    refused(path, r"would call (io|_io)\.open, which weights do not need", allow_pickle=True)
     assert not made.exists()
 
 
@@ -327,10 +327,10 @@ def tensor_pickle(shape, strides, count, offset=0, kind=b"FloatStorage"):
 
 
 HOSTILE_PICKLES = {
-    "no data.pkl": (zipped()[:0] + zipped().replace(b"data.pkl", b"date.pkl"), "without data.pkl"),
+    "no data.pkl": (zipped()[:0] + zipped().replace(b"data.pkl", b"date.pkl"), "has no data.pkl"),
     "no end": (zipped(b"\x80\x02}"), "damaged"),
     "unknown opcode": (zipped(b"\x80\x02\x81."), "does not need|damaged"),
-    "instance": (zipped(b"(ios\nsystem\n."), "does not need"),
+    "instance": (zipped(b"(ios\nsystem\n."), "do not need"),
     "sets attributes": (zipped(b"cos\nsystem\n}b."), "would set attributes"),
     "a list": (zipped(b"]."), "holds a list"),
     "a number": (zipped(b"\x80\x02}X\x01\x00\x00\x00aK\x05s."), "'a' is a int, not a tensor"),
@@ -341,8 +341,8 @@ HOSTILE_PICKLES = {
     "shape bomb": (zipped(tensor_pickle((1 << 40, 1 << 40), (1 << 40, 1), 1)), "damaged|does not lie"),
     "stride 0": (zipped(tensor_pickle((1 << 40,), (0,), 1), **{"data/0": bytes(4)}), "overlapping strides"),
     "negative": (zipped(tensor_pickle((-4,), (1,), 1), **{"data/0": bytes(4)}), "wrong storage, offset"),
-    "outside": (zipped(tensor_pickle((4,), (1,), 4, offset=1), **{"data/0": bytes(16)}), "does not lie in its storage"),
-    "short": (zipped(tensor_pickle((4,), (1,), 4), **{"data/0": bytes(15)}), "does not lie in its storage"),
+    "outside": (zipped(tensor_pickle((4,), (1,), 4, offset=1), **{"data/0": bytes(16)}), "exceeds its storage"),
+    "short": (zipped(tensor_pickle((4,), (1,), 4), **{"data/0": bytes(15)}), "exceeds its storage"),
     "no storage": (zipped(tensor_pickle((4,), (1,), 4)), "damaged"),
     "unknown kind": (zipped(tensor_pickle((4,), (1,), 4, kind=b"EvilStorage"), **{"data/0": bytes(16)}), "EvilStorage"),
     "big-endian": (zipped(byteorder=b"big"), "little-endian"),
@@ -366,7 +366,7 @@ def test_a_compressed_archive_is_refused(tmp_path):
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("archive/data.pkl", tensor_pickle((1 << 28,), (1,), 1 << 28))
         archive.writestr("archive/data/0", bytes(1 << 20))
-    refused(path, "is compressed, as torch.save never does", allow_pickle=True)
+    refused(path, "is compressed, which torch.save never does", allow_pickle=True)
 
 
 def hostile_hdf5(path, kind):
@@ -396,10 +396,10 @@ def hostile_hdf5(path, kind):
 @pytest.mark.parametrize(
     ("kind", "match"),
     [
-        ("external link", "ExternalLink, which may lead anywhere"),
-        ("soft link", "SoftLink, which may lead anywhere"),
-        ("external storage", "lies in another file"),
-        ("virtual dataset", "lies in another file"),
+        ("external link", "ExternalLink; only hard links are supported"),
+        ("soft link", "SoftLink; only hard links are supported"),
+        ("external storage", "is stored in another file"),
+        ("virtual dataset", "is stored in another file"),
         ("bomb", "stored in chunks"),
         ("never written", "has not the 68719476736 bytes"),
         ("loop", "more than 16 deep"),
@@ -441,7 +441,7 @@ def test_a_heap_of_hdf5_that_never_ends(tmp_path):
 def test_a_file_that_begins_anew_everywhere_is_refused(tmp_path):
     path = save(tmp_path, Head.NONE, form="keras") / "model.weights.h5"
     path.write_bytes(path.read_bytes() + b"HEAP\0" * 100_000)
-    refused(path, r"more than 100000 places begin like b'HEAP")
+    refused(path, r"the bytes b'HEAP.* occur more than 100,000 times")
 
 
 @pytest.mark.parametrize("edge", [0, 1 << 20, (2 << 20) - 4])  # a file is read a MiB at a time, with an overlap
@@ -462,24 +462,24 @@ def test_addresses_of_hdf5_that_count_from_elsewhere(tmp_path):
         changed = data.copy()
         changed[place] = value
         path.write_bytes(changed)
-        refused(path, "its addresses are unlike those of any file of weights")
+        refused(path, "unsupported HDF5 superblock")
 
 
 HOSTILE_MSGPACK = {
-    "a list": (b"\x91\x01", "no format of weights"),
+    "a list": (b"\x91\x01", "not a recognised weights file"),
     "no value": (b"\x81\xa1a", "damaged"),
     "a number": (b"\x81\xa1a\x05", "'a' is no array"),
-    "another extension": (b"\x81\xa1a\xd4\x02\x00", "other than an array"),
+    "another extension": (b"\x81\xa1a\xd4\x02\x00", "found another msgpack extension"),
     "size bomb": (
         b"\x81\xa1a\xc9\xff\xff\xff\xff\x01\x93\x91\xce\x3f\xff\xff\xff\xa7float32\xc6\xff\xff\xff\xfc",
         "claims",
     ),
     "many entries": (b"\xdf\xff\xff\xff\xff\xa1a\x80", "damaged"),
     "deep": (b"\x81\xa1a" * 10_000, "more than 16 deep"),
-    "same name": (b"\x82\xa1a\x80\xa1a\x80", "is there twice"),
+    "same name": (b"\x82\xa1a\x80\xa1a\x80", "occurs twice"),
     "rest": (b"\x80\x00", "belong to no tensor"),
     "shape and size": (b"\x81\xa1a\xc7\x10\x01\x93\x91\x02\xa7float32\xc4\x04abcd", "cannot have 4 bytes"),
-    "empty": (b"", "no format of weights"),
+    "empty": (b"", "not a recognised weights file"),
 }
 
 
@@ -525,25 +525,25 @@ ZARRAY = {
 }  # fmt: skip
 HOSTILE_ARRAYS = {
     "empty": ("", r"\.zarray: damaged JSON"),
-    "a list": ("[]", "is a list, not an object"),
+    "a list": ("[]", "must be an object; found list"),
     "deep": ("[" * 60_000, r"\.zarray: damaged JSON"),
     "large": (" " * 70_000 + "{}", "more than 65536 bytes"),
-    "no shape": ({"shape": None}, "None where at most 8 sizes"),
+    "no shape": ({"shape": None}, "must have at most 8 sizes; found None"),
     "many axes": ({"shape": [1] * 9, "chunks": [1] * 9}, "at most 8 sizes"),
-    "fraction": ({"shape": [10.0]}, "where sizes should be"),
-    "boolean": ({"shape": [True], "chunks": [1]}, "where sizes should be"),
-    "negative": ({"shape": [-10]}, "where sizes should be"),
-    "huge": ({"shape": [1 << 64], "chunks": [1 << 64]}, "where sizes should be"),
-    "chunks of nothing": ({"chunks": [0]}, "where sizes should be"),
+    "fraction": ({"shape": [10.0]}, "has invalid sizes"),
+    "boolean": ({"shape": [True], "chunks": [1]}, "has invalid sizes"),
+    "negative": ({"shape": [-10]}, "has invalid sizes"),
+    "huge": ({"shape": [1 << 64], "chunks": [1 << 64]}, "has invalid sizes"),
+    "chunks of nothing": ({"chunks": [0]}, "has invalid sizes"),
     "other axes": ({"chunks": [10, 1]}, r"has shape \(10,\), chunks \(10, 1\)"),
-    "structure": ({"dtype": [["a", "<f4"]]}, "has shape"),
-    "shape bomb": ({"shape": [1 << 39], "chunks": [1 << 39]}, "claim 2199023.* bytes, and its files have"),
-    "chunk bomb": ({"chunks": [1 << 39]}, "claim 2199023.* bytes, and its files have"),
+    "structure": ({"dtype": [["a", "<f4"]]}, "has inconsistent shape"),
+    "shape bomb": ({"shape": [1 << 39], "chunks": [1 << 39]}, "claim 2,199,023.* bytes, but its files hold"),
+    "chunk bomb": ({"chunks": [1 << 39]}, "claim 2,199,023.* bytes, but its files hold"),
     "bomb of chunks": ({"shape": [1 << 39], "chunks": [1]}, "lacks values"),
     "missing chunk": ({"shape": [11]}, "lacks values"),
     "other size": ({"shape": [9], "chunks": [9]}, "cannot have 40 bytes"),
-    "another compressor": ({"compressor": {"id": "blosc"}}, "Orbax knows zstd alone"),
-    "filters": ({"filters": [{"id": "delta"}]}, "as its filters, unlike any array of Orbax"),
+    "another compressor": ({"compressor": {"id": "blosc"}}, "must be compressed with zstd"),
+    "filters": ({"filters": [{"id": "delta"}]}, "has the filters .*, which Orbax never writes"),
     "by columns": ({"order": "F"}, "'F' as its order"),
     "another version": ({"zarr_format": 3}, "3 as its zarr_format"),
     "folders of chunks": ({"dimension_separator": "/"}, "'/' as its dimension_separator"),
@@ -583,13 +583,13 @@ def link(path, target):
 HOSTILE_ITEMS = {
     "a link to a file": (lambda item, out: link(item / "h.0.ln_1.bias" / "0", out), r"h\.0\.ln_1\.bias/0 is a link"),
     "a link to a directory": (lambda item, out: link(item / "h.0.ln_1.bias", out), r"h\.0\.ln_1\.bias is a link"),
-    "a pipe": (lambda item, out: os.mkfifo(item / "pipe"), "is a link or no regular file"),
+    "a pipe": (lambda item, out: os.mkfifo(item / "pipe"), "is a link or not a regular file"),
     "a directory": (
         lambda item, out: (item / "h.0.ln_1.bias" / "0").rename(out) and (item / "h.0.ln_1.bias" / "0").mkdir(),
         "lacks values",
     ),
     "deep": (lambda item, out: (item / "/".join("abcdefghi")).mkdir(parents=True), "more than 8 directories deep"),
-    "no arrays": (lambda item, out: [path.unlink() for path in item.glob("*/.zarray")], "no array of zarr 2"),
+    "no arrays": (lambda item, out: [path.unlink() for path in item.glob("*/.zarray")], "no zarr 2 array"),
     "a manifest": (lambda item, out: (item / "manifest.ocdbt").write_bytes(b"\x0c\xdb"), "damaged Orbax"),
 }
 
@@ -641,17 +641,17 @@ def rewrite(path, offset, data):
 
 LARGE = (65 << 16).to_bytes(8, "little")
 HOSTILE_STORES = {
-    "a bomb": (lambda item: write_keys(item, 100), "a node of more than 4194304 bytes, packed in"),
+    "a bomb": (lambda item: write_keys(item, 100), "a node must have at most 4,194,304 bytes; .* packed bytes"),
     "many bombs": (lambda item: (write_keys(item, 50), repeat(newest(item), 50)), "have more than 67108864 bytes"),
     "a large node": (lambda item: (repeat(newest(item), 4000), rewrite(newest(item), 4, LARGE)), "a node of 4259840"),
-    "another version": (lambda item: rewrite(newest(item), 12, b"\1"), "a node of version 01"),
-    "another compression": (lambda item: rewrite(newest(item), 13, b"\2"), "with compression 02"),
+    "another version": (lambda item: rewrite(newest(item), 12, b"\1"), "unsupported node: version 01"),
+    "another compression": (lambda item: rewrite(newest(item), 13, b"\2"), "compression 02"),
     "no zstd": (lambda item: rewrite(newest(item), 14, b"\0\0\0\0"), "damaged OCDBT"),
     "no tree": (lambda item: (item / "_METADATA").write_text("{}"), "_METADATA: damaged JSON"),
     "deep": (lambda item: (item / "_METADATA").write_text("[" * 100_000), "_METADATA: damaged JSON"),
     "a list": (lambda item: (item / "_METADATA").write_text('{"tree_metadata": [1]}'), "_METADATA: damaged JSON"),
     "large": (lambda item: (item / "_METADATA").write_text(" " * (1 << 24) + "{}"), "more than 16777216 bytes"),
-    "no names": (lambda item: (item / "_METADATA").write_text('{"tree_metadata": {}}'), "no array of zarr 2"),
+    "no names": (lambda item: (item / "_METADATA").write_text('{"tree_metadata": {}}'), "no zarr 2 array"),
 }  # fmt: skip
 
 
@@ -867,7 +867,7 @@ def test_a_failing_disk_stops_a_save(tmp_path, monkeypatch, form, number):
     save(tmp_path, Head.NONE, form=form)
     before = content(tmp_path)
     refuse(monkeypatch, "fsync", number)
-    with pytest.raises(CheckpointError, match=r"cannot write .*; what was there before is untouched"):
+    with pytest.raises(CheckpointError, match=r"cannot write .*\. Its previous content is unchanged"):
         save(tmp_path, Head.NONE, form=form, config=CONFIG.replace(n_layer=1))
     monkeypatch.undo()
     assert content(tmp_path) == before

@@ -22,24 +22,24 @@ from gptcore.spec.counters import gumbel, threefry
     ("settings", "message"),
     [
         ({"max_new_token": 3}, "unknown setting 'max_new_token'; did you mean 'max_new_tokens'"),
-        ({"temperature": -1.0}, "temperature=-1.0 must be a number above 0"),
-        ({"top_k": 2.5}, "top_k=2.5 must be an integer at least 0"),
-        ({"top_p": 0.0}, r"top_p=0.0 must be a number in \(0, 1\]"),
-        ({"min_p": 2}, r"min_p=2 must be a number in \[0, 1\]"),
-        ({"seed": 2**32}, r"seed=4294967296 must be an integer in \[0, 4294967295\]"),
-        ({"early_stopping": "soon"}, "early_stopping='soon' must be True, False or 'never'"),
-        ({"context": "wrap"}, "context='wrap' must be one of 'error', 'sliding'"),
-        ({"eos_token_id": [1, -2]}, "eos_token_id="),
-        ({"bad_words_ids": [[]]}, "bad_words_ids="),
-        ({"stop_strings": ""}, "stop_strings="),
+        ({"temperature": -1.0}, "temperature must be a number above 0; got -1.0"),
+        ({"top_k": 2.5}, "top_k must be an integer of at least 0; got 2.5"),
+        ({"top_p": 0.0}, r"top_p must be a number in \(0, 1\]; got 0.0"),
+        ({"min_p": 2}, r"min_p must be a number in \[0, 1\]; got 2"),
+        ({"seed": 2**32}, r"seed must be an integer in \[0, 4294967295\]; got 4294967296"),
+        ({"early_stopping": "soon"}, "early_stopping must be True, False or 'never'; got 'soon'"),
+        ({"context": "wrap"}, "context must be one of 'error', 'sliding'; got 'wrap'"),
+        ({"eos_token_id": [1, -2]}, "eos_token_id must be"),
+        ({"bad_words_ids": [[]]}, "bad_words_ids must be"),
+        ({"stop_strings": ""}, "stop_strings must be"),
         ({"num_beams": 2, "num_return_sequences": 3}, "num_return_sequences=3 must be at most num_beams=2"),
-        ({"penalty_alpha": 1.5}, r"penalty_alpha=1.5 must be a number in \[0, 1\]"),
-        ({"penalty_alpha": 0.6, "num_beams": 2}, "neither samples nor keeps beams"),
-        ({"penalty_alpha": 0.6, "top_k": 1}, "pass top_k of at least 2"),
-        ({"penalty_alpha": 0.6, "context": "sliding"}, "compares with all tokens so far"),
-        ({"num_return_sequences": 2}, "would all be the same"),
+        ({"penalty_alpha": 1.5}, r"penalty_alpha must be a number in \[0, 1\]; got 1.5"),
+        ({"penalty_alpha": 0.6, "num_beams": 2}, "neither samples nor uses beams"),
+        ({"penalty_alpha": 0.6, "top_k": 1}, "top_k must be at least 2; got 1"),
+        ({"penalty_alpha": 0.6, "context": "sliding"}, "compares each token with all previous ones"),
+        ({"num_return_sequences": 2}, "would return equal sequences"),
         ({"max_time": 3.0}, r"max_time=3.0 is not supported. Stop reading stream_text\(...\)"),
-        ({"logits_processor": [None]}, "Call the model in a loop of your own"),
+        ({"logits_processor": [None]}, "Write your own loop that calls the model"),
         ({"num_beam_groups": 2}, "num_beam_groups=2 is not supported"),
         ({"sequence_bias": {(3,): 1.0}}, "sequence_bias={.*} is not supported"),
         ({"forced_eos_token_id": 3}, "forced_eos_token_id=3 is not supported. Append the id"),
@@ -241,7 +241,7 @@ METHODS = {
     ids=["nan", "infinity", "all nan", "bad words", "n-grams", "no end yet"],
 )
 def test_nothing_to_choose(method, logits, settings):
-    with pytest.raises(InputError, match=r"cannot choose a token in row 0: its logits are infinite or not"):
+    with pytest.raises(InputError, match=r"cannot select a token in row 0: its logits are infinite or NaN"):
         continued(logits, **METHODS[method], **settings)
 
 

@@ -33,13 +33,13 @@ def damage_reported(path: Path, kind: str, *errors: type[Exception]) -> Iterator
     except OSError as cause:
         raise CheckpointError(f"cannot read {path}: {cause.strerror or cause}") from cause
     except (*DAMAGE, *errors) as cause:
-        raise CheckpointError(f"{path}: damaged {kind} file: {cause}; fetch it again") from cause
+        raise CheckpointError(f"{path}: damaged {kind} file: {cause}. Download it again.") from cause
 
 
 def check_inside(name: str, offset: int, size: int, file_size: int) -> None:
     """Raise a ``CheckpointError`` unless the bytes of a tensor are bytes of its file."""
     if offset < 0 or size < 0 or offset + size > file_size:
-        raise CheckpointError(f"tensor {name!r} claims bytes {offset} to {offset + size} of {file_size}")
+        raise CheckpointError(f"tensor {name!r} claims bytes {offset} to {offset + size} of a file of {file_size}")
 
 
 def occurrences(file: BinaryIO, pattern: re.Pattern[bytes], length: int) -> Iterator[int]:
@@ -57,7 +57,7 @@ def occurrences(file: BinaryIO, pattern: re.Pattern[bytes], length: int) -> Iter
         for found in pattern.finditer(data):
             count += 1
             if count > MAX_OCCURRENCES:
-                raise CheckpointError(f"more than {MAX_OCCURRENCES} places begin like {found[0]!r}")
+                raise CheckpointError(f"the bytes {found[0]!r} occur more than {MAX_OCCURRENCES:,} times")
             yield begin + found.start()
         tail = data[-(length - 1) :]
         begin += len(data) - len(tail)

@@ -53,6 +53,6 @@ def parameter_names(names: Sequence[str]) -> dict[str, str]:
     least = min((root.count(".") for root in roots), default=0)
     shallow = sorted(root for root in roots if root.count(".") == least)
     if len(shallow) > 1:
-        raise CheckpointError(f"there are several models, at {', '.join(shallow)}; save the one that is wanted alone")
+        raise CheckpointError(f"the checkpoint holds several models, at {', '.join(shallow)}. Save one of them alone.")
     root = shallow[0] if shallow else ""
     return {name: path.removeprefix(root) if path.startswith(root) else BESIDE + name for name, path in plain.items()}
