@@ -51,8 +51,16 @@ MISTAKES = {
     ),
     "empty sequence": (LM, {"input_ids": IDS[:, :0]}, "the sequence must have 1 to n_positions=13 tokens; got 0"),
     "empty batch": (LM, {"input_ids": IDS[:0]}, "the batch must have at least one row; got shape (0, 5)"),
-    "flat embeds": (LM, {"inputs_embeds": EMBEDS[0]}, "sequence, n_embd=14); got (5, 14)"),
-    "narrow embeds": (LM, {"inputs_embeds": EMBEDS[..., 1:]}, "sequence, n_embd=14); got (2, 5, 13)"),
+    "flat embeds": (
+        LM,
+        {"inputs_embeds": EMBEDS[0]},
+        "inputs_embeds must have shape (batch, ..., sequence, n_embd=14); got (5, 14)",
+    ),
+    "narrow embeds": (
+        LM,
+        {"inputs_embeds": EMBEDS[..., 1:]},
+        "inputs_embeds must have shape (batch, ..., sequence, n_embd=14); got (2, 5, 13)",
+    ),
     "integer embeds": (LM, {"inputs_embeds": EMBEDS.astype(np.int64)}, "inputs_embeds must have a floating"),
     "mask of another shape": (
         LM,
@@ -67,9 +75,9 @@ MISTAKES = {
     "types of another shape": (
         LM,
         {"input_ids": IDS, "token_type_ids": IDS[:1]},
-        "token_type_ids has shape (1, 5); expected (2, 5)",
+        "token_type_ids must have shape (2, 5); got (1, 5)",
     ),
-    "type too large": (LM, {"input_ids": IDS, "token_type_ids": IDS + 40}, "token_type_ids[0, 1] is 41; allowed"),
+    "type too large": (LM, {"input_ids": IDS, "token_type_ids": IDS + 40}, "token_type_ids[0, 1] must be 0 to 40"),
     "position too large": (
         LM,
         {"input_ids": IDS, "position_ids": IDS + 4},
@@ -78,29 +86,29 @@ MISTAKES = {
     "positions of another shape": (
         LM,
         {"input_ids": IDS, "position_ids": IDS[:, :4]},
-        "position_ids has shape (2, 4); expected (2, 5) or (1, 5) or (5,)",
+        "position_ids must have shape (2, 5) or (1, 5) or (5,); got (2, 4)",
     ),
     "head mask of another shape": (
         LM,
         {"input_ids": IDS, "head_mask": np.ones(3, np.float32)},
-        "head_mask has shape (3,); expected (2,) or (3, 2)",
+        "head_mask must have shape (2,) or (3, 2); got (3,)",
     ),
     "labels of another shape": (
         LM,
         {"input_ids": IDS, "labels": IDS[:, 1:]},
-        "labels has shape (2, 4); expected (2, 5)",
+        "labels must have shape (2, 5); got (2, 4)",
     ),
     "label too large": (
         LM,
         {"input_ids": IDS, "labels": IDS + 40},
         "labels[0, 1] must be 0 to 40 or -100 (ignored) (vocab_size=41); got 41",
     ),
-    "label of -1": (LM, {"input_ids": IDS, "labels": IDS - 1}, "labels[0, 0] must be 0 to 40 or -100; got -1"),
+    "label of -1": (LM, {"input_ids": IDS, "labels": IDS - 1}, "labels[0, 0] must be 0 to 40 or -100"),
     "float labels": (LM, {"input_ids": IDS, "labels": EMBEDS[..., 0]}, "labels must have an integer dtype"),
     "choice positions of another shape": (
         DOUBLE,
         {"input_ids": CHOICES, "mc_token_ids": np.zeros((1, 2), np.int64)},
-        "mc_token_ids has shape (1, 2); expected (1, 3)",
+        "mc_token_ids must have shape (1, 3); got (1, 2)",
     ),
     "choice position too large": (
         DOUBLE,
@@ -110,7 +118,7 @@ MISTAKES = {
     "choice labels of another shape": (
         DOUBLE,
         {"input_ids": CHOICES, "mc_labels": np.zeros((1, 3), np.int64)},
-        "mc_labels has shape (1, 3); expected (1,)",
+        "mc_labels must have shape (1,); got (1, 3)",
     ),
     "choice label too large": (
         DOUBLE,
@@ -142,7 +150,7 @@ MISTAKES = {
     "class labels of another shape": (
         CLASSIFY,
         {"input_ids": IDS, "labels": np.zeros((2, 3), np.float32)},
-        "labels has shape (2, 3); expected (2, 4)",
+        "labels must have shape (2, 4); got (2, 3)",
     ),
 }
 

@@ -120,7 +120,7 @@ def test_other_types(backend, make_checkpoint, dtype):
 def test_errors_of_the_user_are_one_message_and_status_2(run, tmp_path):
     for arguments, message in (
         ((tmp_path / "nowhere",), "nowhere"),
-        (("--backend", "mxnet"), "unknown backend 'mxnet'; known are torch, tf, flax"),
+        (("--backend", "mxnet"), "backend must be one of torch, tf, flax; got 'mxnet'"),
         (("--dtype", "int8"), "int8"),
         (("--length", 257), "the sequence must have 1 to n_positions=256 tokens; got 257"),
     ):

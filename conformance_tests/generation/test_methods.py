@@ -153,7 +153,7 @@ def test_other_types(backend, tmp_path, dtype):
 def test_up_to_the_last_position_and_beyond(model, reference):
     whole = model.generate(IDS, max_new_tokens=33)
     assert whole.shape == (3, 40)
-    with pytest.raises(InputError, match=r"7 prompt \+ 34 new tokens = 41, but n_positions=40"):
+    with pytest.raises(InputError, match=r"7 prompt \+ 34 new tokens = 41: n_positions=40"):
         model.generate(IDS, max_new_tokens=34)
     beyond = model.generate(IDS, max_new_tokens=60, context="sliding")
     np.testing.assert_array_equal(beyond[:, :40], whole)
@@ -218,7 +218,7 @@ def test_a_subclass_with_settings_of_its_own(backend, make_checkpoint, tmp_path,
         ([[1, 2], [3]], {}, InputError, "input_ids must have rows of equal length"),
         (IDS, {"attention_mask": np.zeros((3, 7))}, InputError, "a token to attend to; row 0 has none"),
         (IDS + 46, {}, InputError, "must be 0 to 52"),
-        (IDS, {"max_length": 7}, InputError, "the prompt has 7 tokens, but max_length=7 counts"),
+        (IDS, {"max_length": 7}, InputError, "the prompt has 7 tokens, but max_length=7 includes"),
         (IDS, {"temprature": 2.0}, ConfigError, "unknown setting 'temprature'; did you mean 'temperature'"),
         (IDS, {"temperature": 0.0}, ConfigError, "temperature must be a number above 0; got 0.0"),
         (IDS, {"num_return_sequences": 2}, ConfigError, "would return equal sequences"),

@@ -28,8 +28,8 @@ def load(group: str, name: str) -> Any:
     """
     points = available(group)
     if name not in points:
-        what = "backend" if group == INFERENCE else f"entry point in {group}:"
-        raise GPTError(f"unknown {what} {name!r}; must be one of {', '.join(points) or 'none'}.")
+        where = "" if group == INFERENCE else f" (entry points of {group})"
+        raise GPTError(f"backend must be one of {', '.join(points) or 'none'}{where}; got {name!r}.")
     try:
         return points[name].load()
     except ModuleNotFoundError as cause:

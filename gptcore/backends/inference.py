@@ -139,4 +139,4 @@ def device_named(device: str, devices: Sequence[str]) -> str:
     for name in devices:
         if device.lower().removesuffix(":0") == name.lower().removesuffix(":0"):
             return name
-    raise InputError(f"device must be one of this machine's devices, {', '.join(devices)}; got {device!r}.")
+    raise InputError(f"device must be one of {', '.join(devices)}, the devices of this machine; got {device!r}.")

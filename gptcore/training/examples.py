@@ -1,4 +1,4 @@
-"""Rows of a labelled dataset as examples of a task: encoded texts and the targets that their labels name."""
+"""Examples of a task from the rows of a labelled dataset: encoded texts, and targets."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LABEL = "label"
 MISSING = ("", "-", "nan", "NaN", "None", "null", "<NA>", "NaT")
 """Spellings of a missing label."""
 
-LENGTH_STEP = 32  # batches have few different lengths, so that few programs are compiled
+LENGTH_STEP = 32  # lengths are rounded up to a multiple of this, so that few programs are compiled
 
 _WHOLE = re.compile(r"(-?(?:0|[1-9][0-9]*))(?:\.0+)?")
 
@@ -31,11 +31,11 @@ class TaskExamples:
 
     Args:
         task: a name in ``TASKS``.
-        rows: mappings with the columns of the task and ``label``; a ``gptcore.storage.files.Row`` knows file and line.
+        rows: mappings with the columns of the task and ``label``.
         tokenizer: a tokenizer with the tokens of ``add_task_tokens``.
-        config: its ``n_positions`` limits a sequence; its ``label2id`` names the labels.
-        columns: other names for the columns, in the task's order.
-        labelled: whether the rows have labels; if not, batches have no ``targets``.
+        config: the config of the model: ``n_positions`` limits the length, ``label2id`` names the labels.
+        columns: names of the columns, in the task's order. Default: the task's names.
+        labelled: whether the rows have labels; if not, batches have no ``targets``. Default: true.
 
     Raises:
         DataError: there are no rows, a text is not a string, or a label is missing or not in the config; names the row.
@@ -104,7 +104,7 @@ class TaskExamples:
         return [start, *first, *(i for part in others for i in (delimiter, *part)), extract]
 
     def collate(self, examples: Sequence[Mapping[str, Any]]) -> dict[str, NDArray[Any]]:
-        """Examples as a batch, padded on the right. No mask is needed: causal attention never looks to the right.
+        """Collate examples to a batch, padded on the right. Causal attention needs no mask for this padding.
 
         Returns:
             ``input_ids`` and ``labels`` int32 (B, T), (B, N, T) for N sequences an example; T a multiple of 32, or
@@ -140,9 +140,9 @@ def places(rows: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def class_name(label: Any, place: str) -> str:
-    """The class that a label names: without white space around it and, if it is a whole number, without ``.0``.
+    """The class that a label names: white space around it and ``.0`` after a whole number are removed.
 
-    So ``1``, ``"1"``, ``1.0`` and ``"1 "`` are one class.
+    So ``1``, ``"1"``, ``1.0`` and ``"1 "`` are the same class.
 
     Args:
         label: a string or a number.
@@ -197,11 +197,11 @@ def target_of(place: str, label: Any, task: Task, config: OpenAIGPTConfig, choic
 
 
 def label_settings(task: str, labels: Sequence[Any], where: Sequence[str] | None = None) -> dict[str, Any]:
-    """The settings of a config for the labels of a training set: their names, or that they are scores.
+    """The config settings for the labels of a training set: the names of classes, or the settings of a regression.
 
-    If any label of a similarity is a number, all must be: they are scores. Otherwise labels are classes, named by
-    ``class_name``. Classes that are all whole numbers are sorted numerically (so 0 to K-1 are their own ids), all
-    others by name. Multiple choice needs no settings.
+    If any label of a similarity task is a number, all must be numbers: they are scores. Otherwise labels are classes,
+    named by ``class_name``. If all classes are whole numbers, they are sorted numerically (so 0 to K-1 are their own
+    ids), otherwise by name. Multiple choice needs no settings.
 
     Args:
         task: a name in ``TASKS``.
@@ -242,12 +242,12 @@ def label_settings(task: str, labels: Sequence[Any], where: Sequence[str] | None
 
 
 def class_names(task: str, config: OpenAIGPTConfig, columns: Sequence[str]) -> list[str]:
-    """The names of the classes of a task, by number; none where the model gives scores.
+    """The names of the classes of a task, by number; empty if the model predicts scores.
 
     Args:
         task: a name in ``TASKS``.
-        config: of the model; its ``id2label`` names the labels.
-        columns: of the texts; those of a choice are its context and the choices.
+        config: the config of the model; its ``id2label`` names the labels.
+        columns: the text columns; for ``choice``, the context and the choices.
 
     >>> class_names("choice", OpenAIGPTConfig(), ("context", "choice1", "choice2", "choice3"))
     ['0', '1', '2']
@@ -266,7 +266,7 @@ def is_number(label: Any) -> bool:
 
 
 def reject_unread_choices(task: str, rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> None:
-    """Raise a ``DataError`` if rows of a multiple-choice task have more choices than the columns that are read."""
+    """Raise a ``DataError`` if rows of a multiple-choice task have more choices than ``names`` includes."""
     unread = f"choice{len(names)}"
     if task != "choice":
         return

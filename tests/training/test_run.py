@@ -140,7 +140,7 @@ def test_a_step_that_is_saved_again_is_never_half_there(tmp_path, monkeypatch):
         return rename(self, target)
 
     monkeypatch.setattr("pathlib.Path.rename", failing)
-    with pytest.raises(CheckpointError, match="Input/output error; earlier checkpoints are untouched"):
+    with pytest.raises(CheckpointError, match=r"Input/output error. Earlier checkpoints are unchanged"):
         run.checkpoints.save(12, NumPyTrainer())
     monkeypatch.undo()
     assert content(run.checkpoints.path(12)) == before

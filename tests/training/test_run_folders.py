@@ -279,7 +279,7 @@ def test_one_call_does_what_the_command_does(classify, measured, monkeypatch, tm
         fit("classify", ROWS, tmp_path / "run")
     with pytest.raises(ConfigError, match=r"task must be one of 'lm', 'classify'.*; got 'sort'"):
         fit("sort", ROWS, tmp_path / "other")
-    with pytest.raises(DataError, match="row 1: no column 'mood'; it has 'text', 'label'"):
+    with pytest.raises(DataError, match="row 1: missing column 'mood'; got 'text', 'label'"):
         fit("classify", ROWS, tmp_path / "other", label="mood")
 
 

@@ -74,18 +74,18 @@ BAD = {
     "at least one token; got none in 1 files": lambda d, t: tokenize_corpus(put(d, " \n"), t, d / "out"),
     "line 2: not JSON": lambda d, t: tokenize_corpus(put(d, '{"text": "a"}\n{', "a.jsonl"), t, d / "out"),
     "line 1: must be a JSON object; got list": lambda d, t: tokenize_corpus(put(d, "[1]", "a.jsonl"), t, d / "out"),
-    "line 1: no column 'text'; it has 'txt'": lambda d, t: tokenize_corpus(
+    "line 1: missing column 'text'; got 'txt'": lambda d, t: tokenize_corpus(
         put(d, '{"txt": 1}', "a.jsonl"), t, d / "out"
     ),
     "must hold a text; got 1": lambda d, t: tokenize_corpus(put(d, '{"text": 1}', "a.jsonl"), t, d / "out"),
-    "line 3: 3 cells, but 2 columns": lambda d, t: tokenize_corpus(put(d, "text,b\n1,2\n1,2,3", "a.csv"), t, d / "out"),
+    "line 3: must have 2 cells": lambda d, t: tokenize_corpus(put(d, "text,b\n1,2\n1,2,3", "a.csv"), t, d / "out"),
     "cannot read .*a.txt.gz": lambda d, t: tokenize_corpus(put(d, "text", "a.txt.gz"), t, d / "out"),
     "cannot read a corpus from": lambda d, t: TokenFile(d),
     "a corpus must have at least 2 tokens, .*; got 1": lambda d, t: Blocks(np.array([1]), 8),
-    "a block of 1 tokens": lambda d, t: Blocks(np.arange(9), 1),
+    "a block must have at least 2 tokens": lambda d, t: Blocks(np.arange(9), 1),
     "stride must be 1 to 8, the length of a block; got 9": lambda d, t: Blocks(np.arange(9), 8, stride=9),
-    "there are no examples": lambda d, t: Batches([], 2, seed=0),
-    "2 lengths for 3 examples": lambda d, t: Batches([{}] * 3, 2, seed=0, lengths=[4, 5]),
+    "must have at least one example": lambda d, t: Batches([], 2, seed=0),
+    "one entry per example, 3 in all; got 2": lambda d, t: Batches([{}] * 3, 2, seed=0, lengths=[4, 5]),
     ".jsonl, line 1: two columns are named 'text'": lambda d, t: tokenize_corpus(
         put(d, '{"text": "a", "text": "b"}', "a.jsonl"), t, d / "out"
     ),
@@ -107,7 +107,7 @@ BAD = {
     ],
     "is not a table. Use .jsonl, .csv, .tsv, .json,": lambda d, t: [*files.rows(put(d, ""), "a")],
     "row 2: must be a JSON object; got int": lambda d, t: [*files.rows(put(d, '[{"a": 1}, 2]', "a.json"), "a")],
-    "row 1: no column 'b'; it has 'a'": lambda d, t: [*files.rows(put(d, '[{"a": 1}]', "a.json"), "b")],
+    "row 1: missing column 'b'; got 'a'": lambda d, t: [*files.rows(put(d, '[{"a": 1}]', "a.json"), "b")],
     "a.json: not JSON: Expecting ',' delimiter: line 2": lambda d, t: [*files.rows(put(d, "[1\n2]", "a.json"), "a")],
     "a.json, line 1: not JSON": lambda d, t: [*files.rows(put(d, '{\n"a": 1}', "a.json"), "a")],
     "a.txt is UTF-16, not UTF-8. Save the file as UTF-8": lambda d, t: tokenize_corpus(
@@ -316,7 +316,7 @@ def test_a_batch_of_choices(tokenizer):
 
 BAD_ROWS = {
     "row 2: text must be a string; got None": ("classify", [{"text": "a", "label": 0}, {"text": None, "label": 1}], {}),
-    "row 1: label 'c' is not one of 'a', 'b'": (
+    "row 1: label must be one of 'a', 'b'; got 'c'": (
         "classify",
         [{"text": "a", "label": "c"}],
         {"label2id": {"a": 0, "b": 1}},
@@ -332,7 +332,7 @@ BAD_ROWS = {
         {},
     ),
     "the dataset must have at least one row": ("classify", [], {}),
-    "row 1: no column 'text'; it has 'txt', 'label'": ("classify", [{"txt": "a", "label": 0}], {}),
+    "row 1: missing column 'text'; got 'txt', 'label'": ("classify", [{"txt": "a", "label": 0}], {}),
     "row 1: hypothesis must be a string; got None": ("entail", [{"premise": "a", "hypothesis": None, "label": 0}], {}),
     "row 1: label is missing": ("choice", [{"context": "", "choice1": "", "choice2": "", "label": " "}], {}),
     r"row 1: label is missing \('nan'\)": (
