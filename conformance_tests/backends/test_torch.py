@@ -290,11 +290,11 @@ def test_projections_in_linear_layers_are_saved_as_they_were(tmp_path):
 FOREIGN = {
     "another shape": (
         lambda model: setattr(model, "score", torch.nn.Linear(14, 5, bias=False)),
-        r"do not fit its config. .*\n  - score.weight has shape \(5, 14\), expected \(3, 14\)",
+        r"do not fit its config. .*\n  - score.weight must have shape \(3, 14\); got \(5, 14\)",
     ),
     "a kernel by columns": (
         lambda model: setattr(model.transformer.h[0].attn.c_attn, "weight", torch.nn.Parameter(torch.ones(42, 14))),
-        r"h.0.attn.c_attn.weight has shape \(42, 14\), expected \(14, 42\)",
+        r"h.0.attn.c_attn.weight must have shape \(14, 42\); got \(42, 14\)",
     ),
     "other parameters": (
         lambda model: setattr(model.transformer, "tokens_embed", Adapted(model.transformer.tokens_embed)),
@@ -472,7 +472,7 @@ def test_where_ids_have_no_values_or_lengths_are_symbols(use):
 def test_values_are_checked_where_there_are_some():
     with pytest.raises(InputError, match=r"input_ids\[0, 0\] is 41"):
         build(gpt_torch.OpenAIGPTLMHeadModel)(IDS + 41)
-    with pytest.raises(InputError, match="labels has shape"):  # shapes everywhere
+    with pytest.raises(InputError, match="labels must have shape"):  # shapes everywhere
         build(gpt_torch.OpenAIGPTLMHeadModel).to("meta")(IDS.to("meta"), labels=IDS[:, :2].to("meta"))
 
 

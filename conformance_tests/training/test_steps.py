@@ -216,7 +216,7 @@ def test_what_cannot_be_trained(backend, make_checkpoint):
     trainer, batch = module.Trainer(model, RECIPE, 1), lm_batches()[0]
     for name in ("input_ids", "labels"):
         for run in (trainer.evaluate, functools.partial(trainer.step, 0)):
-            with pytest.raises(InputError, match=f"{name}.* is .*vocab_size="):
+            with pytest.raises(InputError, match=f"{name}.* must be .*vocab_size="):
                 run({**batch, name: batch[name] + model.config.vocab_size})
     for change, message in (
         ({"attention_mask": batch["labels"]}, r"must hold input_ids, labels; got .* Pad on the right"),

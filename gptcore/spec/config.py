@@ -37,7 +37,7 @@ LIMITS = {
 
 
 class DefaultCount(int):
-    """The default of ``num_labels``: 2, unless ``id2label`` has another number."""
+    """The type of the default of ``num_labels``: 2, unless ``id2label`` has another number of labels."""
 
 
 DEFAULT_LABELS = DefaultCount(2)
@@ -51,8 +51,8 @@ class OpenAIGPTConfig(Settings):
 
     Args:
         vocab_size: number of token embeddings, at least 1.
-        n_positions: longest sequence, in tokens.
-        n_embd: width of the hidden states; a multiple of ``n_head``.
+        n_positions: length of the longest sequence, in tokens.
+        n_embd: width of the hidden states; must be a multiple of ``n_head``.
         n_layer: number of blocks.
         n_head: attention heads per block.
         afn: activation of the feed-forward layer, one of ``gelu`` (the tanh form of OpenAI's code),
@@ -66,15 +66,15 @@ class OpenAIGPTConfig(Settings):
         summary_proj_to_labels: whether that linear layer has one output per choice (else ``n_embd``).
         summary_first_dropout, summary_last_dropout: dropout before and after it, in [0, 1).
         num_labels: outputs of the sequence classification head; 1 means regression.
-        id2label, label2id: names of the labels; made from ``num_labels`` where left out.
+        id2label, label2id: names of the labels by number, and the inverse. Default: ``LABEL_0``, ``LABEL_1``, ...
         problem_type: ``None`` (decided by ``num_labels`` and the labels' dtype) or one of ``regression``,
             ``single_label_classification``, ``multi_label_classification``.
         pad_token_id, bos_token_id, eos_token_id: token ids, or ``None``.
         output_attentions, output_hidden_states, return_dict: what a model call returns by default.
-        extra: keys of a ``config.json`` that this class does not know; kept and written back, never acted on.
+        extra: unknown keys of a ``config.json``. They are kept and written back, but have no effect.
 
     Raises:
-        ConfigError: a keyword is unknown, or values are out of range; all problems are listed at once.
+        ConfigError: a keyword is unknown, or values are out of range; lists all problems.
 
     >>> config = OpenAIGPTConfig(n_layer=2, n_embd=64, n_head=4)
     >>> config.hidden_size, config.replace(n_layer=3).n_layer
@@ -236,7 +236,7 @@ class OpenAIGPTConfig(Settings):
         return type(self)(**{**settings, **changes})
 
     def to_dict(self) -> dict[str, Any]:
-        """Every setting as JSON-ready values, with ``model_type`` and the keys kept in ``extra``."""
+        """Return every setting as JSON values, with ``model_type`` and the keys of ``extra``."""
         labels = {"id2label": {str(i): name for i, name in self.id2label.items()}, "label2id": dict(self.label2id)}
         return {"model_type": self.model_type, **super().to_dict(), **labels}
 
@@ -269,7 +269,7 @@ class OpenAIGPTConfig(Settings):
 
     @classmethod
     def from_pretrained(cls, path_or_repo_id: str | Path, **options: Any) -> Self:
-        """Read ``config.json`` of a folder, of a file or of a repository on the hub.
+        """Load a config from a folder, a JSON file or a repository on the hub.
 
         Args:
             path_or_repo_id: a folder, the path of a JSON file, or ``owner/name``.
@@ -288,7 +288,7 @@ class OpenAIGPTConfig(Settings):
         return cls.from_dict(read_json_object(path), **overrides)
 
     def save_pretrained(self, folder: str | Path) -> None:
-        """Write ``config.json`` into ``folder`` (made if missing), atomically."""
+        """Write ``config.json`` into ``folder``, which is created if missing, atomically."""
         Path(folder).mkdir(parents=True, exist_ok=True)
         with atomic_write(Path(folder) / CONFIG_NAME) as file:
             file.write(self.to_json_string().encode())
@@ -299,10 +299,10 @@ class OpenAIGPTConfig(Settings):
 
 
 def read_json_object(path: Path) -> dict[str, Any]:
-    """The JSON object of a file in UTF-8 or, as editors and shells of Windows write it, with a byte order mark.
+    """Load a JSON object from a file; a byte order mark, as written by Windows programs, is accepted.
 
     Raises:
-        ConfigError: it cannot be read, is too large, or is anything else.
+        ConfigError: the file cannot be read, is too large, or does not hold a JSON object.
     """
     try:
         if path.stat().st_size > MAX_CONFIG_BYTES:

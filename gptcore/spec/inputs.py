@@ -1,4 +1,4 @@
-"""Checks on the arguments of a model call: written once, so that a mistake reads the same in every framework.
+"""Checks of the arguments of a model call, so that mistakes give the same errors in every framework.
 
 Backends describe their tensors as ``ArrayInfo`` and call ``check_inputs`` on the host before work starts. Under
 tracing (``torch.compile``, ``tf.function``, ``jax.jit``) values are unknown and only shapes and dtypes are checked.
@@ -60,7 +60,7 @@ class CacheInfo:
         batch: number of rows; ``None`` if unknown.
         capacity: number of slots.
         length: number of filled slots, or ``None`` under tracing.
-        sizes: of the model that it was made for: layers, heads, and the width of a head.
+        sizes: sizes of its model: layers, heads, and the width of a head.
         dtype: NumPy's name of the dtype, or ``bfloat16``.
     """
 
@@ -76,10 +76,10 @@ def cache_info(cache: Any, dtype: str) -> CacheInfo | None:
 
     Args:
         cache: the argument of the call.
-        dtype: the one in which the model computes.
+        dtype: the dtype in which the model computes.
 
     Raises:
-        InputError: it is not a cache of the model but, for example, one of transformers, or has another dtype.
+        InputError: the argument is not a ``KVCache`` (but, for example, a cache of transformers), or has another dtype.
     """
     if cache is not None and not hasattr(cache, "info"):
         expected = "the KVCache that the model returned with use_cache=True"
@@ -119,7 +119,7 @@ def check_inputs(
         InputError: names the argument, what was received, what is allowed and what to do.
 
     Warns:
-        once, of rows of a classifier that may be padded.
+        if rows of a classifier may be padded; once.
     """
     given = {name: info for name, info in inputs.items() if info is not None}
     shape = _check_ids(config, given)
@@ -154,14 +154,14 @@ def check_inputs(
 def check_task(
     config: OpenAIGPTConfig, head: Head, shape: Shape, extract_positions: ArrayInfo | None, targets: ArrayInfo
 ) -> None:
-    """Check what a batch of a task has besides its tokens, as ``check_inputs`` does.
+    """Check the other arrays of a task's batch, as ``check_inputs`` does.
 
     Args:
         config: the config, which sets the limits.
         head: the head of the task.
-        shape: of the ids.
-        extract_positions: one per sequence; ``None`` if it was not passed.
-        targets: one per example.
+        shape: the shape of the ids.
+        extract_positions: one position per sequence; ``None`` if it was not passed.
+        targets: one target per example.
     """
     if extract_positions is not None:
         _check_shape("extract_positions", extract_positions, shape[:-1])
@@ -173,7 +173,7 @@ def check_task(
 
 
 def as_array(name: str, value: Any) -> NDArray[Any]:
-    """Copy an argument that is not a tensor of the framework (an array, or a list of rows) into a NumPy array.
+    """Convert an argument that is not a tensor of the framework (an array, or a list of rows) to a NumPy array.
 
     Raises:
         InputError: the argument is text or a mapping, has rows of different lengths, or holds anything but numbers.
@@ -335,7 +335,7 @@ def _check_mask(info: ArrayInfo) -> None:
 
 
 def _warn_of_padding(config: OpenAIGPTConfig, head: Head, given: Mapping[str, ArrayInfo], shape: Shape) -> None:
-    """Warn where a head reads the last column of rows that have padding there, or may have."""
+    """Warn if a head reads the last column of rows in which that column is padding, or may be."""
     rows, length = shape[:-1], shape[-1]
     mask = given.get("attention_mask")
     unknown = mask is None and config.pad_token_id is None and length != 1 and any(size != 1 for size in rows)

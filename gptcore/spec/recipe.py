@@ -157,7 +157,7 @@ class Recipe(Settings):
             file.write(text.encode())
 
     def total_steps(self, examples: int) -> int:
-        """The number of updates of training on so many examples: ``max_steps``, or as many as ``epochs`` takes.
+        """The number of updates for a number of training examples: ``max_steps``, or computed from ``epochs``.
 
         >>> Recipe(epochs=2, batch_size=4).total_steps(9)
         5
@@ -183,7 +183,7 @@ class Recipe(Settings):
         return self.warmup_steps / total_steps if self.warmup_steps else self.warmup_ratio
 
     def warnings(self, total_steps: int, *, fine_tuning: bool = False) -> list[str]:
-        """Warnings about a run of so many updates: a warm-up longer than half the run.
+        """Warnings about a run of ``total_steps`` updates: a warm-up longer than half the run.
 
         >>> Recipe(warmup_steps=2000).warnings(325)[0].partition(".")[0]
         'The warm-up (2,000 updates) takes more than half of the run (325 updates), which reaches a learning rate of 4'

@@ -1,1 +1,1 @@
-"""Files and no model: atomic writes, transactions, the hub, text and tables."""
+"""Storage, independent of models: atomic writes, transactions, the hub, text files and tables."""

@@ -13,15 +13,15 @@ from typing import BinaryIO
 from gptcore.errors import CheckpointError
 
 UNSUPPORTED = {errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EPERM, errno.EACCES}
-"""How Windows shares, FUSE and Google Drive refuse calls that they do not have; a failing disk answers otherwise."""
+"""Errors with which Windows shares, FUSE and Google Drive reject unsupported calls; a failing disk gives others."""
 
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[BinaryIO]:
-    """Open a temporary file beside ``path``; on success it is made durable and renamed over ``path``.
+    """Open a temporary file next to ``path``; on success it is synced to disk and renamed to ``path``.
 
     Raises:
-        CheckpointError: the folder cannot be written or the disk is full; ``path`` is as it was before.
+        CheckpointError: the folder cannot be written or the disk is full; ``path`` is unchanged.
     """
     temporary: Path | None = None
     try:
@@ -42,7 +42,7 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
 
 @contextmanager
 def where_supported() -> Iterator[None]:
-    """Go on without a call that the file system does not have."""
+    """Ignore the error of a call that the file system does not support."""
     try:
         yield
     except OSError as error:

@@ -1,4 +1,4 @@
-"""From a path or a repository id to a local folder, with ``huggingface_hub``."""
+"""Resolve a path or a repository id to a local folder, and push files to a repository, with ``huggingface_hub``."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ WRITING = BOTH_WAYS | {
     412: CONFLICT.format(412),
 }
 
-LAST, CONFIG_FILE = "last", "config.json"  # of a folder of a run, and of one of a model
+LAST, CONFIG_FILE = "last", "config.json"  # in the folder of a run, and in the folder of a model
 
 Choose = Callable[[Sequence[str]], Sequence[str]]
-"""Which of the files of a repository are wanted."""
+"""A function that selects names from the file names of a repository."""
 
 
 def split_options(options: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Divide keyword arguments into those that say where a checkpoint is and all others.
+    """Split keyword arguments into those that locate a checkpoint and all others.
 
     Raises:
         ConfigError: an option of transformers has no counterpart; says what to do instead.
@@ -58,7 +58,7 @@ def split_options(options: dict[str, Any]) -> tuple[dict[str, Any], dict[str, An
 
 
 def named(*patterns: str) -> Choose:
-    """Choose the files with these names (with ``*`` and ``?``).
+    """Return a function that selects the files with these names, which may contain ``*`` and ``?``.
 
     >>> named("config.json", "*.txt")(["config.json", "model.bin", "merges.txt"])
     ['config.json', 'merges.txt']
@@ -75,19 +75,20 @@ def resolve(
     local_files_only: bool = False,
     token: str | bool | None = None,
 ) -> Path:
-    """The local folder of a checkpoint; a folder that exists is taken as it is, without any network call.
+    """Return the local folder of a checkpoint, downloading it if necessary; existing folders need no network.
+
+    Without a connection, cached files are used.
 
     Args:
-        path_or_repo_id: a folder (that of a run stands for its last checkpoint), or ``owner/name`` on the hub.
-        choose: picks the files that are wanted from the names of those that the repository has.
-        revision: branch, tag or commit on the hub.
-        cache_dir: where downloads are kept; the hub's own default if ``None``.
-        local_files_only: never use the network.
+        path_or_repo_id: a folder, or ``owner/name`` on the hub. For the folder of a run, its last checkpoint is used.
+        choose: function that selects the files to download from the names in the repository.
+        revision: branch, tag or commit on the hub. Default: the main branch.
+        cache_dir: folder for downloads. Default: the hub's default.
+        local_files_only: whether to never use the network. Default: false.
         token: access token, or ``True`` for the stored one.
 
     Raises:
-        CheckpointError: it is neither a folder nor a repository id, or the files cannot be downloaded. Without a
-            connection, files in the cache are used.
+        CheckpointError: there is no such folder, and the name is not a repository id or cannot be downloaded.
     """
     if not isinstance(path_or_repo_id, (str, Path)):
         given = type(path_or_repo_id).__name__
@@ -141,24 +142,24 @@ def push(
     replaces: Choose | None = None,
     card: str | None = None,
 ) -> str:
-    """Send files to a repository on the hub, all in one commit.
+    """Upload files to a repository on the hub, all in one commit.
 
     Args:
-        files: name in the repository -> file here.
-        repo_id: ``owner/name``, or ``name`` among one's own; made if there is none.
-        commit_message: what the history shows.
-        token: access token that may write, or ``True`` or ``None`` for the stored one.
-        private: whether a repository that is made here is private; ``None`` for the owner's default.
-        revision: a branch, made if there is none; ``None`` for the main one.
-        replaces: picks the files of the repository that go, unless they are written again.
-        card: of ``gptcore.convert.card``; becomes ``README.md``, unless somebody wrote the one that is there.
+        files: name in the repository -> local file.
+        repo_id: ``owner/name``, or ``name`` for one of your own repositories; created if missing.
+        commit_message: the commit message.
+        token: access token with write access. Default: the stored one.
+        private: whether a newly created repository is private. Default: the owner's default.
+        revision: a branch, created if missing. Default: the main branch.
+        replaces: function that selects files of the repository to delete, unless they are uploaded again.
+        card: text of a generated model card, uploaded as ``README.md`` unless the repository has a hand-written one.
 
     Returns:
-        The URL of the commit; of the last one, if nothing has changed.
+        The URL of the commit, or of the last commit if nothing has changed.
 
     Raises:
-        CheckpointError: the hub was not reached or refused. No file of the repository is another, unless the answer to
-            the commit itself was lost; to push again is then harmless.
+        CheckpointError: the hub cannot be reached or refused the request. The repository is unchanged. If the response
+            to the commit was lost, pushing again is safe.
     """
     if not REPO_ID.fullmatch(repo_id):
         raise CheckpointError(f"repo_id must be a name such as 'owner/name'; got {repo_id!r}.")
@@ -187,10 +188,10 @@ def push(
 
 @contextmanager
 def temporary_folder() -> Iterator[Path]:
-    """A folder for what is on its way to the hub, gone afterwards.
+    """A temporary folder for files to upload.
 
     Raises:
-        CheckpointError: it cannot be made.
+        CheckpointError: the folder cannot be created.
     """
     try:
         folder = tempfile.TemporaryDirectory(prefix="gptcore-")
@@ -208,13 +209,13 @@ def _has_own_card(api: Any, repo_id: str, commit: str | None) -> bool:
 
 
 def _check_token(token: str | bool | None) -> None:
-    """The HTTP client would show a token that no header can hold in its error."""
+    """Reject a token that is not valid in an HTTP header: the client's error message would show it."""
     if isinstance(token, str) and not TOKEN.fullmatch(token):
         raise CheckpointError("token must be non-empty printable ASCII without spaces.")
 
 
 def _download(repo_id: str, name: str, revision: str | None, cache: dict[str, Any]) -> Path:
-    """A file of a repository, from the cache or the hub; what is fetched must have the hash that the hub names."""
+    """A file of a repository, from the cache or the hub; a download must have the hash that the hub gives."""
     import huggingface_hub
 
     known = huggingface_hub.try_to_load_from_cache(repo_id, name, cache["cache_dir"], revision)
@@ -242,7 +243,7 @@ def _cached(repo_id: str, revision: str | None, cache: dict[str, Any]) -> Path:
 
 
 def _cached_instead(repo_id: str, revision: str | None, cache: dict[str, Any], cause: Exception) -> Path:
-    """What an earlier call has left in the cache; without it, the reason why the hub was not reached."""
+    """The cached files of an earlier call; without them, raise the error of the connection."""
     try:
         return _cached(repo_id, revision, cache)
     except Exception:
@@ -263,7 +264,7 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def _reason(error: Exception, advice: Mapping[int, str]) -> str:
-    """What went wrong and what to do, in one line and without the token."""
+    """Describe an error and what to do about it in one line, without showing the token."""
     status = _status(error)
     if status is not None and status in advice:
         return advice[status]
