@@ -27,11 +27,11 @@ AS_STORED = _AsStored()
 
 
 def passes_on(*targets: Callable[..., Any], stored: Callable[..., Any] | None = None) -> Callable[[F], F]:
-    """Spell out in a function's signature what it passes on by ``**options``, for ``help`` and editors.
+    """Add the keywords that a function passes on as ``**options`` to its signature, for ``help`` and editors.
 
     Args:
-        targets: functions and classes; their keyword-only parameters are listed, without ``extra``.
-        stored: another one, whose parameters override what a file says.
+        targets: functions and classes whose keyword-only parameters are added, without ``extra``.
+        stored: another target, whose parameters override the values of a file.
 
     >>> def draw(*, colour: str = "blue"): ...
     >>> @passes_on(draw)
@@ -55,7 +55,7 @@ def passes_on(*targets: Callable[..., Any], stored: Callable[..., Any] | None = 
 
 
 class FrozenDict(dict[K, V]):
-    """A dict inside a config, which must not change behind the checks of the config.
+    """A dict inside a config that cannot be changed, because changes would bypass the checks of the config.
 
     >>> FrozenDict({0: "no"}) | {0: "yes"}
     {0: 'yes'}

@@ -31,7 +31,7 @@ logger = logging.getLogger("tokenization")
 
 Text = str | Sequence[str] | Sequence[int]
 Part = tuple[list[int], list[Span], list[int]]
-"""Ids; and, where they are wanted, the span and the word that each comes from."""
+"""Ids and, on request, the span and the word that each of them comes from."""
 
 Row = dict[str, Any]
 WORDS = "word_ids"  # of a row; not a key of what a call returns
@@ -39,7 +39,7 @@ _ARGUMENTS = ("text", "text_pair")
 
 
 class CallMixin(SpecialTokensMixin):
-    """``__call__``, ``encode`` and ``pad``, over what turns one text into ids."""
+    """``__call__``, ``encode`` and ``pad``."""
 
     pad_token_type_id: ClassVar[int] = 0
     model_max_length: int
@@ -72,9 +72,9 @@ class CallMixin(SpecialTokensMixin):
         pad_to_multiple_of: int | None = None,
         **settings: Any,
     ) -> Any:
-        """The ids of one text (or of tokens, or of ids): a list, or an array of shape (1, T) with ``return_tensors``.
+        """Encode one text (or tokens, or ids) to a list of ids or, with ``return_tensors``, an array of shape (1, T).
 
-        Arguments are those of a call.
+        The arguments are those of a call.
         """
         encoded = self.encode_plus(
             text,
@@ -107,9 +107,10 @@ class CallMixin(SpecialTokensMixin):
         error: use ``gptcore.pipeline``. ``add_special_tokens=False`` leaves out the task's tokens.
 
         Args:
-            text: a text; or several: a list, an array, a column of a table, any other sequence, or an iterator.
-            text_pair: as many, each encoded behind its ``text``.
-            is_split_into_words: a text is a list of words; ``word_ids()`` of the result tells which.
+            text: A text, or several texts: a list, an array, a column of a table, another sequence, or an iterator.
+            text_pair: The same number of second texts, each encoded after its ``text``. Default: none.
+            is_split_into_words: Whether each text is a list of words; ``word_ids()`` of the result then gives the word
+                of each token. Default: false.
             settings: ``add_special_tokens`` (default ``True``: those of the ``task``); ``padding`` (``True`` or
                 ``"longest"``, ``"max_length"``, ``False``); ``truncation`` (``True`` or ``"longest_first"``,
                 ``"only_first"``, ``"only_second"``, ``False``); ``max_length`` (default: the model's);
@@ -120,14 +121,15 @@ class CallMixin(SpecialTokensMixin):
                 transformers' fast class; each begins with the last ``stride`` (default 0) tokens of the row before.
 
         Returns:
-            ``input_ids``, ``attention_mask`` and what was asked for; ``offset_mapping`` has for each token the start
-            and end in the text that was passed, (0, 0) for padding and for the tokens of the task. With
-            ``return_overflowing_tokens`` a batch, of one text too, and ``overflow_to_sample_mapping``: which text each
-            row is from.
+            ``input_ids``, ``attention_mask`` and the requested keys. ``offset_mapping`` has the start and end of each
+            token in the passed text, (0, 0) for padding and for the tokens of the task. With
+            ``return_overflowing_tokens``, the result is always a batch, and ``overflow_to_sample_mapping`` gives the
+            text that each row comes from.
 
         Raises:
-            InputError: an input is not a text or does not fit the task, or the parts of a batch do not fit together.
-            TokenizerError: a setting is unknown, or padding is asked for without a padding token.
+            InputError: an input is not a text or does not fit the task, or the two lists of a batch of pairs have
+                different lengths.
+            TokenizerError: a setting is unknown, or padding is requested without a padding token.
         """
         text, text_pair = as_list(text), as_list(text_pair)
         is_batch = _is_list(text) and not (is_split_into_words and _are_words(text))
@@ -167,7 +169,7 @@ class CallMixin(SpecialTokensMixin):
         return self._encode_batch(items, is_split_into_words, settings)
 
     def _encode_batch(self, items: Sequence[Any], is_split_into_words: bool, settings: dict[str, Any]) -> BatchEncoding:
-        """Encode items: a str, or a sequence of one or two of what ``plain_text`` takes."""
+        """Encode items: each is a str, or a sequence of one or two inputs of ``plain_text``."""
         plan = CallSettings(self, is_split_into_words=is_split_into_words, **settings)
         if not plan.offsets and not plan.words and all(isinstance(item, str) for item in items):
             all_ids = self._batch_ids(list(items))
@@ -188,12 +190,12 @@ class CallMixin(SpecialTokensMixin):
         return [self._text_ids(text) for text in texts]
 
     def _rows_of(self, texts: Sequence[Any], plan: CallSettings, sample: int = 0) -> list[Row]:
-        """One or two of what ``plain_text`` gives."""
+        """Encode one or two results of ``plain_text`` to rows."""
         first, *others = (self._part(text, plan.words, plan.offsets) for text in texts)
         return self._rows(first, others[0] if others else None, plan, sample)
 
     def _rows(self, text: Part, pair: Part | None, plan: CallSettings, sample: int) -> list[Row]:
-        """A text or pair, truncated: one row, and on request one for each part that was cut off."""
+        """Truncate a text or pair to one row and, on request, more rows with the overflowing tokens."""
         length, pair_length = len(text[0]), None if pair is None else len(pair[0])
         if plan.task is not None:
             check_texts(plan.task, 1 if pair is None else 2)
@@ -213,7 +215,7 @@ class CallMixin(SpecialTokensMixin):
         return [self._row(first, second, plan, sample) for first in texts for second in pairs]
 
     def _windows(self, part: Part, length: int, plan: CallSettings) -> list[Part]:
-        """The part cut to ``length``, and on request the others of that length, which share ``stride`` tokens."""
+        """Cut a part to ``length`` and, on request, into more windows of this length that share ``stride`` tokens."""
         ids, offsets, words = part
         total, step = len(ids), length - plan.stride
         if length >= total:
@@ -231,7 +233,7 @@ class CallMixin(SpecialTokensMixin):
         return [(ids[cut], offsets[cut], words[cut]) for cut in cuts]
 
     def _row(self, text: Part, pair: Part | None, plan: CallSettings, sample: int) -> Row:
-        """Ids, and what else is asked for."""
+        """A row with the ids and the requested keys."""
         parts = (text,) if pair is None else (text, pair)
 
         def row_of(values: Any, *marks: Any) -> Any:
@@ -253,7 +255,7 @@ class CallMixin(SpecialTokensMixin):
         return row
 
     def _part(self, text: Any, is_split_into_words: bool, offsets: bool) -> Part:
-        """Ids, and offsets where wanted, of what ``plain_text`` gives."""
+        """The ids and, on request, the offsets of a result of ``plain_text``."""
         if is_split_into_words:
             words = [text] if isinstance(text, str) else text
             parts = [self._part(plain_text(word, "a word"), False, offsets) for word in words]
@@ -308,11 +310,11 @@ class CallMixin(SpecialTokensMixin):
         return_attention_mask: bool | None = None,
         return_tensors: str | None = None,
     ) -> BatchEncoding:
-        """Pad what was encoded before: one row, a dict of lists of rows, or a list of rows.
+        """Pad encoded inputs: one row, a dict of lists of rows, or a list of rows.
 
         Raises:
-            InputError: there are no ``input_ids``.
-            TokenizerError: there is no padding token.
+            InputError: ``input_ids`` are missing.
+            TokenizerError: the tokenizer has no padding token.
         """
         if not isinstance(encoded_inputs, Mapping):
             examples = as_list(encoded_inputs)
@@ -357,7 +359,7 @@ def _is_list(value: Any) -> bool:
 
 
 def _are_words(items: Sequence[Any]) -> bool:
-    """Whether these are the words of one text, and not texts that are lists of words themselves."""
+    """Whether items are the words of one text rather than several texts."""
     return not items or isinstance(items[0], (str, int))
 
 

@@ -1,4 +1,4 @@
-"""The two text paths by name, and what "auto" takes."""
+"""The two text paths by name, and the choice of "auto"."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ logger = logging.getLogger("tokenization")
 
 
 def pre_tokenizer(mode: str, fingerprint: str | None = None) -> PreTokenizer:
-    """The text path of a mode.
+    """Return the text path of a mode.
 
     Args:
-        mode: ``"basic"``, ``"original"``, or ``"auto"``: original where spaCy and ftfy can be imported, else basic.
-        fingerprint: the rules that must be those of the path, as a saved tokenizer records them; any known if ``None``.
+        mode: ``"basic"``, ``"original"``, or ``"auto"``: original if spaCy and ftfy can be imported, else basic.
+        fingerprint: The required fingerprint of the path's rules, as in a saved tokenizer. Default: any known one.
 
     Raises:
-        TokenizerError: no such mode; spaCy or ftfy is missing; the installed ones have other rules.
+        TokenizerError: the mode is unknown, spaCy or ftfy is missing, or the installed versions have other rules.
     """
     if mode not in MODES:
         raise TokenizerError(f"pre_tokenizer must be one of {', '.join(map(repr, MODES))}; got {mode!r}.")
@@ -66,7 +66,7 @@ def _original() -> OriginalPreTokenizer:
 
 @cache
 def _automatic() -> str:
-    """Decide once in a process, and say so."""
+    """Resolve ``"auto"`` once per process, and log the choice."""
     try:
         path = _original()
         if path.fingerprint in ORIGINAL_FINGERPRINTS:
@@ -99,7 +99,7 @@ def _versions() -> str:
 
 
 def _reduced(path: PreTokenizer) -> tuple[Callable[..., PreTokenizer], tuple[str, str]]:
-    """A copy is made from the name alone: the rules are not part of it, but must be the same."""
+    """Pickle a path by its name and fingerprint only; its rules must be the same when it is loaded."""
     return pre_tokenizer, (path.name, path.fingerprint)
 
 

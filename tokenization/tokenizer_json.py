@@ -14,7 +14,7 @@ from tokenization.vocabulary import END_OF_WORD, Vocabulary, check_ids, checked_
 
 TOKENIZER_FILE = "tokenizer.json"
 
-# What the file of an OpenAI GPT says; any other value is another tokenizer, with other ids.
+# The values in the file of an OpenAI GPT; with any other value, the tokenizer gives other ids.
 _MODEL: dict[str, tuple[Any, ...]] = {
     "type": ("BPE", None),
     "dropout": (None, 0.0),
@@ -42,12 +42,12 @@ _PARTS: dict[str, dict[str, tuple[Any, ...]]] = {
 
 
 class TokenizerJson(NamedTuple):
-    """What a ``tokenizer.json`` says.
+    """The contents of a ``tokenizer.json``.
 
     Attributes:
         vocabulary: The pieces and merges.
         added: The added tokens by id.
-        template: Whether it puts tokens around a text. Which, the task of the tokenizer says.
+        template: Whether the file adds the tokens of a task to a text.
     """
 
     vocabulary: Vocabulary
@@ -59,7 +59,7 @@ def read_tokenizer_json(file: str | Path) -> TokenizerJson:
     """Read a ``tokenizer.json``.
 
     Raises:
-        TokenizerError: the file cannot be read, is no OpenAI GPT tokenizer, or its vocabulary cannot be used.
+        TokenizerError: the file cannot be read, is not an OpenAI GPT tokenizer, or has an invalid vocabulary.
     """
     content = read_json(file)
     if not isinstance(content, dict) or not isinstance(content.get("model"), dict):
@@ -91,7 +91,7 @@ def read_tokenizer_json(file: str | Path) -> TokenizerJson:
 
 
 def check_task(file: str | Path, template: bool, options: Mapping[str, Any]) -> None:
-    """Raise a ``TokenizerError`` if a ``tokenizer.json`` puts tokens around a text for a task that nothing names."""
+    """Raise a ``TokenizerError`` if a ``tokenizer.json`` adds the tokens of an unknown task to a text."""
     if template and "task" not in options:
         raise TokenizerError(
             f"cannot load {file}: its post_processor adds the tokens of a task, but the task is unknown. "
@@ -100,15 +100,15 @@ def check_task(file: str | Path, template: bool, options: Mapping[str, Any]) -> 
 
 
 def _texts(merge: Any) -> list[str]:
-    """A merge that is a list of pieces; anything else has none."""
+    """The pieces of a merge that is a list; empty for anything else."""
     return [str(piece) for piece in merge] if isinstance(merge, list) else []
 
 
 def added_tokens(file: str | Path, tokens: Any) -> dict[int, AddedToken]:
-    """Added tokens as JSON files spell them: id -> an object with the token's text and flags.
+    """Convert added tokens from JSON: id -> an object with the token's text and flags.
 
     Raises:
-        TokenizerError: an entry is none.
+        TokenizerError: an entry is not an added token.
     """
     if not isinstance(tokens, dict):
         raise TokenizerError(f"{file}: added tokens must be an object that maps ids to tokens; got {tokens!r}.")

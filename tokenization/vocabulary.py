@@ -1,4 +1,4 @@
-"""The vocabulary and the merges: what a pair of files says, and whether it can be used."""
+"""The vocabulary and the merges: loading and checking their files."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ class Vocabulary:
     """Pieces with their ids, and merges in order of priority.
 
     Args:
-        encoder: piece -> id; the ids are 0, 1, 2, ... without a hole.
-        merges: pairs of pieces whose join is a piece too, no pair twice.
+        encoder: Piece -> id; the ids are 0, 1, 2, ... without gaps.
+        merges: Pairs of pieces whose concatenation is also a piece, without duplicates.
     """
 
     encoder: dict[str, int]
     merges: tuple[Merge, ...]
 
     def __reduce__(self) -> tuple[object, ...]:
-        """A pickle depends on what the vocabulary is, not on what was asked of it."""
+        """Pickle the vocabulary without its cached properties."""
         return Vocabulary, (self.encoder, self.merges)
 
     @cached_property
@@ -43,7 +43,7 @@ class Vocabulary:
 
     @cached_property
     def ranks(self) -> dict[Merge, int]:
-        """Merge -> its place in the order; a lower one is done first."""
+        """Merge -> its rank; lower ranks are merged first."""
         return {merge: rank for rank, merge in enumerate(self.merges)}
 
 
@@ -51,8 +51,8 @@ def read_vocabulary(vocab_file: str | Path, merges_file: str | Path) -> Vocabula
     """Read ``vocab.json`` and ``merges.txt`` (or OpenAI's ``encoder_bpe_40000.json`` and ``vocab_40000.bpe``).
 
     Raises:
-        TokenizerError: a file is missing, too large, not UTF-8, not JSON, or what it says is unusable: ids with holes
-            or duplicates, a piece or a merge twice, a merge of something that is no piece. Names file and line.
+        TokenizerError: a file is missing, too large, not UTF-8 or not JSON, ids have gaps or duplicates, a piece or a
+            merge occurs twice, or a merge contains an unknown piece. Names file and line.
     """
     encoder = _Source(vocab_file).encoder()
     return Vocabulary(encoder, tuple(_Source(merges_file).merges(encoder)))
@@ -72,7 +72,7 @@ def read_text(file: str | Path) -> str:
     """The text of a UTF-8 file with line feeds, without a byte order mark.
 
     Raises:
-        TokenizerError: no such file, too large, or not UTF-8; says where.
+        TokenizerError: the file is missing, too large, or not UTF-8; names the line.
     """
     return _Source(file).text
 
@@ -87,7 +87,7 @@ def read_json(file: str | Path) -> Any:
 
 
 class _Source:
-    """One file on its way in; every complaint names it and the line."""
+    """A file that is being loaded; every error names it and the line."""
 
     def __init__(self, file: str | Path) -> None:
         self.file = Path(file)
@@ -149,7 +149,7 @@ class _Pairs(list[tuple[str, Any]]):
 
 
 def check_ids(encoder: dict[str, int], fail: Any) -> None:
-    """See that ids are 0, 1, 2, ...; ``fail(piece, problem)`` is called for the first that is not."""
+    """Check that ids are 0, 1, 2, ...; calls ``fail(piece, problem)`` for the first wrong one."""
     if not encoder:
         fail("", "the vocabulary is empty")
     for expected, (piece, token_id) in enumerate(sorted(encoder.items(), key=lambda item: item[1])):
@@ -163,7 +163,7 @@ def check_ids(encoder: dict[str, int], fail: Any) -> None:
 
 
 def checked_merges(encoder: dict[str, int], merges: Iterable[list[str]], fail: Any) -> Iterable[Merge]:
-    """Give merges one by one; ``fail(index, problem)`` is called for the first that cannot be used."""
+    """Yield merges one by one; calls ``fail(index, problem)`` for the first invalid one."""
     seen: dict[Merge, int] = {}
     for i, parts in enumerate(merges):
         if len(parts) != 2 or not all(parts):

@@ -1,4 +1,4 @@
-"""Checkpoint files and folders: reading, writing, matching to the parameter table."""
+"""Checkpoint files and folders: loading, saving, and matching to the parameter table."""
 
 from gptcore.checkpoint.pretrained import Pretrained, check_modules, fresh_values, open_pretrained, save_pretrained
 

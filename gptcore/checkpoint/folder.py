@@ -25,7 +25,7 @@ OPENAI_DTYPES = tuple(name for name in STORAGE if name != "bfloat16")  # NumPy h
 
 
 def weights_files(names: Sequence[str], allow_pickle: bool) -> list[str]:
-    """Which files of a folder hold its weights, in the first format that it has and that may be read.
+    """Select the weights files of a folder, in its first format that may be loaded.
 
     >>> weights_files(["config.json", "pytorch_model.bin", "model.safetensors"], allow_pickle=False)
     ['model.safetensors']
@@ -50,15 +50,16 @@ def weights_files(names: Sequence[str], allow_pickle: bool) -> list[str]:
 
 
 def read_tensors(path: Path, *, allow_pickle: bool = False, form: str | None = None) -> list[StoredTensor]:
-    """All tensors of a checkpoint, with their canonical names; nothing of their values is read.
+    """Describe all tensors of a checkpoint, with their canonical names, without reading their values.
 
     Args:
-        path: a folder, a file of weights, or a directory that Orbax saved. The content says what it is, not the name.
-        allow_pickle: whether files of ``torch.save`` may be read. No code in them is ever run.
-        form: which format, where a folder has several; default: the first of ``FORMATS``, then OpenAI's.
+        path: A folder, a weights file, or a directory that Orbax saved; recognised by its content, not by its name.
+        allow_pickle: Whether to read files of ``torch.save``. Their code is never executed. Default: false.
+        form: The format to load if a folder has several. Default: the first of ``FORMATS``, then OpenAI's.
 
     Raises:
-        CheckpointError: no weights, damaged weights, an index and shards that disagree, or a file outside the folder.
+        CheckpointError: weights are missing or damaged, an index does not match its shards, or a file is outside of
+            the folder.
     """
     if not path.is_dir() or sniff(path):
         return _read_file(path, allow_pickle)
@@ -86,11 +87,11 @@ def write_tensors(
 ) -> None:
     """Write the weights of a model, in one file or in shards of at most ``max_shard_size`` bytes (``"2GB"``).
 
-    What the folder had of the same format goes in the same transaction; other formats stay. ``provenance`` goes into
-    the files of formats with a place for such words.
+    Older files of the same format are removed in the same transaction; other formats are unchanged. ``provenance`` is
+    stored in formats that support metadata.
 
     Raises:
-        CheckpointError: the format cannot hold such tensors or shards, or the folder cannot be written.
+        CheckpointError: the format does not support these tensors or shards, or the folder cannot be written.
     """
     check_writable(form, {tensor.dtype for _, tensor in tensors}, max_shard_size)
     if form == OPENAI:
@@ -116,7 +117,7 @@ def write_tensors(
 
 
 def check_writable(form: str, dtypes: set[str], max_shard_size: int | str | None) -> None:
-    """Raise a ``CheckpointError`` for what a format cannot hold."""
+    """Raise a ``CheckpointError`` if a format does not support the dtypes or shards."""
     if form not in WRITABLE:
         raise CheckpointError(f"the format must be one of {', '.join(WRITABLE)}; got {form!r}.")
     allowed = OPENAI_DTYPES if form == OPENAI else FORMATS[form].dtypes
@@ -162,9 +163,9 @@ def parse_size(size: int | str | None) -> float:
 
 
 def resolve_inside(folder: Path, name: Any) -> Path:
-    """The file or directory ``name`` of ``folder``, only if it is a plain name that lies there after following links.
+    """Return the file or directory ``name`` of ``folder``; raises if its name or its links point elsewhere.
 
-    The hub's cache keeps ``snapshots/REVISION/NAME`` as links into ``blobs`` beside it: allowed, and nothing else is.
+    Only links of the hub's cache, from ``snapshots/REVISION/NAME`` into its folder ``blobs``, are allowed.
     """
     if not is_plain_name(name):
         raise CheckpointError(f"{folder}: {name!r} is not a plain file name.")
@@ -181,9 +182,9 @@ def resolve_inside(folder: Path, name: Any) -> Path:
 
 
 def folder_of(path: Path) -> Path:
-    """The folder that has the config and the tokenizer of weights: the path itself, or where a file lies.
+    """The folder of the config and the tokenizer: the path itself, or the folder of a weights file.
 
-    A directory of Orbax is either: it may have a config in it, or beside it.
+    The config of an Orbax directory may be in it or next to it.
     """
     if path.is_dir() and (sniff(path) is None or (path / CONFIG_NAME).is_file()):
         return path
@@ -254,7 +255,7 @@ def _read_index(folder: Path, name: str) -> dict[str, str]:
 
 
 def _remove_stale(changes: Transaction, form: Format) -> None:
-    """Files of an earlier save that this one did not write; they would be read instead of it, or never again."""
+    """Remove files of an earlier save in this format that the new save does not replace."""
     for name in form.files(path.name for path in changes.folder.iterdir()):
         changes.remove(name)
 

@@ -39,13 +39,13 @@ def match(
 ) -> Matching:
     """Match stored tensors to the parameters of a model, before anything is read or allocated.
 
-    Trunk parameters must all be there; those of the head may be missing (a base checkpoint in a head model) and are
-    then fresh. Dropped are tensors of another head, old mask buffers, the state of dropout and of an optimizer, the
-    second copy of the tied head, those of the head that ``without`` names and, with ``ignore_mismatched_sizes``, those
-    of the head that have another shape.
+    All trunk parameters are required. Parameters of the head may be missing (a base checkpoint in a head model) and are
+    then initialised. These tensors are dropped: those of another head, old mask buffers, the state of dropout and of an
+    optimizer, the second copy of the tied head, head tensors named in ``without`` and, with
+    ``ignore_mismatched_sizes``, head tensors of another shape.
 
     Raises:
-        CheckpointError: a tensor is missing, unknown, given twice, of another shape or type; all are listed.
+        CheckpointError: a tensor is missing, unknown, duplicated, or of another shape or dtype; lists all of them.
     """
     problems: list[str] = []
     by_name: dict[str, StoredTensor] = {}

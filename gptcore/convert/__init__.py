@@ -1,1 +1,1 @@
-"""From one checkpoint format to another: conversion, inspection, model cards, push."""
+"""Conversion between checkpoint formats, inspection, model cards, and upload to the hub."""

@@ -1,4 +1,4 @@
-"""From one format to another, tensor by tensor, and the proof that nothing was lost."""
+"""Conversion between formats, tensor by tensor, with a comparison of every value."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ from gptcore.storage.cards import CARD_NAME, SOURCE_CARD_NAME, is_own
 from gptcore.storage.transaction import Transaction
 
 Progress = Callable[[int, int], None]
-"""Called with the bytes done and the bytes there are."""
+"""A function that is called with the number of bytes done and the total."""
 
 
 @dataclass(frozen=True)
 class Rounding:
-    """What a narrower dtype did to the values of a checkpoint."""
+    """The effect of a narrower dtype on the values of a checkpoint."""
 
     largest: float  # difference of a value
     changed: int  # values that are another number now
@@ -65,18 +65,18 @@ def convert_checkpoint(
     hand-written card of the source describes other files, so it is copied as ``README.source.md``.
 
     Args:
-        source: of ``open_checkpoint``.
-        folder: to write; made if missing.
-        form: ``safetensors``, ``pytorch``, ``tf``, ``keras``, ``flax``, ``orbax`` or ``openai``.
-        dtype: of the values written; default: each as it is stored, or the widest where a format has but one.
-        max_shard_size: bytes, or like ``"2GB"``, for the formats with shards.
-        progress: is told of what has been written and compared.
+        source: The result of ``open_checkpoint``.
+        folder: The folder to write; created if missing.
+        form: The format: ``safetensors``, ``pytorch``, ``tf``, ``keras``, ``flax``, ``orbax`` or ``openai``.
+        dtype: The dtype to write. Default: the widest dtype of the source.
+        max_shard_size: Maximum size of a file in bytes, or a text such as ``"2GB"``; for formats with shards.
+        progress: Function that is called with the bytes done and the total. Default: none.
 
     Returns:
-        What a narrower ``dtype`` did; all zero where none was asked for.
+        The effect of a narrower ``dtype`` on the values; all zero if nothing was rounded.
 
     Raises:
-        CheckpointError: nothing has been written; or the result, read back, is not the source.
+        CheckpointError: the source cannot be converted, or the result differs from it.
     """
     folder, beside = Path(folder), source_folder(source)
     target = check_dtype(dtype or source.dtype)
