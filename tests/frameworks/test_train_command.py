@@ -130,7 +130,7 @@ BAD = [
     (("train", "lm", "none.txt", "--output", "OUT", "--tokenizer", "VOCAB"), "no file or folder named none.txt"),
     (("train", "lm", "TEXT", "--output", "OUT"), "Training from scratch needs --tokenizer"),
     (("train", "lm", "TEXT", "--output", "OUT", "--tokenizer", "VOCAB", "--set", "epoch=1"), "did you mean 'epochs'"),
-    (("train", "lm", "TEXT", "--output", "OUT", "--tokenizer", "VOCAB", "--backend", "mlx"), "backend must be one of torch, tf, flax; got 'mlx'"),
+    (("train", "lm", "TEXT", "--output", "OUT", "--tokenizer", "VOCAB", "--backend", "mlx"), "flax; got 'mlx'"),
     (
         ("train", "choice", "TEXT", "--output", "OUT", "--model", "VOCAB", "--columns", "a"),
         "--columns must name the text columns of choice",
