@@ -209,7 +209,7 @@ def choice(name: str, value: Any, allowed: Collection[Any]) -> Iterator[str]:
 
 
 def literal(text: str) -> Any:
-    """The value that the text of a setting stands for: JSON, a number or word as Python spells it, or the text itself.
+    """Parse the text of a setting: JSON, a number or word in Python's notation, or otherwise the text itself.
 
     >>> [literal(text) for text in ("2e-5", ".001", "+3.", "True", "None", "[1, 2]", "linear")]
     [2e-05, 0.001, 3.0, True, None, [1, 2], 'linear']

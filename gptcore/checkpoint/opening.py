@@ -116,7 +116,7 @@ def head_named(architecture: str) -> Head:
 
 
 def source_folder(checkpoint: Checkpoint) -> Path:
-    """The folder that a checkpoint lies in."""
+    """The folder of a checkpoint."""
     return folder_of(checkpoint.path)
 
 

@@ -58,7 +58,7 @@ def is_table(path: Path) -> bool:
 
 
 def find(files: str | Path | Sequence[str | Path], kinds: Sequence[str]) -> list[Path]:
-    """The files of a dataset; a folder stands for the files of the given kinds in it, sorted by name.
+    """Find the files of a dataset; a folder is replaced by the files of the given kinds in it, sorted by name.
 
     Raises:
         DataError: a file or folder does not exist, or there are no files.

@@ -99,7 +99,7 @@ def test_mistakes(run, folder, arguments, message):
     ("line", "message"),
     [
         ("\u200b", "line 4: the prompt must have at least one token"),  # white space to no Python, and no token either
-        ("a " * 38, "line 4: 38 prompt + 3 new tokens = 41, but n_positions=40"),
+        ("a " * 38, "line 4: cannot generate 38 prompt + 3 new tokens = 41: n_positions=40"),
     ],
     ids=["no token", "too long"],
 )

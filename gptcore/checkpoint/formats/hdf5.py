@@ -1,4 +1,4 @@
-"""HDF5 files of Keras and of transformers' TensorFlow classes: where each dataset lies; nothing leads elsewhere.
+"""HDF5 files of Keras and of transformers' TensorFlow classes: finds each dataset, without following links.
 
 HDF5 can point into other files (external links, external storage, virtual datasets) and pack bytes so that a small file
 becomes a large array. No file of weights needs that: all four are refused. So is a heap of names whose list of free

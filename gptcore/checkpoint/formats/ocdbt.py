@@ -1,7 +1,7 @@
 """Bounds for OCDBT, the store of Orbax, before tensorstore opens one.
 
 tensorstore unpacks each node of a store's tree whole, and a few bytes of zstd may stand for gigabytes. Every node,
-wherever in its file it lies, begins with one of three magic numbers and its length: so all can be found and measured.
+at any place in its file, begins with one of three magic numbers and its length, so all nodes can be found and measured.
 """
 
 from __future__ import annotations

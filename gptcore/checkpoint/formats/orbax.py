@@ -1,13 +1,13 @@
 """Orbax checkpoints of a Flax model: a directory with an array of zarr for each parameter, named by its path.
 
 Orbax packs all arrays into one OCDBT store and compresses them; or, with ``use_ocdbt=False``, each array is a directory
-of its own. Both are read, with tensorstore, which Orbax itself stands on and which needs no framework. What is written,
-``orbax_checkpoint/`` beside ``config.json``, is the second kind, without compression: the numbers lie as they are in
-files of their own, so that reading maps them like those of all other formats and needs no library.
+of its own. Both are read with tensorstore, which Orbax uses, too, and which needs no framework. This module writes the
+second kind, ``orbax_checkpoint/`` next to ``config.json``, without compression: each array is a file of plain numbers,
+which can be mapped into memory like those of all other formats, without a library.
 
-tensorstore is told which store to open and what lies in it; nothing in the directory tells it. It opens files of the
-directory and no others: names with ``..`` are errors of its own, and links are refused here. The keys of a store are
-never listed, for a crafted tree may have any number of them: ``_METADATA`` names the arrays, as for Orbax itself.
+This module tells tensorstore which store to open and what it contains; nothing in the directory does. tensorstore opens
+files of the directory only: it rejects names with ``..``, and this module rejects links. The keys of a store are never
+listed, because a crafted tree may have any number of them: ``_METADATA`` names the arrays, as for Orbax itself.
 """
 
 from __future__ import annotations

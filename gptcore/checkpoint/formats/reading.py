@@ -1,4 +1,4 @@
-"""What all readers share: a file is mapped, not copied, and whatever is wrong with it is one error."""
+"""Helpers for all readers: files are mapped, not copied, and every damage is a ``CheckpointError``."""
 
 from __future__ import annotations
 
@@ -43,9 +43,9 @@ def check_inside(name: str, offset: int, size: int, file_size: int) -> None:
 
 
 def occurrences(file: BinaryIO, pattern: re.Pattern[bytes], length: int) -> Iterator[int]:
-    """Where a pattern of ``length`` bytes lies in a file, which is read in parts: mapped, it would count as memory.
+    """Yield the positions of a pattern of ``length`` bytes in a file, which is read in parts to save memory.
 
-    More than ``MAX_OCCURRENCES`` are a ``CheckpointError``: no file of weights has them, and each may cost time.
+    More than ``MAX_OCCURRENCES`` raise a ``CheckpointError``: no weights file has that many, and each costs time.
     """
     begin, tail, count = 0, b"", 0
     while True:
