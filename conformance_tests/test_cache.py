@@ -115,9 +115,9 @@ def test_mistakes_are_errors_with_the_same_text(load):
     model = load()
     cache = model.forward({"input_ids": IDS[:, :15]}, use_cache=True)["past_key_values"]
     for ids, mask, message in (
-        (IDS[:, :5], None, r"15 cached \+ 5 new tokens = 20, but past_key_values has 19 slots"),
-        (IDS[:2, :1], None, "past_key_values holds 3 rows; the input has 2"),
-        (IDS[:, :2], np.ones((3, 16), np.int64), r"attention_mask has shape \(3, 16\); expected \(3, 2\) or \(3, 17\)"),
+        (IDS[:, :5], None, r"cannot cache 15 \+ 5 = 20 tokens: past_key_values has 19 slots"),
+        (IDS[:2, :1], None, "past_key_values must have 2 rows, as the input; got 3"),
+        (IDS[:, :2], np.ones((3, 16), np.int64), r"must have shape \(3, 2\) or \(3, 17\); got \(3, 16\)"),
     ):
         inputs = {"input_ids": ids} | ({} if mask is None else {"attention_mask": mask})
         with pytest.raises(InputError, match=message):

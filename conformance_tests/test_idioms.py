@@ -43,7 +43,7 @@ LOADING = {
     "use_safetensors": (False, "Pass allow_pickle=True"),
     "quantization_config": ({"bits": 8}, 'Pass quantization="int8"'),
     "load_in_8bit": (True, 'Pass quantization="int8"'),
-    "config": (CONFIG, "Pass the settings that change as keywords, such as num_labels=3"),
+    "config": (CONFIG, "Pass the settings to change as keywords, such as num_labels=3"),
     "use_cache": (True, "Pass it to the model call or to generate"),
     "subfolder": ("model", "Pass the path of that folder"),
     "force_download": (True, "Delete the repository in the cache"),

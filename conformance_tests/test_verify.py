@@ -120,9 +120,9 @@ def test_other_types(backend, make_checkpoint, dtype):
 def test_errors_of_the_user_are_one_message_and_status_2(run, tmp_path):
     for arguments, message in (
         ((tmp_path / "nowhere",), "nowhere"),
-        (("--backend", "mxnet"), "unknown backend 'mxnet'; known are torch, tf, flax"),
+        (("--backend", "mxnet"), "backend must be one of torch, tf, flax; got 'mxnet'"),
         (("--dtype", "int8"), "int8"),
-        (("--length", 257), "the sequence has 257 tokens; allowed are 1 to n_positions=256"),
+        (("--length", 257), "the sequence must have 1 to n_positions=256 tokens; got 257"),
     ):
         status, out, err = run("verify", *arguments)
         assert (status, out) == (2, ""), arguments
@@ -132,7 +132,7 @@ def test_errors_of_the_user_are_one_message_and_status_2(run, tmp_path):
 
 def test_a_checkpoint_without_weights_is_an_error(tmp_path):
     CONFIG.save_pretrained(tmp_path)
-    with pytest.raises(CheckpointError, match=r"has no weights: none of model\.safetensors, "):
+    with pytest.raises(CheckpointError, match=r"has no weights: expected one of model\.safetensors, "):
         verify(tmp_path, [])
 
 

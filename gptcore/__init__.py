@@ -40,7 +40,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """``pipeline`` is imported when it is asked for: nobody else needs the tokenizers and the backends."""
+    """Import ``pipeline`` on first use, because it needs the tokenizers and the backends."""
     if name == "pipeline":
         return importlib.import_module("gptcore.pipelines").pipeline
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,4 +1,4 @@
-"""The exceptions of this library: one type per kind of trouble, each also a ``ValueError``; and its warnings.
+"""The exceptions of this library: one type per kind of error, each a ``ValueError``; and its warnings.
 
 Messages say what is wrong, the value received, what is allowed and what to do.
 """
@@ -54,12 +54,12 @@ class TrainingError(GPTError):
 
 @functools.cache
 def warn_once(warning: str) -> None:
-    """Log a warning the first time that it is given."""
+    """Log a warning once per process."""
     logger.warning(warning)
 
 
 def bullet_list(problems: list[str], shown: int = 50) -> str:
-    """Lay out problems one a line, so that a reader sees all of them at once.
+    """Format problems as a list with one line each.
 
     >>> print(bullet_list(["first", "second"]))
       - first

@@ -134,7 +134,7 @@ class TextGeneration:
         single = isinstance(texts, str)
         config = settled(self.model.config, generation_config or self.model.generation_config, settings)
         if config.return_dict_in_generate:
-            raise InputError("return_dict_in_generate must be False for text; got True. Pass ids to model.generate.")
+            raise InputError("return_dict_in_generate must be False in a pipeline; got True. Use model.generate.")
         prompts = (
             [self._prompt(texts, "text", config)]
             if single

@@ -1,4 +1,4 @@
-"""What is shipped: the version, and the model inside."""
+"""The version and the bundled model."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 __version__ = "0.1.0.dev0"
 
 PRODUCER = f"gptcore {__version__}"
-"""What files say that they were written by."""
+"""The name of this program in the files that it writes."""
 
 DEFAULT_MODEL = str(Path(__file__).parent / "data" / "default")
-"""The folder of a small model and its tokenizer that ship inside, for ``from_pretrained``; see its ``README.md``."""
+"""The folder of the bundled model and its tokenizer, for ``from_pretrained``; see its ``README.md``."""

@@ -27,12 +27,12 @@ AS_STORED = _AsStored()
 
 
 def passes_on(*targets: Callable[..., Any], stored: Callable[..., Any] | None = None) -> Callable[[F], F]:
-    """Spell out in a function's signature what it passes on by ``**options``, for ``help`` and editors.
+    """Add the keywords that a function passes on as ``**options`` to its signature, for ``help`` and editors.
 
     Args:
-        targets: functions, classes and ``TypedDict``s; their keyword-only parameters or keys are listed, without
+        targets: functions, classes and ``TypedDict``s whose keyword-only parameters or keys are added, without
             ``extra``.
-        stored: another one, whose parameters override what a file says.
+        stored: another target, whose parameters override the values of a file.
 
     >>> def draw(*, colour: str = "blue"): ...
     >>> @passes_on(draw)
@@ -66,7 +66,7 @@ def keywords(target: Callable[..., Any]) -> dict[str, inspect.Parameter]:
 
 
 class FrozenDict(dict[K, V]):
-    """A dict inside a config, which must not change behind the checks of the config.
+    """A dict inside a config that cannot be changed, because changes would bypass the checks of the config.
 
     >>> FrozenDict({0: "no"}) | {0: "yes"}
     {0: 'yes'}
@@ -197,30 +197,30 @@ def is_integer(value: Any) -> bool:
 def integer(name: str, value: Any, low: int, high: int | None = None) -> Iterator[str]:
     """A sentence unless the value is an integer in the range."""
     if not is_integer(value) or value < low or (high is not None and value > high):
-        allowed = f"at least {low}" if high is None else f"in [{low}, {high}]"
-        yield f"{name}={value!r} must be an integer {allowed}"
+        allowed = f"of at least {low}" if high is None else f"in [{low}, {high}]"
+        yield f"{name} must be an integer {allowed}; got {value!r}"
 
 
 def real(name: str, value: Any, allowed: str, holds: Callable[[float], bool]) -> Iterator[str]:
     """A sentence unless the value is a number for which ``holds``; ``allowed`` says it in words."""
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not holds(value):
-        yield f"{name}={value!r} must be a number {allowed}"
+        yield f"{name} must be a number {allowed}; got {value!r}"
 
 
 def boolean(name: str, value: Any) -> Iterator[str]:
     """A sentence unless the value is ``True`` or ``False``."""
     if not isinstance(value, bool):
-        yield f"{name}={value!r} must be true or false"
+        yield f"{name} must be true or false; got {value!r}"
 
 
 def choice(name: str, value: Any, allowed: Collection[Any]) -> Iterator[str]:
     """A sentence unless the value is one of the allowed ones."""
     if value not in allowed:
-        yield f"{name}={value!r} must be one of {', '.join(map(repr, allowed))}"
+        yield f"{name} must be one of {', '.join(map(repr, allowed))}; got {value!r}"
 
 
 def literal(text: str) -> Any:
-    """The value that the text of a setting stands for: JSON, a number or word as Python spells it, or the text itself.
+    """Parse the text of a setting: JSON, a number or word in Python's notation, or otherwise the text itself.
 
     >>> [literal(text) for text in ("2e-5", ".001", "+3.", "True", "None", "[1, 2]", "linear")]
     [2e-05, 0.001, 3.0, True, None, [1, 2], 'linear']

@@ -1,4 +1,4 @@
-"""``verify``: one checkpoint through every backend and the float64 reference, and how far they are apart."""
+"""``verify``: run a checkpoint through every backend and the float64 reference, and compare the results."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from gptcore.spec.tolerances import EPSILON, TOLERANCES, gradient_errors, output
 
 @dataclass(frozen=True)
 class Error:
-    """Distance of one quantity of one backend from the reference.
+    """The difference of one quantity between a backend and the reference.
 
     Attributes:
         quantity: ``logits``, ``loss`` or ``gradients``.
         largest: largest absolute difference (gradients: in units of each tensor's largest entry).
         typical: root mean square of the differences.
-        scaled: what is held against ``tolerance``.
+        scaled: the error that is compared with ``tolerance``.
         tolerance: from ``gptcore.spec.tolerances``.
     """
 
@@ -52,7 +52,7 @@ class Error:
 
 @dataclass
 class BackendReport:
-    """What one backend gave."""
+    """The results of one backend."""
 
     name: str
     versions: dict[str, str]
@@ -116,12 +116,14 @@ def verify(
     """Run a checkpoint's language model through backends and the reference, on the same random ids.
 
     Args:
-        checkpoint: a folder, or ``owner/name`` on the hub.
-        backends: whom to compare. Loss and gradients are compared of those that claim ``gradients``.
-        dtype: of the backends' weights; the reference takes the same rounded values, in float64.
-        batch, length: of the ids; the longest that fits (at most 512 tokens) if ``length`` is ``None``.
-        gradients: also compare the gradient of every parameter.
-        seed: of the ids.
+        checkpoint: A folder, or ``owner/name`` on the hub.
+        backends: The backends to compare. Loss and gradients are compared for those that support ``gradients``.
+        dtype: The dtype of the backends' weights; the reference uses the same rounded values in float64. Default:
+            ``float32``.
+        batch: Number of rows of ids. Default: 2.
+        length: Number of tokens per row. Default: as many as fit, at most 512.
+        gradients: Whether to compare the gradient of every parameter. Default: true.
+        seed: Random seed of the ids. Default: 0.
         location: ``revision``, ``cache_dir``, ``local_files_only``, ``token``, ``allow_pickle``.
 
     Raises:

@@ -1,8 +1,8 @@
-"""Text to ids and back for OpenAI GPT, and byte-pair training.
+"""Tokenizers for OpenAI GPT, and byte-pair training.
 
-Two classes with one interface and the same ids: ``OpenAIGPTTokenizer`` in plain Python is the definition,
-``OpenAIGPTTokenizerFast`` is fast. Two text paths in both: ``"original"``, on which the published model was trained,
-and ``"basic"``.
+Two classes have the same interface and give the same ids: ``OpenAIGPTTokenizer`` is the reference in plain Python,
+``OpenAIGPTTokenizerFast`` is fast. Both support two text paths: ``"original"``, on which the published model was
+trained, and ``"basic"``.
 """
 
 from tokenizers import AddedToken

@@ -1,4 +1,4 @@
-"""Tokens beside the vocabulary: special ones, such as a padding token, and whatever a user adds."""
+"""Tokens in addition to the vocabulary: special tokens, such as a padding token, and tokens that a user adds."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ AnyToken = str | AddedToken
 
 
 class Segment(NamedTuple):
-    """A stretch of text to tokenize, or an added token that stood in the text."""
+    """A part of a text: text to tokenize, or an added token."""
 
     text: str
     start: int
@@ -47,19 +47,19 @@ class TokenSet:
         return len(self.vocabulary.encoder) + sum(i >= len(self.vocabulary.encoder) for i in self.added)
 
     def id_of(self, token: str) -> int | None:
-        """The id of a token, ``None`` if it has none."""
+        """The id of a token, or ``None`` if it is unknown."""
         found = self._added_ids.get(token)
         return self.vocabulary.encoder.get(token) if found is None else found
 
     def token_of(self, token_id: int) -> str | None:
-        """The token of an id, ``None`` if there is none."""
+        """The token of an id, or ``None`` if the id is unknown."""
         if token_id in self.added:
             return str(self.added[token_id].content)
         decoder = self.vocabulary.decoder
         return decoder[token_id] if 0 <= token_id < len(decoder) else None
 
     def special(self) -> list[str]:
-        """The special tokens, each once, in the order of ``NAMED``, the additional ones last."""
+        """The special tokens without duplicates, in the order of ``NAMED``, the additional ones last."""
         named = [self.named[name] for name in NAMED if name in self.named]
         return list(dict.fromkeys(token.content for token in [*named, *self.additional]))
 
@@ -86,21 +86,21 @@ class TokenSet:
         return len(self) - before
 
     def put_all(self, tokens: Mapping[int, AddedToken]) -> None:
-        """Take tokens at the ids that they were saved with.
+        """Add tokens with the ids that they were saved with.
 
         Raises:
-            TokenizerError: an id is neither that of the same piece nor the next free one.
+            TokenizerError: an id is neither that of the same piece nor the next free id.
         """
         for token_id, token in sorted(tokens.items()):
             known = self.id_of(token.content)
             if token_id != (len(self) if known is None else known):
-                expected = f"the next free id is {len(self)}" if known is None else f"it has the id {known}"
-                raise TokenizerError(f"the added token {token.content!r} asks for the id {token_id}, but {expected}")
+                expected = f"{len(self)}, the next free id" if known is None else f"{known}, as in the vocabulary"
+                raise TokenizerError(f"the id of the added token {token.content!r} must be {expected}; got {token_id}.")
             self._put(token_id, token)
         self.refresh()
 
     def refresh(self) -> None:
-        """Work out anew where to split; to be called when named tokens have changed."""
+        """Rebuild the patterns that split a text; must be called after named tokens have changed."""
         normalized = [token.content for token in self.added.values() if not token.special and token.normalized]
         self._protected = [*self.special(), *normalized]
         self._contents = tuple(dict.fromkeys([*self._protected, *self._added_ids]))
@@ -109,21 +109,21 @@ class TokenSet:
         self._added_pattern = re.compile("|".join(map(re.escape, longest_first)) or "$.")
 
     def occur_in(self, text: str) -> bool:
-        """Whether a special or added token stands in a text, or in the same text lower-cased."""
+        """Whether a special or added token occurs in a text."""
         for token in self._contents:  # noqa: SIM110  # any() with a generator costs three times as much
             if token in text:
                 return True
         return False
 
     def lower(self, text: str) -> str:
-        """Lower case, but for special tokens."""
+        """Lower-case a text except for special tokens."""
         if not any(token in text for token in self._protected):
             return lower(text)
         parts = self._protected_pattern.split(text)
         return "".join(part if i % 2 else lower(part) for i, part in enumerate(parts))
 
     def segments(self, text: str) -> list[Segment]:
-        """Split lower-cased text at added tokens; the leftmost and longest goes first."""
+        """Split lower-cased text at added tokens; the leftmost match has priority, then the longest."""
         if not any(token in text for token in self._added_ids):
             return [Segment(text, 0)] if text else []
         parts: list[Segment] = []
@@ -136,7 +136,7 @@ class TokenSet:
         return [part for part in self._stripped(parts) if part.text]
 
     def _stripped(self, parts: list[Segment]) -> list[Segment]:
-        """Let tokens eat the white space, or the neighbours, that they ask for."""
+        """Apply the flags of added tokens: strip white space next to them, or merge them into a longer word."""
         for i, part in enumerate(parts):
             if part.token_id is None:
                 continue
@@ -165,12 +165,12 @@ class TokenSet:
         if isinstance(token, str):
             return AddedToken(token, normalized=not special, special=special)
         if not isinstance(token, AddedToken):
-            raise TokenizerError(f"a token is a str or an AddedToken, not {type(token).__name__}: {token!r}")
+            raise TokenizerError(f"a token must be a str or an AddedToken; got {type(token).__name__}: {token!r}.")
         return copy_token(token, special=special or token.special)
 
 
 def copy_token(token: AddedToken, *, special: bool) -> AddedToken:
-    """The same token, special or not."""
+    """Copy a token, with ``special`` set."""
     return AddedToken(
         token.content,
         single_word=token.single_word,
@@ -182,16 +182,16 @@ def copy_token(token: AddedToken, *, special: bool) -> AddedToken:
 
 
 def special_token(token: AnyToken) -> AddedToken:
-    """A token as a special one: not normalised, never split."""
+    """Convert a token to a special token, which is not normalised and never split."""
     if isinstance(token, str):
         return AddedToken(token, normalized=False, special=True)
     if not isinstance(token, AddedToken):
-        raise TokenizerError(f"a special token is a str or an AddedToken, not {type(token).__name__}: {token!r}")
+        raise TokenizerError(f"a special token must be a str or an AddedToken; got {type(token).__name__}: {token!r}.")
     return copy_token(token, special=True)
 
 
 def special_tokens(tokens: Sequence[AnyToken]) -> list[AddedToken]:
-    """Several tokens as special ones."""
+    """Convert several tokens to special tokens."""
     if isinstance(tokens, str) or not isinstance(tokens, Sequence):
-        raise TokenizerError(f"{ADDITIONAL} is a list of tokens, not {tokens!r}")
+        raise TokenizerError(f"{ADDITIONAL} must be a list of tokens; got {tokens!r}.")
     return [special_token(token) for token in tokens]

@@ -1,4 +1,4 @@
-"""Text that remembers which characters of the user's text it was made from."""
+"""Text that records which characters of the user's text it comes from."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ Span = tuple[int, int]
 
 
 class Aligned(NamedTuple):
-    """Characters, and for each the half-open span of the original text it stands for."""
+    """Characters, and for each the half-open span of the original text that it comes from."""
 
     text: str
     starts: Sequence[int]
@@ -27,11 +27,11 @@ class Aligned(NamedTuple):
         return Aligned(self.text[start:end], self.starts[start:end], self.ends[start:end])
 
     def span(self, start: int, end: int) -> Span:
-        """What the characters from ``start`` to ``end`` (at least one) were made from."""
+        """The span of the original text that the characters from ``start`` to ``end`` (at least one) come from."""
         return min(self.starts[start:end]), max(self.ends[start:end])
 
     def map(self, change: Callable[[str], str]) -> Aligned:
-        """Each character changed by itself; what it becomes stands for what it stood for."""
+        """Change each character by itself; the result keeps the span of the character."""
         new = [change(character) for character in self.text]
         if all(len(character) == 1 for character in new):
             return Aligned("".join(new), self.starts, self.ends)
@@ -44,9 +44,9 @@ class Aligned(NamedTuple):
             yield self.cut(*match.span())
 
     def rewritten(self, new: str) -> Aligned:
-        """The same text written anew: equal ends stay aligned, equal lengths character by character.
+        """Replace the text. If the length is the same, alignment is by character; otherwise equal ends stay aligned.
 
-        Where neither holds, every new character stands for the whole of what was replaced.
+        The characters in between then all have the span of the whole replaced part.
         """
         old = self.text
         if len(old) == len(new):
@@ -55,7 +55,7 @@ class Aligned(NamedTuple):
         head = next((i for i in range(shorter) if old[i] != new[i]), shorter)
         tail = next((i for i in range(shorter - head) if old[-1 - i] != new[-1 - i]), shorter - head)
         if head + tail == len(new) and head:
-            head -= 1  # what is gone goes with the character in front of it
+            head -= 1  # deleted characters belong to the character before them
         start, end = self._between(head, len(old) - tail)
         middle = len(new) - head - tail
         return Aligned(
@@ -65,7 +65,7 @@ class Aligned(NamedTuple):
         )
 
     def _between(self, start: int, end: int) -> Span:
-        """What lies from character ``start`` to ``end``, which may be nothing."""
+        """The span of the characters from ``start`` to ``end``, which may be empty."""
         if start < end:
             return self.span(start, end)
         at = self.ends[start - 1] if start else self.starts[0] if self.starts else 0
@@ -73,7 +73,7 @@ class Aligned(NamedTuple):
 
 
 def join(parts: Sequence[Aligned]) -> Aligned:
-    """One after the other, without anything between."""
+    """Concatenate aligned texts."""
     if len(parts) == 1:
         return parts[0]
     return Aligned(

@@ -1,4 +1,4 @@
-"""The interface of both tokenizers, with everything that does not depend on how a word becomes pieces."""
+"""The interface of both tokenizers, with everything that does not depend on how a word is split into pieces."""
 
 from __future__ import annotations
 
@@ -21,26 +21,27 @@ from tokenization.vocabulary import Vocabulary, read_vocabulary
 
 
 class TokenizerBase(CallMixin, PretrainedMixin):
-    """Text to ids and back. Names, arguments and results are those of transformers 4.57.
+    """A tokenizer. Names, arguments and results are those of transformers 4.57.
 
     Args:
-        vocab_file: ``vocab.json``: pieces with their ids.
-        merges_file: ``merges.txt``: the merges in order.
-        pre_tokenizer: the text path. ``"original"`` is the one that the published model was trained on (ftfy and
-            spaCy's English rules), ``"basic"`` is BERT's, with other ids; ``"auto"`` is original where spaCy and ftfy
-            are installed, else basic, and says so once.
-        unk_token: stands for what the vocabulary cannot spell.
-        model_max_length: how many tokens a model takes; the default of ``max_length``. No limit by default.
-        padding_side, truncation_side: ``"right"`` or ``"left"``.
-        clean_up_tokenization_spaces: whether ``decode`` takes out spaces before some punctuation.
-        split_special_tokens: whether special tokens in a text are taken for plain text.
-        rules: the fingerprint of the text path's rules that is wanted; any known one if ``None``.
-        task: the task whose tokens a call puts around a text; see ``SpecialTokensMixin.task``. None by default.
-        options: special tokens by name (``pad_token="<pad>"``, ``additional_special_tokens=[...]``), and
-            ``added_tokens_decoder``. Anything else is kept, and saved.
+        vocab_file: Path of ``vocab.json``, the pieces with their ids.
+        merges_file: Path of ``merges.txt``, the merges in order.
+        pre_tokenizer: The text path. ``"original"`` is the path that the published model was trained on (ftfy and
+            spaCy's English rules), ``"basic"`` is BERT's and gives different ids. ``"auto"`` (default) resolves to
+            original if spaCy and ftfy are installed, else to basic, and logs its choice once.
+        unk_token: Token for characters that are not in the vocabulary. Default: ``"<unk>"``.
+        model_max_length: Maximum number of tokens that the model accepts; the default of ``max_length``. Default: no
+            limit.
+        padding_side, truncation_side: Side at which to pad and truncate, ``"right"`` (default) or ``"left"``.
+        clean_up_tokenization_spaces: Whether ``decode`` removes spaces before some punctuation. Default: false.
+        split_special_tokens: Whether special tokens in a text are treated as plain text. Default: false.
+        rules: Required fingerprint of the rules of the text path. Default: any known one.
+        task: Task whose tokens a call adds to a text; see ``SpecialTokensMixin.task``. Default: none.
+        options: Special tokens by name (``pad_token="<pad>"``, ``additional_special_tokens=[...]``), and
+            ``added_tokens_decoder``. Other options have no effect, but are saved.
 
     Raises:
-        TokenizerError: the files or a setting cannot be used, or the mode needs something that is not installed.
+        TokenizerError: a file or a setting is invalid, or the text path needs a package that is not installed.
     """
 
     is_fast: ClassVar[bool]
@@ -99,7 +100,7 @@ class TokenizerBase(CallMixin, PretrainedMixin):
         try:
             self.model_max_length = int(1e30) if model_max_length is None else int(model_max_length)
         except (TypeError, ValueError, OverflowError) as cause:
-            raise TokenizerError(f"model_max_length is {model_max_length!r}; it is a number of tokens") from cause
+            raise TokenizerError(f"model_max_length must be a number of tokens; got {model_max_length!r}.") from cause
         self.padding_side = one_of("padding_side", padding_side, SIDES)
         self.truncation_side = one_of("truncation_side", truncation_side, SIDES)
         self.clean_up_tokenization_spaces = bool(clean_up_tokenization_spaces)
@@ -134,11 +135,11 @@ class TokenizerBase(CallMixin, PretrainedMixin):
 
     @property
     def vocab_size(self) -> int:
-        """How many pieces the vocabulary has, without added tokens."""
+        """The number of pieces of the vocabulary, without added tokens."""
         return len(self._tokens.vocabulary.encoder)
 
     def __len__(self) -> int:
-        """How many tokens there are, with the added ones: what ``resize_token_embeddings`` of a model takes."""
+        """The number of tokens, including added ones; the argument for a model's ``resize_token_embeddings``."""
         return len(self._tokens)
 
     def __bool__(self) -> bool:
@@ -151,7 +152,7 @@ class TokenizerBase(CallMixin, PretrainedMixin):
         )
 
     def get_vocab(self) -> dict[str, int]:
-        """Every token with its id, the added ones too."""
+        """Every token with its id, including added tokens."""
         return {**self._tokens.vocabulary.encoder, **self._tokens.added_ids()}
 
     # Text to tokens.
@@ -166,7 +167,7 @@ class TokenizerBase(CallMixin, PretrainedMixin):
 
     @abstractmethod
     def _word_pieces(self, word: str) -> tuple[Sequence[int], Sequence[int]]:
-        """The ids of a word, and how many of its characters each stands for."""
+        """The ids of a word, and the number of characters that each of them covers."""
 
     def tokenize(
         self,
@@ -175,13 +176,14 @@ class TokenizerBase(CallMixin, PretrainedMixin):
         add_special_tokens: bool = False,
         split_special_tokens: bool | None = None,
     ) -> list[str]:
-        """Text to tokens.
+        """Split a text into tokens.
 
         Args:
-            text: any string; lone surrogates and control characters too.
-            pair: a second text, whose tokens follow.
-            add_special_tokens: whether to put the tokens of the tokenizer's ``task`` around. Default: false.
-            split_special_tokens: take special tokens in the text for plain text; as set for the tokenizer by default.
+            text: Any string, including lone surrogates and control characters.
+            pair: A second text, whose tokens follow. Default: none.
+            add_special_tokens: Whether to add the tokens of the tokenizer's ``task``. Default: false.
+            split_special_tokens: Whether to treat special tokens in the text as plain text. Default: the tokenizer's
+                setting.
         """
         parts: list[list[str]] = []
         for part in (text,) if pair is None else (text, pair):
@@ -235,13 +237,13 @@ class TokenizerBase(CallMixin, PretrainedMixin):
     # OpenAI GPT puts no special tokens around a text; a task does.
 
     def num_special_tokens_to_add(self, pair: bool = False) -> int:
-        """How many special tokens are put around a text or a pair: none without a ``task``, else 2 or 3."""
+        """The number of special tokens that a call adds to a text or a pair: 0 without a ``task``, else 2 or 3."""
         return len(self.build_inputs_with_special_tokens([], [] if pair else None))
 
     def build_inputs_with_special_tokens(
         self, token_ids_0: list[int], token_ids_1: list[int] | None = None
     ) -> list[int]:
-        """The ids of a text or a pair, one after the other, with the tokens of the ``task`` around."""
+        """Concatenate the ids of a text or a pair, with the tokens of the ``task``, if there is one."""
         return joined([token_ids_0] if token_ids_1 is None else [token_ids_0, token_ids_1], self._marks())
 
     def create_token_type_ids_from_sequences(
@@ -255,7 +257,7 @@ class TokenizerBase(CallMixin, PretrainedMixin):
     # Tokens to ids, and ids to text.
 
     def convert_tokens_to_ids(self, tokens: str | Iterable[str]) -> Any:
-        """The id of a token, or a list of ids; ``unk_token_id`` for what is no token."""
+        """The id of a token, or a list of ids; ``unk_token_id`` for unknown tokens."""
         unknown = self.unk_token_id
         if isinstance(tokens, str):
             found = self._tokens.id_of(tokens)
@@ -265,7 +267,7 @@ class TokenizerBase(CallMixin, PretrainedMixin):
     def convert_ids_to_tokens(self, ids: Any, skip_special_tokens: bool = False) -> Any:
         """The token of an id, or a list of tokens.
 
-        An id that no token has is ``unk_token`` in the plain class and ``None`` in the fast one, as in transformers.
+        An unknown id gives ``unk_token`` in the plain class and ``None`` in the fast class, as in transformers.
         """
         ids = to_list(ids)
         if isinstance(ids, int):
@@ -276,15 +278,15 @@ class TokenizerBase(CallMixin, PretrainedMixin):
 
     @abstractmethod
     def _unknown_token(self) -> str | None:
-        """What stands for an id that no token has."""
+        """The token for an unknown id."""
 
     @abstractmethod
     def convert_tokens_to_string(self, tokens: list[str]) -> str:
-        """Tokens to text: an end of a word becomes a space."""
+        """Convert tokens to text; the end of a word becomes a space."""
 
     @abstractmethod
     def _decode(self, ids: list[int], skip_special_tokens: bool, spaces_between_special_tokens: bool) -> str:
-        """Ids to text, before any clean-up."""
+        """Decode ids to text, before any clean-up."""
 
     def decode(
         self,
@@ -295,15 +297,15 @@ class TokenizerBase(CallMixin, PretrainedMixin):
         readable: bool = False,
         spaces_between_special_tokens: bool = True,
     ) -> str:
-        """Ids to text. The case of letters is lost, and words and punctuation have a space between them.
+        """Decode ids to text in lower case, with spaces between words and punctuation.
 
         Args:
-            token_ids: an id, a list of ids, or a one-dimensional array or tensor.
-            skip_special_tokens: leave special tokens out.
-            clean_up_tokenization_spaces: transformers' own clean-up, which takes out spaces before some punctuation;
-                as set for the tokenizer by default.
-            readable: undo the spacing for people to read: don't, u.s., quotes, brackets, line breaks.
-            spaces_between_special_tokens: put spaces around added tokens (plain class).
+            token_ids: An id, a list of ids, or a one-dimensional array or tensor.
+            skip_special_tokens: Whether to omit special tokens. Default: false.
+            clean_up_tokenization_spaces: Whether to remove spaces before some punctuation, as transformers does.
+                Default: the tokenizer's setting.
+            readable: Whether to restore natural spacing (don't, u.s., quotes, brackets, line breaks). Default: false.
+            spaces_between_special_tokens: Whether to put spaces around added tokens (plain class). Default: true.
         """
         ids = to_list(token_ids)
         if isinstance(ids, str) or (isinstance(ids, list) and any(isinstance(i, (str, list)) for i in ids)):
@@ -323,7 +325,7 @@ class TokenizerBase(CallMixin, PretrainedMixin):
 
     @staticmethod
     def clean_up_tokenization(out_string: str) -> str:
-        """transformers' clean-up: no space before some punctuation and contractions.
+        """Remove the spaces before some punctuation and contractions, as transformers does.
 
         >>> TokenizerBase.clean_up_tokenization("i do n't know .")
         "i don't know."

@@ -78,7 +78,7 @@ class BasicPreTokenizer(PreTokenizer):
 
 
 def _apart(text: str) -> str:
-    """Spaces around ASCII punctuation: fewer different chunks need to be remembered."""
+    """Put spaces around ASCII punctuation, so that fewer different chunks have to be cached."""
     if _OVERLAY not in text:
         for mark in _ASCII_PUNCTUATION:
             if mark in text:
@@ -121,7 +121,7 @@ def _plain(text: str) -> str:
 
 
 def _aligned_plain(text: Aligned) -> Aligned:
-    """Without accents; aligned by character where that gives the same text, else by letter with its marks."""
+    """Remove accents; aligned by character if that gives the same text, else by letter with its marks."""
     whole = _plain(text.text)
     by_character = text.map(_plain)
     if by_character.text == whole:

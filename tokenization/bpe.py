@@ -1,4 +1,4 @@
-"""Byte-pair encoding: a word to pieces."""
+"""Byte-pair encoding: splits a word into pieces."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import heapq
 from tokenization.vocabulary import END_OF_WORD, Merge
 
 MAX_WORD_LENGTH = 32_768
-"""A longer word is read as words of this many characters, so that hostile text costs linear time and memory."""
+"""A longer word is split into words of this length, so that hostile text costs linear time and memory."""
 
 
 class BytePairEncoding:
@@ -68,7 +68,7 @@ class BytePairEncoding:
 
 
 def cut(word: str) -> list[str]:
-    """A word in parts of at most ``MAX_WORD_LENGTH`` characters."""
+    """Split a word into parts of at most ``MAX_WORD_LENGTH`` characters."""
     if len(word) <= MAX_WORD_LENGTH:
         return [word] if word else []
     return [word[i : i + MAX_WORD_LENGTH] for i in range(0, len(word), MAX_WORD_LENGTH)]

@@ -1,4 +1,4 @@
-"""A memory with a size."""
+"""A cache of bounded size."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ MAX_KEY_LENGTH = 64
 
 
 class BoundedCache(dict[str, tuple[int, ...]]):
-    """Remembers what a function gave for a text; looked up as a dict, at the speed of a dict.
+    """A dict that caches the results of a function of a text.
 
-    Forgets everything when full, which costs little: what is frequent is soon back. Long texts, which seldom come
-    again, are not remembered. Threads may share one.
+    A full cache is cleared; frequent texts soon return to it. Long texts, which are rarely repeated, are not cached.
+    Threads may share a cache.
 
     Args:
-        compute: the function.
-        size: how many results are remembered at most.
+        compute: The function.
+        size: Maximum number of cached results.
 
     >>> lengths = BoundedCache(lambda text: (len(text),), size=2)
     >>> lengths["ab"], lengths["abc"], lengths["abcd"], len(lengths)

@@ -31,7 +31,7 @@ logger = logging.getLogger("tokenization")
 
 Text = str | Sequence[str] | Sequence[int]
 Part = tuple[list[int], list[Span], list[int]]
-"""Ids; and, where they are wanted, the span and the word that each comes from."""
+"""Ids and, on request, the span and the word that each of them comes from."""
 
 Row = dict[str, Any]
 WORDS = "word_ids"  # of a row; not a key of what a call returns
@@ -39,7 +39,7 @@ _ARGUMENTS = ("text", "text_pair")
 
 
 class CallMixin(SpecialTokensMixin):
-    """``__call__``, ``encode`` and ``pad``, over what turns one text into ids."""
+    """``__call__``, ``encode`` and ``pad``."""
 
     pad_token_type_id: ClassVar[int] = 0
     model_max_length: int
@@ -72,9 +72,9 @@ class CallMixin(SpecialTokensMixin):
         pad_to_multiple_of: int | None = None,
         **settings: Any,
     ) -> Any:
-        """The ids of one text (or of tokens, or of ids): a list, or an array of shape (1, T) with ``return_tensors``.
+        """Encode one text (or tokens, or ids) to a list of ids or, with ``return_tensors``, an array of shape (1, T).
 
-        Arguments are those of a call.
+        The arguments are those of a call.
         """
         encoded = self.encode_plus(
             text,
@@ -107,9 +107,10 @@ class CallMixin(SpecialTokensMixin):
         error: use ``gptcore.pipeline``. ``add_special_tokens=False`` leaves out the task's tokens.
 
         Args:
-            text: a text; or several: a list, an array, a column of a table, any other sequence, or an iterator.
-            text_pair: as many, each encoded behind its ``text``.
-            is_split_into_words: a text is a list of words; ``word_ids()`` of the result tells which.
+            text: A text, or several texts: a list, an array, a column of a table, another sequence, or an iterator.
+            text_pair: The same number of second texts, each encoded after its ``text``. Default: none.
+            is_split_into_words: Whether each text is a list of words; ``word_ids()`` of the result then gives the word
+                of each token. Default: false.
             settings: ``add_special_tokens`` (default ``True``: those of the ``task``); ``padding`` (``True`` or
                 ``"longest"``, ``"max_length"``, ``False``); ``truncation`` (``True`` or ``"longest_first"``,
                 ``"only_first"``, ``"only_second"``, ``False``); ``max_length`` (default: the model's);
@@ -120,14 +121,15 @@ class CallMixin(SpecialTokensMixin):
                 transformers' fast class; each begins with the last ``stride`` (default 0) tokens of the row before.
 
         Returns:
-            ``input_ids``, ``attention_mask`` and what was asked for; ``offset_mapping`` has for each token the start
-            and end in the text that was passed, (0, 0) for padding and for the tokens of the task. With
-            ``return_overflowing_tokens`` a batch, of one text too, and ``overflow_to_sample_mapping``: which text each
-            row is from.
+            ``input_ids``, ``attention_mask`` and the requested keys. ``offset_mapping`` has the start and end of each
+            token in the passed text, (0, 0) for padding and for the tokens of the task. With
+            ``return_overflowing_tokens``, the result is always a batch, and ``overflow_to_sample_mapping`` gives the
+            text that each row comes from.
 
         Raises:
-            InputError: an input is not a text or does not fit the task, or the parts of a batch do not fit together.
-            TokenizerError: a setting is unknown, or padding is asked for without a padding token.
+            InputError: an input is not a text or does not fit the task, or the two lists of a batch of pairs have
+                different lengths.
+            TokenizerError: a setting is unknown, or padding is requested without a padding token.
         """
         text, text_pair = as_list(text), as_list(text_pair)
         is_batch = _is_list(text) and not (is_split_into_words and _are_words(text))
@@ -137,7 +139,7 @@ class CallMixin(SpecialTokensMixin):
             return self.batch_encode_plus(text, is_split_into_words=is_split_into_words, **settings)
         if not _is_list(text_pair) or len(text_pair) != len(text):
             size = f"{len(text_pair)} texts" if _is_list(text_pair) else "one text"
-            raise InputError(f"text has {len(text)} texts and text_pair {size}; a batch has as many of both")
+            raise InputError(f"text and text_pair must have the same length; got {len(text)} texts and {size}.")
         return self._encode_batch(list(zip(text, text_pair, strict=True)), is_split_into_words, settings)
 
     def encode_plus(
@@ -156,18 +158,18 @@ class CallMixin(SpecialTokensMixin):
         """Encode several texts, or pairs (tuples or lists of two); settings are those of a call."""
         batch = as_list(batch_text_or_text_pairs)
         if not _is_list(batch):
-            raise InputError(f"a batch is a list of texts, not {type(batch_text_or_text_pairs).__name__}")
+            raise InputError(f"a batch must be a list of texts; got {type(batch_text_or_text_pairs).__name__}.")
         items: list[Any] = []
         for i, item in enumerate(batch):
             parts = item if isinstance(item, str) else as_list(item)
             is_pair = _is_list(parts) and not (is_split_into_words and _are_words(parts))
             if is_pair and len(parts) != 2:
-                raise InputError(f"texts[{i}] must be a text or a pair of texts; got {len(parts)} things")
+                raise InputError(f"texts[{i}] must be a text or a pair of texts; got {len(parts)} items.")
             items.append(parts if is_pair or isinstance(item, str) else [parts])
         return self._encode_batch(items, is_split_into_words, settings)
 
     def _encode_batch(self, items: Sequence[Any], is_split_into_words: bool, settings: dict[str, Any]) -> BatchEncoding:
-        """Encode items: a str, or a sequence of one or two of what ``plain_text`` takes."""
+        """Encode items: each is a str, or a sequence of one or two inputs of ``plain_text``."""
         plan = CallSettings(self, is_split_into_words=is_split_into_words, **settings)
         if not plan.offsets and not plan.words and all(isinstance(item, str) for item in items):
             all_ids = self._batch_ids(list(items))
@@ -188,12 +190,12 @@ class CallMixin(SpecialTokensMixin):
         return [self._text_ids(text) for text in texts]
 
     def _rows_of(self, texts: Sequence[Any], plan: CallSettings, sample: int = 0) -> list[Row]:
-        """One or two of what ``plain_text`` gives."""
+        """Encode one or two results of ``plain_text`` to rows."""
         first, *others = (self._part(text, plan.words, plan.offsets) for text in texts)
         return self._rows(first, others[0] if others else None, plan, sample)
 
     def _rows(self, text: Part, pair: Part | None, plan: CallSettings, sample: int) -> list[Row]:
-        """A text or pair, truncated: one row, and on request one for each part that was cut off."""
+        """Truncate a text or pair to one row and, on request, more rows with the overflowing tokens."""
         length, pair_length = len(text[0]), None if pair is None else len(pair[0])
         if plan.task is not None:
             check_texts(plan.task, 1 if pair is None else 2)
@@ -204,7 +206,8 @@ class CallMixin(SpecialTokensMixin):
             return [row]
         if plan.overflow and pair is not None and plan.truncation == "longest_first":
             raise InputError(
-                "return_overflowing_tokens cuts one text of a pair. Set truncation to 'only_first' or 'only_second'"
+                "return_overflowing_tokens with pairs needs truncation='only_first' or 'only_second'; got "
+                "'longest_first'."
             )
         kept, kept_pair = plan.kept(length, pair_length)
         texts = self._windows(text, kept, plan)
@@ -212,14 +215,15 @@ class CallMixin(SpecialTokensMixin):
         return [self._row(first, second, plan, sample) for first in texts for second in pairs]
 
     def _windows(self, part: Part, length: int, plan: CallSettings) -> list[Part]:
-        """The part cut to ``length``, and on request the others of that length, which share ``stride`` tokens."""
+        """Cut a part to ``length`` and, on request, into more windows of this length that share ``stride`` tokens."""
         ids, offsets, words = part
         total, step = len(ids), length - plan.stride
         if length >= total:
             return [part]
         if plan.overflow and step < 1:
             raise InputError(
-                f"stride must be below the {length} tokens that are left for the part that is cut; got {plan.stride}"
+                f"stride must be less than {length}, the number of tokens that truncation keeps; got {plan.stride}. "
+                "Lower stride, or raise max_length."
             )
         count = 1 - (length - total) // step if plan.overflow else 1
         if self.truncation_side == "right":
@@ -229,7 +233,7 @@ class CallMixin(SpecialTokensMixin):
         return [(ids[cut], offsets[cut], words[cut]) for cut in cuts]
 
     def _row(self, text: Part, pair: Part | None, plan: CallSettings, sample: int) -> Row:
-        """Ids, and what else is asked for."""
+        """A row with the ids and the requested keys."""
         parts = (text,) if pair is None else (text, pair)
 
         def row_of(values: Any, *marks: Any) -> Any:
@@ -251,7 +255,7 @@ class CallMixin(SpecialTokensMixin):
         return row
 
     def _part(self, text: Any, is_split_into_words: bool, offsets: bool) -> Part:
-        """Ids, and offsets where wanted, of what ``plain_text`` gives."""
+        """The ids and, on request, the offsets of a result of ``plain_text``."""
         if is_split_into_words:
             words = [text] if isinstance(text, str) else text
             parts = [self._part(plain_text(word, "a word"), False, offsets) for word in words]
@@ -261,7 +265,7 @@ class CallMixin(SpecialTokensMixin):
         if isinstance(text, str):
             return (*self._text_ids_and_offsets(text), []) if offsets else (self._text_ids(text), [], [])
         if offsets:
-            raise InputError("tokens and ids have no offsets; pass a text, or leave return_offsets_mapping out")
+            raise InputError("cannot return offsets of tokens or ids. Pass a text, or omit return_offsets_mapping.")
         return (text if text and isinstance(text[0], int) else self.convert_tokens_to_ids(text)), [], []
 
     def _finish(self, rows: list[Row], plan: CallSettings, *, batch: bool) -> BatchEncoding:
@@ -306,11 +310,11 @@ class CallMixin(SpecialTokensMixin):
         return_attention_mask: bool | None = None,
         return_tensors: str | None = None,
     ) -> BatchEncoding:
-        """Pad what was encoded before: one row, a dict of lists of rows, or a list of rows.
+        """Pad encoded inputs: one row, a dict of lists of rows, or a list of rows.
 
         Raises:
-            InputError: there are no ``input_ids``.
-            TokenizerError: there is no padding token.
+            InputError: ``input_ids`` are missing.
+            TokenizerError: the tokenizer has no padding token.
         """
         if not isinstance(encoded_inputs, Mapping):
             examples = as_list(encoded_inputs)
@@ -318,7 +322,7 @@ class CallMixin(SpecialTokensMixin):
             encoded_inputs = {key: [example[key] for example in examples] for key in keys}
         columns = {key: to_list(value) for key, value in encoded_inputs.items()}
         if "input_ids" not in columns:
-            raise InputError(f"there are no input_ids to pad; there are {', '.join(columns) or 'no keys'}")
+            raise InputError(f"encoded_inputs must have input_ids; got {', '.join(columns) or 'no keys'}.")
         batch = bool(columns["input_ids"]) and isinstance(columns["input_ids"][0], list)
         count = len(columns["input_ids"]) if batch else 1
         rows = [{key: value[i] if batch else value for key, value in columns.items()} for i in range(count)]
@@ -343,7 +347,9 @@ class CallMixin(SpecialTokensMixin):
     def _warn_too_long(self, length: int) -> None:
         if not self._said_too_long:
             logger.warning(
-                "a text has %d tokens, and the model takes %d; set truncation=True", length, self.model_max_length
+                "A text has %d tokens, but the model accepts at most %d. Pass truncation=True.",
+                length,
+                self.model_max_length,
             )
         self._said_too_long = True
 
@@ -353,7 +359,7 @@ def _is_list(value: Any) -> bool:
 
 
 def _are_words(items: Sequence[Any]) -> bool:
-    """Whether these are the words of one text, and not texts that are lists of words themselves."""
+    """Whether items are the words of one text rather than several texts."""
     return not items or isinstance(items[0], (str, int))
 
 
@@ -386,9 +392,9 @@ class CallSettings:
             known = [*(CallSettings.__init__.__kwdefaults__ or ()), *_ARGUMENTS]
             raise TokenizerError("\n".join(unknown(others, known)))
         if not is_integer(stride) or stride < 0:
-            raise TokenizerError(f"stride must be a whole number from 0; got {stride!r}")
+            raise TokenizerError(f"stride must be an integer of at least 0; got {stride!r}.")
         if max_length is not None and (not isinstance(max_length, int) or max_length < 1):
-            raise TokenizerError(f"max_length is {max_length!r}; it is a whole number from 1")
+            raise TokenizerError(f"max_length must be an integer of at least 1; got {max_length!r}.")
         if truncation is None:
             truncation = max_length is not None and padding is False
         spelled = {True: "longest_first", False: "do_not_truncate"}
@@ -406,16 +412,16 @@ class CallSettings:
             self.padding = "do_not_pad"
         if self.padding != "do_not_pad" and tokenizer.pad_token is None:
             raise TokenizerError(
-                "padding needs a padding token, and this tokenizer has none, as OpenAI GPT was published without one. "
-                "Take one of the vocabulary (tokenizer.pad_token = tokenizer.unk_token), or add one "
-                "(tokenizer.add_special_tokens({'pad_token': '<pad>'}), and then "
-                "model.resize_token_embeddings(len(tokenizer)))"
+                "cannot pad: this tokenizer, like the published one, has no padding token. Use an existing token "
+                "(tokenizer.pad_token = tokenizer.unk_token), or add one "
+                "(tokenizer.add_special_tokens({'pad_token': '<pad>'}), then "
+                "model.resize_token_embeddings(len(tokenizer)))."
             )
         self.multiple = pad_to_multiple_of
         if self.multiple and self.limit and self.padding != "do_not_pad" and self.limit % self.multiple:
             raise TokenizerError(
-                f"max_length {self.limit} is not a multiple of pad_to_multiple_of {self.multiple}; with padding and "
-                "truncation it has to be"
+                f"max_length must be a multiple of pad_to_multiple_of={self.multiple}, because padding and truncation "
+                f"are on; got {self.limit}."
             )
         self.side = one_of("padding_side", padding_side or tokenizer.padding_side, SIDES)
         self.tensors = return_tensors

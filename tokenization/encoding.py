@@ -1,4 +1,4 @@
-"""Rows of ids: truncated, padded, and as the arrays of a framework."""
+"""Rows of ids: truncation, padding, and conversion to the tensors of a framework."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from gptcore.errors import InputError, TokenizerError
 T = TypeVar("T")
 
 TENSORS = {"np": None, "pt": "torch", "tf": "tf", "jax": "flax"}
-"""What ``return_tensors`` takes, and the backend that makes it."""
+"""Value of ``return_tensors`` -> the backend that creates the tensors."""
 
 PADDINGS = ("longest", "max_length", "do_not_pad")
 TRUNCATIONS = ("longest_first", "only_first", "only_second", "do_not_truncate")
 SIDES = ("right", "left")
 NO_LIMIT = 10**20
-"""A ``model_max_length`` above this is none."""
+"""A ``model_max_length`` above this means no limit."""
 
 
 class BatchEncoding(dict[str, Any]):
-    """What a tokenizer call returns: a dict, with its keys as attributes too.
+    """The result of a tokenizer call: a dict whose keys are also attributes.
 
     Keys: ``input_ids``, ``attention_mask`` (1 for a token, 0 for padding), and on request ``token_type_ids``,
     ``special_tokens_mask``, ``offset_mapping``, ``length``, ``overflow_to_sample_mapping``.
 
-    Keras, JAX and PyTorch see the arrays inside, as in a dict: ``model.fit(encoding)``, ``jax.jit(f)(encoding)``. For
-    that, the framework must have been imported before an encoding is made. A number gives a row of a batch.
+    Keras, JAX and PyTorch treat it like a dict of arrays: ``model.fit(encoding)``, ``jax.jit(f)(encoding)``. For that,
+    the framework must be imported before the encoding is created. An integer index gives a row of a batch.
 
     >>> BatchEncoding(input_ids=[481]).input_ids
     [481]
@@ -49,13 +49,13 @@ class BatchEncoding(dict[str, Any]):
             raise KeyError(key)
         if not isinstance(self.get("input_ids"), list) or all(isinstance(ids, list) for ids in self["input_ids"]):
             return BatchEncoding({name: rows[key] for name, rows in self.items()})
-        raise KeyError(f"{key}: this encoding is of one text, which is no batch")
+        raise KeyError(f"cannot select row {key}: this encoding holds a single text, not a batch")
 
     def __getattr__(self, name: str) -> Any:
         try:
             return self[name]
         except KeyError:
-            raise AttributeError(f"there is no {name!r}; there are {', '.join(self) or 'no keys'}") from None
+            raise AttributeError(f"BatchEncoding has no key {name!r}; it has {', '.join(self) or 'none'}") from None
 
     @property
     def data(self) -> dict[str, Any]:
@@ -66,12 +66,12 @@ class BatchEncoding(dict[str, Any]):
         """The word that each token of a row comes from, ``None`` for padding; in a pair each text counts from 0.
 
         Raises:
-            InputError: the texts did not come in words.
+            InputError: the call did not set ``is_split_into_words``.
         """
         if self._words is None:
             raise InputError(
-                "word_ids() needs is_split_into_words=True in the call of the tokenizer. For a whole text, use "
-                "return_offsets_mapping=True"
+                "word_ids() needs a tokenizer call with is_split_into_words=True. For a whole text, pass "
+                "return_offsets_mapping=True instead."
             )
         return self._words[batch_index]
 
@@ -84,7 +84,7 @@ class BatchEncoding(dict[str, Any]):
         return self
 
     def to(self, device: Any, *, non_blocking: bool = False) -> BatchEncoding:
-        """Move every value that can be moved (PyTorch tensors) to a device, in place."""
+        """Move all PyTorch tensors to a device, in place."""
         for name, value in self.items():
             if hasattr(value, "to"):
                 self[name] = value.to(device, non_blocking=non_blocking)
@@ -136,7 +136,7 @@ _unregistered: dict[str, tuple[str, Callable[[Any], None]]] = {
 
 
 def register_trees() -> None:
-    """Let the frameworks that are imported see inside ``BatchEncoding``: of dicts, they know the plain one alone."""
+    """Register ``BatchEncoding`` with the imported frameworks, which otherwise recognise plain dicts only."""
     for module, (framework, register) in list(_unregistered.items()):
         if _is_imported(module) and _is_imported(framework) and module in _unregistered:
             del _unregistered[module]
@@ -144,27 +144,27 @@ def register_trees() -> None:
 
 
 def _is_imported(module: str) -> bool:
-    """Whether a module is there as a whole: not while its import is going on."""
+    """Whether the import of a module is complete."""
     found = sys.modules.get(module)
     return found is not None and not getattr(found.__spec__, "_initializing", False)
 
 
 def to_tensor(rows: Any, tensor_type: str, name: str = "input_ids") -> Any:
-    """An integer array: ``np`` and ``pt`` in 64 bits, ``tf`` and ``jax`` in 32, as in transformers.
+    """Convert rows to an integer tensor: 64 bits for ``np`` and ``pt``, 32 for ``tf`` and ``jax``, as in transformers.
 
     Raises:
-        InputError: rows of different lengths.
-        TokenizerError: no such kind of tensor.
+        InputError: the rows have different lengths.
+        TokenizerError: the type of tensor is unknown.
         GPTError: the framework is not installed.
     """
     if tensor_type not in TENSORS:
-        raise TokenizerError(f"return_tensors is {tensor_type!r}; it is one of {', '.join(map(repr, TENSORS))}")
+        raise TokenizerError(f"return_tensors must be one of {', '.join(map(repr, TENSORS))}; got {tensor_type!r}.")
     try:
         array = np.array(rows, dtype=np.int64 if tensor_type in ("np", "pt") else np.int32)
     except ValueError as cause:
         raise InputError(
-            f"{name} has rows of different lengths, which make no tensor; set padding=True, and truncation=True with "
-            "max_length to bound them"
+            f"cannot convert {name} to a tensor: its rows have different lengths. Pass padding=True, and "
+            "truncation=True with max_length to limit the length."
         ) from cause
     backend = TENSORS[tensor_type]
     if backend is None:
@@ -173,9 +173,9 @@ def to_tensor(rows: Any, tensor_type: str, name: str = "input_ids") -> Any:
 
 
 def to_list(value: Any) -> Any:
-    """Ids or texts as Python objects: an int or a str, or lists of them.
+    """Convert ids or texts to Python objects: an int, a str, or lists of them.
 
-    From a tensor or array of any framework, a column of a table (pandas, datasets), any other sequence, or an iterator.
+    Accepts tensors and arrays of any framework, columns of tables (pandas, datasets), other sequences, and iterators.
     """
     if isinstance(value, (str, bytes)):
         return value
@@ -192,14 +192,14 @@ def as_list(value: Any) -> Any:
 
 
 def plain_text(text: Any, name: str) -> str | list[str] | list[int]:
-    """A text, or a list of words, tokens or ids.
+    """Check that an input is a text, or a list of words, tokens or ids, and return it.
 
     Args:
-        text: what was passed.
-        name: of the argument, for errors, such as ``texts[3]``.
+        text: The input.
+        name: The name of the argument for errors, such as ``texts[3]``.
 
     Raises:
-        InputError: it is neither.
+        InputError: the input is neither.
     """
     items = text if isinstance(text, str) else to_list(text)
     if isinstance(items, str) or (isinstance(items, list) and all(isinstance(item, (str, int)) for item in items)):
@@ -208,10 +208,10 @@ def plain_text(text: Any, name: str) -> str | list[str] | list[int]:
 
 
 def truncate_pair(first: int, second: int | None, limit: int, strategy: str) -> tuple[int, int | None]:
-    """How many tokens of each part stay, so that together they have at most ``limit``.
+    """The number of tokens to keep of each text, so that together they have at most ``limit``.
 
     Raises:
-        InputError: the part that the strategy names is too short to give up that many.
+        InputError: the text that the strategy truncates is too short.
     """
     excess = first + (second or 0) - limit
     if strategy == "do_not_truncate" or excess <= 0:
@@ -219,15 +219,15 @@ def truncate_pair(first: int, second: int | None, limit: int, strategy: str) -> 
     if second is None or strategy == "only_first":
         if first <= excess and limit > 0:
             raise InputError(
-                f"{excess} tokens have to go and truncation={strategy!r} takes them from the first part, which has "
-                f"{first}; use 'longest_first' or 'only_second', or raise max_length from {limit}"
+                f"cannot truncate: truncation={strategy!r} must remove {excess} tokens from the first text, which has "
+                f"{first}. Use 'longest_first' or 'only_second', or raise max_length."
             )
         return max(0, first - excess), second
     if strategy == "only_second":
         if second <= excess:
             raise InputError(
-                f"{excess} tokens have to go and truncation='only_second' takes them from the second part, which has "
-                f"{second}; use 'longest_first' or 'only_first', or raise max_length from {limit}"
+                f"cannot truncate: truncation='only_second' must remove {excess} tokens from the second text, which "
+                f"has {second}. Use 'longest_first' or 'only_first', or raise max_length."
             )
         return first, second - excess
     level = min(abs(first - second), excess)  # first make the longer one as short as the other, then take from both
@@ -238,7 +238,7 @@ def truncate_pair(first: int, second: int | None, limit: int, strategy: str) -> 
 
 
 def joined(parts: Sequence[list[T]], marks: Sequence[T] | None) -> list[T]:
-    """One row of one or two parts; ``marks`` are those of the start, delimiter and extract tokens, if there are any.
+    """Join one or two parts to a row; ``marks`` are the items for the start, delimiter and extract tokens, if any.
 
     >>> joined([[5, 6], [7]], (1, 2, 3)), joined([[5, 6]], (1, 2, 3)), joined([[5, 6], [7]], None)
     ([1, 5, 6, 2, 7, 3], [1, 5, 6, 3], [5, 6, 7])
@@ -250,7 +250,7 @@ def joined(parts: Sequence[list[T]], marks: Sequence[T] | None) -> list[T]:
 
 
 def pad_row(row: dict[str, Any], length: int, side: str, fill: Mapping[str, Any]) -> None:
-    """Bring the lists of one row to ``length``, in place; ``fill`` gives what to pad each key with."""
+    """Pad the lists of one row to ``length``, in place; ``fill`` gives the padding value of each key."""
     for name, value in fill.items():
         if name in row:
             padding = [value] * (length - len(row[name]))
@@ -258,11 +258,11 @@ def pad_row(row: dict[str, Any], length: int, side: str, fill: Mapping[str, Any]
 
 
 def one_of(name: str, value: str, allowed: Sequence[str]) -> str:
-    """A setting that is one of a few words.
+    """Return a setting that must be one of the ``allowed`` words.
 
     Raises:
-        TokenizerError: it is not.
+        TokenizerError: the value is another one.
     """
     if value not in allowed:
-        raise TokenizerError(f"{name} is {value!r}; it is one of {', '.join(map(repr, allowed))}")
+        raise TokenizerError(f"{name} must be one of {', '.join(map(repr, allowed))}; got {value!r}.")
     return value

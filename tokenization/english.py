@@ -175,8 +175,8 @@ class EnglishRules:
     def _join_special(self, words: list[str], chunk_of: list[int]) -> list[str]:
         """Put special cases in the place of the words they were broken into.
 
-        A longer sequence goes before a shorter one, an earlier before a later one, and a sequence that overlaps
-        another one does not count. Neither does one that spans chunks, but what it overlaps is lost all the same.
+        Longer sequences have priority over shorter ones, earlier ones over later ones, and overlapping ones are
+        ignored. A sequence that spans chunks is not joined, but still blocks the sequences that it overlaps.
         """
         found: list[tuple[int, int, list[str]]] = []
         for start, word in enumerate(words):

@@ -1,4 +1,4 @@
-"""The fast tokenizer: the same ids as the plain one, with the ``tokenizers`` library and a memory."""
+"""The fast tokenizer: the same ids as the plain one, with the ``tokenizers`` library and a cache."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ CACHED_WORDS = 65_536
 
 
 class OpenAIGPTTokenizerFast(TokenizerBase):
-    """Text to ids and back, fast.
+    """The fast tokenizer.
 
-    White-space chunks of a text do not depend on each other, and most of them have been seen before: chunk -> ids is
-    remembered, in bounded memory. A chunk that is new goes through the text path in Python and through byte-pair
-    encoding in the ``tokenizers`` library. The few chunks that do depend on their neighbours go by the line.
+    The ids of a chunk between white space rarely depend on other chunks, and most chunks are frequent, so they are
+    cached in bounded memory. A new chunk goes through the text path in Python, then through byte-pair encoding in the
+    ``tokenizers`` library. The few chunks that do depend on their neighbours are processed line by line.
 
     Args:
-        tokenizer_file: a ``tokenizer.json``, instead of ``vocab_file`` and ``merges_file``.
+        tokenizer_file: Path of a ``tokenizer.json``, instead of ``vocab_file`` and ``merges_file``.
 
-    Other arguments are those of ``TokenizerBase``.
+    The other arguments are those of ``TokenizerBase``.
     """
 
     is_fast = True
@@ -62,7 +62,7 @@ class OpenAIGPTTokenizerFast(TokenizerBase):
             options = {"added_tokens_decoder": added, **options}
             self._start(vocabulary, pre_tokenizer=pre_tokenizer, unk_token=unk_token, **options)
         else:
-            raise TokenizerError("a tokenizer needs vocab_file and merges_file, or tokenizer_file")
+            raise TokenizerError("cannot create a tokenizer: pass vocab_file and merges_file, or tokenizer_file.")
 
     def _tokens_changed(self) -> None:
         self._tokens.refresh()
@@ -71,7 +71,7 @@ class OpenAIGPTTokenizerFast(TokenizerBase):
             self._start_memory()
 
     def _start_memory(self) -> None:
-        """What only depends on the vocabulary."""
+        """Create everything that depends only on the vocabulary."""
         vocabulary = self._tokens.vocabulary
         unknown = self._tokens.named["unk_token"].content
         encoder = {**vocabulary.encoder, unknown: self._unknown_id()}
@@ -95,7 +95,7 @@ class OpenAIGPTTokenizerFast(TokenizerBase):
         return tuple(chain.from_iterable(map(self._words.__getitem__, words)))
 
     def _batch_ids(self, texts: list[str]) -> list[list[int]]:
-        """As ``_text_ids`` of each; an ordinary text takes the shortest way."""
+        """The same as ``_text_ids`` of each text, with a shortcut for ordinary texts."""
         chunks_of, ids_of = self._path.chunks, self._chunks.__getitem__
         occur_in = self._tokens.occur_in
         rows = []
@@ -162,11 +162,11 @@ class OpenAIGPTTokenizerFast(TokenizerBase):
 
     @property
     def backend_tokenizer(self) -> Tokenizer:
-        """The vocabulary and the basic path as an object of the ``tokenizers`` library: what ``tokenizer.json`` holds.
+        """The vocabulary and the basic path as an object of the ``tokenizers`` library, as saved in ``tokenizer.json``.
 
-        A copy, made anew when tokens are added. With a ``task``, its template puts the tokens around a text or a pair:
-        the same template for every task. The library has no original path, and knows an older Unicode than this class:
-        characters newer than Unicode 8 can get other ids.
+        The object is a copy, rebuilt after tokens are added. With a ``task``, its template adds the task's tokens to a
+        text or a pair; the template is the same for every task. The library does not support the original path, and
+        uses an older Unicode version: characters newer than Unicode 8 can get different ids.
         """
         if self._backend is None:
             backend = Tokenizer(self._bpe)
@@ -192,4 +192,4 @@ class OpenAIGPTTokenizerFast(TokenizerBase):
 
 
 class _NeighboursMatter(Exception):  # noqa: N818  # no error: a way out of a loop at full speed
-    """A chunk whose words depend on the chunks beside it."""
+    """The words of a chunk depend on its neighbours."""

@@ -1,4 +1,4 @@
-"""The two text paths by name, and what "auto" takes."""
+"""The two text paths by name, and the choice of "auto"."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ logger = logging.getLogger("tokenization")
 
 
 def pre_tokenizer(mode: str, fingerprint: str | None = None) -> PreTokenizer:
-    """The text path of a mode.
+    """Return the text path of a mode.
 
     Args:
-        mode: ``"basic"``, ``"original"``, or ``"auto"``: original where spaCy and ftfy can be imported, else basic.
-        fingerprint: the rules that must be those of the path, as a saved tokenizer records them; any known if ``None``.
+        mode: ``"basic"``, ``"original"``, or ``"auto"``: original if spaCy and ftfy can be imported, else basic.
+        fingerprint: The required fingerprint of the path's rules, as in a saved tokenizer. Default: any known one.
 
     Raises:
-        TokenizerError: no such mode; spaCy or ftfy is missing; the installed ones have other rules.
+        TokenizerError: the mode is unknown, spaCy or ftfy is missing, or the installed versions have other rules.
     """
     if mode not in MODES:
-        raise TokenizerError(f"pre_tokenizer is {mode!r}; it is one of {', '.join(map(repr, MODES))}")
+        raise TokenizerError(f"pre_tokenizer must be one of {', '.join(map(repr, MODES))}; got {mode!r}.")
     if mode == "auto":
         mode = _automatic()
     if mode == "basic":
@@ -44,9 +44,9 @@ def pre_tokenizer(mode: str, fingerprint: str | None = None) -> PreTokenizer:
     wanted = (fingerprint,) if fingerprint else known
     if path.fingerprint not in wanted:
         raise TokenizerError(
-            f"the rules of the {mode!r} text path here are {path.fingerprint}, wanted are "
-            f"{' or '.join(map(str, wanted))}: ids would differ. Installed: {_versions()}; install spacy>=3.8,<3.9 and "
-            "ftfy>=6.3,<6.4, or name pre_tokenizer='basic', which gives other ids"
+            f"cannot use the text path {mode!r}: its rules have the fingerprint {path.fingerprint}, but the tokenizer "
+            f"needs {' or '.join(map(str, wanted))}, so ids would differ. Installed: {_versions()}. Install "
+            "spacy>=3.8,<3.9 and ftfy>=6.3,<6.4, or pass pre_tokenizer='basic', which gives different ids."
         )
     return path
 
@@ -59,28 +59,29 @@ def _original() -> OriginalPreTokenizer:
         return path
     except ImportError as cause:
         raise TokenizerError(
-            f"pre_tokenizer='original' needs spaCy and ftfy, and {cause.name or cause} is missing: "
+            f"pre_tokenizer='original' needs spaCy and ftfy, but {cause.name or cause} is missing: "
             f"{install_command('original')}"
         ) from cause
 
 
 @cache
 def _automatic() -> str:
-    """Decide once in a process, and say so."""
+    """Resolve ``"auto"`` once per process, and log the choice."""
     try:
         path = _original()
         if path.fingerprint in ORIGINAL_FINGERPRINTS:
             logger.warning(
-                "pre_tokenizer='auto' is 'original' here (ftfy and spaCy's English rules: the published model's ids). "
-                "Without spaCy and ftfy it would be 'basic', with other ids; name the mode to be sure."
+                "pre_tokenizer='auto' resolves to 'original' (ftfy and spaCy's English rules: the published model's "
+                "ids). Without spaCy and ftfy it resolves to 'basic', with different ids. Pass one of the two to be "
+                "independent of what is installed."
             )
             return "original"
-        reason = f"the rules of {_versions()} are not those of the published model"
+        reason = f"{_versions()} have other rules than the published model"
     except TokenizerError as error:
         reason = str(error.__cause__)
     logger.warning(
-        "pre_tokenizer='auto' is 'basic' here (%s). It strips accents, splits don't at the apostrophe and drops line "
-        "breaks, so ids differ from those that the published model was trained on. For those: %s",
+        "pre_tokenizer='auto' resolves to 'basic' (%s). It strips accents, splits \"don't\" at the apostrophe and "
+        "drops line breaks, so ids differ from those that the published model was trained on. For 'original': %s",
         reason,
         install_command("original"),
     )
@@ -98,7 +99,7 @@ def _versions() -> str:
 
 
 def _reduced(path: PreTokenizer) -> tuple[Callable[..., PreTokenizer], tuple[str, str]]:
-    """A copy is made from the name alone: the rules are not part of it, but must be the same."""
+    """Pickle a path by its name and fingerprint only; its rules must be the same when it is loaded."""
     return pre_tokenizer, (path.name, path.fingerprint)
 
 

@@ -11,7 +11,7 @@ from typing import ClassVar
 from tokenization.alignment import Aligned
 
 NEWLINE = "\n"
-"""The chunk, and the word, that stands for one or more line breaks."""
+"""The chunk, and the word, that represents one or more line breaks."""
 
 BLOCK_LENGTH = 1_000_000
 _GAP = re.compile(r"\s")
@@ -30,7 +30,7 @@ class PreTokenizer(ABC):
 
     @abstractmethod
     def blocks(self, text: str) -> Iterator[list[str]]:
-        """The chunks of a text, some at a time, so that a long text never lies in memory as chunks."""
+        """Yield the chunks of a text in blocks, so that the chunks of a long text need not fit in memory."""
 
     @abstractmethod
     def chunks(self, text: str) -> list[str] | None:

@@ -1,4 +1,4 @@
-"""Tokenizers as folders: reading what transformers or OpenAI wrote, and writing what transformers reads."""
+"""Load tokenizers of transformers and OpenAI from folders, and save them in the format of transformers."""
 
 from __future__ import annotations
 
@@ -76,17 +76,17 @@ class PretrainedMixin(ABC):
     @classmethod
     @passes_on(hub.resolve, TokenizerSettings)
     def from_pretrained(cls, pretrained_model_name_or_path: str | Path, **options: Unpack[TokenizerOptions]) -> Self:
-        """Read a tokenizer from a folder, or from a repository on the hub.
+        """Load a tokenizer from a folder, or from a repository on the hub.
 
         Args:
-            pretrained_model_name_or_path: a folder with ``vocab.json`` and ``merges.txt``, or with OpenAI's
+            pretrained_model_name_or_path: A folder with ``vocab.json`` and ``merges.txt``, or with OpenAI's
                 ``encoder_bpe_40000.json`` and ``vocab_40000.bpe``, or with ``tokenizer.json``; or ``owner/name``.
-            options: ``revision``, ``cache_dir``, ``local_files_only`` and ``token`` for the hub; any argument of the
-                class, which goes before what the folder says.
+            options: ``revision``, ``cache_dir``, ``local_files_only`` and ``token`` for the hub, and arguments of the
+                class, which override the settings of the folder.
 
         Raises:
-            TokenizerError: a file is missing or cannot be used, or the recorded text path is not to be had here.
-            StorageError: it is not a folder, and cannot be downloaded from the hub.
+            TokenizerError: a file is missing or invalid, or the saved text path is not available.
+            StorageError: there is no such folder, and it cannot be downloaded from the hub.
         """
         location, settings = hub.split_options(options)
         folder = hub.resolve(pretrained_model_name_or_path, hub.named(*FILES), **location)
@@ -102,20 +102,20 @@ class PretrainedMixin(ABC):
 
     @classmethod
     def from_vocabulary(cls, vocabulary: Vocabulary, **options: Any) -> Self:
-        """A tokenizer over a vocabulary in memory; other arguments are those of the class."""
+        """Create a tokenizer from a vocabulary in memory; the other arguments are those of the class."""
         tokenizer: Any = cls.__new__(cls)
         tokenizer._start(vocabulary, **options)
         return tokenizer  # type: ignore[no-any-return]
 
     def save_pretrained(self, save_directory: str | Path, *, filename_prefix: str | None = None) -> tuple[str, ...]:
-        """Write the tokenizer to a folder, which is made if need be; returns the names of the files.
+        """Save the tokenizer to a folder, which is created if missing; returns the names of the files.
 
-        ``tokenizer_config.json`` records the text path and its rules. ``tokenizer.json``, which the fast class writes,
-        holds the basic path in either mode, as the published one does: it has no words for the original path. The
-        ``task`` is in both: other programs find its tokens in the template of ``tokenizer.json``.
+        ``tokenizer_config.json`` holds the text path and its rules. ``tokenizer.json``, which the fast class writes,
+        always holds the basic path, like the published file, because its format cannot express the original path. The
+        ``task`` is saved in both files: in ``tokenizer.json``, as a template that adds its tokens.
 
         Raises:
-            StorageError: a file cannot be written; it is as it was before.
+            StorageError: a file cannot be written; it is unchanged.
         """
         tokenizer: Any = self
         folder = Path(save_directory)
@@ -144,20 +144,20 @@ class PretrainedMixin(ABC):
         commit_message: str | None = None,
         revision: str | None = None,
     ) -> str:
-        """Save the tokenizer and send it to a repository of the hub, in one commit; its other files stay.
+        """Save the tokenizer and upload it to a repository on the hub in one commit; other files are unchanged.
 
         Args:
-            repo_id: ``owner/name``, or ``name`` among your own; made if there is none.
-            token: access token that may write; the stored one if ``None``.
-            private: whether a repository that is made is private; the owner's default if ``None``.
-            commit_message: what the history shows; ``Upload tokenizer`` if ``None``.
-            revision: a branch, made if there is none; the main one if ``None``.
+            repo_id: ``owner/name``, or ``name`` for one of your own repositories; created if missing.
+            token: Access token with write access. Default: the stored one.
+            private: Whether a newly created repository is private. Default: the owner's default.
+            commit_message: The commit message. Default: ``Upload tokenizer``.
+            revision: A branch, created if missing. Default: the main branch.
 
         Returns:
             The URL of the commit.
 
         Raises:
-            StorageError: the hub was not reached or refused; no file of the repository is another.
+            StorageError: the hub cannot be reached or refused the request; the repository is unchanged.
         """
         with hub.temporary_folder() as folder:
             return hub.push(
@@ -170,22 +170,22 @@ class PretrainedMixin(ABC):
             )
 
     def save_vocabulary(self, save_directory: str | Path, filename_prefix: str | None = None) -> tuple[str, str]:
-        """Write ``vocab.json`` and ``merges.txt``, byte for byte as transformers' class of that name.
+        """Write ``vocab.json`` and ``merges.txt``, byte for byte like the class of transformers with this name.
 
         Returns:
             The names of both files.
 
         Args:
-            save_directory: a folder that exists.
-            filename_prefix: put in front of both names, with a hyphen.
+            save_directory: An existing folder.
+            filename_prefix: Prefix of both names, followed by a hyphen. Default: none.
 
         Raises:
-            TokenizerError: there is no such folder.
-            StorageError: a file cannot be written; it is as it was before.
+            TokenizerError: the folder does not exist.
+            StorageError: a file cannot be written; it is unchanged.
         """
         folder = Path(save_directory)
         if not folder.is_dir():
-            raise TokenizerError(f"{save_directory} is no folder; make it first, or use save_pretrained")
+            raise TokenizerError(f"{save_directory} must be an existing folder. Create it, or use save_pretrained.")
         vocab, merges = self._vocabulary_files()
         names = VOCABULARY_FILES[0]
         return (
@@ -206,7 +206,7 @@ def _write(folder: Path, name: str, data: bytes, prefix: str | None) -> Path:
 
 
 def _vocabulary(folder: Path) -> TokenizerJson:
-    """The vocabulary of a folder, and what else ``tokenizer.json`` says."""
+    """Load the vocabulary of a folder, and the other contents of ``tokenizer.json``."""
     has_json = (folder / TOKENIZER_FILE).is_file()
     for vocab_file, merges_file in VOCABULARY_FILES:
         if (folder / vocab_file).is_file() and (folder / merges_file).is_file():
@@ -217,19 +217,19 @@ def _vocabulary(folder: Path) -> TokenizerJson:
     if has_json:
         return read_tokenizer_json(folder / TOKENIZER_FILE)
     wanted = ", or ".join(" and ".join(pair) for pair in VOCABULARY_FILES)
-    raise TokenizerError(f"{folder} has no tokenizer: it needs {wanted}, or {TOKENIZER_FILE}")
+    raise TokenizerError(f"cannot load a tokenizer from {folder}: it needs {wanted}, or {TOKENIZER_FILE}.")
 
 
 def _object(file: Path) -> dict[str, Any]:
-    """A JSON object, empty if there is no such file."""
+    """Load a JSON object; empty if the file does not exist."""
     content = read_json(file) if file.is_file() else {}
     if not isinstance(content, dict):
-        raise TokenizerError(f"{file}, line 1: not a JSON object but a {type(content).__name__}")
+        raise TokenizerError(f"{file}, line 1: must be a JSON object; got {type(content).__name__}.")
     return content
 
 
 def _recorded(folder: Path, from_file: dict[int, AddedToken]) -> dict[str, Any]:
-    """The arguments that a folder's files ask for."""
+    """The tokenizer arguments that the files of a folder set."""
     config_file = folder / CONFIG_FILE
     config = _object(config_file)
     named = {name: token for name, token in _object(folder / SPECIAL_TOKENS_FILE).items() if name not in config}
@@ -244,7 +244,7 @@ def _recorded(folder: Path, from_file: dict[int, AddedToken]) -> dict[str, Any]:
             else:
                 options.pop(name, None)
         except (TypeError, KeyError, ValueError) as cause:
-            raise TokenizerError(f"{config_file}: {name} is {value!r}, which is no token") from cause
+            raise TokenizerError(f"{config_file}: {name} must be a token; got {value!r}.") from cause
     if "added_tokens_decoder" in config:
         options["added_tokens_decoder"] = added_tokens(config_file, config["added_tokens_decoder"])
     elif from_file:
@@ -255,7 +255,7 @@ def _recorded(folder: Path, from_file: dict[int, AddedToken]) -> dict[str, Any]:
         special |= {token.content for token in options.get(ADDITIONAL, [])}
         added = _object(added_file)
         if not all(type(i) is int for i in added.values()):
-            raise TokenizerError(f"{added_file}: not an object of tokens and whole numbers")
+            raise TokenizerError(f"{added_file}: must map tokens to integer ids.")
         entries = {
             i: {"content": token, "special": token in special, "normalized": token not in special}
             for token, i in added.items()
@@ -265,7 +265,7 @@ def _recorded(folder: Path, from_file: dict[int, AddedToken]) -> dict[str, Any]:
 
 
 def _config(tokenizer: Any) -> dict[str, Any]:
-    """``tokenizer_config.json``, in transformers' words."""
+    """The content of ``tokenizer_config.json``, under the names of transformers."""
     flags = ("content", "lstrip", "normalized", "rstrip", "single_word", "special")
     return {
         **dict(sorted(tokenizer.init_kwargs.items())),

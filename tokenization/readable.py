@@ -1,4 +1,4 @@
-"""Decoded text for people to read: the spaces of the tokenizer taken out again."""
+"""Decoded text with natural spacing: removes the spaces that the tokenizer added."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ _WORD = re.compile(r"[^\W_]+")
 _CURRENCY = frozenset("$\u00a3\u20ac#")
 _JOINING = frozenset(("-", "--", "\u2010", "\u2011", "\u2013", "\u2014", "/", "@", "_"))
 _TWO_IN_ONE = frozenset((("can", "not"), ("gon", "na"), ("got", "ta")))
-"""What spaCy's rules take apart though nothing shows it."""
+"""Pairs of words that spaCy's rules split although they are written as one."""
 
 
 def readable_text(text: str) -> str:
-    """Undo the spacing of either text path. Capital letters and accents do not come back.
+    """Undo the spacing of either text path. Capital letters and accents cannot be restored.
 
     >>> print(readable_text('" do n\\'t , " said mr . o\\'neil ( u . s . ) . \\n it \\' s $ 3 . 50 - or 1 , 000 !'))
     "don't," said mr. o'neil (u.s.).

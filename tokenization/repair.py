@@ -48,7 +48,7 @@ class Repair:
         return "".join(new for _, new in self.segments(text))
 
     def segments(self, text: str) -> Iterator[tuple[str, str]]:
-        """Parts of a text, as they are and repaired: lines that may change, and all that lies between."""
+        """Yield the parts of a text, original and repaired: lines that may change, and the text between them."""
         first_tag = text.find("<")
         done = 0
         while touched := _TOUCHED.search(text, done):

@@ -1,4 +1,4 @@
-"""The special tokens of a tokenizer as its attributes: ``pad_token``, ``pad_token_id`` and so on."""
+"""The special tokens of a tokenizer as attributes: ``pad_token``, ``pad_token_id`` and others."""
 
 from __future__ import annotations
 
@@ -46,7 +46,9 @@ class NamedTokenId:
     def __set__(self, tokenizer: SpecialTokensMixin, token_id: int | None) -> None:
         token = None if token_id is None else tokenizer._tokens.token_of(token_id)
         if token is None and token_id is not None:
-            raise TokenizerError(f"no token has the id {token_id}; ids go from 0 to {len(tokenizer._tokens) - 1}")
+            raise TokenizerError(
+                f"{self.name}_id must be a token id, 0 to {len(tokenizer._tokens) - 1}; got {token_id}."
+            )
         setattr(tokenizer, self.name, token)
 
 
@@ -111,14 +113,14 @@ class SpecialTokensMixin(ABC):
         return self._tokens.id_of(unknown.content) if found is None and unknown is not None else found
 
     def _unknown_id(self) -> int:
-        """The id for what the vocabulary cannot spell.
+        """The id of the unknown token.
 
         Raises:
-            TokenizerError: there is no unknown token.
+            TokenizerError: the tokenizer has no unknown token.
         """
         found = self._id_or_unknown("")
         if found is None:
-            raise TokenizerError("a tokenizer needs an unk_token that is one of its tokens, such as '<unk>'")
+            raise TokenizerError("unk_token must be one of the tokenizer's tokens, such as '<unk>'. Set it.")
         return found
 
     @property
@@ -169,12 +171,13 @@ class SpecialTokensMixin(ABC):
         return self._tokens.added_ids()
 
     def add_tokens(self, new_tokens: AnyToken | Sequence[AnyToken], special_tokens: bool = False) -> int:
-        """Add tokens that a text is never split inside of.
+        """Add tokens, which are never split.
 
         Args:
-            new_tokens: a token or several; a str, or an ``AddedToken`` that says how it treats its surroundings. One
-                that is not special is lower-cased, as the text is.
-            special_tokens: whether they are special: skipped by ``skip_special_tokens``, never lower-cased.
+            new_tokens: One or several tokens: a str, or an ``AddedToken`` with flags for matching. Tokens that are not
+                special are lower-cased, like the text.
+            special_tokens: Whether the tokens are special: never lower-cased, and omitted by ``skip_special_tokens``.
+                Default: false.
 
         Returns:
             The number of new tokens; a model then needs ``resize_token_embeddings(len(tokenizer))``.
@@ -187,18 +190,19 @@ class SpecialTokensMixin(ABC):
     def add_special_tokens(
         self, special_tokens_dict: Mapping[str, Any], replace_additional_special_tokens: bool = True
     ) -> int:
-        """Name special tokens, and add those that are no tokens yet.
+        """Set special tokens by name, and add those that are not in the vocabulary yet.
 
         Args:
             special_tokens_dict: name -> token, for ``bos_token``, ``eos_token``, ``unk_token``, ``sep_token``,
                 ``pad_token``, ``cls_token``, ``mask_token``; and ``additional_special_tokens`` -> a list of tokens.
-            replace_additional_special_tokens: forget the additional ones of before (they stay added tokens).
+            replace_additional_special_tokens: Whether new additional special tokens replace the old ones, which remain
+                added tokens. Default: true.
 
         Returns:
             The number of new tokens; a model then needs ``resize_token_embeddings(len(tokenizer))``.
 
         Raises:
-            TokenizerError: an unknown name, or something that is no token.
+            TokenizerError: a name is unknown, or a value is not a token.
         """
         new: list[AddedToken] = []
         for name, value in special_tokens_dict.items():
@@ -213,7 +217,7 @@ class SpecialTokensMixin(ABC):
                 self._tokens.named[name] = special_token(value)
                 new.append(self._tokens.named[name])
             else:
-                raise TokenizerError(f"{name!r} is no special token; there are {', '.join(NAMED)} and {ADDITIONAL}")
+                raise TokenizerError(f"a special token must be one of {', '.join(NAMED)}, {ADDITIONAL}; got {name!r}.")
         added = self._tokens.add(new, special=True)
         self._tokens_changed()
         return added

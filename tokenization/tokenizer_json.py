@@ -14,7 +14,7 @@ from tokenization.vocabulary import END_OF_WORD, Vocabulary, check_ids, checked_
 
 TOKENIZER_FILE = "tokenizer.json"
 
-# What the file of an OpenAI GPT says; any other value is another tokenizer, with other ids.
+# The values in the file of an OpenAI GPT; with any other value, the tokenizer gives other ids.
 _MODEL: dict[str, tuple[Any, ...]] = {
     "type": ("BPE", None),
     "dropout": (None, 0.0),
@@ -42,12 +42,12 @@ _PARTS: dict[str, dict[str, tuple[Any, ...]]] = {
 
 
 class TokenizerJson(NamedTuple):
-    """What a ``tokenizer.json`` says.
+    """The contents of a ``tokenizer.json``.
 
     Attributes:
         vocabulary: The pieces and merges.
         added: The added tokens by id.
-        template: Whether it puts tokens around a text. Which, the task of the tokenizer says.
+        template: Whether the file adds the tokens of a task to a text.
     """
 
     vocabulary: Vocabulary
@@ -59,18 +59,18 @@ def read_tokenizer_json(file: str | Path) -> TokenizerJson:
     """Read a ``tokenizer.json``.
 
     Raises:
-        TokenizerError: the file cannot be read, is no OpenAI GPT tokenizer, or its vocabulary cannot be used.
+        TokenizerError: the file cannot be read, is not an OpenAI GPT tokenizer, or has an invalid vocabulary.
     """
     content = read_json(file)
     if not isinstance(content, dict) or not isinstance(content.get("model"), dict):
-        raise TokenizerError(f"{file}, line 1: no tokenizer.json: it has no 'model'")
+        raise TokenizerError(f"{file}, line 1: not a tokenizer.json: 'model' is missing.")
     for part, wanted in _PARTS.items():
         _check(file, part, content.get(part), wanted)
     encoder, merges = content["model"].get("vocab"), content["model"].get("merges")
     if not isinstance(encoder, dict) or not all(type(i) is int for i in encoder.values()):
-        raise TokenizerError(f"{file}: model.vocab is no object of pieces and whole numbers")
+        raise TokenizerError(f"{file}: model.vocab must map pieces to integer ids.")
     if not isinstance(merges, list):
-        raise TokenizerError(f"{file}: model.merges is no list")
+        raise TokenizerError(f"{file}: model.merges must be a list; got {type(merges).__name__}.")
 
     def fail_piece(piece: str, problem: str) -> NoReturn:
         raise TokenizerError(f"{file}: model.vocab: {problem}")
@@ -85,39 +85,39 @@ def read_tokenizer_json(file: str | Path) -> TokenizerJson:
     if not isinstance(tokens, list) or not all(
         isinstance(token, dict) and type(token.get("id")) is int for token in tokens
     ):
-        raise TokenizerError(f"{file}: added_tokens is no list of objects with whole numbers as 'id'")
+        raise TokenizerError(f"{file}: added_tokens must be a list of objects with an integer 'id'.")
     added = added_tokens(file, {token["id"]: token for token in tokens})
     return TokenizerJson(vocabulary, added, content.get("post_processor") is not None)
 
 
 def check_task(file: str | Path, template: bool, options: Mapping[str, Any]) -> None:
-    """Raise a ``TokenizerError`` if a ``tokenizer.json`` puts tokens around a text for a task that nothing names."""
+    """Raise a ``TokenizerError`` if a ``tokenizer.json`` adds the tokens of an unknown task to a text."""
     if template and "task" not in options:
         raise TokenizerError(
-            f"cannot load {file}: its post_processor puts tokens around a text, for a task that nothing names. "
-            f"Load a folder with its tokenizer_config.json, or pass task: {', '.join(TASKS)}, or None for no tokens."
+            f"cannot load {file}: its post_processor adds the tokens of a task, but the task is unknown. "
+            f"Load the folder with its tokenizer_config.json, or pass task: {', '.join(TASKS)}, or None for no tokens."
         )
 
 
 def _texts(merge: Any) -> list[str]:
-    """A merge that is a list of pieces; anything else has none."""
+    """The pieces of a merge that is a list; empty for anything else."""
     return [str(piece) for piece in merge] if isinstance(merge, list) else []
 
 
 def added_tokens(file: str | Path, tokens: Any) -> dict[int, AddedToken]:
-    """Added tokens as JSON files spell them: id -> an object with the token's text and flags.
+    """Convert added tokens from JSON: id -> an object with the token's text and flags.
 
     Raises:
-        TokenizerError: an entry is none.
+        TokenizerError: an entry is not an added token.
     """
     if not isinstance(tokens, dict):
-        raise TokenizerError(f"{file}: added tokens are an object of ids and tokens, not {tokens!r}")
+        raise TokenizerError(f"{file}: added tokens must be an object that maps ids to tokens; got {tokens!r}.")
     result = {}
     for key, entry in tokens.items():
         try:
             result[int(key)] = added_token(entry)
         except (TypeError, ValueError, KeyError, OverflowError) as cause:
-            raise TokenizerError(f"{file}: {entry!r} with the id {key!r} is no added token") from cause
+            raise TokenizerError(f"{file}: not an added token: {entry!r} with the id {key!r}.") from cause
     return result
 
 
@@ -136,6 +136,6 @@ def _check(file: str | Path, part: str, found: Any, wanted: dict[str, tuple[Any,
     for name, allowed in wanted.items():
         if found.get(name) not in allowed:
             raise TokenizerError(
-                f"{file}: {part}.{name} is {found.get(name)!r}, and of an OpenAI GPT tokenizer it is {allowed[0]!r}; "
-                "this is another kind of tokenizer"
+                f"{file}: {part}.{name} must be {allowed[0]!r} in an OpenAI GPT tokenizer; got {found.get(name)!r}. "
+                "This is another kind of tokenizer."
             )

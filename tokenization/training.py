@@ -1,4 +1,4 @@
-"""Byte-pair training: a corpus to a vocabulary."""
+"""Byte-pair training: learn a vocabulary from a corpus."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ALWAYS = "".join(map(chr, [*range(0x21, 0x7F), *range(0xC0, 0x180)]))
 """ASCII and the accented Latin letters: a corpus that lacks one would leave foreign names unknown."""
 
 Progress = Callable[[int, int], None]
-"""Called with the bytes read so far and the bytes there are."""
+"""A function that is called with the number of bytes read so far and the total."""
 
 
 def train(
@@ -42,27 +42,26 @@ def train(
 ) -> OpenAIGPTTokenizerFast:
     """Train a tokenizer on text files.
 
-    The vocabulary is laid out as the published one: the unknown token, the characters, the characters at the end of a
-    word, then the merges. So every character of the corpus can be spelled wherever it stands. The same files give the
-    same vocabulary, on any number of threads. Files are read in parts, so a corpus may be larger than memory; what
-    has to fit is the list of its different words.
+    The vocabulary has the order of the published one: the unknown token, the characters, the characters at the end of a
+    word, then the merges. So every character of the corpus has a piece. The same files give the same vocabulary, on any
+    number of threads. Files are read in parts, so a corpus may be larger than memory; only its list of words must fit.
 
     Args:
-        files: UTF-8 text files, plain, ``.xz`` or ``.gz``, or folders of ``.txt`` files, plain or packed.
-        vocab_size: how many pieces at most, 40,478 in the published vocabulary; fewer where nothing is left to merge.
-        folder: where to write ``vocab.json``, ``merges.txt``, ``tokenizer.json`` and the settings; nowhere if ``None``.
-        pre_tokenizer: the text path, as for a tokenizer.
-        min_frequency: a pair that occurs less often is not merged.
-        unk_token: what gets the id 0.
-        characters: the characters of the vocabulary; default: all of the corpus, ASCII and accented Latin letters.
-        show_progress: whether the trainer shows a bar.
-        progress: is told while files are read.
+        files: UTF-8 text files, plain, ``.xz`` or ``.gz``, or folders of such ``.txt`` files.
+        vocab_size: Maximum number of pieces (40,478 in the published vocabulary); fewer if no pair is left to merge.
+        folder: Folder for ``vocab.json``, ``merges.txt``, ``tokenizer.json`` and the settings. Default: not saved.
+        pre_tokenizer: The text path, as for a tokenizer. Default: ``"auto"``.
+        min_frequency: Minimum frequency of a pair to be merged. Default: 2.
+        unk_token: The unknown token, which gets the id 0. Default: ``"<unk>"``.
+        characters: The characters of the vocabulary. Default: those of the corpus, ASCII and accented Latin letters.
+        show_progress: Whether to show a progress bar. Default: true.
+        progress: Function that is called while files are read. Default: none.
 
     Returns:
         The tokenizer.
 
     Raises:
-        DataError: no files, or a file is missing or not UTF-8.
+        DataError: there are no files, or a file is missing or not UTF-8.
         TokenizerError: the vocabulary is too small for the characters.
 
     >>> from tempfile import NamedTemporaryFile
@@ -75,7 +74,7 @@ def train(
     """
     paths = find(files, TEXT)
     if not isinstance(vocab_size, int) or not 1 <= vocab_size <= MAX_VOCAB_SIZE:
-        raise TokenizerError(f"vocab_size is {vocab_size!r}; it is a whole number from 1 to {MAX_VOCAB_SIZE:,}")
+        raise TokenizerError(f"vocab_size must be an integer, 1 to {MAX_VOCAB_SIZE:,}; got {vocab_size!r}.")
     path = make_pre_tokenizer(pre_tokenizer)
     counts = _count_words(paths, path, progress)
     alphabet = sorted(set(characters)) if characters is not None else _alphabet(counts, path)
@@ -83,8 +82,8 @@ def train(
     first = [unk_token, *alphabet, *(character + END_OF_WORD for character in alphabet)]
     if vocab_size < len(first) + len(line_breaks):
         raise TokenizerError(
-            f"vocab_size is {vocab_size}, but {len(alphabet)} different characters take "
-            f"{len(first) + len(line_breaks)} pieces; make it larger, or name fewer characters"
+            f"vocab_size must be at least {len(first) + len(line_breaks)}, because the corpus has {len(alphabet)} "
+            f"different characters; got {vocab_size}. Raise it, or pass fewer characters."
         )
     learner = Tokenizer(models.BPE(unk_token=unk_token, end_of_word_suffix=END_OF_WORD))
     learner.pre_tokenizer = pre_tokenizers.CharDelimiterSplit(" ")
@@ -105,7 +104,7 @@ def train(
 
 
 def _count_words(files: list[Path], path: PreTokenizer, progress: Progress | None) -> Counter[str]:
-    """How often each word occurs. Chunks are counted first, some at a time, as a word path is slower than a count."""
+    """Count the words. Chunks are counted first, because splitting them into words is slower than counting."""
     words: Counter[str] = Counter()
     chunks: Counter[str] = Counter()
 
@@ -133,7 +132,7 @@ def _count_words(files: list[Path], path: PreTokenizer, progress: Progress | Non
 
 
 def _alphabet(counts: Counter[str], path: PreTokenizer) -> list[str]:
-    """Every character of every word, the frequent ones first."""
+    """The characters of all words, the most frequent first."""
     characters = Counter(character for word in path.words(lower(" ".join(ALWAYS))) for character in word)
     for word, count in counts.items():
         for character in word:
@@ -142,7 +141,7 @@ def _alphabet(counts: Counter[str], path: PreTokenizer) -> list[str]:
 
 
 def _spelled(counts: Counter[str], alphabet: frozenset[str]) -> Iterator[str]:
-    """Every word as often as it occurs, with single spaces; one with an unknown character is left out."""
+    """Yield every word as often as it occurs, except those with unknown characters."""
     for word in sorted(counts):
         if alphabet.issuperset(word):
             for start in range(0, counts[word], REPEATED):
@@ -150,7 +149,7 @@ def _spelled(counts: Counter[str], alphabet: frozenset[str]) -> Iterator[str]:
 
 
 def _vocabulary(learner: Tokenizer, line_breaks: Iterable[str]) -> Vocabulary:
-    """What was learnt, with the line break last, as in the published vocabulary."""
+    """The learned vocabulary, with the line break last, as in the published one."""
     model = json.loads(learner.to_str())["model"]
     merges = [merge.split(" ") if isinstance(merge, str) else merge for merge in model["merges"]]
     encoder = dict(sorted(model["vocab"].items(), key=lambda item: item[1]))

@@ -1,4 +1,4 @@
-"""The vocabulary and the merges: what a pair of files says, and whether it can be used."""
+"""The vocabulary and the merges: loading and checking their files."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ class Vocabulary:
     """Pieces with their ids, and merges in order of priority.
 
     Args:
-        encoder: piece -> id; the ids are 0, 1, 2, ... without a hole.
-        merges: pairs of pieces whose join is a piece too, no pair twice.
+        encoder: Piece -> id; the ids are 0, 1, 2, ... without gaps.
+        merges: Pairs of pieces whose concatenation is also a piece, without duplicates.
     """
 
     encoder: dict[str, int]
     merges: tuple[Merge, ...]
 
     def __reduce__(self) -> tuple[object, ...]:
-        """A pickle depends on what the vocabulary is, not on what was asked of it."""
+        """Pickle the vocabulary without its cached properties."""
         return Vocabulary, (self.encoder, self.merges)
 
     @cached_property
@@ -43,7 +43,7 @@ class Vocabulary:
 
     @cached_property
     def ranks(self) -> dict[Merge, int]:
-        """Merge -> its place in the order; a lower one is done first."""
+        """Merge -> its rank; lower ranks are merged first."""
         return {merge: rank for rank, merge in enumerate(self.merges)}
 
 
@@ -51,8 +51,8 @@ def read_vocabulary(vocab_file: str | Path, merges_file: str | Path) -> Vocabula
     """Read ``vocab.json`` and ``merges.txt`` (or OpenAI's ``encoder_bpe_40000.json`` and ``vocab_40000.bpe``).
 
     Raises:
-        TokenizerError: a file is missing, too large, not UTF-8, not JSON, or what it says is unusable: ids with holes
-            or duplicates, a piece or a merge twice, a merge of something that is no piece. Names file and line.
+        TokenizerError: a file is missing, too large, not UTF-8 or not JSON, ids have gaps or duplicates, a piece or a
+            merge occurs twice, or a merge contains an unknown piece. Names file and line.
     """
     encoder = _Source(vocab_file).encoder()
     return Vocabulary(encoder, tuple(_Source(merges_file).merges(encoder)))
@@ -72,7 +72,7 @@ def read_text(file: str | Path) -> str:
     """The text of a UTF-8 file with line feeds, without a byte order mark.
 
     Raises:
-        TokenizerError: no such file, too large, or not UTF-8; says where.
+        TokenizerError: the file is missing, too large, or not UTF-8; names the line.
     """
     return _Source(file).text
 
@@ -87,14 +87,14 @@ def read_json(file: str | Path) -> Any:
 
 
 class _Source:
-    """One file on its way in; every complaint names it and the line."""
+    """A file that is being loaded; every error names it and the line."""
 
     def __init__(self, file: str | Path) -> None:
         self.file = Path(file)
         try:
             size = self.file.stat().st_size
             if size > MAX_FILE_BYTES:
-                raise TokenizerError(f"{file} has {size:,} bytes; a tokenizer file has at most {MAX_FILE_BYTES:,}")
+                raise TokenizerError(f"{file} must have at most {MAX_FILE_BYTES:,} bytes; got {size:,}.")
             raw = self.file.read_bytes()
         except OSError as cause:
             raise TokenizerError(f"cannot read {file}: {cause.strerror}") from cause
@@ -115,13 +115,15 @@ class _Source:
         """The pieces, after all checks."""
         pairs = self.json(object_pairs_hook=_Pairs)
         if not isinstance(pairs, _Pairs):
-            self.fail(1, f"a vocabulary is a JSON object of pieces and ids, not a {type(pairs).__name__}")
+            self.fail(1, f"a vocabulary must be a JSON object that maps pieces to ids; got {type(pairs).__name__}.")
         encoder: dict[str, int] = {}
         for piece, token_id in pairs:
             if piece in encoder:
-                self.fail(self.line_of(piece, last=True), f"the piece {piece!r} stands here a second time")
+                self.fail(self.line_of(piece, last=True), f"the piece {piece!r} occurs a second time.")
             if type(token_id) is not int:
-                self.fail(self.line_of(piece), f"the id of {piece!r} is {token_id!r}; ids are whole numbers from 0")
+                self.fail(
+                    self.line_of(piece), f"the id of {piece!r} must be an integer of at least 0; got {token_id!r}."
+                )
             encoder[piece] = token_id
         check_ids(encoder, lambda piece, problem: self.fail(self.line_of(piece), problem))
         return encoder
@@ -147,30 +149,30 @@ class _Pairs(list[tuple[str, Any]]):
 
 
 def check_ids(encoder: dict[str, int], fail: Any) -> None:
-    """See that ids are 0, 1, 2, ...; ``fail(piece, problem)`` is called for the first that is not."""
+    """Check that ids are 0, 1, 2, ...; calls ``fail(piece, problem)`` for the first wrong one."""
     if not encoder:
         fail("", "the vocabulary is empty")
     for expected, (piece, token_id) in enumerate(sorted(encoder.items(), key=lambda item: item[1])):
         if token_id < 0:
-            fail(piece, f"the id of {piece!r} is {token_id}; ids are whole numbers from 0")
+            fail(piece, f"the id of {piece!r} must be an integer of at least 0; got {token_id}.")
         if token_id < expected:
-            fail(piece, f"the id {token_id} of {piece!r} is taken by another piece")
+            fail(piece, f"the id {token_id} of {piece!r} is taken by another piece.")
         if token_id > expected:
             missing = f"id {expected}" if token_id == expected + 1 else f"ids {expected} to {token_id - 1}"
-            fail(piece, f"no piece has {missing}: after {expected - 1} comes {token_id}, of {piece!r}")
+            fail(piece, f"ids must have no gaps; no piece has {missing}, but {piece!r} has id {token_id}.")
 
 
 def checked_merges(encoder: dict[str, int], merges: Iterable[list[str]], fail: Any) -> Iterable[Merge]:
-    """Give merges one by one; ``fail(index, problem)`` is called for the first that cannot be used."""
+    """Yield merges one by one; calls ``fail(index, problem)`` for the first invalid one."""
     seen: dict[Merge, int] = {}
     for i, parts in enumerate(merges):
         if len(parts) != 2 or not all(parts):
-            fail(i, f"a merge is two pieces with one space between, not {' '.join(parts)!r}")
+            fail(i, f"a merge must be two pieces separated by one space; got {' '.join(parts)!r}.")
         merge = (parts[0], parts[1])
         for piece in (*merge, merge[0] + merge[1]):
             if piece not in encoder:
-                fail(i, f"the merge {' '.join(merge)!r} needs {piece!r}, which is not in the vocabulary")
+                fail(i, f"the merge {' '.join(merge)!r} needs {piece!r}, which is not in the vocabulary.")
         if merge in seen:
-            fail(i, f"the merge {' '.join(merge)!r} stands here a second time; it is number {seen[merge] + 1} already")
+            fail(i, f"the merge {' '.join(merge)!r} occurs a second time; it is already merge {seen[merge] + 1}.")
         seen[merge] = i
         yield merge

@@ -50,7 +50,7 @@ def test_what_needs_the_host_is_an_error_inside_a_graph(settings):
         tf.function(lambda ids: model.generate(ids, **settings), autograph=False)(IDS)
     with pytest.raises(InputError, match="streamer need the host"):
         tf.function(lambda ids: model.generate(ids, streamer=print), autograph=False)(IDS)
-    with pytest.raises(InputError, match="input_ids has dtype float32; expected an integer type"):
+    with pytest.raises(InputError, match="input_ids must have an integer dtype; got float32"):
         tf.function(lambda ids: model.generate(ids, max_new_tokens=2), autograph=False)(IDS.astype("float32"))
 
 
@@ -58,5 +58,5 @@ def test_generation_inside_a_graph_needs_known_shapes():
     model = build(gpt_tf.TFOpenAIGPTLMHeadModel)
     signature = [tf.TensorSpec((None, 5), tf.int64)]
     generate = tf.function(lambda ids: model.generate(ids, max_new_tokens=3), signature, autograph=False)
-    with pytest.raises(InputError, match=r"shape \(None, 5\); inside tf.function expected a known"):
+    with pytest.raises(InputError, match=r"known, non-empty shape .* inside tf.function; got \(None, 5\)"):
         generate(IDS)

@@ -127,10 +127,10 @@ def test_adapters_are_not_dropped(tmp_path):
 def test_float_ids_are_still_an_error():
     model = gpt_tf.TFOpenAIGPTModel(CONFIG)
     for ids in (IDS.astype(np.float32), keras.Input((5,))):
-        with pytest.raises(ValueError, match="input_ids has dtype float32"):
+        with pytest.raises(ValueError, match="input_ids must have an integer dtype; got float32"):
             model(ids)
     graph = tf.function(lambda ids: model(ids).last_hidden_state)
-    with pytest.raises(ValueError, match="input_ids has dtype float32"):
+    with pytest.raises(ValueError, match="input_ids must have an integer dtype; got float32"):
         graph(tf.zeros((2, 5)))
 
 

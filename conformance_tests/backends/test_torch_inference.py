@@ -278,5 +278,5 @@ def test_what_a_quantized_model_cannot_do(folder, tmp_path, use, what):
 
 
 def test_an_unknown_quantization(folder):
-    with pytest.raises(ConfigError, match="quantization='int4' must be None, 'int8'"):
+    with pytest.raises(ConfigError, match="quantization must be None or 'int8'; got 'int4'"):
         gpt_torch.OpenAIGPTLMHeadModel.from_pretrained(folder, quantization="int4")

@@ -80,11 +80,11 @@ def test_projections_in_linear_layers_are_saved_as_they_were(tmp_path):
 FOREIGN = {
     "another shape": (
         lambda model: setattr(model, "score", torch.nn.Linear(14, 5, bias=False)),
-        r"do not fit its config. .*\n  - score.weight has shape \(5, 14\), expected \(3, 14\)",
+        r"do not fit its config. .*\n  - score.weight must have shape \(3, 14\); got \(5, 14\)",
     ),
     "a kernel by columns": (
         lambda model: setattr(model.transformer.h[0].attn.c_attn, "weight", torch.nn.Parameter(torch.ones(42, 14))),
-        r"h.0.attn.c_attn.weight has shape \(42, 14\), expected \(14, 42\)",
+        r"h.0.attn.c_attn.weight must have shape \(14, 42\); got \(42, 14\)",
     ),
     "other parameters": (
         lambda model: setattr(model.transformer, "tokens_embed", Adapted(model.transformer.tokens_embed)),

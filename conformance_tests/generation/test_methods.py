@@ -153,7 +153,7 @@ def test_other_types(backend, tmp_path, dtype):
 def test_up_to_the_last_position_and_beyond(model, reference):
     whole = model.generate(IDS, max_new_tokens=33)
     assert whole.shape == (3, 40)
-    with pytest.raises(InputError, match=r"7 prompt \+ 34 new tokens = 41, but n_positions=40"):
+    with pytest.raises(InputError, match=r"7 prompt \+ 34 new tokens = 41: n_positions=40"):
         model.generate(IDS, max_new_tokens=34)
     beyond = model.generate(IDS, max_new_tokens=60, context="sliding")
     np.testing.assert_array_equal(beyond[:, :40], whole)
@@ -214,15 +214,15 @@ def test_a_subclass_with_settings_of_its_own(backend, make_checkpoint, tmp_path,
 @pytest.mark.parametrize(
     ("ids", "settings", "error", "message"),
     [
-        (np.zeros((1, 0), np.int64), {}, InputError, "the prompt is empty"),
-        ([[1, 2], [3]], {}, InputError, "input_ids has rows of different lengths"),
-        (IDS, {"attention_mask": np.zeros((3, 7))}, InputError, "row 0 of the prompt has no token to attend to"),
-        (IDS + 46, {}, InputError, "allowed are 0 to 52"),
-        (IDS, {"max_length": 7}, InputError, "the prompt has 7 tokens, but max_length=7 counts"),
+        (np.zeros((1, 0), np.int64), {}, InputError, "the prompt must have at least one token per row"),
+        ([[1, 2], [3]], {}, InputError, "input_ids must have rows of equal length"),
+        (IDS, {"attention_mask": np.zeros((3, 7))}, InputError, "a token to attend to; row 0 has none"),
+        (IDS + 46, {}, InputError, "must be 0 to 52"),
+        (IDS, {"max_length": 7}, InputError, "the prompt has 7 tokens, but max_length=7 includes"),
         (IDS, {"temprature": 2.0}, ConfigError, "unknown setting 'temprature'; did you mean 'temperature'"),
-        (IDS, {"temperature": 0.0}, ConfigError, "temperature=0.0 must be a number above 0"),
-        (IDS, {"num_return_sequences": 2}, ConfigError, "would all be the same"),
-        (IDS, {"stop_strings": "."}, InputError, "pass tokenizer="),
+        (IDS, {"temperature": 0.0}, ConfigError, "temperature must be a number above 0; got 0.0"),
+        (IDS, {"num_return_sequences": 2}, ConfigError, "would return equal sequences"),
+        (IDS, {"stop_strings": "."}, InputError, "Pass tokenizer="),
         (IDS, {"generation_config": {"top_k": 3}}, InputError, "GenerationConfig; got dict. Pass its settings"),
     ],
 )
@@ -241,5 +241,5 @@ def test_nothing_to_choose_on_the_device(backend, make_checkpoint, settings):
     save_pretrained(folder.parent / "damaged", config, Head.LM, "float32", damaged.items())
     ends = {"eos_token_id": [0, 1, 2, 3, 4], "min_new_tokens": 2}
     for path, more in ((folder.parent / "damaged", {}), (folder, ends)):
-        with pytest.raises(InputError, match="cannot choose a token in row 0"):
+        with pytest.raises(InputError, match="cannot select a token in row 0"):
             backend.load(path, Head.LM).generate(np.array([[1, 2]]), max_new_tokens=3, **settings, **more)

@@ -206,17 +206,17 @@ def test_training_for_other_labels_begins_with_a_fresh_head(backend, make_checkp
 
 
 def test_what_cannot_be_trained(backend, make_checkpoint):
-    with pytest.raises(ConfigError, match="OpenAIGPTModel has no loss; train a model with a head"):
+    with pytest.raises(ConfigError, match="cannot train OpenAIGPTModel: it has no loss"):
         trainer_of(backend, make_checkpoint(config(), Head.NONE), Head.NONE, RECIPE, 1)
     model = backend.load(make_checkpoint(config(), Head.LM), Head.LM, dtype="bfloat16").model
     module = __import__(type(model).__module__.split(".")[0] + ".training", fromlist=["Trainer"])
-    with pytest.raises(ConfigError, match="weights in bfloat16 lose small updates"):
+    with pytest.raises(ConfigError, match="weights must be float32 for training; got bfloat16"):
         module.Trainer(model, RECIPE, 1)
     model = backend.load(make_checkpoint(config(), Head.LM), Head.LM).model
     trainer, batch = module.Trainer(model, RECIPE, 1), lm_batches()[0]
     for name in ("input_ids", "labels"):
         for run in (trainer.evaluate, functools.partial(trainer.step, 0)):
-            with pytest.raises(InputError, match=f"{name}.* is .*vocab_size="):
+            with pytest.raises(InputError, match=f"{name}.* must be .*vocab_size="):
                 run({**batch, name: batch[name] + model.config.vocab_size})
     for change, message in (
         ({"attention_mask": batch["labels"]}, r"must hold input_ids, labels; got .* Pad on the right"),
@@ -239,8 +239,8 @@ def test_batches_of_a_task_that_do_not_fit(task):
     length = batch["input_ids"].shape[-1]
     for change, message in (
         ({"extract_positions": batch["extract_positions"] + length}, r"extract_positions\[.* \(the sequence length="),
-        ({"targets": batch["targets"] + 9}, r"targets\[.* is .*allowed are 0 to "),
-        ({"targets": batch["targets"][1:]}, "targets has shape .* expected"),
+        ({"targets": batch["targets"] + 9}, r"targets\[.* must be 0 to .*; got "),
+        ({"targets": batch["targets"][1:]}, "targets must have shape .*; got"),
         ({"targets": None}, "a batch must hold input_ids, labels, extract_positions, targets; got"),
     ):
         with pytest.raises(InputError, match=message):
@@ -254,6 +254,6 @@ def test_seeds_and_rows():
         )
         == 16
     )
-    with pytest.raises(TrainingError, match="5 rows cannot be shared by 2 processes"):
+    with pytest.raises(TrainingError, match="batch_size must be a multiple of the 2 processes; got 5 rows"):
         rows_of_process(5, 0, 2)
     assert Recipe().batch_size == 64

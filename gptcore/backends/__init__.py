@@ -1,7 +1,7 @@
-"""Frameworks, as entry points name them: what a backend must do, what it may do, and how to import one.
+"""Backends: the protocols that a framework's package implements, and how to import it.
 
-A backend takes and gives NumPy arrays. It is a package that anybody can publish: each of three entry-point groups names
-one object of it, and only the user of that object imports it.
+A backend takes and returns NumPy arrays. Anybody can publish one as a package. It registers one object in each of three
+entry-point groups; each object is imported only when it is needed.
 
 ============================ ===================== =========================================== ======================
 entry-point group            protocol              imports                                     used by

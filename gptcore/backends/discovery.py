@@ -1,4 +1,4 @@
-"""The entry points of backends: which there are, and how to import one."""
+"""The entry points of backends: list the available ones and import one."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from gptcore.installation import install_command
 
 INFERENCE, TENSORS, TRAINING = "gptcore.backends", "gptcore.tensors", "gptcore.trainers"
 OWN = {"torch": ("torch",), "tf": ("tensorflow", "keras"), "flax": ("jax", "flax")}
-"""The backends of this distribution, in the order of the README, which lists and tables keep, and what they need."""
+"""The backends of this distribution, in the order used by all lists, and the modules that they need."""
 
 
 def available(group: str = INFERENCE) -> dict[str, EntryPoint]:
@@ -20,16 +20,16 @@ def available(group: str = INFERENCE) -> dict[str, EntryPoint]:
 
 
 def load(group: str, name: str) -> Any:
-    """Import the object that a backend names in an entry-point group.
+    """Import the object that a backend registers in an entry-point group.
 
     Raises:
         ConfigError: the group has no such backend.
-        GPTError: its framework is not installed (says how to install it), or its import fails.
+        GPTError: its framework is not installed (with the install command), or its import fails.
     """
     points = available(group)
     if name not in points:
-        what = "backend" if group == INFERENCE else f"entry point in {group}:"
-        raise ConfigError(f"unknown {what} {name!r}; known are {', '.join(points) or 'none'}")
+        where = "" if group == INFERENCE else f" (entry points of {group})"
+        raise ConfigError(f"backend must be one of {', '.join(points) or 'none'}{where}; got {name!r}.")
     try:
         return points[name].load()
     except ModuleNotFoundError as cause:
@@ -39,10 +39,10 @@ def load(group: str, name: str) -> Any:
 
 
 def installed() -> list[str]:
-    """The names of the backends whose framework is there.
+    """The names of the backends whose framework is installed.
 
     Raises:
-        GPTError: there is none, or one is there and its import fails, which is not an absence.
+        GPTError: no framework is installed, or the import of an installed one fails.
     """
     names = []
     for name in available():

@@ -1,4 +1,4 @@
-"""Models of a framework seen from outside, in evaluation mode: what ``verify``, generation and the commands know."""
+"""The protocols of inference, used by ``verify``, pipelines and the commands: ``Backend`` and ``BackendModel``."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ CAPABILITIES = {
     "weights": "BackendModel.weights and BackendModel.save",
     "devices": "Backend.devices and Backend.on",
 }
-"""What a backend may claim beside ``forward``, and the arguments and methods that it then has."""
+"""The optional capabilities of a backend, and the arguments and methods that each of them requires."""
 
 
 class BackendModel(Protocol):
@@ -31,7 +31,7 @@ class BackendModel(Protocol):
 
     config: OpenAIGPTConfig
     generation_config: Any
-    """With ``generate``: the ``GenerationConfig`` that it starts from, or ``None`` for the defaults."""
+    """With ``generate``: its default ``GenerationConfig``, or ``None``."""
 
     def forward(
         self,
@@ -42,14 +42,14 @@ class BackendModel(Protocol):
         past_key_values: Any = None,
         use_cache: bool = False,
     ) -> dict[str, Any]:
-        """Run a call; returns its present output fields as arrays (or tuples of arrays), half types as float32.
+        """Run the model; returns the computed output fields as arrays (or tuples of arrays), half types as float32.
 
-        ``past_key_values`` is the framework's own object, in and out.
+        ``past_key_values`` is an object of the framework, as argument and as result.
         """
         ...
 
     def reordered(self, past_key_values: Any, rows: NDArray[Any]) -> Any:
-        """A cache whose row i is what row ``rows[i]`` was; rows may repeat."""
+        """Return a cache whose row i is the old row ``rows[i]``; rows may repeat."""
         ...
 
     def generate(self, input_ids: Any, attention_mask: Any = None, **settings: Any) -> Any:
@@ -70,25 +70,25 @@ class BackendModel(Protocol):
 
 
 class Backend(Protocol):
-    """One framework. What an entry point of ``gptcore.backends`` names."""
+    """One framework: the object that an entry point of ``gptcore.backends`` names."""
 
     name: str
     capabilities: Collection[str]
-    """Keys of ``CAPABILITIES``. Nobody calls the methods of one that is not claimed."""
+    """Keys of ``CAPABILITIES``. Methods of capabilities that are missing here are never called."""
 
     def versions(self) -> dict[str, str]:
-        """Names and versions of the libraries that do the arithmetic."""
+        """Names and versions of the libraries that compute."""
         ...
 
     def load(self, path: str | Path, head: Head, *, dtype: str = "float32", **options: Any) -> BackendModel:
-        """Call the framework's ``from_pretrained``, with matmul precision pinned to the dtype's own.
+        """Call the framework's ``from_pretrained``; matrix products are computed in the full precision of the dtype.
 
         Args:
             path: A folder, or ``owner/name`` on the hub.
-            head: Which model.
-            dtype: Of the weights.
-            options: Where the checkpoint is (``revision``, ``cache_dir``, ``local_files_only``, ``token``,
-                ``allow_pickle``), settings of the config to change, and what the framework alone has.
+            head: The head, which selects the model class.
+            dtype: The dtype of the weights. Default: ``float32``.
+            options: Options for finding the checkpoint (``revision``, ``cache_dir``, ``local_files_only``, ``token``,
+                ``allow_pickle``), settings of the config to change, and options of this framework.
         """
         ...
 
@@ -97,7 +97,7 @@ class Backend(Protocol):
         ...
 
     def on(self, device: str) -> AbstractContextManager[Any]:
-        """Let models that are loaded inside, and trainers, compute on one of ``devices``, and on no other."""
+        """Return a context in which loaded models and trainers compute on one of ``devices``, and on no other."""
         ...
 
 
@@ -105,32 +105,33 @@ def load_backend(name: str) -> Backend:
     """Import one backend.
 
     Raises:
-        GPTError: no such backend, its framework is not installed (says how to install it), or its import fails.
+        GPTError: the backend is unknown, its framework is not installed (with the install command), or its import
+            fails.
     """
     backend: Backend = load(INFERENCE, name)
     return backend
 
 
 def not_claimed(backend: Backend) -> list[str]:
-    """The keys of ``CAPABILITIES`` that a backend does not claim."""
+    """The keys of ``CAPABILITIES`` that a backend does not support."""
     return [name for name in CAPABILITIES if name not in backend.capabilities]
 
 
 def require(backend: Backend, capability: str) -> None:
-    """Raise a ``GPTError`` if a backend does not claim a capability."""
+    """Raise a ``GPTError`` if a backend does not support a capability."""
     if capability in not_claimed(backend):
-        raise GPTError(f"backend {backend.name!r} does not claim {capability!r}: {CAPABILITIES[capability]}.")
+        raise GPTError(f"backend {backend.name!r} does not support {capability!r} ({CAPABILITIES[capability]}).")
 
 
 def device_named(device: str, devices: Sequence[str]) -> str:
-    """Find a device by name, in any case; the first of a kind also without its number.
+    """Find a device by name, ignoring case; the number of the first device of a kind may be omitted.
 
     Args:
         device: The name.
         devices: The names of all devices of this machine.
 
     Raises:
-        ConfigError: there is no such device; lists those that there are.
+        ConfigError: this machine has no such device; lists its devices.
 
     >>> device_named("gpu", ["CPU:0", "GPU:0", "GPU:1"])
     'GPU:0'
@@ -138,4 +139,4 @@ def device_named(device: str, devices: Sequence[str]) -> str:
     for name in devices:
         if device.lower().removesuffix(":0") == name.lower().removesuffix(":0"):
             return name
-    raise ConfigError(f"device must be one of {', '.join(devices)}, which this machine has; got {device!r}.")
+    raise ConfigError(f"device must be one of {', '.join(devices)}, the devices of this machine; got {device!r}.")

@@ -1,4 +1,4 @@
-"""Arrays as a framework's tensors, for tokenizers: imports the framework and nothing else."""
+"""Conversion of arrays to a framework's tensors, for tokenizers: imports the framework and nothing else."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from gptcore.backends.discovery import TENSORS, load
 
 
 class ToTensor(Protocol):
-    """What an entry point of ``gptcore.tensors`` names: a function."""
+    """The function that an entry point of ``gptcore.tensors`` names."""
 
     def __call__(self, array: NDArray[Any]) -> Any:
-        """Return the framework's tensor of an array, on its default device."""
+        """Convert an array to a tensor on the framework's default device."""
         ...
 
 
 def load_tensors(name: str) -> ToTensor:
-    """Import the conversion of one framework.
+    """Import the conversion function of one framework.
 
     Raises:
         GPTError: as ``load``.

@@ -1,4 +1,4 @@
-"""Training as the loop and the commands know it: a ``Trainer``, and a function that loads one."""
+"""The protocols of training, used by the loop and the commands: ``Trainer``, and a function that loads one."""
 
 from __future__ import annotations
 
@@ -25,40 +25,40 @@ class Trainer(Protocol):
     is_main: bool
     """Whether this process writes files; the others only compute."""
     processes: int
-    """How many processes train together; 1 where a trainer does not say."""
+    """Number of processes that train together. Default: 1, if the trainer has no such attribute."""
 
     def step(self, step: int, batch: Batch) -> dict[str, float]:
-        """Update the weights by one batch.
+        """Update the weights once.
 
         Args:
-            step: from 0; decides the learning rate and the dropout.
-            batch: all of it, in every process; a process takes its own rows.
+            step: Number of the update, from 0; determines the learning rate and the dropout.
+            batch: The whole batch, the same in every process; each process uses its own rows.
 
         Returns:
-            ``loss``, ``lm_loss``, ``task_loss`` where there is a task, ``grad_norm`` (before clipping) and
+            ``loss``, ``lm_loss``, ``task_loss`` if there is a task, ``grad_norm`` (before clipping) and
             ``learning_rate``.
         """
         ...
 
     def evaluate(self, batch: Batch) -> dict[str, NDArray[Any]]:
-        """Without dropout: ``lm_loss`` () and, where there is a task, ``task_loss`` () and ``logits`` (B, K)."""
+        """Compute, without dropout, ``lm_loss`` () and, if there is a task, ``task_loss`` () and ``logits`` (B, K)."""
         ...
 
     def weights(self) -> Iterator[tuple[str, NDArray[Any]]]:
-        """Canonical name and value of every parameter, float32, on the host."""
+        """Yield the canonical name and the value of every parameter, in float32 on the host."""
         ...
 
     def moments(self) -> Iterator[tuple[str, NDArray[Any]]]:
-        """``exp_avg.NAME`` and ``exp_avg_sq.NAME`` of every parameter, in canonical shapes; zeros before step 0."""
+        """Yield ``exp_avg.NAME`` and ``exp_avg_sq.NAME`` of every parameter, in canonical shapes; first zeros."""
         ...
 
     def restore(self, step: int, weights: Named, moments: Named) -> None:
-        """Go on as if ``step`` updates had led to these weights and moments, in whichever framework they were made."""
+        """Continue after ``step`` updates with these weights and moments, which may come from another framework."""
         ...
 
 
 class LoadTrainer(Protocol):
-    """What an entry point of ``gptcore.trainers`` names: a function."""
+    """The function that an entry point of ``gptcore.trainers`` names."""
 
     def __call__(
         self,
@@ -70,21 +70,21 @@ class LoadTrainer(Protocol):
         vocab_size: int | None = None,
         **config: Any,
     ) -> Trainer:
-        """A model in training, on the devices and processes that this process was started with.
+        """Load a model for training, on the devices and processes that this process was started with.
 
         Args:
             source: A checkpoint, or a config for fresh weights, seeded by the recipe.
-            head: Which model.
-            recipe: Hyperparameters.
-            total_steps: Updates of the whole run.
-            vocab_size: Resizes the vocabulary, for tokens that the checkpoint lacks. Default: unchanged.
-            config: Settings to change. If they name other labels than the checkpoint, the head is fresh.
+            head: The head, which selects the model class.
+            recipe: The hyperparameters.
+            total_steps: Number of updates of the whole run.
+            vocab_size: New size of the vocabulary, for tokens that the checkpoint lacks. Default: unchanged.
+            config: Settings of the config to change. If the labels differ from the checkpoint's, the head is new.
         """
         ...
 
 
 def load_trainers(name: str) -> LoadTrainer:
-    """Import the training of one framework.
+    """Import the function that loads trainers of one framework.
 
     Raises:
         GPTError: as ``load``.

@@ -1,4 +1,4 @@
-"""Checkpoint files and folders: reading, writing, matching to the parameter table."""
+"""Checkpoint files and folders: loading, saving, and matching to the parameter table."""
 
 from gptcore.checkpoint.dtypes import check_dtype, convert
 from gptcore.checkpoint.folder import WRITABLE

@@ -23,7 +23,7 @@ STORAGE: dict[str, np.dtype[Any]] = {
 def check_dtype(dtype: str) -> str:
     """Return ``dtype``; raise a ``ConfigError`` naming the allowed ones if it is none of them."""
     if dtype not in STORAGE:
-        raise ConfigError(f"dtype={dtype!r} must be one of {', '.join(STORAGE)}")
+        raise ConfigError(f"dtype must be one of {', '.join(STORAGE)}; got {dtype!r}.")
     return dtype
 
 

@@ -25,7 +25,7 @@ OPENAI_DTYPES = tuple(name for name in STORAGE if name != "bfloat16")  # NumPy h
 
 
 def weights_files(names: Sequence[str], allow_pickle: bool) -> list[str]:
-    """Which files of a folder hold its weights, in the first format that it has and that may be read.
+    """Select the weights files of a folder, in its first format that may be loaded.
 
     >>> weights_files(["config.json", "pytorch_model.bin", "model.safetensors"], allow_pickle=False)
     ['model.safetensors']
@@ -45,20 +45,21 @@ def weights_files(names: Sequence[str], allow_pickle: bool) -> list[str]:
         return openai_names
     pickles = FORMATS["pytorch"]
     if pickles.file_name in names or pickles.index_name in names:
-        raise CheckpointError(f"the only weights are {pickles.file_name}, a pickle; pass allow_pickle=True to read it")
+        raise CheckpointError(f"the only weights are {pickles.file_name}, a pickle. Pass allow_pickle=True to read it.")
     return []
 
 
 def read_tensors(path: Path, *, allow_pickle: bool = False, form: str | None = None) -> list[StoredTensor]:
-    """All tensors of a checkpoint, with their canonical names; nothing of their values is read.
+    """Describe all tensors of a checkpoint, with their canonical names, without reading their values.
 
     Args:
-        path: a folder, a file of weights, or a directory that Orbax saved. The content says what it is, not the name.
-        allow_pickle: whether files of ``torch.save`` may be read. No code in them is ever run.
-        form: which format, where a folder has several; default: the first of ``FORMATS``, then OpenAI's.
+        path: A folder, a weights file, or a directory that Orbax saved; recognised by its content, not by its name.
+        allow_pickle: Whether to read files of ``torch.save``. Their code is never executed. Default: false.
+        form: The format to load if a folder has several. Default: the first of ``FORMATS``, then OpenAI's.
 
     Raises:
-        CheckpointError: no weights, damaged weights, an index and shards that disagree, or a file outside the folder.
+        CheckpointError: weights are missing or damaged, an index does not match its shards, or a file is outside of
+            the folder.
     """
     if not path.is_dir() or sniff(path):
         return _read_file(path, allow_pickle)
@@ -71,7 +72,9 @@ def read_tensors(path: Path, *, allow_pickle: bool = False, form: str | None = N
     if form in (None, OPENAI) and (path / openai_npy.SHAPES_NAME).exists():
         return _read_openai(path)
     names = ", ".join(known.file_name for known in FORMATS.values())
-    raise CheckpointError(f"{path} has no weights: none of {names}, {openai_npy.SHAPES_NAME}, and no index of shards")
+    raise CheckpointError(
+        f"{path} has no weights: expected one of {names}, {openai_npy.SHAPES_NAME}, or a shard index."
+    )
 
 
 def write_tensors(
@@ -84,8 +87,8 @@ def write_tensors(
 ) -> None:
     """Write the weights of a model, in one file or in shards of at most ``max_shard_size`` bytes (``"2GB"``).
 
-    What the folder had of the same format goes in the same transaction; other formats stay. ``provenance`` goes into
-    the files of formats with a place for such words.
+    Older files of the same format are removed in the same transaction; other formats are unchanged. ``provenance`` is
+    stored in formats that support metadata.
 
     Raises:
         ConfigError: the format cannot hold such tensors or shards.
@@ -115,14 +118,14 @@ def write_tensors(
 
 
 def check_writable(form: str, dtypes: set[str], max_shard_size: int | str | None) -> None:
-    """Raise a ``ConfigError`` for what a format cannot hold."""
+    """Raise a ``ConfigError`` if a format does not support the dtypes or shards."""
     if form not in WRITABLE:
-        raise ConfigError(f"format {form!r} must be one of {', '.join(WRITABLE)}")
+        raise ConfigError(f"the format must be one of {', '.join(WRITABLE)}; got {form!r}.")
     allowed = OPENAI_DTYPES if form == OPENAI else FORMATS[form].dtypes
     for dtype in sorted(dtypes - set(allowed)):
-        raise ConfigError(f"format {form!r} cannot hold {dtype}; choose one of {', '.join(allowed)}")
+        raise ConfigError(f"the dtype of format {form!r} must be one of {', '.join(allowed)}; got {dtype}.")
     if max_shard_size is not None and (form == OPENAI or FORMATS[form].index_name is None):
-        raise ConfigError(f"format {form!r} has no shards; leave max_shard_size out")
+        raise ConfigError(f"format {form!r} does not support shards. Omit max_shard_size.")
 
 
 def split_into_shards(
@@ -154,33 +157,35 @@ def parse_size(size: int | str | None) -> float:
     unit = next(unit for unit in units if text.endswith(unit))
     number = text.removesuffix(unit).strip()
     if not number.isdecimal() or int(number) == 0:
-        raise ConfigError(f"max_shard_size={size!r} must be a positive number of bytes, or like '500MB' or '2GiB'")
+        raise ConfigError(
+            f"max_shard_size must be a positive number of bytes, or a text such as '500MB' or '2GiB'; got {size!r}."
+        )
     return float(int(number) * units[unit])
 
 
 def resolve_inside(folder: Path, name: Any) -> Path:
-    """The file or directory ``name`` of ``folder``, only if it is a plain name that lies there after following links.
+    """Return the file or directory ``name`` of ``folder``; raises if its name or its links point elsewhere.
 
-    The hub's cache keeps ``snapshots/REVISION/NAME`` as links into ``blobs`` beside it: allowed, and nothing else is.
+    Only links of the hub's cache, from ``snapshots/REVISION/NAME`` into its folder ``blobs``, are allowed.
     """
     if not is_plain_name(name):
-        raise CheckpointError(f"{folder}: {name!r} is not a plain file name")
+        raise CheckpointError(f"{folder}: {name!r} is not a plain file name.")
     root = folder.resolve()
     path: Path = (root / name).resolve()
     allowed = {root}
     if root.parent.name == "snapshots":
         allowed.add(root.parent.parent / "blobs")
     if path.parent not in allowed:
-        raise CheckpointError(f"{folder / name} leads outside the folder, to {path}; refused")
+        raise CheckpointError(f"cannot read {folder / name}: it points outside the folder, to {path}.")
     if not path.is_file() and not path.is_dir():
-        raise CheckpointError(f"{folder / name} is missing or not a regular file")
+        raise CheckpointError(f"{folder / name} is missing or not a regular file.")
     return path
 
 
 def folder_of(path: Path) -> Path:
-    """The folder that has the config and the tokenizer of weights: the path itself, or where a file lies.
+    """The folder of the config and the tokenizer: the path itself, or the folder of a weights file.
 
-    A directory of Orbax is either: it may have a config in it, or beside it.
+    The config of an Orbax directory may be in it or next to it.
     """
     if path.is_dir() and (sniff(path) is None or (path / CONFIG_NAME).is_file()):
         return path
@@ -189,11 +194,13 @@ def folder_of(path: Path) -> Path:
 
 def _read_file(path: Path, allow_pickle: bool) -> list[StoredTensor]:
     if not path.is_file() and not path.is_dir():
-        raise CheckpointError(f"{path} is missing or not a regular file")
+        raise CheckpointError(f"{path} is missing or not a regular file.")
     kind = sniff(path)
     if kind is None:
         known = ", ".join(READERS)
-        raise CheckpointError(f"{path}: no format of weights begins like this, be it {known}; fetch it again")
+        raise CheckpointError(
+            f"{path} is not a recognised weights file ({known}); it may be damaged. Download it again."
+        )
     if kind == "pytorch" and path.suffix == ".keras":
         raise CheckpointError(
             f"cannot read {path}: it is a whole Keras model. Load it with keras.saving.load_model, "
@@ -201,8 +208,8 @@ def _read_file(path: Path, allow_pickle: bool) -> list[StoredTensor]:
         )
     if kind == "pytorch" and not allow_pickle:
         raise CheckpointError(
-            f"{path} is a file of torch.save, a pickle; pass allow_pickle=True to read it (nothing in it is run), "
-            "or convert it once: gptcore convert SRC DST --to safetensors --allow-pickle"
+            f"{path} was written by torch.save and is a pickle. Pass allow_pickle=True to read it (its code is never "
+            "executed), or convert it once: gptcore convert SRC DST --to safetensors --allow-pickle"
         )
     return [_named(kind, tensor) for tensor in READERS[kind](path)]
 
@@ -235,7 +242,7 @@ def _read_index(folder: Path, name: str) -> dict[str, str]:
     try:
         resolved = resolve_inside(folder, name)
         if resolved.stat().st_size > MAX_INDEX_BYTES:
-            raise CheckpointError(f"{path} has more than {MAX_INDEX_BYTES} bytes")
+            raise CheckpointError(f"{path} must have at most {MAX_INDEX_BYTES:,} bytes.")
         weight_map = json.loads(resolved.read_bytes())["weight_map"]
     except OSError as cause:
         raise CheckpointError(f"cannot read {path}: {cause.strerror}") from cause
@@ -249,7 +256,7 @@ def _read_index(folder: Path, name: str) -> dict[str, str]:
 
 
 def _remove_stale(changes: Transaction, form: Format) -> None:
-    """Files of an earlier save that this one did not write; they would be read instead of it, or never again."""
+    """Remove files of an earlier save in this format that the new save does not replace."""
     for name in form.files(path.name for path in changes.folder.iterdir()):
         changes.remove(name)
 
@@ -258,7 +265,7 @@ def _read_openai(folder: Path) -> list[StoredTensor]:
     shapes_file = resolve_inside(folder, openai_npy.SHAPES_NAME)
     n_layer, rest = divmod(len(openai_npy.read_shapes(shapes_file)) - len(openai.ORDER), len(openai.LAYER_ORDER))
     if rest or n_layer < 1:
-        raise CheckpointError(f"{shapes_file} has shapes for no whole number of layers")
+        raise CheckpointError(f"{shapes_file}: the number of shapes does not match a whole number of layers.")
     files = [resolve_inside(folder, name) for name in openai_npy.FILES]
     tensors = openai_npy.read(files, shapes_file, openai.order(n_layer))
     return [tensor.undone(_openai_transform(tensor.name)) for tensor in tensors]
@@ -273,7 +280,7 @@ def _write_openai(changes: Transaction, tensors: Sequence[tuple[Parameter, Outgo
     by_name = {parameter.name: tensor for parameter, tensor in tensors}
     layers = (len(by_name) - len(openai.ORDER)) // len(openai.LAYER_ORDER)
     if extra := sorted(set(by_name) - set(openai.order(layers))):
-        raise CheckpointError(f"OpenAI's format holds the trunk alone, not {', '.join(extra)}")
+        raise CheckpointError(f"OpenAI's format holds the trunk only, without {', '.join(extra)}.")
     ordered = [by_name[name].done(name, _openai_transform(name)) for name in openai.order(layers)]
     total = sum(tensor.size for tensor in ordered) // STORAGE[ordered[0].dtype].itemsize
     bounds = [total * i // len(openai_npy.FILES) for i in range(len(openai_npy.FILES) + 1)]

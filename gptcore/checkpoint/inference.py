@@ -39,13 +39,15 @@ def config_of(path: Path, tensors: Sequence[StoredTensor], **overrides: Any) -> 
     tokens = shapes.get("tokens_embed.weight", shapes.get(TIED_HEAD, ()))
     positions = shapes.get("positions_embed.weight", ())
     if not layers or len(tokens) != 2 or len(positions) != 2:
-        raise CheckpointError(f"{folder} has no {CONFIG_NAME}, and the shapes in {path} are not those of an OpenAI GPT")
+        raise CheckpointError(
+            f"cannot load {path}: {folder} has no {CONFIG_NAME}, and the shapes are not those of an OpenAI GPT."
+        )
     sizes = {"vocab_size": tokens[0], "n_positions": positions[0], "n_embd": tokens[1], "n_layer": max(layers) + 1}
     if tensors[0].path.name == openai_npy.SHAPES_NAME and tokens[1] % OPENAI_HEAD_SIZE == 0:
         sizes["n_head"] = tokens[1] // OPENAI_HEAD_SIZE
     elif "n_head" not in overrides:
         raise CheckpointError(
-            f"cannot load {path}: {CONFIG_NAME} is missing, and no shape determines n_head. Save the model's config by "
+            f"cannot load {path}: {CONFIG_NAME} is missing, and no shape determines n_head. Save the config with "
             f"config.save_pretrained({str(folder)!r}), or pass n_head=... and all other settings that are not defaults "
             "(afn, layer_norm_epsilon, ...)."
         )

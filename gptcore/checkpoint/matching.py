@@ -39,13 +39,13 @@ def match(
 ) -> Matching:
     """Match stored tensors to the parameters of a model, before anything is read or allocated.
 
-    Trunk parameters must all be there; those of the head may be missing (a base checkpoint in a head model) and are
-    then fresh. Dropped are tensors of another head, old mask buffers, the state of dropout and of an optimizer, the
-    second copy of the tied head, those of the head that ``without`` names and, with ``ignore_mismatched_sizes``, those
-    of the head that have another shape.
+    All trunk parameters are required. Parameters of the head may be missing (a base checkpoint in a head model) and are
+    then initialised. These tensors are dropped: those of another head, old mask buffers, the state of dropout and of an
+    optimizer, the second copy of the tied head, head tensors named in ``without`` and, with
+    ``ignore_mismatched_sizes``, head tensors of another shape.
 
     Raises:
-        CheckpointError: a tensor is missing, unknown, given twice, of another shape or type; all are listed.
+        CheckpointError: a tensor is missing, unknown, duplicated, or of another shape or dtype; lists all of them.
     """
     problems: list[str] = []
     by_name: dict[str, StoredTensor] = {}
@@ -79,13 +79,13 @@ def match(
 def _misfit(tensor: StoredTensor, parameter: Parameter) -> list[str]:
     problems = []
     if tensor.shape != parameter.shape:
-        problem = f"{tensor.name} has shape {tensor.shape}, expected {parameter.shape}"
+        problem = f"{tensor.name} must have shape {parameter.shape}; got {tensor.shape}"
         if parameter.name in HEAD_NAMES:
             setting = "num_labels" if parameter.name == SCORE[0].name else "summary_proj_to_labels"
             problem += f". Pass the {setting} of the checkpoint, or ignore_mismatched_sizes=True for a fresh head."
         problems.append(problem)
     if tensor.dtype not in STORAGE:
-        problems.append(f"{tensor.name} has dtype {tensor.dtype}, expected one of {', '.join(STORAGE)}")
+        problems.append(f"{tensor.name} must have one of the dtypes {', '.join(STORAGE)}; got {tensor.dtype}")
     return problems
 
 
@@ -101,7 +101,7 @@ def _untie(by_name: dict[str, StoredTensor], dropped: list[str]) -> list[str]:
     same_type = embedding.dtype == head.dtype and embedding.shape == head.shape
     if same_type and head.dtype in STORAGE and np.array_equal(_bits(embedding), _bits(head)):
         return []
-    return [f"{head.name} differs from {embedding.name}; in this architecture the head is the token embedding"]
+    return [f"{head.name} must equal {embedding.name}: in this architecture, the head is the token embedding"]
 
 
 def _bits(tensor: StoredTensor) -> NDArray[np.uint8]:

@@ -1,4 +1,4 @@
-"""A checkpoint of any format as it lies on disk: found, named and checked, and not read yet."""
+"""A checkpoint of any format on disk: found and checked, but not loaded yet."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ OTHER_FILES = (
     "added_tokens.json", GENERATION_CONFIG_NAME, TASK_NAME, "encoder_bpe_40000.json", "vocab_40000.bpe", CARD_NAME,
     SOURCE_CARD_NAME,
 )  # fmt: skip
-"""What belongs to a model besides its weights and goes with it."""
+"""The files of a model besides its weights and config, which are copied with it."""
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A checkpoint as it lies on disk: its tensors, its config, and the model that it is of."""
+    """A checkpoint on disk: its tensors, its config and its model class."""
 
     path: Path
     tensors: Sequence[StoredTensor]
@@ -52,12 +52,12 @@ class Checkpoint:
 
     @property
     def form(self) -> str:
-        """What its files are, for people."""
+        """Human-readable name of the format."""
         return ", ".join(sorted({kind_of(tensor.path) for tensor in self.tensors}))
 
     @property
     def origin(self) -> str:
-        """Where it lies, for those who meet a copy: its repository if it has one, its format and its dtype."""
+        """Description of the source for copies: its repository, if it has one, its format and its dtype."""
         described = f"{self.form}, {self.dtype}"
         if self.path.resolve() == Path(DEFAULT_MODEL).resolve():
             return f"the model that comes with {PRODUCER}, {described}"
@@ -76,13 +76,13 @@ def open_checkpoint(
     """Find a checkpoint and check it, without reading values.
 
     Args:
-        path_or_repo_id: a folder, a file of weights, or ``owner/name``.
-        allow_pickle: whether files of ``torch.save`` may be read. No code in them is ever run.
-        head: which model it is of; default: what its tensors or its config say, else the language model.
-        options: those of ``gptcore.storage.hub.resolve``; all others override the config.
+        path_or_repo_id: A folder, a weights file, or ``owner/name``.
+        allow_pickle: Whether to read files of ``torch.save``. Their code is never executed. Default: false.
+        head: The head of the model. Default: determined by the tensors or the config, else no head.
+        options: Options of ``gptcore.storage.hub.resolve``, and settings that override the config.
 
     Raises:
-        CheckpointError, ConfigError, StorageError: with every problem.
+        CheckpointError, ConfigError, StorageError: the checkpoint is invalid; lists all problems.
     """
     location, overrides = hub.split_options(options)
     path = Path(path_or_repo_id)
@@ -116,11 +116,11 @@ def head_named(architecture: str) -> Head:
     for head, name in ARCHITECTURES.items():
         if name == plain:
             return head
-    raise ConfigError(f"model {architecture!r} must be one of {', '.join(ARCHITECTURES.values())}")
+    raise ConfigError(f"the model must be one of {', '.join(ARCHITECTURES.values())}; got {architecture!r}.")
 
 
 def source_folder(checkpoint: Checkpoint) -> Path:
-    """The folder that a checkpoint lies in."""
+    """The folder of a checkpoint."""
     return folder_of(checkpoint.path)
 
 

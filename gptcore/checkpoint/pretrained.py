@@ -1,4 +1,4 @@
-"""What ``from_pretrained`` and ``save_pretrained`` share in all frameworks."""
+"""The common part of ``from_pretrained`` and ``save_pretrained`` in all frameworks."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ class Pretrained:
     def values(self, seed: int = 0) -> Iterator[tuple[str, NDArray[Any]]]:
         """Each parameter's canonical name and values in ``dtype`` (bfloat16 as bits), largest first.
 
-        An array is read when it is reached and can go before the next, so that loading needs little more memory than
-        the model; largest first keeps the peak low. Parameters without a source get fresh values of ``seed``.
+        Each array is read when it is reached and can be freed before the next, so loading needs little more memory than
+        the model; the largest come first to keep the peak low. Missing parameters are initialised from ``seed``.
         """
         missing = {parameter.name for parameter in self.matching.missing}
         table = parameters(self.config, self.head).values()
@@ -87,21 +87,21 @@ def open_pretrained(
     ignore_mismatched_labels: bool = False,
     **options: Unpack[ConfigOptions],
 ) -> Pretrained:
-    """Find a checkpoint and check that it fits a model, before anything of that size is allocated.
+    """Find a checkpoint and check that it fits a model, before memory for the model is allocated.
 
     Args:
-        path_or_repo_id: a folder, a file of weights, or ``owner/name`` on the hub.
-        head: the model to fill.
-        dtype: ``float32`` (if ``None``), ``float64``, ``float16``, ``bfloat16``, or ``auto`` for the stored one.
-        allow_pickle: whether files of ``torch.save`` may be read. No code in them is ever run.
-        ignore_mismatched_sizes: whether a head of another shape, such as for another number of labels, is replaced by
-            a fresh one; the trunk must still fit.
-        ignore_mismatched_labels: whether the head is also replaced if its labels have other names or another order;
-            for training on new labels.
-        options: ``revision``, ``cache_dir``, ``local_files_only``, ``token``; all others override the config.
+        path_or_repo_id: A folder, a weights file, or ``owner/name`` on the hub.
+        head: The head, which selects the model class.
+        dtype: ``float32`` (default), ``float64``, ``float16``, ``bfloat16``, or ``auto`` for the stored dtype.
+        allow_pickle: Whether to read files of ``torch.save``. Their code is never executed. Default: false.
+        ignore_mismatched_sizes: Whether to replace a head of another shape, such as for another number of labels, by
+            a new one; the trunk must still fit. Default: false.
+        ignore_mismatched_labels: Whether to also replace the head if its labels have other names or another order; for
+            training on new labels. Default: false.
+        options: ``revision``, ``cache_dir``, ``local_files_only`` and ``token``, and settings that override the config.
 
     Raises:
-        CheckpointError, ConfigError, StorageError: with every problem that was found.
+        CheckpointError, ConfigError, StorageError: the checkpoint is invalid or does not fit; lists all problems.
     """
     location, overrides = hub.split_options(without_idioms(options, LOADING))
     path = Path(path_or_repo_id)
@@ -118,11 +118,16 @@ def open_pretrained(
     matching = match(tensors, config, head, ignore_mismatched_sizes=ignore_mismatched_sizes, without=without)
     missing = ", ".join(parameter.name for parameter in matching.missing)
     if missing and stored is not None and head is Head.SEQUENCE_CLASSIFICATION:
-        text = "the head of the checkpoint, for %s, is replaced by a new, untrained one, for %s"
+        text = "The checkpoint's head for %s is replaced by a new, untrained one for %s."
         logger.warning(text, _labels_of(stored), _labels_of(config))
     elif missing:
         shape = " in this shape" if ignore_mismatched_sizes else ""
-        logger.warning("%s: newly initialised, not in the checkpoint%s: %s", head.architecture, shape, missing)
+        logger.warning(
+            "%s: untrained weights, not in the checkpoint%s: %s. Train the model before using its predictions.",
+            head.architecture,
+            shape,
+            missing,
+        )
     elif stored is not None:
         _warn_of_renamed_labels(stored, config)
     if dtype == "auto":
@@ -149,7 +154,7 @@ def _warn_of_renamed_labels(stored: OpenAIGPTConfig, config: OpenAIGPTConfig) ->
     ]
     if renamed:
         names = ", ".join(renamed[:SHOWN_LABELS])
-        logger.warning("the head of the checkpoint is kept, but its labels are renamed: %s", names)
+        logger.warning("The head of the checkpoint is kept, but its labels are renamed: %s.", names)
 
 
 def fresh_values(config: OpenAIGPTConfig, head: Head, dtype: str, seed: int) -> Iterator[tuple[str, NDArray[Any]]]:
@@ -167,19 +172,19 @@ def save_pretrained(
     max_shard_size: int | str | None = None,
     form: str = "safetensors",
 ) -> None:
-    """Write a checkpoint folder that all three backends and transformers read.
+    """Save a checkpoint folder that all three backends and transformers can load.
 
     Args:
-        folder: made if missing.
-        config: written as ``config.json`` with the architecture and dtype.
-        head: decides the published names.
-        dtype: that of the model, written to ``config.json``.
-        values: canonical name and array of every parameter, each stored in its own dtype; ``bfloat16`` as bits.
-        max_shard_size: bytes (or like ``"2GB"``) after which a new file begins; ``None`` for one file.
-        form: ``safetensors``, ``pytorch``, ``tf``, ``keras``, ``flax``, ``orbax`` or ``openai``.
+        folder: The folder; created if missing.
+        config: The config, saved as ``config.json`` with the architecture and dtype.
+        head: The head, which determines the published names.
+        dtype: The dtype of the model, saved in ``config.json``.
+        values: Canonical name and array of every parameter, each saved in its own dtype; ``bfloat16`` as bits.
+        max_shard_size: Maximum size of a file in bytes, or a text such as ``"2GB"``. Default: one file.
+        form: The format: ``safetensors`` (default), ``pytorch``, ``tf``, ``keras``, ``flax``, ``orbax`` or ``openai``.
 
     Raises:
-        CheckpointError, ConfigError, StorageError: nothing has been written, and what was there before is untouched.
+        CheckpointError, ConfigError, StorageError: the checkpoint cannot be saved; the folder is unchanged.
     """
     table = parameters(config, head)
     tensors = [(table[name], OutgoingTensor.of(name, dtype_of(array), array)) for name, array in values]
@@ -219,14 +224,14 @@ def write_checkpoint(
 ) -> None:
     """Write ``config.json`` and the weights; ``save_pretrained`` for tensors that may not be in memory."""
     misfits = [
-        f"{parameter.name} has shape {tensor.shape}, expected {parameter.shape}"
+        f"{parameter.name} must have shape {parameter.shape}; got {tensor.shape}"
         for parameter, tensor in tensors
         if tensor.shape != parameter.shape
     ]
     if misfits:
         raise CheckpointError(
-            f"cannot save {head.architecture}: its weights do not fit its config. Restore the modules and the "
-            f"sizes of the config.\n" + bullet_list(misfits)
+            f"cannot save {head.architecture}: its weights do not fit its config. Restore the original modules, or set "
+            f"a config with matching sizes.\n" + bullet_list(misfits)
         )
     write_tensors(changes, tensors, head, form, max_shard_size, provenance)
     kept = {key: value for key, value in config.extra.items() if key != "torch_dtype"}  # the old key for dtype

@@ -12,6 +12,6 @@ def main() -> None:
     except ModuleNotFoundError as cause:
         if cause.name not in ("typer", "rich"):
             raise
-        raise SystemExit(f"the gptcore command needs typer and rich: {install_command('cli')}") from cause
+        raise SystemExit(f"The gptcore command needs typer and rich: {install_command('cli')}") from cause
     except KeyboardInterrupt:  # before a command begins
         raise SystemExit(130) from None

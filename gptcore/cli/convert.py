@@ -1,4 +1,4 @@
-"""``gptcore convert`` and ``gptcore inspect``: checkpoints of any format."""
+"""``gptcore convert`` and ``gptcore inspect``: convert and describe checkpoints of any format."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from gptcore.convert.inspection import describe
 from gptcore.errors import StorageError
 
 AllowPickle = Annotated[
-    bool, typer.Option("--allow-pickle", help="Read files written by torch.save. No code in them is run.")
+    bool, typer.Option("--allow-pickle", help="Read files written by torch.save. Code in them is never executed.")
 ]
 Config = Annotated[
     list[str] | None,
@@ -37,11 +37,13 @@ def convert_command(
     model: Annotated[
         str | None, typer.Option(help="Model class, such as OpenAIGPTLMHeadModel. Default: that of the source.")
     ] = None,
-    max_shard_size: Annotated[str | None, typer.Option(help="Such as 500MB; for safetensors and pytorch.")] = None,
+    max_shard_size: Annotated[
+        str | None, typer.Option(help="File size limit, such as 500MB; for safetensors and pytorch.")
+    ] = None,
     config: Config = None,
     allow_pickle: AllowPickle = False,
     force: Annotated[bool, typer.Option("--force", help="Replace files of the same names in OUTPUT.")] = False,
-    quiet: Annotated[bool, typer.Option(help="Show no progress.")] = False,
+    quiet: Annotated[bool, typer.Option(help="Hide the progress bar.")] = False,
 ) -> None:
     """Write a checkpoint in another format with a model card, then read it back and compare every value."""
     require_empty(output, force)
@@ -96,7 +98,7 @@ def _print(found: Any) -> None:
         sizes = ("n_layer", "n_embd", "n_head", "n_positions", "vocab_size")
         settings = ", ".join(f"{name} {found['config'][name]}" for name in sizes)
         console.print(f"{found['model']}, {found['parameters']:,} parameters: {settings}")
-    tied = "tied; stored under the head's name too, or only" if found["tied_head_stored"] else "tied; stored once"
+    tied = "tied; the head is stored, too" if found["tied_head_stored"] else "tied; stored once"
     console.print(f"token embedding and language-modelling head: {tied}")
     for architecture, loads in found["loads"].items():
         fresh, aside = loads["fresh"], loads["left_aside"]

@@ -1,4 +1,4 @@
-"""``gptcore demo``: one story from every framework, then how far their numbers are apart."""
+"""``gptcore demo``: generate one story in every framework, then compare their numbers."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def demo_command(
 
 
 def _program() -> str:
-    """This command as the user can type it, where it is not on the search path of their shell."""
+    """The command as the user can type it, even if it is not on the shell's search path."""
     path = Path(sys.argv[0])
     if path.name == "__main__.py":
         return "python -m gptcore"

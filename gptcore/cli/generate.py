@@ -26,7 +26,7 @@ from gptcore.storage.files import decoded
 from tokenization import OpenAIGPTTokenizerFast, TokenizerOptions
 
 SAMPLING = ("temperature", "top_k", "top_p", "min_p", "typical_p")
-"""The settings that nothing but sampling uses."""
+"""The settings that only sampling uses."""
 
 
 def generate_command(
@@ -38,12 +38,12 @@ def generate_command(
     backend: Annotated[str, typer.Option(help="torch, tf or flax.")] = "torch",
     device: Device = None,
     file: Annotated[Path | None, typer.Option(help="A file with one prompt per line; prints JSON lines.")] = None,
-    batch_size: Annotated[int, typer.Option(min=1, help="Prompts of a file to process at a time.")] = 8,
+    batch_size: Annotated[int, typer.Option(min=1, help="Number of prompts of a file to process at a time.")] = 8,
     dtype: Annotated[str, typer.Option(help="float32, float64, bfloat16 or float16.")] = "float32",
     quantization: Annotated[str | None, typer.Option(help="int8: one byte per weight; torch only.")] = None,
-    pre_tokenizer: Annotated[str | None, typer.Option(help="basic, original or auto; default: as recorded.")] = None,
-    max_new_tokens: Annotated[int, typer.Option(help="Length of the continuation.")] = 40,
-    greedy: Annotated[bool, typer.Option("--greedy", help="Take the most likely token instead of sampling.")] = False,
+    pre_tokenizer: Annotated[str | None, typer.Option(help="basic, original or auto. Default: as saved.")] = None,
+    max_new_tokens: Annotated[int, typer.Option(help="Maximum number of new tokens.")] = 40,
+    greedy: Annotated[bool, typer.Option("--greedy", help="Select the most likely token instead of sampling.")] = False,
     temperature: Annotated[
         float | None, typer.Option(help="Sampling temperature. Lower is more predictable.", show_default="1.0")
     ] = None,
@@ -56,14 +56,12 @@ def generate_command(
             help="Sample from the smallest set of tokens whose probabilities add up to this.", show_default="1.0"
         ),
     ] = None,
-    num_beams: Annotated[int, typer.Option(help="Number of beams; above 1: beam search instead of sampling.")] = 1,
-    repetition_penalty: Annotated[float, typer.Option(help="Above 1: fewer repetitions.")] = 1.0,
-    no_repeat_ngram_size: Annotated[
-        int, typer.Option(help="Never repeat a sequence of this many tokens; 0 is off.")
-    ] = 0,
+    num_beams: Annotated[int, typer.Option(help="Number of beams. Above 1: beam search, not sampling.")] = 1,
+    repetition_penalty: Annotated[float, typer.Option(help="Values above 1 reduce repetition.")] = 1.0,
+    no_repeat_ngram_size: Annotated[int, typer.Option(help="Never repeat a sequence of this many tokens. 0: off.")] = 0,
     seed: Annotated[
         int | None,
-        typer.Option(help="The same seed gives the same text in every backend.", show_default="random, and printed"),
+        typer.Option(help="Random seed; the same text in every backend.", show_default="random, and printed"),
     ] = None,
     raw: Annotated[bool, typer.Option("--raw", help="Keep the spaces that the model puts around punctuation.")] = False,
     setting: Annotated[
@@ -72,7 +70,7 @@ def generate_command(
 ) -> None:
     """Continue a text, printed word by word, or each line of a file. Samples unless --greedy or --num-beams is set."""
     if (text is None) == (file is None):
-        raise ConfigError("pass either a text or --file")
+        raise ConfigError("pass either a text or --file, and not both.")
     of_sampling = {"temperature": temperature, "top_k": top_k, "top_p": top_p}
     more = parse_settings(setting or [], "--set")
     draws = not greedy and num_beams == 1 and more.get("penalty_alpha") is None
@@ -100,18 +98,18 @@ def generate_command(
     else:
         _many(loaded, tokenizer, lines, file, batch_size, settings, raw)
     if seed is None and settings["do_sample"]:
-        print(f"(--seed {settings['seed']} gives the same again)", file=sys.stderr)
+        print(f"(To repeat this text, pass --seed {settings['seed']}.)", file=sys.stderr)
 
 
 def _check_sampling(settings: dict[str, Any]) -> None:
     """Raise a ``ConfigError`` for settings of sampling that would have no effect."""
     idle = [name for name in SAMPLING if name in settings]
     if settings.get("penalty_alpha") is not None and "top_k" in idle:
-        idle.remove("top_k")  # contrastive search chooses among so many
+        idle.remove("top_k")  # contrastive search ranks this many candidates
     if idle and not settings["do_sample"]:
         names = ", ".join(idle)
         raise ConfigError(
-            f"only sampling uses {names}; greedy search and beam search do not. Leave out one or the other."
+            f"{names} need sampling, which greedy search and beam search switch off. Omit one of the two."
         )
 
 
@@ -124,7 +122,7 @@ def _one(model: Any, tokenizer: Any, text: str, settings: dict[str, Any], raw: b
     try:
         model.generate(ids, streamer=streamer, tokenizer=tokenizer, **settings)
     except KeyboardInterrupt:
-        streamer.end()  # shows what it has held back
+        streamer.end()  # prints the text that it has buffered
         raise
     finally:
         print()

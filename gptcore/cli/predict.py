@@ -1,4 +1,4 @@
-"""``gptcore predict``: labels of texts, by a model that was fine-tuned for the task."""
+"""``gptcore predict``: label texts with a model that was fine-tuned for the task."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def predict_command(
     if write is None:
         raise ConfigError(f"--format must be one of {', '.join(WRITERS)}; got {form!r}.")
     if bool(files) == bool(text):
-        raise ConfigError("pass either FILES or --text.")
+        raise ConfigError("pass either FILES or --text, and not both.")
     rows: Sequence[Mapping[str, Any]]
     if files:
         chosen = columns_named(task, columns, choices)

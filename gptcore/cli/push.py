@@ -1,4 +1,4 @@
-"""``gptcore push``: a checkpoint folder to the hub."""
+"""``gptcore push``: upload a checkpoint folder to the hub."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What options of several commands share."""
+"""Helpers that several commands share."""
 
 from __future__ import annotations
 
@@ -12,22 +12,21 @@ from gptcore.settings import literal
 from gptcore.spec.tasks import TASKS, choice_columns
 
 SHIPPED = "the bundled model"
-"""What help says of the default, ``DEFAULT_MODEL``."""
+"""How ``--help`` describes the default, ``DEFAULT_MODEL``."""
 
 
 def examples(*commands: str) -> str:
-    """The end of a ``--help``: commands that a user can copy."""
+    """Text for the end of ``--help``: commands that a user can copy."""
     return "\n\n".join(["Examples:" if len(commands) > 1 else "Example:", *commands])
 
 
 def model_named(model: str) -> str:
-    """What a heading says of a model."""
+    """The name of a model in a heading."""
     return SHIPPED if model == DEFAULT_MODEL else model
 
 
 def parse_settings(texts: Iterable[str], option: str) -> dict[str, Any]:
-    """Settings by name, from ``NAME=JSON``; other spellings of numbers, booleans and ``None`` are known, too, and
-    all else is taken as a word.
+    """Parse ``NAME=JSON`` texts to settings by name; see ``gptcore.settings.literal`` for the accepted values.
 
     Raises:
         ConfigError: a text has no ``=``.
@@ -39,7 +38,7 @@ def parse_settings(texts: Iterable[str], option: str) -> dict[str, Any]:
     for text in texts:
         name, equals, value = text.partition("=")
         if not equals or not name:
-            raise ConfigError(f"{option} {text!r} is not NAME=JSON, such as {option} seed=1")
+            raise ConfigError(f"{option} must be NAME=JSON, such as seed=1; got {text!r}.")
         found[name] = literal(value)
     return found
 
@@ -54,7 +53,7 @@ def text_columns(task: str, columns: str | None, choices: int) -> tuple[str, ...
     default = choice_columns(choices) if task == "choice" else TASKS[task].columns
     names = tuple(columns.split(",")) if columns else default
     if len(names) < len(default) or (task != "choice" and len(names) > len(default)):
-        raise ConfigError(f"--columns {columns}: {task} has the text columns {', '.join(default)}")
+        raise ConfigError(f"--columns must name the text columns of {task} ({', '.join(default)}); got {columns}.")
     return names
 
 

@@ -1,4 +1,4 @@
-"""``gptcore tokenize``: what a text becomes."""
+"""``gptcore tokenize``: show the tokens of a text."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def tokenize_command(
         str, typer.Option(help="A folder, or owner/name on the hub.", show_default=SHIPPED)
     ] = DEFAULT_MODEL,
     pre_tokenizer: Annotated[
-        str | None, typer.Option(help="basic, original or auto; default: as the tokenizer records.")
+        str | None, typer.Option(help="Text path: basic, original or auto. Default: as saved.")
     ] = None,
     show: Annotated[Format, typer.Option("--format", help="How to show the tokens.")] = Format.TABLE,
 ) -> None:

@@ -1,4 +1,4 @@
-"""``gptcore tokenizer train``: a corpus to a vocabulary."""
+"""``gptcore tokenizer train``: train a vocabulary on a corpus."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def train_command(
     pre_tokenizer: Annotated[str, typer.Option(help="The text path: basic, original or auto.")] = "auto",
     min_frequency: Annotated[int, typer.Option(min=1, help="Pairs that occur less often are not merged.")] = 2,
     force: Annotated[bool, typer.Option("--force", help="Replace files of the same names in --output.")] = False,
-    quiet: Annotated[bool, typer.Option(help="Show no progress.")] = False,
+    quiet: Annotated[bool, typer.Option(help="Hide the progress bar.")] = False,
 ) -> None:
     """Train a byte-pair vocabulary, and write vocab.json, merges.txt, tokenizer.json and the settings."""
     require_empty(output, force)

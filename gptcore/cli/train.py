@@ -65,11 +65,11 @@ Settings = Annotated[
         help="A hyperparameter; overrides the recipe. gptcore train --list-settings lists them.",
     ),
 ]
-Every = Annotated[int | None, typer.Option(min=1, help="Updates between evaluations; default: only at the end.")]
-SaveEvery = Annotated[int | None, typer.Option(min=1, help="Updates between checkpoints; default: only at the end.")]
-Patience = Annotated[int | None, typer.Option(min=1, help="Evaluations without improvement before stopping.")]
+Every = Annotated[int | None, typer.Option(min=1, help="Updates between evaluations. Default: only at the end.")]
+SaveEvery = Annotated[int | None, typer.Option(min=1, help="Updates between checkpoints. Default: only at the end.")]
+Patience = Annotated[int | None, typer.Option(min=1, help="Stop after this many evaluations without improvement.")]
 Resume = Annotated[bool, typer.Option(help="Resume from the newest checkpoint in OUTPUT, if there is one.")]
-Quiet = Annotated[bool, typer.Option(help="Show no progress and no curve.")]
+Quiet = Annotated[bool, typer.Option(help="Hide the progress bar and the curve.")]
 Columns = Annotated[str | None, typer.Option(help="Names of the text columns, separated by commas.")]
 Label = Annotated[str, typer.Option(help="Name of the label column.")]
 EvalColumns = Annotated[
@@ -154,7 +154,7 @@ def require_libraries() -> None:
     """Raise a ``GPTError`` now rather than an ``ImportError`` at the end of a run."""
     missing = [name for name in ("sklearn", "matplotlib", "plotext") if importlib.util.find_spec(name) is None]
     if missing:
-        raise GPTError(f"training needs {', '.join(missing)}: {install_command('train')}")
+        raise GPTError(f"Training needs {', '.join(missing)}: {install_command('train')}")
 
 
 def require_no_run(output: Path, resume: bool) -> None:
@@ -203,7 +203,7 @@ def start(job: Job, *, resume: bool, quiet: bool) -> None:
         tell(f"Stopped after {stop.step:,} of {total:,} updates, saved in {stop.path}. Add --resume to continue.")
         raise typer.Exit(128 + stop.signal) from None
     except KeyboardInterrupt:
-        tell(f"Stopped at once; {run.kept()}. Add --resume to continue.")
+        tell(f"Stopped immediately; {run.kept()}. Add --resume to continue.")
         raise typer.Exit(128 + signal.SIGINT) from None
     finally:
         log = output / LOG_NAME

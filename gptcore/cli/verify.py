@@ -27,12 +27,14 @@ def verify_command(
         list[str] | None, typer.Option(help="Backend to compare (repeatable). Default: all installed.")
     ] = None,
     dtype: Annotated[str, typer.Option(help="float32, float64, bfloat16 or float16.")] = "float32",
-    batch: Annotated[int, typer.Option(min=1, help="Rows of random ids.")] = 2,
-    length: Annotated[int | None, typer.Option(min=1, help="Tokens in a row; default: as many as fit.")] = None,
+    batch: Annotated[int, typer.Option(min=1, help="Number of rows of random ids.")] = 2,
+    length: Annotated[
+        int | None, typer.Option(min=1, help="Tokens per row. Default: as many as fit, up to 512.")
+    ] = None,
     gradients: Annotated[bool, typer.Option(help="Also compare the gradient of every parameter.")] = True,
     seed: Annotated[int, typer.Option(help="Random seed for the test input.")] = 0,
     against: Annotated[
-        str | None, typer.Option(help="Another checkpoint: compare the weights bit for bit, without any framework.")
+        str | None, typer.Option(help="Another checkpoint. Compare the weights bit for bit, without any framework.")
     ] = None,
     allow_pickle: AllowPickle = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
@@ -79,7 +81,7 @@ seconds    time to load the model and compute all quantities
 a - b      the same, between the logits of frameworks a and b"""
 
 
-WIDTH = 80  # of the table; a figure that is cut short would be another figure
+WIDTH = 80  # minimum width of the table, so that figures are never cut short
 
 
 def print_report(report: Report) -> None:

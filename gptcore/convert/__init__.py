@@ -1,4 +1,4 @@
-"""From one checkpoint format to another: conversion, inspection, model cards, push."""
+"""Conversion between checkpoint formats, inspection, model cards, and upload to the hub."""
 
 from gptcore.convert.card import model_card
 from gptcore.convert.conversion import Rounding, convert_checkpoint, differences

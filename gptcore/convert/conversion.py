@@ -1,4 +1,4 @@
-"""From one format to another, tensor by tensor, and the proof that nothing was lost."""
+"""Conversion between formats, tensor by tensor, with a comparison of every value."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ from gptcore.storage.cards import CARD_NAME, SOURCE_CARD_NAME, is_own
 from gptcore.storage.transaction import Transaction
 
 Progress = Callable[[int, int], None]
-"""Called with the bytes done and the bytes there are."""
+"""A function that is called with the number of bytes done and the total."""
 
 
 @dataclass(frozen=True)
 class Rounding:
-    """What a narrower dtype did to the values of a checkpoint."""
+    """The effect of a narrower dtype on the values of a checkpoint."""
 
     largest: float  # difference of a value
     changed: int  # values that are another number now
@@ -65,19 +65,19 @@ def convert_checkpoint(
     hand-written card of the source describes other files, so it is copied as ``README.source.md``.
 
     Args:
-        source: of ``open_checkpoint``.
-        folder: to write; made if missing.
-        form: ``safetensors``, ``pytorch``, ``tf``, ``keras``, ``flax``, ``orbax`` or ``openai``.
-        dtype: of the values written; default: each as it is stored, or the widest where a format has but one.
-        max_shard_size: bytes, or like ``"2GB"``, for the formats with shards.
-        progress: is told of what has been written and compared.
+        source: The result of ``open_checkpoint``.
+        folder: The folder to write; created if missing.
+        form: The format: ``safetensors``, ``pytorch``, ``tf``, ``keras``, ``flax``, ``orbax`` or ``openai``.
+        dtype: The dtype to write. Default: the widest dtype of the source.
+        max_shard_size: Maximum size of a file in bytes, or a text such as ``"2GB"``; for formats with shards.
+        progress: Function that is called with the bytes done and the total. Default: none.
 
     Returns:
-        What a narrower ``dtype`` did; all zero where none was asked for.
+        The effect of a narrower ``dtype`` on the values; all zero if nothing was rounded.
 
     Raises:
-        ConfigError, StorageError: nothing has been written.
-        CheckpointError: likewise; or the result, read back, is not the source.
+        ConfigError, StorageError: the checkpoint cannot be written.
+        CheckpointError: the source cannot be converted, or the result differs from it.
     """
     folder, beside = Path(folder), source_folder(source)
     target = check_dtype(dtype or source.dtype)
@@ -88,7 +88,7 @@ def convert_checkpoint(
             f"cannot convert {source.path}: it lacks {names}. gptcore inspect lists the models that it can fill."
         )
     if folder.exists() and folder.resolve() == beside.resolve():
-        raise ConfigError(f"{folder} is the source itself; write to another folder")
+        raise ConfigError(f"cannot convert {folder} into itself. Choose another folder.")
     table = parameters(source.config, source.head)
     total, done = 2 * sum(p.size * STORAGE[target].itemsize for p in table.values()), 0
 
@@ -149,7 +149,8 @@ def differences(a: Checkpoint, b: Checkpoint) -> Iterator[tuple[str, float]]:
     if ours != theirs:
         names = sorted({n for n in {*ours, *theirs} if ours.get(n) != theirs.get(n)})
         raise CheckpointError(
-            f"{a.path} and {b.path} are {a.head.architecture} and {b.head.architecture}; they differ in {names[:5]}"
+            f"cannot compare {a.path} ({a.head.architecture}) with {b.path} ({b.head.architecture}): their parameters "
+            f"differ in {', '.join(names[:5])}."
         )
     for name in ours:
         left = _wide(a.matching.sources[name])
@@ -166,9 +167,7 @@ def _check_same(
         result = told(written.matching.sources[name].read())
         wanted = tensor.read(dtype)
         if not _same_bytes(result, wanted):
-            raise CheckpointError(
-                f"{written.path}: {name}, read back, is not what was written; the disk may be failing"
-            )
+            raise CheckpointError(f"{written.path}: {name} differs from what was written. The disk may be failing.")
         if tensor.dtype != dtype:
             for old, new in _pieces(tensor.read(), tensor.dtype, result, dtype):
                 differ = (old != new) & ~np.isnan(old)

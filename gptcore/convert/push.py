@@ -1,4 +1,4 @@
-"""A checkpoint to a repository of the hub."""
+"""Upload of checkpoints to the hub."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from gptcore.storage.cards import CARD_NAME, is_own
 
 
 class Pushable:
-    """What the models of all frameworks inherit: ``push_to_hub``."""
+    """The base class of all models that provides ``push_to_hub``."""
 
     save_pretrained: Callable[..., None]
 
@@ -29,21 +29,23 @@ class Pushable:
         revision: str | None = None,
         max_shard_size: int | str | None = None,
     ) -> str:
-        """Save the model and send it to a repository of the hub, in one commit.
+        """Save the model and upload it to a repository on the hub in one commit.
+
+        A model card is generated, unless the repository has a hand-written one.
 
         Args:
-            repo_id: ``owner/name``, or ``name`` among your own; made if there is none.
-            token: access token that may write; the stored one if ``None``.
-            private: whether a repository that is made is private; the owner's default if ``None``.
-            commit_message: what the history shows; ``Upload`` and the class if ``None``.
-            revision: a branch, made if there is none; the main one if ``None``.
-            max_shard_size: as in ``save_pretrained``.
+            repo_id: ``owner/name``, or ``name`` for one of your own repositories; created if missing.
+            token: Access token with write access. Default: the stored one.
+            private: Whether a newly created repository is private. Default: the owner's default.
+            commit_message: The commit message. Default: ``Upload`` and the class name.
+            revision: A branch, created if missing. Default: the main branch.
+            max_shard_size: Maximum size of a file, as in ``save_pretrained``. Default: one file.
 
         Returns:
-            The URL of the commit. It has a model card, unless somebody wrote the one that is there.
+            The URL of the commit.
 
         Raises:
-            StorageError: the hub was not reached or refused; no file of the repository is another.
+            StorageError: the hub cannot be reached or refused the request; the repository is unchanged.
         """
         with hub.temporary_folder() as folder:
             self.save_pretrained(folder, max_shard_size=max_shard_size)
@@ -66,14 +68,14 @@ def push_checkpoint(
     commit_message: str | None = None,
     revision: str | None = None,
 ) -> str:
-    """Send what a checkpoint's folder holds of a model to the hub: config, weights, tokenizer and card.
+    """Upload the config, weights, tokenizer and model card of a checkpoint to the hub.
 
-    As in a save over an older checkpoint, weights in the same format that are not written again go, in the same commit.
-    A ``README.md`` that somebody wrote, here or there, is never replaced by one that is made.
+    Older weights of the repository in the same format are deleted in the same commit. A generated ``README.md`` never
+    replaces a hand-written one.
 
     Args:
-        checkpoint: of ``open_checkpoint``.
-        commit_message: default: ``Upload`` and the class.
+        checkpoint: The result of ``open_checkpoint``.
+        commit_message: The commit message. Default: ``Upload`` and the class name.
         repo_id, token, private, revision: as in ``gptcore.storage.hub.push``.
 
     Returns:
@@ -85,13 +87,16 @@ def push_checkpoint(
     """
     if checkpoint.matching.missing:
         lacking = ", ".join(parameter.name for parameter in checkpoint.matching.missing)
-        raise CheckpointError(f"{checkpoint.path} lacks {lacking}; only whole checkpoints are pushed")
+        raise CheckpointError(f"cannot push {checkpoint.path}: it lacks {lacking}.")
     folder = source_folder(checkpoint)
     names = sorted(path.name for path in folder.iterdir())
     weights = [name for form in FORMATS.values() if not form.is_directory for name in form.files(names)]
     weights += [name for name in (openai_npy.SHAPES_NAME, *openai_npy.FILES) if name in names]
     if not weights:
-        raise CheckpointError(f"{folder} has its weights in Orbax alone, which nobody loads from the hub; convert them")
+        raise CheckpointError(
+            f"cannot push {folder}: the hub has no loader for Orbax. Convert the checkpoint first: "
+            f"gptcore convert {folder} OUTPUT --to safetensors"
+        )
     ours = [*weights, *other_files(folder), *([CONFIG_NAME] if CONFIG_NAME in names else [])]
     files = {name: resolve_inside(folder, name) for name in ours}
 

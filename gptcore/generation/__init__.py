@@ -1,4 +1,4 @@
-"""Generation without a framework: settings, checks, random numbers, processors, and decoding over a ``Stepper``."""
+"""Generation without a framework: settings, checks, random numbers, logits processors, and decoding."""
 
 from gptcore.generation.config import GenerationConfig, GenerationSettings
 from gptcore.generation.configured import Generates

@@ -55,41 +55,47 @@ class GenerationConfig(Settings):
     """Settings of ``generate``.
 
     Args:
-        max_length: tokens of prompt and continuation together; ``max_new_tokens`` goes before it.
-        max_new_tokens: tokens of the continuation.
-        min_length, min_new_tokens: no end of text before that many tokens.
-        do_sample: draw tokens at random instead of taking the likeliest.
-        temperature: divides the logits, above 0.
-        top_k: keep the k likeliest tokens; 0 keeps all.
-        top_p: keep the likeliest tokens that together have this probability, in (0, 1].
-        min_p: keep tokens at least this times as likely as the likeliest, in [0, 1]; ``None`` is off.
-        typical_p: keep the tokens of most typical surprise that together have this probability, in (0, 1].
-        num_beams: hypotheses of beam search; 1 is off.
-        length_penalty: exponent of the length by which beam search divides a score.
-        early_stopping: beam search ends when ``num_beams`` hypotheses are complete (``True``), when no better one is
-            likely (``False``), or when none is possible (``"never"``).
-        no_repeat_ngram_size: no run of that many tokens twice; 0 is off.
-        repetition_penalty: above 1 makes tokens that were there less likely; above 0.
-        bad_words_ids: sequences of token ids that never occur.
-        penalty_alpha: contrastive search among the ``top_k`` likeliest tokens, in [0, 1]: 0 ranks them by
-            probability only, 1 by dissimilarity to the context only; ``None`` is off.
-        num_return_sequences: continuations of each prompt.
-        eos_token_id: the id, or the ids, that end a text.
-        pad_token_id: fills rows that have ended; the first ``eos_token_id`` if ``None``.
-        stop_strings: texts that end a text.
-        output_scores: also return the processed scores of each step.
-        return_dict_in_generate: return a ``GenerateOutput`` instead of the ids alone.
-        use_cache: keep keys and values; without, each step computes the whole sequence again.
-        seed: of the sampling; the same seed gives the same text in every framework. The default is 0, so a call that is
-            repeated gives the same text, and so do equal rows of a batch: pass another seed for another text, or
-            ``num_return_sequences`` for several. The random state of the framework has no effect.
-        context: what happens beyond ``n_positions``: ``"error"``, or ``"sliding"``: go on from the last half.
-        extra: keys of a file that this class does not know; kept and written back, never acted on.
+        max_length: Maximum number of tokens of prompt and continuation together. Default: 20. Ignored if
+            ``max_new_tokens`` is set.
+        max_new_tokens: Maximum number of tokens of the continuation. Default: as ``max_length`` allows.
+        min_length, min_new_tokens: Minimum number of tokens before the text may end, with and without the prompt.
+        do_sample: Whether to sample tokens instead of selecting the most likely one. Default: false.
+        temperature: Sampling temperature, by which the logits are divided; must be above 0. Lower is more predictable.
+        top_k: Number of most likely tokens to sample from. Default: 50; 0 for all.
+        top_p: Sample from the smallest set of tokens whose probabilities add up to this; in (0, 1]. Default: 1, all.
+        min_p: Sample from tokens whose probability is at least this fraction of the largest one; in [0, 1].
+            Default: ``None``, all.
+        typical_p: Sample from the tokens whose surprise is closest to the expected one and whose probabilities add up
+            to this; in (0, 1]. Default: 1, all.
+        num_beams: Number of hypotheses of beam search. Default: 1, no beam search.
+        length_penalty: Exponent of the length by which beam search divides a score. Default: 1.
+        early_stopping: When beam search ends: when ``num_beams`` hypotheses are complete (``True``), when a better one
+            is unlikely (``False``, the default), or when a better one is impossible (``"never"``).
+        no_repeat_ngram_size: Length of token sequences that never repeat. Default: 0, off.
+        repetition_penalty: Penalty of tokens that already occurred; must be above 0. Values above 1 make them less
+            likely. Default: 1, off.
+        bad_words_ids: Sequences of token ids that never occur. Default: none.
+        penalty_alpha: Weight in contrastive search among the ``top_k`` most likely tokens, in [0, 1]: 0 ranks them by
+            probability only, 1 by dissimilarity to the context only. Default: ``None``, no contrastive search.
+        num_return_sequences: Number of continuations per prompt. Default: 1.
+        eos_token_id: Id, or list of ids, that ends a text. Default: none.
+        pad_token_id: Id that fills rows that have ended. Default: the first ``eos_token_id``.
+        stop_strings: A string, or a list of strings, that ends a text. Default: none.
+        output_scores: Whether to return the processed scores of each step. Default: false.
+        return_dict_in_generate: Whether to return a ``GenerateOutput`` instead of the ids only. Default: false.
+        use_cache: Whether to cache keys and values; otherwise each step computes the whole sequence again. Default:
+            true.
+        seed: Random seed of sampling, in [0, 2**32). Default: 0. The same seed gives the same text in every framework,
+            in every call and in equal rows of a batch. For another text, pass another seed; for several texts, pass
+            ``num_return_sequences``. The framework's random state has no effect.
+        context: What happens beyond ``n_positions`` tokens: ``"error"`` (default) raises an error, ``"sliding"``
+            continues from the last ``n_positions // 2`` tokens.
+        extra: Unknown keys of a file. They are kept and written back, but have no effect.
 
-    ``num_beam_groups`` is left out: transformers has deprecated group beam search.
+    ``num_beam_groups`` is missing because group beam search is deprecated in transformers.
 
     Raises:
-        ConfigError: a keyword is unknown, or values are out of range or contradict; all problems at once.
+        ConfigError: a keyword is unknown, or values are out of range or contradict each other; lists all problems.
 
     >>> config = GenerationConfig(do_sample=True, top_k=40, max_new_tokens=8)
     >>> config.replace(seed=3).seed, config.top_p
@@ -131,7 +137,7 @@ class GenerationConfig(Settings):
 
     @classmethod
     def reject_unknown(cls, settings: Mapping[str, Any]) -> None:
-        """Raise a ``ConfigError`` for unknown settings; says what to do instead of those of transformers."""
+        """Raise a ``ConfigError`` for unknown settings, with advice for those of transformers."""
         super().reject_unknown(without_idioms(settings, GENERATING))
 
     def _problems(self) -> Iterator[str]:
@@ -145,28 +151,28 @@ class GenerationConfig(Settings):
 
     @property
     def stops(self) -> tuple[str, ...]:
-        """All texts that end a text."""
+        """All strings that end a text."""
         texts = self.stop_strings
         return () if texts is None else (texts,) if isinstance(texts, str) else tuple(texts)
 
     @property
     def fill_token_id(self) -> int:
-        """What stands behind the end of a row."""
+        """The id that fills a row after its end."""
         return self.pad_token_id if self.pad_token_id is not None else (*self.eos_token_ids, 0)[0]
 
     @passes_on(GenerationSettings)
     def replace(self, **changes: Unpack[GenerationSettings]) -> Self:
-        """A changed copy, checked. Arguments of transformers' ``generate`` with values of no effect are left out.
+        """Return a copy with some settings changed. Arguments of transformers that have no effect are ignored.
 
         Raises:
-            ConfigError: as above, or an argument of transformers has no counterpart; says what to do instead.
+            ConfigError: a setting is invalid, or an argument of transformers is not supported; gives advice.
         """
         return self._replaced(without_idioms(changes, GENERATING))
 
     @classmethod
     @passes_on(GenerationSettings)
     def from_dict(cls, settings: Mapping[str, Any], **overrides: Unpack[GenerationSettings]) -> Self:
-        """From the keys of a ``generation_config.json``; keys that we do not know are kept, nulls are defaults."""
+        """Create a config from the keys of a ``generation_config.json``; unknown keys go to ``extra``."""
         known = set(cls.names()) - {"extra"}
         ours = {key: value for key, value in settings.items() if key in known and value is not None}
         extra = {key: value for key, value in settings.items() if key not in known}
@@ -175,7 +181,7 @@ class GenerationConfig(Settings):
     @classmethod
     @passes_on(GenerationSettings)
     def from_pretrained(cls, folder: str | Path, **overrides: Unpack[GenerationSettings]) -> Self:
-        """Read ``generation_config.json`` of a folder, or a JSON file.
+        """Load ``generation_config.json`` from a folder, or another JSON file.
 
         Raises:
             ConfigError: the file is missing, is not a JSON object or holds invalid settings.
@@ -184,7 +190,7 @@ class GenerationConfig(Settings):
         return cls.from_dict(read_json_object(path if path.is_file() else path / GENERATION_CONFIG_NAME), **overrides)
 
     def save_pretrained(self, folder: str | Path) -> None:
-        """Write ``generation_config.json`` into ``folder`` (made if missing), atomically."""
+        """Write ``generation_config.json`` into ``folder``, which is created if missing, atomically."""
         make_folder(Path(folder))
         with atomic_write(Path(folder) / GENERATION_CONFIG_NAME) as file:
             file.write((json.dumps(self.to_dict(), indent=2, sort_keys=True) + "\n").encode())
@@ -217,7 +223,7 @@ def _problems(config: GenerationConfig) -> Iterator[str]:
     for name in ("do_sample", "output_scores", "return_dict_in_generate", "use_cache"):
         yield from boolean(name, getattr(config, name))
     if config.early_stopping not in (True, False, "never"):
-        yield f"early_stopping={config.early_stopping!r} must be True, False or 'never'"
+        yield f"early_stopping must be True, False or 'never'; got {config.early_stopping!r}"
     yield from choice("context", config.context, CONTEXTS)
     yield from _ids_problems(config)
     yield from _contradictions(config)
@@ -226,17 +232,17 @@ def _problems(config: GenerationConfig) -> Iterator[str]:
 def _ids_problems(config: GenerationConfig) -> Iterator[str]:
     ids = config.eos_token_id
     if ids is not None and not (_is_id(ids) or (_is_list(ids) and ids and all(map(_is_id, ids)))):  # type: ignore[arg-type]
-        yield f"eos_token_id={ids!r} must be a token id or a list of them"
+        yield f"eos_token_id must be a token id or a non-empty list of ids; got {ids!r}"
     words = config.bad_words_ids
     if words is not None and not (
         _is_list(words) and all(_is_list(word) and word and all(map(_is_id, word)) for word in words)
     ):
-        yield f"bad_words_ids={words!r} must be a list of lists of token ids, none empty"
+        yield f"bad_words_ids must be a list of non-empty lists of token ids; got {words!r}"
     stops = config.stop_strings
     if stops is not None and not (
         (isinstance(stops, str) and stops) or (_is_list(stops) and all(isinstance(s, str) and s for s in stops))
     ):
-        yield f"stop_strings={stops!r} must be a text or a list of texts, none empty"
+        yield f"stop_strings must be a non-empty text or a list of such texts; got {stops!r}"
 
 
 def _contradictions(config: GenerationConfig) -> Iterator[str]:
@@ -246,7 +252,7 @@ def _contradictions(config: GenerationConfig) -> Iterator[str]:
         yield f"num_return_sequences={config.num_return_sequences} must be at most num_beams={config.num_beams}"
     if config.num_beams == 1 and config.num_return_sequences > 1 and not config.do_sample:
         count = config.num_return_sequences
-        yield f"num_return_sequences={count} would all be the same; pass do_sample=True or num_beams"
+        yield f"num_return_sequences={count} would return equal sequences. Pass do_sample=True or num_beams."
     if config.penalty_alpha is not None:
         yield from _contrastive_contradictions(config)
     if config.min_new_tokens and config.max_new_tokens and config.min_new_tokens > config.max_new_tokens:
@@ -254,13 +260,13 @@ def _contradictions(config: GenerationConfig) -> Iterator[str]:
 
 
 def _contrastive_contradictions(config: GenerationConfig) -> Iterator[str]:
-    what = f"penalty_alpha={config.penalty_alpha} asks for contrastive search"
+    what = f"penalty_alpha={config.penalty_alpha} selects contrastive search"
     if config.do_sample or config.num_beams > 1:
-        yield f"{what}, which neither samples nor keeps beams; leave out do_sample and num_beams"
+        yield f"{what}, which neither samples nor uses beams. Omit do_sample and num_beams."
     if isinstance(config.top_k, int) and config.top_k < 2:
-        yield f"{what}, which chooses among top_k={config.top_k} tokens; pass top_k of at least 2"
+        yield f"{what}, which ranks the top_k tokens: top_k must be at least 2; got {config.top_k}"
     if config.context == "sliding":
-        yield f"{what}, which compares with all tokens so far; leave out context='sliding'"
+        yield f"{what}, which compares each token with all previous ones. Omit context='sliding'."
 
 
 def _is_id(value: Any) -> bool:

@@ -1,4 +1,4 @@
-"""The settings that a language model of any framework carries with it."""
+"""``Generates``: the generation settings that belong to a language model of any framework."""
 
 from __future__ import annotations
 
@@ -19,12 +19,13 @@ class Generates:
 
     @property
     def generation_config(self) -> GenerationConfig:
-        """The settings that ``generate`` starts from: set, or of ``generation_config.json``, or the ids of ``config``.
+        """The default settings of ``generate``.
 
-        ``save_pretrained`` writes them if they were set or loaded.
+        They are set by the user or loaded from ``generation_config.json``; otherwise they are the defaults, with the
+        token ids of ``config``. ``save_pretrained`` writes them if they were set or loaded.
 
         Raises:
-            InputError: on setting anything but a ``GenerationConfig``.
+            InputError: the new value is not a ``GenerationConfig``.
         """
         return self._generation_config or settled(self.config, None, {})
 
@@ -34,7 +35,7 @@ class Generates:
         self._generation_config = generation_config
 
     def _load_generation_config(self, folder: str | Path) -> None:
-        """Read ``generation_config.json`` if there is one; token ids that it lacks are those of ``config``.
+        """Load ``generation_config.json`` if the folder has one; missing token ids come from ``config``.
 
         Settings of transformers that are not supported are ignored with a warning.
         """
@@ -45,7 +46,7 @@ class Generates:
             self._generation_config = stored.replace(**missing)
             problems = unsupported(stored.extra, GENERATING)
             if problems:
-                warn_once(f"ignored settings of {GENERATION_CONFIG_NAME}:\n" + bullet_list(problems))
+                warn_once(f"These settings of {GENERATION_CONFIG_NAME} are ignored:\n" + bullet_list(problems))
 
     def _save_generation_config(self, folder: str | Path) -> None:
         """Write ``generation_config.json`` if settings were set or loaded."""

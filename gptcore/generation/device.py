@@ -1,7 +1,7 @@
-"""What a loop that never leaves the device needs to know: for which settings there is one, and their numbers.
+"""Settings for generation that runs entirely on the device.
 
-Greedy search and sampling with the usual filters run as one program in each framework, with its ``sampling.py``; what
-looks at the tokens so far, at text or at several hypotheses runs on the host, over a ``Stepper``.
+Greedy search and sampling with the usual filters run as a single program in each framework (its ``sampling.py``).
+Settings that need earlier tokens, text or several hypotheses run on the host, over a ``Stepper``.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ HOST_SETTINGS = (
 
 
 class Method(NamedTuple):
-    """What a program is compiled for.
+    """The settings that a program is compiled for.
 
     Attributes:
-        do_sample: draw tokens; otherwise the rest is unused.
-        top_k: 0 is off.
+        do_sample: whether to sample; if not, the other settings have no effect.
+        top_k: number of most likely tokens to sample from; 0 for all.
         top_p, min_p: whether these filters are on.
     """
 
@@ -45,15 +45,15 @@ class Method(NamedTuple):
 
 
 class Numbers(NamedTuple):
-    """What a program takes as arguments.
+    """The arguments of a program.
 
     Attributes:
         seed, temperature, min_p: as in ``GenerationConfig``; 0 for a filter that is off.
         tail: ``1 - top_p``.
-        min_new_tokens: how many tokens come before the end of text may.
-        max_new_tokens: how many come at the most.
-        eos_token_ids: all that end a text.
-        fill_token_id: what stands behind the end.
+        min_new_tokens: minimum number of new tokens before the text may end.
+        max_new_tokens: maximum number of new tokens.
+        eos_token_ids: all ids that end a text.
+        fill_token_id: the id that fills a row after its end.
     """
 
     seed: np.uint32
@@ -67,13 +67,13 @@ class Numbers(NamedTuple):
 
 
 def host_settings(config: GenerationConfig) -> list[str]:
-    """The settings, if any, because of which the loop runs on the host."""
+    """The settings that require the loop to run on the host, if any."""
     default = GenerationConfig()
     return [name for name in HOST_SETTINGS if getattr(config, name) != getattr(default, name)]
 
 
 def program(config: GenerationConfig, prompt_length: int, max_new_tokens: int) -> tuple[Method, Numbers]:
-    """What to compile and with what to call it, for a prompt of that many columns."""
+    """The program to compile and its arguments, for a prompt of ``prompt_length`` columns."""
     method = Method(False, 0, top_p=False, min_p=False)
     if config.do_sample:
         method = Method(True, config.top_k, top_p=config.top_p < 1, min_p=config.min_p is not None)
@@ -93,27 +93,30 @@ def program(config: GenerationConfig, prompt_length: int, max_new_tokens: int) -
 def check_traced(
     model: OpenAIGPTConfig, config: GenerationConfig, shape: tuple[int | None, ...], inside: str, streamer: Any = None
 ) -> int:
-    """See that the loop can become part of a program of the user's.
+    """Check that ``generate`` can be traced into the user's program.
 
     Args:
-        model, config: of the call.
-        shape: of ``input_ids``.
-        inside: what compiles that program, such as ``jax.jit``.
-        streamer: of the call.
+        model: The config of the model.
+        config: The settings of the call.
+        shape: The shape of ``input_ids``.
+        inside: The function that compiles the program, such as ``jax.jit``.
+        streamer: The streamer of the call.
 
     Returns:
-        how many tokens follow.
+        The number of new tokens.
 
     Raises:
-        InputError: the settings need the host, the shape is not known, or there is no room.
+        InputError: the settings need the host, the shape is unknown, or the prompt leaves no room.
     """
     names = host_settings(config) + (["return_dict_in_generate"] if config.return_dict_in_generate else [])
     names += [] if streamer is None else ["streamer"]
     if names:
         raise InputError(
-            f"inside {inside}, generate runs on the device alone, but {', '.join(names)} need the host; leave them at "
-            f"their defaults, or call generate outside"
+            f"cannot use {', '.join(names)} inside {inside}: they need the host. Omit them, or call generate "
+            f"outside of {inside}."
         )
     if len(shape) != 2 or not all(shape):
-        raise InputError(f"input_ids has shape {shape}; inside {inside} expected a known (batch, sequence), none empty")
+        raise InputError(
+            f"input_ids must have a known, non-empty shape (batch, sequence) inside {inside}; got {shape}."
+        )
     return check_room(model, config, shape[1] or 0)

@@ -1,4 +1,4 @@
-"""The prompt and the settings of one call of ``generate``, checked before work starts."""
+"""Checks of the prompt and settings of a ``generate`` call, before work starts."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ class Prompt:
     """Checked prompts.
 
     Attributes:
-        input_ids: (B, T).
-        attention_mask: (B, T) bool.
-        max_new_tokens: how many tokens may follow.
+        input_ids: Token ids, (B, T).
+        attention_mask: Mask, (B, T) bool.
+        max_new_tokens: The maximum number of new tokens.
     """
 
     input_ids: Ids
@@ -32,12 +32,12 @@ class Prompt:
 
     @property
     def length(self) -> int:
-        """Columns of the prompt."""
+        """The number of columns of the prompt."""
         return int(self.input_ids.shape[1])
 
     @property
     def is_padded(self) -> bool:
-        """Whether any row is shorter than the widest."""
+        """Whether any row is padded."""
         return not self.attention_mask.all()
 
     def rows(self) -> list[Ids]:
@@ -45,7 +45,7 @@ class Prompt:
         return [ids[mask] for ids, mask in zip(self.input_ids, self.attention_mask, strict=True)]
 
     def repeated(self, times: int) -> Prompt:
-        """Each row that many times in a row."""
+        """Return prompts with each row repeated ``times`` times, next to each other."""
         ids, mask = np.repeat(self.input_ids, times, 0), np.repeat(self.attention_mask, times, 0)
         return Prompt(ids, mask, self.max_new_tokens)
 
@@ -53,34 +53,34 @@ class Prompt:
 def check_prompt(
     model: OpenAIGPTConfig, config: GenerationConfig, input_ids: Any, attention_mask: Any = None
 ) -> Prompt:
-    """See that prompts can be continued.
+    """Check that prompts can be continued.
 
     Args:
-        model: gives the limits.
-        config: how to generate.
-        input_ids: (B, T) integers: an array, or a list of equally long lists.
-        attention_mask: (B, T) of 1 and 0; ``None``: all but ``pad_token_id``.
+        model: The config of the model, which sets the limits.
+        config: The settings.
+        input_ids: Integers, (B, T): an array, or a list of lists of the same length.
+        attention_mask: 1 or 0, (B, T). Default: 1 except for ``pad_token_id``.
 
     Raises:
-        InputError: says what was received, what is allowed and what to do.
+        InputError: a prompt is invalid, or leaves no room for new tokens.
     """
     ids = as_array("input_ids", input_ids)
     if ids.ndim != 2 or ids.dtype.kind not in "iu":
         raise InputError(
-            f"input_ids has shape {ids.shape} and dtype {ids.dtype}; expected (batch, sequence) of integers"
+            f"input_ids must be integers of shape (batch, sequence); got dtype {ids.dtype} and shape {ids.shape}."
         )
     if ids.size == 0:
-        raise InputError(f"the prompt is empty: shape {ids.shape}; pass at least one token in each row")
+        raise InputError(f"the prompt must have at least one token per row; got shape {ids.shape}.")
     wrong = (ids < 0) | (ids >= model.vocab_size)
     if wrong.any():
         row, column = np.argwhere(wrong)[0]
         raise InputError(
-            f"input_ids[{row}, {column}] is {ids[row, column]}; allowed are 0 to {model.vocab_size - 1} "
-            f"(vocab_size={model.vocab_size})"
+            f"input_ids[{row}, {column}] must be 0 to {model.vocab_size - 1} (vocab_size={model.vocab_size}); got "
+            f"{ids[row, column]}."
         )
     for token in (*config.eos_token_ids, *([] if config.pad_token_id is None else [config.pad_token_id])):
         if token >= model.vocab_size:
-            raise InputError(f"token id {token} of the settings; allowed are 0 to {model.vocab_size - 1}")
+            raise InputError(f"eos_token_id and pad_token_id must be 0 to {model.vocab_size - 1}; got {token}.")
     mask = _mask(config, ids, attention_mask)
     return Prompt(ids.astype(np.int64), mask, check_room(model, config, ids.shape[1]))
 
@@ -98,33 +98,33 @@ def _mask(config: GenerationConfig, ids: NDArray[Any], attention_mask: Any) -> N
         given = as_array("attention_mask", attention_mask)
         if given.shape != ids.shape or not np.isin(given, (0, 1)).all():
             raise InputError(
-                f"attention_mask has shape {given.shape}; expected {ids.shape} of 1 (attend) and 0 (ignore)"
+                f"attention_mask must be 1 (attend) or 0 (ignore) in shape {ids.shape}; got shape {given.shape}."
             )
         mask = np.asarray(given != 0, bool)
     empty = np.flatnonzero(~mask.any(-1))
     if len(empty):
-        raise InputError(f"row {empty[0]} of the prompt has no token to attend to; leave the row out")
+        raise InputError(f"each row of the prompt must have a token to attend to; row {empty[0]} has none. Remove it.")
     return mask
 
 
 def check_room(model: OpenAIGPTConfig, config: GenerationConfig, length: int) -> int:
-    """How many tokens may follow a prompt of ``length`` columns.
+    """Return the number of new tokens for a prompt of ``length`` columns.
 
     Raises:
-        InputError: none, or not as many as were asked for.
+        InputError: the model has no room for that many tokens.
     """
     new = config.max_new_tokens
     if new is None:
         new = config.max_length - length
         if new < 1:
             raise InputError(
-                f"the prompt has {length} tokens, but max_length={config.max_length} counts prompt and continuation; "
-                "pass max_new_tokens, or a larger max_length"
+                f"the prompt has {length} tokens, but max_length={config.max_length} includes the prompt. Pass "
+                "max_new_tokens, or a larger max_length."
             )
     longest = model.n_positions
     if length > longest or (length + new > longest and config.context == "error"):
         raise InputError(
-            f"{length} prompt + {new} new tokens = {length + new}, but n_positions={longest}; shorten the prompt, "
-            "lower max_new_tokens, or pass context='sliding'"
+            f"cannot generate {length} prompt + {new} new tokens = {length + new}: n_positions={longest}. Shorten the "
+            "prompt, lower max_new_tokens, or pass context='sliding'."
         )
     return new

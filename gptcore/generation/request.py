@@ -1,4 +1,4 @@
-"""One call of ``generate``: settle the settings, check the prompt, decode. The same for every framework."""
+"""One call of ``generate``: resolve the settings, check the prompt, decode. The same for every framework."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from gptcore.spec.config import OpenAIGPTConfig
 def settled(
     model: OpenAIGPTConfig, generation_config: GenerationConfig | None, settings: Mapping[str, Any]
 ) -> GenerationConfig:
-    """The settings of a call: those of the config, or of the model, changed by keywords.
+    """Resolve the settings of a call: those of ``generation_config`` or the model's defaults, overridden by keywords.
 
     Raises:
-        InputError: ``generation_config`` is something else, such as a dict.
-        ConfigError: the settings contradict.
+        InputError: ``generation_config`` has another type, such as a dict.
+        ConfigError: settings are invalid or contradict each other.
     """
     check_generation_config(generation_config)
     default = generation_config or GenerationConfig(eos_token_id=model.eos_token_id, pad_token_id=model.pad_token_id)
@@ -44,7 +44,7 @@ def check_generation_config(value: Any) -> None:
 
 
 def without_effect(config: GenerationConfig, settings: Mapping[str, Any]) -> Iterator[str]:
-    """One sentence for each keyword that another setting switches off, as transformers warns of them."""
+    """Yield a warning for each keyword that has no effect because of another setting, as transformers does."""
     default = GenerationConfig()
     for needed, on, names in (
         ("do_sample=True", config.do_sample, ("temperature", "top_p", "min_p", "typical_p")),
@@ -68,17 +68,17 @@ def generate(
     tokenizer: Any,
     settings: dict[str, Any],
 ) -> tuple[GenerationConfig, GenerateOutput]:
-    """What ``generate`` of a model does behind its conversions to and from NumPy.
+    """Run ``generate`` on NumPy arrays; the models convert to and from them.
 
     Returns:
-        the settled config, and the output.
+        The resolved settings and the output.
     """
     config = settled(model, generation_config, settings)
     prompt = check_prompt(model, config, input_ids, attention_mask)
     if config.stops and tokenizer is None:
-        raise InputError("stop_strings need the text of the ids: pass tokenizer=... as well")
+        raise InputError("stop_strings need a tokenizer. Pass tokenizer=... as well.")
     if streamer is not None and (config.num_beams > 1 or len(prompt.input_ids) * config.num_return_sequences > 1):
-        raise InputError("a streamer takes one text: pass one row, num_beams=1 and num_return_sequences=1")
+        raise InputError("a streamer supports one text only. Pass one row, num_beams=1 and num_return_sequences=1.")
     if streamer is None and not host_settings(config):
         prompt = prompt.repeated(config.num_return_sequences)
         new = stepper.continued(config, prompt)

@@ -15,13 +15,14 @@ from gptcore.settings import passes_on
 
 
 class TextStreamer:
-    """A ``streamer`` of ``generate``: gives text to a function as soon as a word is whole.
+    """A ``streamer`` for ``generate`` that passes text to a function as soon as a word is complete.
 
     Args:
-        tokenizer: decodes ids.
-        on_text: called with each piece; the pieces together are the whole text.
-        skip_prompt: leave the prompt out.
-        readable: set spaces as people do; a piece then comes when the next words have decided about its spaces.
+        tokenizer: The tokenizer that decodes the ids.
+        on_text: A function that is called with each piece of text. The pieces together are the whole text.
+        skip_prompt: Whether to omit the prompt. Default: true.
+        readable: Whether to remove the spaces that the model puts around punctuation; pieces then arrive later, when
+            the following words determine their spaces. Default: false.
 
     >>> class Words:
     ...     def decode(self, ids):
@@ -42,11 +43,11 @@ class TextStreamer:
         self._options = {"readable": True} if readable else {}
         self._ids: list[int] = []
         self._text = ""  # of all ids
-        self._given = 0  # characters, not counting white space: what follows may change that
+        self._given = 0  # characters passed on, without white space, which following words may change
         self._at_prompt = True
 
     def put(self, ids: Any) -> None:
-        """Take the prompt, (1, T), then each new token, (1,)."""
+        """Receive the prompt, (1, T), in the first call, then each new token, (1,)."""
         is_prompt, self._at_prompt = self._at_prompt, False
         if is_prompt and self._skip_prompt:
             return
@@ -58,7 +59,7 @@ class TextStreamer:
         self._give(text.rfind(" ", 0, settled))  # what follows the last space may still grow
 
     def end(self) -> None:
-        """Give the rest."""
+        """Pass on the remaining text."""
         self._give(len(self._text))
 
     def _give(self, end: int) -> None:
@@ -69,7 +70,7 @@ class TextStreamer:
             self._on_text(piece)
 
     def _given_end(self) -> int:
-        """Where in the text the characters end that were given."""
+        """The end, in the text, of the characters that were passed on."""
         position, left = 0, self._given
         while left:
             left -= not self._text[position].isspace()
@@ -87,17 +88,17 @@ def stream_text(
     generation_config: GenerationConfig | None = None,
     **settings: Unpack[GenerationSettings],
 ) -> Iterator[str]:
-    """Pieces of the continuation of one prompt, while a thread generates it.
+    """Yield pieces of the continuation of one prompt while a thread generates it.
 
-    The thread ends with the next token once the iterator is closed or forgotten, or the program ends.
+    The thread stops at the next token after the iterator is closed or garbage-collected, or the program ends.
 
     Args:
-        model: of any framework, with ``generate``.
-        tokenizer: decodes ids, also for ``stop_strings``.
-        input_ids: (1, T), as ``generate`` takes them.
-        readable: set spaces as people do.
-        generation_config: base settings, overridden by ``settings``; default: the model's.
-        settings: of ``GenerationConfig``.
+        model: A model of any framework with ``generate``.
+        tokenizer: The tokenizer that decodes the ids, also for ``stop_strings``.
+        input_ids: The prompt, (1, T), as for ``generate``.
+        readable: Whether to remove the spaces that the model puts around punctuation. Default: false.
+        generation_config: Base settings, overridden by ``settings``. Default: the model's.
+        settings: Settings of ``GenerationConfig``.
     """
     options: dict[str, Any] = {"tokenizer": tokenizer, **settings}
     if generation_config is not None:
@@ -118,18 +119,18 @@ def stream_text(
             pieces.put(None)
         except _UnwantedError:
             pass
-        except BaseException as error:  # goes on in the thread that reads
+        except BaseException as error:  # raised again in the thread that reads
             pieces.put(error)
         finally:
             atexit.unregister(end)
 
     def end() -> None:
-        """An interpreter that ends while a thread is inside a framework aborts."""
+        """Stop the thread: the interpreter aborts if it exits while a thread is inside a framework."""
         unwanted.set()
         thread.join()
 
     thread = threading.Thread(target=run, daemon=True)
-    atexit.register(end)  # now: what ends later than the framework's own functions comes too late
+    atexit.register(end)  # registered last, so that it runs before the framework's own exit functions
     thread.start()
     try:
         while (piece := pieces.get()) is not None:
@@ -141,4 +142,4 @@ def stream_text(
 
 
 class _UnwantedError(Exception):
-    """Nobody reads a stream any more."""
+    """The stream is no longer read."""

@@ -1,4 +1,4 @@
-"""Pictures, for who asks for them: curves of training, attention maps. They need the extra ``train``."""
+"""Optional plots: training curves and attention maps. They need the extra ``train``."""
 
 from gptcore.report.curves import draw, plot
 from gptcore.report.figures import DARK, PALE, picture, plot_attentions

@@ -37,7 +37,7 @@ LIMITS = {
 
 
 class DefaultCount(int):
-    """The default of ``num_labels``: 2, unless ``id2label`` has another number."""
+    """The type of the default of ``num_labels``: 2, unless ``id2label`` has another number of labels."""
 
 
 DEFAULT_LABELS = DefaultCount(2)
@@ -88,8 +88,8 @@ class OpenAIGPTConfig(Settings):
 
     Args:
         vocab_size: number of token embeddings, at least 1.
-        n_positions: longest sequence, in tokens.
-        n_embd: width of the hidden states; a multiple of ``n_head``.
+        n_positions: length of the longest sequence, in tokens.
+        n_embd: width of the hidden states; must be a multiple of ``n_head``.
         n_layer: number of blocks.
         n_head: attention heads per block.
         afn: activation of the feed-forward layer, one of ``gelu`` (the tanh form of OpenAI's code),
@@ -103,15 +103,15 @@ class OpenAIGPTConfig(Settings):
         summary_proj_to_labels: whether that linear layer has one output per choice (else ``n_embd``).
         summary_first_dropout, summary_last_dropout: dropout before and after it, in [0, 1).
         num_labels: outputs of the sequence classification head; 1 means regression.
-        id2label, label2id: names of the labels; made from ``num_labels`` where left out.
+        id2label, label2id: names of the labels by number, and the inverse. Default: ``LABEL_0``, ``LABEL_1``, ...
         problem_type: ``None`` (decided by ``num_labels`` and the labels' dtype) or one of ``regression``,
             ``single_label_classification``, ``multi_label_classification``.
         pad_token_id, bos_token_id, eos_token_id: token ids, or ``None``.
         output_attentions, output_hidden_states, return_dict: what a model call returns by default.
-        extra: keys of a ``config.json`` that this class does not know; kept and written back, never acted on.
+        extra: unknown keys of a ``config.json``. They are kept and written back, but have no effect.
 
     Raises:
-        ConfigError: a keyword is unknown, or values are out of range; all problems are listed at once.
+        ConfigError: a keyword is unknown, or values are out of range; lists all problems.
 
     >>> config = OpenAIGPTConfig(n_layer=2, n_embd=64, n_head=4)
     >>> config.hidden_size, config.replace(n_layer=3).n_layer
@@ -182,13 +182,13 @@ class OpenAIGPTConfig(Settings):
             try:
                 names = {int(i): str(name) for i, name in dict(self.id2label).items()}
             except (TypeError, ValueError) as cause:
-                raise ConfigError(f"id2label={self.id2label!r} must map label numbers to names") from cause
+                raise ConfigError(f"id2label must map label numbers to names; got {self.id2label!r}") from cause
         if isinstance(self.num_labels, DefaultCount):
             object.__setattr__(self, "num_labels", len(names))
         object.__setattr__(self, "id2label", FrozenDict(names))
         given = self.label2id
         if given is not None and not isinstance(given, Mapping):
-            raise ConfigError(f"label2id={given!r} must map names to label numbers")
+            raise ConfigError(f"label2id must map names to label numbers; got {given!r}")
         reverse = {name: i for i, name in names.items()} if given is None else {str(k): v for k, v in given.items()}
         object.__setattr__(self, "label2id", FrozenDict(reverse))
 
@@ -230,10 +230,9 @@ class OpenAIGPTConfig(Settings):
             yield f"n_embd={self.n_embd} must be a multiple of n_head={self.n_head}"
         labels = sorted(self.id2label)
         if is_integer(self.num_labels) and (len(labels) != self.num_labels or labels != list(range(len(labels)))):
-            wanted = f"0 to {self.num_labels - 1}"
-            yield f"id2label has the labels {labels}, but num_labels={self.num_labels} wants {wanted}"
+            yield f"id2label must have the keys 0 to {self.num_labels - 1} (num_labels={self.num_labels}); got {labels}"
         if {name: i for i, name in self.id2label.items()} != dict(self.label2id):
-            yield "label2id must be the inverse of id2label; leave it out to have it made"
+            yield "label2id must be the inverse of id2label. Omit it to derive it from id2label."
 
     @property
     def max_position_embeddings(self) -> int:
@@ -275,7 +274,7 @@ class OpenAIGPTConfig(Settings):
         return type(self)(**{**settings, **changes})
 
     def to_dict(self) -> dict[str, Any]:
-        """Every setting as JSON-ready values, with ``model_type`` and the keys kept in ``extra``."""
+        """Return every setting as JSON values, with ``model_type`` and the keys of ``extra``."""
         labels = {"id2label": {str(i): name for i, name in self.id2label.items()}, "label2id": dict(self.label2id)}
         return {"model_type": self.model_type, **super().to_dict(), **labels}
 
@@ -289,16 +288,19 @@ class OpenAIGPTConfig(Settings):
         cls.reject_unknown(overrides)
         if settings.get("model_type", cls.model_type) != cls.model_type:
             raise ConfigError(
-                f"model_type={settings['model_type']!r} is not an OpenAI GPT; only {cls.model_type!r} can be read"
+                f"model_type must be {cls.model_type!r}; got {settings['model_type']!r}. Only OpenAI GPT can be loaded."
             )
         if settings.get("tie_word_embeddings", True) is not True:
-            raise ConfigError("tie_word_embeddings=False is not this architecture: the head is the token embedding")
+            raise ConfigError(
+                f"tie_word_embeddings must be True; got {settings['tie_word_embeddings']!r}. In this architecture, the "
+                "language-modelling head is the token embedding."
+            )
         known = set(cls.names()) - {"extra"}
         ours = {key: value for key, value in settings.items() if key in known}
         for alias, name in cls.aliases.items():
             if alias in settings and ours.setdefault(name, settings[alias]) != settings[alias]:
                 raise ConfigError(
-                    f"{alias}={settings[alias]!r} contradicts {name}={ours[name]!r}; they are one setting"
+                    f"{alias} and {name} are one setting and must agree; got {settings[alias]!r} and {ours[name]!r}."
                 )
         kept = set(settings) - known - set(cls.aliases) - {"model_type"}
         config = cls(**ours, extra={key: settings[key] for key in settings if key in kept})
@@ -307,7 +309,7 @@ class OpenAIGPTConfig(Settings):
     @classmethod
     @passes_on(hub.resolve, ConfigSettings)
     def from_pretrained(cls, path_or_repo_id: str | Path, **options: Unpack[ConfigOptions]) -> Self:
-        """Read ``config.json`` of a folder, of a file or of a repository on the hub.
+        """Load a config from a folder, a JSON file or a repository on the hub.
 
         Args:
             path_or_repo_id: a folder, the path of a JSON file, or ``owner/name``.
@@ -326,7 +328,7 @@ class OpenAIGPTConfig(Settings):
         return cls.from_dict(read_json_object(path), **overrides)
 
     def save_pretrained(self, folder: str | Path) -> None:
-        """Write ``config.json`` into ``folder`` (made if missing), atomically."""
+        """Write ``config.json`` into ``folder``, which is created if missing, atomically."""
         make_folder(Path(folder))
         with atomic_write(Path(folder) / CONFIG_NAME) as file:
             file.write(self.to_json_string().encode())
@@ -337,19 +339,21 @@ class OpenAIGPTConfig(Settings):
 
 
 def read_json_object(path: Path) -> dict[str, Any]:
-    """The JSON object of a file in UTF-8 or, as editors and shells of Windows write it, with a byte order mark.
+    """Load a JSON object from a file; a byte order mark, as written by Windows programs, is accepted.
 
     Raises:
-        ConfigError: it cannot be read, is too large, or is anything else.
+        ConfigError: the file cannot be read, is too large, or does not hold a JSON object.
     """
     try:
         if path.stat().st_size > MAX_CONFIG_BYTES:
-            raise ConfigError(f"{path} has {path.stat().st_size} bytes; a config file has at most {MAX_CONFIG_BYTES}")
+            raise ConfigError(f"{path} must have at most {MAX_CONFIG_BYTES:,} bytes; got {path.stat().st_size:,}.")
         settings = json.loads(path.read_bytes())  # finds out the encoding
     except OSError as cause:
-        raise ConfigError(f"cannot read {path}: {cause.strerror}; a checkpoint folder needs a {CONFIG_NAME}") from cause
+        raise ConfigError(
+            f"cannot read {path}: {cause.strerror}. A checkpoint folder needs a {CONFIG_NAME}."
+        ) from cause
     except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as cause:
         raise ConfigError(f"{path} is not valid JSON: {cause}") from cause
     if not isinstance(settings, dict):
-        raise ConfigError(f"{path} holds a {type(settings).__name__}; a config is a JSON object")
+        raise ConfigError(f"{path} must hold a JSON object; got {type(settings).__name__}.")
     return settings

@@ -1,4 +1,4 @@
-"""What the models of all frameworks share: one config for a head and its trunk."""
+"""``Configured``: the config that a head and its trunk share, in the models of all frameworks."""
 
 from __future__ import annotations
 

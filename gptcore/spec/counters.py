@@ -1,12 +1,12 @@
 """The random numbers of sampling: one counter-based stream, the same in every framework.
 
-Threefry-2x32 with 20 rounds (Salmon et al. 2011) needs 32-bit integer operations alone, so that NumPy, PyTorch,
-TensorFlow and JAX compute the same bits. The key is (seed, row), the counter (step, token). ``row`` counts the
-continuations of one prompt, so a row of a batch draws what it would draw alone.
+Threefry-2x32 with 20 rounds (Salmon et al. 2011) needs only 32-bit integer operations, so NumPy, PyTorch, TensorFlow
+and JAX compute the same bits. The key is (seed, row), the counter (step, token). ``row`` counts the continuations of
+one prompt, so a row samples the same tokens in a batch as by itself.
 
-A token is drawn as the largest ``logit + gumbel``. Two frameworks whose logits differ by 5e-6 then disagree where the
-two largest sums are that close: once in some 10^5 tokens. The inverse of the cumulative distribution would have one
-boundary a token, 40,478 of them, each as likely to be hit.
+The sampled token has the largest ``logit + gumbel``. Two frameworks whose logits differ by 5e-6 disagree if the two
+largest sums are that close, about once in 10^5 tokens. Inverting the cumulative distribution would be more sensitive:
+each of the 40,478 tokens has a boundary that a random number can hit.
 """
 
 from __future__ import annotations
@@ -44,10 +44,10 @@ def gumbel(seed: int, row: int, step: int, tokens: NDArray[np.integer]) -> NDArr
     """Gumbel noise for some tokens of one step.
 
     Args:
-        seed: in [0, 2**32).
-        row: which continuation of its prompt.
-        step: which token of the continuation, from 0.
-        tokens: ids.
+        seed: Random seed, in [0, 2**32).
+        row: Number of the continuation of a prompt, from 0.
+        step: Number of the token in the continuation, from 0.
+        tokens: Token ids.
 
     >>> gumbel(0, 0, 0, np.array([0, 1])).tolist() == gumbel(0, 0, 0, np.array([5, 0, 1]))[1:].tolist()
     True

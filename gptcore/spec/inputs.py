@@ -1,4 +1,4 @@
-"""Checks on the arguments of a model call: written once, so that a mistake reads the same in every framework.
+"""Checks of the arguments of a model call, so that mistakes give the same errors in every framework.
 
 Backends describe their tensors as ``ArrayInfo`` and call ``check_inputs`` on the host before work starts. Under
 tracing (``torch.compile``, ``tf.function``, ``jax.jit``) values are unknown and only shapes and dtypes are checked.
@@ -60,7 +60,7 @@ class CacheInfo:
         batch: number of rows; ``None`` if unknown.
         capacity: number of slots.
         length: number of filled slots, or ``None`` under tracing.
-        sizes: of the model that it was made for: layers, heads, and the width of a head.
+        sizes: sizes of its model: layers, heads, and the width of a head.
         dtype: NumPy's name of the dtype, or ``bfloat16``.
     """
 
@@ -76,17 +76,17 @@ def cache_info(cache: Any, dtype: str) -> CacheInfo | None:
 
     Args:
         cache: the argument of the call.
-        dtype: the one in which the model computes.
+        dtype: the dtype in which the model computes.
 
     Raises:
-        InputError: it is not a cache of the model but, for example, one of transformers, or has another dtype.
+        InputError: the argument is not a ``KVCache`` (but, for example, a cache of transformers), or has another dtype.
     """
     if cache is not None and not hasattr(cache, "info"):
         expected = "the KVCache that the model returned with use_cache=True"
         raise InputError(f"past_key_values must be {expected}; got {type(cache).__name__}.")
     info: CacheInfo | None = None if cache is None else cache.info()
     if info is not None and info.dtype != dtype:
-        raise InputError(f"past_key_values must be {dtype}, as the model; got {info.dtype}. Make it with this dtype.")
+        raise InputError(f"past_key_values must be {dtype}, as the model; got {info.dtype}. Create it with this dtype.")
     return info
 
 
@@ -119,7 +119,7 @@ def check_inputs(
         InputError: names the argument, what was received, what is allowed and what to do.
 
     Warns:
-        once, of rows of a classifier that may be padded.
+        if rows of a classifier may be padded; once.
     """
     given = {name: info for name, info in inputs.items() if info is not None}
     shape = _check_ids(config, given)
@@ -154,14 +154,14 @@ def check_inputs(
 def check_task(
     config: OpenAIGPTConfig, head: Head, shape: Shape, extract_positions: ArrayInfo | None, targets: ArrayInfo
 ) -> None:
-    """Check what a batch of a task has besides its tokens, as ``check_inputs`` does.
+    """Check the other arrays of a task's batch, as ``check_inputs`` does.
 
     Args:
         config: the config, which sets the limits.
         head: the head of the task.
-        shape: of the ids.
-        extract_positions: one per sequence; ``None`` if it was not passed.
-        targets: one per example.
+        shape: the shape of the ids.
+        extract_positions: one position per sequence; ``None`` if it was not passed.
+        targets: one target per example.
     """
     if extract_positions is not None:
         _check_shape("extract_positions", extract_positions, shape[:-1])
@@ -173,7 +173,7 @@ def check_task(
 
 
 def as_array(name: str, value: Any) -> NDArray[Any]:
-    """Copy an argument that is not a tensor of the framework (an array, or a list of rows) into a NumPy array.
+    """Convert an argument that is not a tensor of the framework (an array, or a list of rows) to a NumPy array.
 
     Raises:
         InputError: the argument is text or a mapping, has rows of different lengths, or holds anything but numbers.
@@ -184,7 +184,7 @@ def as_array(name: str, value: Any) -> NDArray[Any]:
         array = np.array(value, order="C")
     except ValueError as cause:
         raise InputError(
-            f"{name} has rows of different lengths; pad them to one length and pass attention_mask"
+            f"{name} must have rows of equal length. Pad the shorter rows, and pass attention_mask."
         ) from cause
     if array.dtype.kind in "US":
         raise InputError(
@@ -204,22 +204,25 @@ def check_capacity(config: OpenAIGPTConfig, capacity: int | None) -> int:
     if capacity is None:
         return config.n_positions
     if not 1 <= capacity <= config.n_positions:
-        raise InputError(f"capacity must be 1 to n_positions={config.n_positions}; got {capacity}")
+        raise InputError(f"capacity must be 1 to n_positions={config.n_positions}; got {capacity}.")
     return capacity
 
 
 def check_attn_implementation(name: str) -> str:
     """Return ``name``; raise a ``ConfigError`` if it is not one of ``ATTN_IMPLEMENTATIONS``."""
     if name not in ATTN_IMPLEMENTATIONS:
-        raise ConfigError(f"attn_implementation={name!r} must be one of {', '.join(map(repr, ATTN_IMPLEMENTATIONS))}")
+        raise ConfigError(
+            f"attn_implementation must be one of {', '.join(map(repr, ATTN_IMPLEMENTATIONS))}; got {name!r}."
+        )
     return name
 
 
 def check_quantization(kind: str | None, kinds: tuple[str, ...] = ()) -> None:
     """Raise a ``ConfigError`` if ``kind`` is neither ``None`` nor one of the ``kinds`` that a framework supports."""
     if kind is not None and kind not in kinds:
-        allowed = ", ".join(map(repr, (None, *kinds)))
-        raise ConfigError(f"quantization={kind!r} must be {allowed}" + ("" if kinds else "; gpt_torch has 'int8'"))
+        allowed = " or ".join(map(repr, (None, *kinds)))
+        advice = "" if kinds else " Only gpt_torch supports 'int8'."
+        raise ConfigError(f"quantization must be {allowed}; got {kind!r}.{advice}")
 
 
 def problem_type(config: OpenAIGPTConfig, labels: ArrayInfo) -> str:
@@ -234,31 +237,31 @@ def problem_type(config: OpenAIGPTConfig, labels: ArrayInfo) -> str:
 def _check_ids(config: OpenAIGPTConfig, given: Mapping[str, ArrayInfo]) -> Shape:
     """Check ``input_ids`` or ``inputs_embeds`` and return the shape of the ids."""
     if ("input_ids" in given) == ("inputs_embeds" in given):
-        received = "both" if "input_ids" in given else "neither"
-        raise InputError(f"pass either input_ids or inputs_embeds; received {received}")
+        passed = "both" if "input_ids" in given else "neither"
+        raise InputError(f"pass either input_ids or inputs_embeds; got {passed}.")
     if "input_ids" in given:
         ids = given["input_ids"]
         if len(ids.shape) < 2:
-            raise InputError(f"input_ids has shape {ids.shape}; expected (batch, sequence) or more leading dimensions")
+            raise InputError(f"input_ids must have shape (batch, ..., sequence); got {ids.shape}.")
         _check_range("input_ids", ids, 0, config.vocab_size, "vocab_size")
         shape = ids.shape
     else:
         embeds = given["inputs_embeds"]
         if len(embeds.shape) < 3 or not _fits(embeds.shape[-1:], (config.n_embd,)):
             raise InputError(
-                f"inputs_embeds has shape {embeds.shape}; expected (batch, sequence, n_embd={config.n_embd})"
+                f"inputs_embeds must have shape (batch, ..., sequence, n_embd={config.n_embd}); got {embeds.shape}."
             )
         if not embeds.is_floating:
-            raise InputError(f"inputs_embeds has dtype {embeds.dtype}; expected a floating-point type")
+            raise InputError(f"inputs_embeds must have a floating-point dtype; got {embeds.dtype}.")
         shape = embeds.shape[:-1]
     length = shape[-1]
     if length is not None and not 1 <= length <= config.n_positions:
         raise InputError(
-            f"the sequence has {length} tokens; allowed are 1 to n_positions={config.n_positions}; "
-            "shorten it or split it into windows"
+            f"the sequence must have 1 to n_positions={config.n_positions} tokens; got {length}. Shorten it or split "
+            "it into windows."
         )
     if 0 in shape:
-        raise InputError(f"the batch is empty: shape {shape}; pass at least one row")
+        raise InputError(f"the batch must have at least one row; got shape {shape}.")
     return shape
 
 
@@ -267,8 +270,8 @@ def _check_sizes(cache: CacheInfo, config: OpenAIGPTConfig) -> None:
     sizes = (config.n_layer, config.n_head, config.n_embd // config.n_head)
     if not _fits(cache.sizes, sizes):
         raise InputError(
-            f"past_key_values must have (layers, heads, head size) {sizes}; got {cache.sizes}. Make it with the config "
-            "of this model."
+            f"past_key_values must have (layers, heads, head size) {sizes}; got {cache.sizes}. Create it with the "
+            "config of this model."
         )
 
 
@@ -276,12 +279,12 @@ def _check_room(cache: CacheInfo, shape: Shape) -> None:
     """Check that the cache has as many rows as the input, and room for the new tokens."""
     rows = None if None in shape[:-1] else math.prod(shape[:-1])  # type: ignore[arg-type]
     if not _fits((rows,), (cache.batch,)):
-        raise InputError(f"past_key_values holds {cache.batch} rows; the input has {rows}")
+        raise InputError(f"past_key_values must have {rows} rows, as the input; got {cache.batch}.")
     total = _plus(cache.length, shape[-1])
     if total is not None and total > cache.capacity:
         raise InputError(
-            f"{cache.length} cached + {shape[-1]} new tokens = {total}, but past_key_values has {cache.capacity} "
-            "slots; make it with a larger capacity (at most n_positions) or pass fewer tokens"
+            f"cannot cache {cache.length} + {shape[-1]} = {total} tokens: past_key_values has {cache.capacity} slots. "
+            "Create it with a larger capacity (at most n_positions), or pass fewer tokens."
         )
 
 
@@ -293,7 +296,7 @@ def _plus(a: int | None, b: int | None) -> int | None:
 def _check_shape(name: str, info: ArrayInfo, *allowed: Shape) -> None:
     if not any(_fits(info.shape, shape) for shape in allowed):
         options = " or ".join(dict.fromkeys(str(shape) for shape in allowed))
-        raise InputError(f"{name} has shape {info.shape}; expected {options}")
+        raise InputError(f"{name} must have shape {options}; got {info.shape}.")
 
 
 def _fits(shape: Shape, expected: Shape) -> bool:
@@ -306,7 +309,7 @@ def _fits(shape: Shape, expected: Shape) -> bool:
 def _check_range(name: str, info: ArrayInfo, low: int, high: int | None, limit: str, *, ignored: bool = False) -> None:
     """Check that ids are integers in [low, high), or -100 if ``ignored``."""
     if not info.is_integer:
-        raise InputError(f"{name} has dtype {info.dtype}; expected an integer type")
+        raise InputError(f"{name} must have an integer dtype; got {info.dtype}.")
     if info.values is None or high is None:
         return
     values = info.values()
@@ -317,22 +320,22 @@ def _check_range(name: str, info: ArrayInfo, low: int, high: int | None, limit: 
         index = tuple(int(i) for i in np.argwhere(~valid)[0])
         also = f" or {IGNORED_LABEL} (ignored)" if ignored else ""
         raise InputError(
-            f"{name}{list(index)} is {int(values[index])}; allowed are {low} to {high - 1}{also} ({limit}={high})"
+            f"{name}{list(index)} must be {low} to {high - 1}{also} ({limit}={high}); got {int(values[index])}."
         )
 
 
 def _check_mask(info: ArrayInfo) -> None:
     if not (info.is_integer or info.is_floating or info.dtype == "bool"):
-        raise InputError(f"attention_mask has dtype {info.dtype}; expected integer, floating-point or bool")
+        raise InputError(f"attention_mask must have an integer, floating-point or bool dtype; got {info.dtype}.")
     if info.values is not None:
         values = info.values()
         if not np.isin(values, (0, 1)).all():
             wrong = values[~np.isin(values, (0, 1))].flat[0]
-            raise InputError(f"attention_mask holds {wrong}; allowed are 1 (attend) and 0 (ignore)")
+            raise InputError(f"attention_mask must hold 1 (attend) and 0 (ignore) only; got {wrong}.")
 
 
 def _warn_of_padding(config: OpenAIGPTConfig, head: Head, given: Mapping[str, ArrayInfo], shape: Shape) -> None:
-    """Warn where a head reads the last column of rows that have padding there, or may have."""
+    """Warn if a head reads the last column of rows in which that column is padding, or may be."""
     rows, length = shape[:-1], shape[-1]
     mask = given.get("attention_mask")
     unknown = mask is None and config.pad_token_id is None and length != 1 and any(size != 1 for size in rows)
@@ -363,7 +366,7 @@ def _check_class_labels(config: OpenAIGPTConfig, labels: ArrayInfo, rows: Shape,
     per_label = (*rows, config.num_labels)
     _check_shape(name, labels, per_label, *([rows] if config.num_labels == 1 else []))
     if kind == "multi_label_classification" and not labels.is_floating:
-        raise InputError(f"{name} has dtype {labels.dtype}; multi_label_classification expects a floating-point type")
+        raise InputError(f"{name} must have a floating-point dtype for multi_label_classification; got {labels.dtype}.")
 
 
 def _check_mc_labels(config: OpenAIGPTConfig, labels: ArrayInfo, shape: Shape, name: str = "mc_labels") -> None:

@@ -24,7 +24,7 @@ from gptcore.spec.config import OpenAIGPTConfig
 
 
 class Kind(enum.Enum):
-    """What a tensor is for; decides its first value and whether weight decay applies."""
+    """The role of a tensor, which determines its initial value and whether weight decay applies."""
 
     EMBEDDING = "embedding"  # looked up by row, (rows, C)
     KERNEL = "kernel"  # multiplied from the right, (in, out)
@@ -136,7 +136,7 @@ def feed_forward_width(config: OpenAIGPTConfig) -> int:
 
 
 def initial_value(parameter: Parameter, config: OpenAIGPTConfig, seed: int) -> NDArray[np.float32]:
-    """The value of a fresh tensor: N(0, ``initializer_range``), zero for biases, one for gains.
+    """The initial value of a tensor: N(0, ``initializer_range``), zero for biases, one for gains.
 
     The numbers come from one counter-based stream per (seed, name), so that all frameworks start from the same
     weights and adding a head does not move the trunk.
@@ -168,11 +168,11 @@ def check_seed(seed: Any) -> int:
 
 
 def resized_embedding(values: NDArray[np.float32], config: OpenAIGPTConfig) -> NDArray[np.float32]:
-    """The token embedding for another ``config.vocab_size``: kept rows as they are, new rows fresh.
+    """Resize the token embedding to ``config.vocab_size``: existing rows are unchanged, new rows are random.
 
     Args:
-        values: float32, (old vocabulary, C).
-        config: with the new ``vocab_size``.
+        values: the old embedding, float32, (old vocabulary, C).
+        config: the config with the new ``vocab_size``.
 
     Returns:
         float32, (new vocabulary, C); the same in every framework.

@@ -184,7 +184,7 @@ class Recipe(Settings):
             file.write(text.encode())
 
     def total_steps(self, examples: int) -> int:
-        """The number of updates of training on so many examples: ``max_steps``, or as many as ``epochs`` takes.
+        """The number of updates for a number of training examples: ``max_steps``, or computed from ``epochs``.
 
         >>> Recipe(epochs=2, batch_size=4).total_steps(9)
         5
@@ -210,7 +210,7 @@ class Recipe(Settings):
         return self.warmup_steps / total_steps if self.warmup_steps else self.warmup_ratio
 
     def warnings(self, total_steps: int, *, fine_tuning: bool = False) -> list[str]:
-        """Warnings about a run of so many updates: a warm-up longer than half the run.
+        """Warnings about a run of ``total_steps`` updates: a warm-up longer than half the run.
 
         >>> Recipe(warmup_steps=2000).warnings(325)[0].partition(".")[0]
         'The warm-up (2,000 updates) takes more than half of the run (325 updates), which reaches a learning rate of 4'
@@ -295,7 +295,7 @@ def _problems(recipe: Recipe) -> Iterator[str]:
     yield from boolean("group_by_length", recipe.group_by_length)
     sizes = (recipe.batch_size, recipe.micro_batch_size)
     if all(is_integer(size) and size > 0 for size in sizes) and sizes[0] % sizes[1]:  # type: ignore[operator]
-        yield f"batch_size={sizes[0]} must be a multiple of micro_batch_size={sizes[1]}"
+        yield f"batch_size must be a multiple of micro_batch_size={sizes[1]}; got {sizes[0]}"
 
 
 PRETRAINING = Recipe()

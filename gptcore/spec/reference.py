@@ -77,7 +77,7 @@ class Reference:
     def __init__(self, config: OpenAIGPTConfig, weights: Mapping[str, NDArray[Any]], head: Head) -> None:
         problems = weight_problems(config, weights, head)
         if problems:
-            raise CheckpointError("the weights do not fit:\n" + bullet_list(problems))
+            raise CheckpointError("the weights do not fit the config:\n" + bullet_list(problems))
         self.config, self.head = config, head
         self.weights = {name: Variable(weights[name]) for name in parameters(config, head)}
 
@@ -100,11 +100,11 @@ class Reference:
             InputError: the model has no loss, or its labels were not given.
         """
         if self.head is Head.NONE:
-            raise InputError(f"{self.head.architecture} has no loss; take a model with a head")
+            raise InputError(f"cannot compute a loss: {self.head.architecture} has no head. Use a model with a head.")
         losses = {name: value for name, value in self._run(inputs).items() if name.endswith("loss")}
         if not losses:
             wanted = "labels or mc_labels" if self.head is Head.DOUBLE_HEADS else "labels"
-            raise InputError(f"no loss without labels; pass {wanted}")
+            raise InputError(f"cannot compute a loss without labels. Pass {wanted}.")
         for weight in self.weights.values():
             weight.gradient = None
         first, *others = losses.values()
@@ -245,9 +245,9 @@ def weight_problems(config: OpenAIGPTConfig, weights: Mapping[str, NDArray[Any]]
         if name not in table:
             problems.append(f"{name} is not a parameter of {head.architecture}")
         elif array.shape != table[name].shape:
-            problems.append(f"{name} has shape {array.shape}, expected {table[name].shape}")
+            problems.append(f"{name} must have shape {table[name].shape}; got {array.shape}")
         elif array.dtype.kind in "biu":  # bfloat16 travels as uint16: its bits are not its values
-            problems.append(f"{name} has dtype {array.dtype}, expected a floating-point type")
+            problems.append(f"{name} must have a floating-point dtype; got {array.dtype}")
     return problems
 
 

@@ -1,4 +1,4 @@
-"""Files and no model: text and tables that are read in parts; inside, atomic writes, transactions and the hub."""
+"""Storage, independent of models: text files and tables; inside, atomic writes, transactions and the hub."""
 
 from gptcore.storage.files import TABLES, TEXT, Row, find, parts, read_table
 

@@ -13,7 +13,7 @@ from typing import BinaryIO
 from gptcore.errors import StorageError
 
 UNSUPPORTED = {errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EPERM, errno.EACCES}
-"""How Windows shares, FUSE and Google Drive refuse calls that they do not have; a failing disk answers otherwise."""
+"""Errors with which Windows shares, FUSE and Google Drive reject unsupported calls; a failing disk gives others."""
 
 
 def make_folder(folder: Path) -> None:
@@ -30,10 +30,10 @@ def make_folder(folder: Path) -> None:
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[BinaryIO]:
-    """Open a temporary file beside ``path``; on success it is made durable and renamed over ``path``.
+    """Open a temporary file next to ``path``; on success it is synced to disk and renamed to ``path``.
 
     Raises:
-        StorageError: the folder cannot be written or the disk is full; ``path`` is as it was before.
+        StorageError: the folder cannot be written or the disk is full; ``path`` is unchanged.
     """
     temporary: Path | None = None
     try:
@@ -46,7 +46,7 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
         temporary.replace(path)
         sync_folder(path.parent)
     except OSError as cause:
-        raise StorageError(f"cannot write {path}: {cause.strerror}; what was there before is untouched") from cause
+        raise StorageError(f"cannot write {path}: {cause.strerror}. Its previous content is unchanged.") from cause
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
@@ -54,7 +54,7 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
 
 @contextmanager
 def where_supported() -> Iterator[None]:
-    """Go on without a call that the file system does not have."""
+    """Ignore the error of a call that the file system does not support."""
     try:
         yield
     except OSError as error:

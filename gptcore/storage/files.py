@@ -58,7 +58,7 @@ def is_table(path: Path) -> bool:
 
 
 def find(files: str | Path | Sequence[str | Path], kinds: Sequence[str]) -> list[Path]:
-    """The files of a dataset; a folder stands for the files of the given kinds in it, sorted by name.
+    """Find the files of a dataset; a folder is replaced by the files of the given kinds in it, sorted by name.
 
     Raises:
         DataError: a file or folder does not exist, or there are no files.
@@ -71,7 +71,7 @@ def find(files: str | Path | Sequence[str | Path], kinds: Sequence[str]) -> list
         elif path.is_file():
             found.append(path)
         else:
-            raise DataError(f"there is no file or folder {path}")
+            raise DataError(f"no file or folder named {path}. Check the path.")
     if not found:
         raise DataError(f"no files of the kinds {', '.join(kinds)} in {', '.join(map(str, named)) or 'an empty list'}")
     return found
@@ -119,7 +119,7 @@ def rows(path: Path, columns: Sequence[str], names: Sequence[str] | None = None)
             missing = [name for name in columns if name not in row]
             if missing:
                 has = ", ".join(map(repr, row)) or "none"
-                raise DataError(f"{path}, {unit} {line}: no column {', '.join(map(repr, missing))}; it has {has}")
+                raise DataError(f"{path}, {unit} {line}: missing column {', '.join(map(repr, missing))}; got {has}.")
             empty = [name for name in columns if row[name] is None]
             if empty:
                 raise DataError(f"{path}, {unit} {line}: {', '.join(empty)} is missing (null)")
@@ -213,7 +213,7 @@ def _csv_rows(
                 yield reader.line_num, dict(zip(header, cells, strict=True))
             else:
                 _reject_separator(cells)
-                raise ValueError(f"{len(cells)} cells, but {len(header)} columns: {header}")
+                raise ValueError(f"a row must have {len(header)} cells, one per column ({header}); got {len(cells)}")
     except UnicodeDecodeError:
         raise
     except (csv.Error, ValueError) as cause:
@@ -231,7 +231,7 @@ def _lines(path: Path, file: IO[str]) -> Iterator[str]:
     """Lines of bounded length: a hostile file may be a single line larger than memory."""
     while line := file.readline(MAX_LINE):
         if len(line) == MAX_LINE:
-            raise DataError(f"{path} has a line of more than {MAX_LINE:,} characters; put one row on each line")
+            raise DataError(f"{path}: a line must have at most {MAX_LINE:,} characters. Put one row on each line.")
         yield line
 
 

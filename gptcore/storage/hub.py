@@ -1,4 +1,4 @@
-"""From a path or a repository id to a local folder, with ``huggingface_hub``."""
+"""Resolve a path or a repository id to a local folder, and push files to a repository, with ``huggingface_hub``."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ TOKEN = re.compile(r"[!-~]+")
 HTTP_CLIENT = re.compile("httpx|httpcore|requests|urllib3")  # the modules whose errors are the network's
 
 BOTH_WAYS = {
-    401: "the hub wants a valid token (401); log in with 'hf auth login' or pass token=",
-    429: "too many requests (429); wait a minute and try again",
+    401: "the hub needs a valid token (401). Log in with 'hf auth login', or pass token=...",
+    429: "too many requests (429). Wait a minute and try again.",
 }
 READING = BOTH_WAYS | {
-    403: "this token may not read it (403); ask for access on its page",
-    404: "no such repository or revision, or it is private (404); check the name, or pass token=",
+    403: "your token has no access to this repository (403). Request access on its page.",
+    404: "no such repository or revision, or it is private (404). Check the name, or pass token=...",
 }
-CONFLICT = "somebody else changed the repository meanwhile ({}); try again"
+CONFLICT = "the repository was changed by another commit at the same time ({}). Try again."
 WRITING = BOTH_WAYS | {
-    403: "this token may not write there (403); make one that may, or check the owner in the name",
-    404: "no such repository or revision, or this token does not see it (404); check the name and the token",
+    403: "your token has no write access (403). Use a token with write access, or check the owner's name.",
+    404: "no such repository or revision, or your token has no access to it (404). Check the name and the token.",
     409: CONFLICT.format(409),
     412: CONFLICT.format(412),
 }
 
-LAST, CONFIG_FILE = "last", "config.json"  # of a folder of a run, and of one of a model
+LAST, CONFIG_FILE = "last", "config.json"  # in the folder of a run, and in the folder of a model
 
 
 class Location(TypedDict, total=False):
@@ -49,11 +49,11 @@ class Location(TypedDict, total=False):
 
 
 Choose = Callable[[Sequence[str]], Sequence[str]]
-"""Which of the files of a repository are wanted."""
+"""A function that selects names from the file names of a repository."""
 
 
 def split_options(options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Divide keyword arguments into those that say where a checkpoint is and all others.
+    """Split keyword arguments into those that locate a checkpoint and all others.
 
     Raises:
         ConfigError: an option of transformers has no counterpart; says what to do instead.
@@ -67,7 +67,7 @@ def split_options(options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str,
 
 
 def named(*patterns: str) -> Choose:
-    """Choose the files with these names (with ``*`` and ``?``).
+    """Return a function that selects the files with these names, which may contain ``*`` and ``?``.
 
     >>> named("config.json", "*.txt")(["config.json", "model.bin", "merges.txt"])
     ['config.json', 'merges.txt']
@@ -84,20 +84,21 @@ def resolve(
     local_files_only: bool = False,
     token: str | bool | None = None,
 ) -> Path:
-    """The local folder of a checkpoint; a folder that exists is taken as it is, without any network call.
+    """Return the local folder of a checkpoint, downloading it if necessary; existing folders need no network.
+
+    Without a connection, cached files are used.
 
     Args:
-        path_or_repo_id: a folder (that of a run stands for its last checkpoint), or ``owner/name`` on the hub.
-        choose: picks the files that are wanted from the names of those that the repository has.
-        revision: branch, tag or commit on the hub.
-        cache_dir: where downloads are kept; the hub's own default if ``None``.
-        local_files_only: never use the network.
+        path_or_repo_id: a folder, or ``owner/name`` on the hub. For the folder of a run, its last checkpoint is used.
+        choose: function that selects the files to download from the names in the repository.
+        revision: branch, tag or commit on the hub. Default: the main branch.
+        cache_dir: folder for downloads. Default: the hub's default.
+        local_files_only: whether to never use the network. Default: false.
         token: access token, or ``True`` for the stored one.
 
     Raises:
-        StorageError: it is neither a folder nor a repository id, or the files cannot be downloaded. Without a
-            connection, files in the cache are used.
-        ConfigError: it is no text, or the token is none.
+        StorageError: there is no such folder, and the name is not a repository id or cannot be downloaded.
+        ConfigError: the name is not a string or a path, or the token is invalid.
     """
     if not isinstance(path_or_repo_id, (str, Path)):
         given = type(path_or_repo_id).__name__
@@ -108,7 +109,7 @@ def resolve(
         return last if (last / CONFIG_FILE).is_file() and not (folder / CONFIG_FILE).exists() else folder
     repo_id = str(path_or_repo_id)
     if not REPO_ID.fullmatch(repo_id) or folder.exists():
-        raise StorageError(f"{repo_id!r} is neither a folder nor a repository id such as 'owner/name'")
+        raise StorageError(f"no folder named {repo_id!r}, and it is not a repository id such as 'owner/name'.")
     _check_token(token)
     import huggingface_hub  # slow to import, and not needed for a local folder
 
@@ -129,12 +130,12 @@ def resolve(
         raise
     except Exception as cause:  # the hub client raises a dozen unrelated types
         raise StorageError(
-            f"{repo_id!r} is not a local folder, and cannot be downloaded from the hub: {_reason(cause, READING)}"
+            f"no folder named {repo_id!r}, and cannot download it from the hub: {_reason(cause, READING)}"
         ) from cause
     if not files:
-        raise StorageError(f"{repo_id!r} has none of the files that are wanted, but {', '.join(names[:20]) or 'none'}")
+        raise StorageError(f"{repo_id!r} has none of the expected files. Its files: {', '.join(names[:20]) or 'none'}.")
     if len({path.parent for path in files}) > 1:
-        raise StorageError(f"{repo_id!r} was changed while it was fetched; try again")
+        raise StorageError(f"{repo_id!r} was changed during the download. Try again.")
     return files[0].parent
 
 
@@ -149,28 +150,28 @@ def push(
     replaces: Choose | None = None,
     card: str | None = None,
 ) -> str:
-    """Send files to a repository on the hub, all in one commit.
+    """Upload files to a repository on the hub, all in one commit.
 
     Args:
-        files: name in the repository -> file here.
-        repo_id: ``owner/name``, or ``name`` among one's own; made if there is none.
-        commit_message: what the history shows.
-        token: access token that may write, or ``True`` or ``None`` for the stored one.
-        private: whether a repository that is made here is private; ``None`` for the owner's default.
-        revision: a branch, made if there is none; ``None`` for the main one.
-        replaces: picks the files of the repository that go, unless they are written again.
-        card: of ``gptcore.convert.card``; becomes ``README.md``, unless somebody wrote the one that is there.
+        files: name in the repository -> local file.
+        repo_id: ``owner/name``, or ``name`` for one of your own repositories; created if missing.
+        commit_message: the commit message.
+        token: access token with write access. Default: the stored one.
+        private: whether a newly created repository is private. Default: the owner's default.
+        revision: a branch, created if missing. Default: the main branch.
+        replaces: function that selects files of the repository to delete, unless they are uploaded again.
+        card: text of a generated model card, uploaded as ``README.md`` unless the repository has a hand-written one.
 
     Returns:
-        The URL of the commit; of the last one, if nothing has changed.
+        The URL of the commit, or of the last commit if nothing has changed.
 
     Raises:
-        ConfigError: the token is none.
-        StorageError: the id is not one of a repository, or the hub was not reached or refused. The repository is
-            unchanged. If the response to the commit was lost, pushing again is safe.
+        ConfigError: the token is invalid.
+        StorageError: the repository id is invalid, or the hub cannot be reached or refused the request. The repository
+            is unchanged. If the response to the commit was lost, pushing again is safe.
     """
     if not REPO_ID.fullmatch(repo_id):
-        raise StorageError(f"{repo_id!r} is not a repository id such as 'owner/name'")
+        raise StorageError(f"repo_id must be a name such as 'owner/name'; got {repo_id!r}.")
     _check_token(token)
     from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
 
@@ -196,15 +197,17 @@ def push(
 
 @contextmanager
 def temporary_folder() -> Iterator[Path]:
-    """A folder for what is on its way to the hub, gone afterwards.
+    """A temporary folder for files to upload.
 
     Raises:
-        StorageError: it cannot be made.
+        StorageError: the folder cannot be created.
     """
     try:
         folder = tempfile.TemporaryDirectory(prefix="gptcore-")
     except OSError as cause:
-        raise StorageError(f"cannot make a temporary folder: {cause.strerror}; set TMPDIR to another disk") from cause
+        raise StorageError(
+            f"cannot create a temporary folder: {cause.strerror}. Set TMPDIR to a folder on another disk."
+        ) from cause
     with folder as path:
         yield Path(path)
 
@@ -215,13 +218,13 @@ def _has_own_card(api: Any, repo_id: str, commit: str | None) -> bool:
 
 
 def _check_token(token: str | bool | None) -> None:
-    """The HTTP client would show a token that no header can hold in its error."""
+    """Reject a token that is not valid in an HTTP header: the client's error message would show it."""
     if isinstance(token, str) and not TOKEN.fullmatch(token):
-        raise ConfigError("the token is empty or has white space or other characters that no token has")
+        raise ConfigError("token must be non-empty printable ASCII without spaces.")
 
 
 def _download(repo_id: str, name: str, revision: str | None, cache: dict[str, Any]) -> Path:
-    """A file of a repository, from the cache or the hub; what is fetched must have the hash that the hub names."""
+    """A file of a repository, from the cache or the hub; a download must have the hash that the hub gives."""
     import huggingface_hub
 
     known = huggingface_hub.try_to_load_from_cache(repo_id, name, cache["cache_dir"], revision)
@@ -234,7 +237,7 @@ def _download(repo_id: str, name: str, revision: str | None, cache: dict[str, An
         if found != blob.name:
             path.unlink(missing_ok=True)
             blob.unlink(missing_ok=True)
-            raise StorageError(f"{repo_id!r}: {name} came with another hash than the hub names; try again")
+            raise StorageError(f"{repo_id!r}: the downloaded {name} does not match the hub's hash. Try again.")
     return path
 
 
@@ -249,7 +252,7 @@ def _cached(repo_id: str, revision: str | None, cache: dict[str, Any]) -> Path:
 
 
 def _cached_instead(repo_id: str, revision: str | None, cache: dict[str, Any], cause: Exception) -> Path:
-    """What an earlier call has left in the cache; without it, the reason why the hub was not reached."""
+    """The cached files of an earlier call; without them, raise the error of the connection."""
     try:
         return _cached(repo_id, revision, cache)
     except Exception:
@@ -270,18 +273,18 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def _reason(error: Exception, advice: Mapping[int, str]) -> str:
-    """What went wrong and what to do, in one line and without the token."""
+    """Describe an error and what to do about it in one line, without showing the token."""
     status = _status(error)
     if status is not None and status in advice:
         return advice[status]
     if status is not None and status >= 500:
-        return f"the hub has trouble ({status}); try again later"
+        return f"the hub has a server error ({status}). Try again later."
     causes = list(_causes(error))
     if status is not None:
-        told = next((text for one in causes if (text := getattr(one, "server_message", None))), "without a word")
-        return f"the hub refuses ({status}): {' '.join(told.split())}"
+        told = next((text for one in causes if (text := getattr(one, "server_message", None))), "no reason given")
+        return f"the hub refused the request ({status}): {' '.join(told.split())}"
     deepest = [one for one in causes if str(one).strip()][-1:] or [error]
     text = f"{type(deepest[0]).__name__}: {' '.join(str(deepest[0]).split())}"
     if any(HTTP_CLIENT.match(type(one).__module__) for one in causes):
-        return f"could not connect, or the connection broke; check the network ({text})"
+        return f"could not connect, or the connection broke ({text}). Check the network."
     return text

@@ -1,8 +1,8 @@
-"""Several files of one folder, written so that a reader sees all of the old ones or all of the new ones.
+"""Atomic changes to several files of a folder: a reader sees all of the old files or all of the new ones.
 
-New files and directories are written under temporary names. A journal then says which names they get and what goes:
-from the moment that it is there, the save has happened, and whoever opens the folder next carries out what a killed
-writer left.
+New files and directories are written under temporary names. A journal then lists their final names and the files to
+remove. Once the journal exists, the save is decided: if the writer is killed, the next program that opens the folder
+completes it.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ MAX_JOURNAL_BYTES = 1 << 20
 
 
 class Transaction:
-    """Changes to a folder that happen together, on leaving ``with``; after an error, none of them has happened.
+    """Changes to a folder that are all applied on leaving ``with``, or none of them after an error.
 
     Args:
-        folder: made if missing.
+        folder: The folder; created if missing.
 
     Raises:
-        StorageError: the folder cannot be written or the disk is full; its files are as they were before.
+        StorageError: the folder cannot be written or the disk is full; its files are unchanged.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -50,7 +50,7 @@ class Transaction:
 
     def __enter__(self) -> Self:
         if self.folder.exists() and not self.folder.is_dir():
-            raise StorageError(f"{self.folder} is a file; a checkpoint is written to a folder")
+            raise StorageError(f"cannot write a checkpoint to {self.folder}: it is a file, not a folder.")
         with self._reported():
             self._made = not self.folder.exists()
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -61,7 +61,7 @@ class Transaction:
 
     @contextmanager
     def file(self, name: str) -> Iterator[BinaryIO]:
-        """Open a file that is to have ``name``."""
+        """Open a new file that gets the name ``name``."""
         temporary = self._temporary(name)
         with self._reported():
             with temporary.open("xb") as file:
@@ -72,7 +72,7 @@ class Transaction:
 
     @contextmanager
     def directory(self, name: str) -> Iterator[Path]:
-        """Make a directory that is to have ``name``; what had that name before goes, with all that is in it."""
+        """Create a directory that gets the name ``name`` and replaces an old one with its contents."""
         temporary = self._temporary(name)
         with self._reported():
             temporary.mkdir()
@@ -80,7 +80,7 @@ class Transaction:
             _sync_tree(temporary)
 
     def remove(self, name: str) -> None:
-        """Let the file or directory ``name`` go, if it is there."""
+        """Remove the file or directory ``name``, if it exists."""
         if name not in self._written.values() and (self.folder / name).exists():
             self._removed.add(name)
 
@@ -99,7 +99,7 @@ class Transaction:
         recover(self.folder)
 
     def _temporary(self, name: str) -> Path:
-        """Where what is to have ``name`` is written."""
+        """The temporary path of a file or directory that gets the name ``name``."""
         temporary = f"{PREFIX}{uuid.uuid4().hex}"
         self._written[temporary] = name
         self._removed.discard(name)
@@ -111,7 +111,7 @@ class Transaction:
             yield
         except OSError as cause:
             raise StorageError(
-                f"cannot write in {self.folder}: {cause.strerror}; what was there before is untouched"
+                f"cannot write in {self.folder}: {cause.strerror}. Its previous content is unchanged."
             ) from cause
 
     def _discard(self) -> None:
@@ -123,7 +123,7 @@ class Transaction:
 
 
 def recover(folder: Path) -> None:
-    """Carry out a save that was decided and then interrupted; without one, nothing happens.
+    """Complete a save that was decided and then interrupted, if there is one.
 
     Raises:
         StorageError: the journal is damaged, or the folder cannot be written.
@@ -137,7 +137,7 @@ def recover(folder: Path) -> None:
                 _carry_out(folder, path)
     except OSError as cause:
         raise StorageError(
-            f"{folder}: a save was interrupted, and cannot be finished: {cause.strerror}; make the folder writable"
+            f"cannot finish an interrupted save in {folder}: {cause.strerror}. Make the folder writable."
         ) from cause
 
 
@@ -155,9 +155,9 @@ def _carry_out(folder: Path, journal: Path) -> None:
 
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
-    """No other process carries out a save of the folder meanwhile, where the system can lock.
+    """Lock the folder, if the system supports it, so that no other process completes the same save.
 
-    A directory is not replaced in one step: a second process between the steps would take the new one for the old.
+    Replacing a directory takes two steps; a second process between them would mistake the new one for the old.
     """
     if os.name != "posix":
         yield
@@ -174,14 +174,14 @@ def _alone(folder: Path) -> Iterator[None]:
 
 
 def _replace(new: Path, old: Path) -> None:
-    """Rename a file or directory over another; killed in between, the old one is not whole, and the new one waits."""
+    """Rename a file or directory over another. If the process is killed in between, the new one is kept."""
     if new.is_dir() or (new.exists() and old.is_dir()):  # which the system does not rename over each other
         _delete(old)
     os.replace(new, old)
 
 
 def _delete(path: Path) -> None:
-    """Let a file, a link, or a directory with all that is in it go; links are not followed."""
+    """Delete a file, a link, or a directory with its contents; links are not followed."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
@@ -189,7 +189,7 @@ def _delete(path: Path) -> None:
 
 
 def _sync_tree(folder: Path) -> None:
-    """Make all that is in a directory durable."""
+    """Sync the contents of a directory to disk."""
     for root, _, names in os.walk(folder):
         for name in names:
             with Path(root, name).open("r+b") as file:
@@ -198,7 +198,7 @@ def _sync_tree(folder: Path) -> None:
 
 
 def _read_journal(path: Path) -> tuple[dict[str, str], list[str]]:
-    """What a journal says, if it speaks of nothing but plain names in its own folder."""
+    """Load a journal; it may contain only plain names in its own folder."""
     try:
         if path.stat().st_size > MAX_JOURNAL_BYTES:
             raise ValueError(f"more than {MAX_JOURNAL_BYTES} bytes")
@@ -206,16 +206,16 @@ def _read_journal(path: Path) -> tuple[dict[str, str], list[str]]:
         renamed, removed = dict(journal["rename"]), list(journal["remove"])
         names = [*renamed, *renamed.values(), *removed]
         if not all(is_plain_name(name) for name in names):
-            raise ValueError("a name leads outside the folder")
+            raise ValueError("a name points outside the folder")
         if not all(name.startswith(PREFIX) for name in renamed):
             raise ValueError(f"only files that begin with {PREFIX} are renamed")
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as cause:
-        raise StorageError(f"{path} is damaged: {cause}; remove it to take the folder as it is") from cause
+        raise StorageError(f"{path} is damaged: {cause}. Delete it to keep the folder as it is.") from cause
     return renamed, removed
 
 
 def is_plain_name(name: object) -> bool:
-    """Whether this names a file of a folder and can lead nowhere else.
+    """Whether this is the name of a file in a folder, and not a path to another place.
 
     >>> [is_plain_name(name) for name in ("model.safetensors", "../model.safetensors", "C:x", "")]
     [True, False, False, False]

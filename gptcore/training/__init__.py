@@ -1,4 +1,4 @@
-"""Training, framework-neutral: data, batches, the loop and its checkpoints. The steps are in the backends."""
+"""Framework-neutral training: data, batches, the loop and its checkpoints. The backends implement the steps."""
 
 from gptcore.backends.training import Trainer
 from gptcore.spec.recipe import FINE_TUNING, PRETRAINING, Recipe, RecipeSettings

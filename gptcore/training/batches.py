@@ -1,4 +1,4 @@
-"""The same batches in the same order in every framework, at any step, without reading those before it."""
+"""Batches that are the same in every framework; each can be computed without those before it."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from gptcore.errors import DataError
 from gptcore.spec.counters import threefry
 from gptcore.spec.inputs import IGNORED_LABEL
 
-WINDOW = 50  # batches among which examples of one length are looked for; transformers has as many
+WINDOW = 50  # number of batches whose examples are sorted by length together, as in transformers
 
 Example = Mapping[str, NDArray[Any]]
 
 
 class Source(Protocol):
-    """Examples by index: what PyTorch's loaders and grain take as well."""
+    """Examples by index; PyTorch's loaders and grain also accept such a source."""
 
     def __len__(self) -> int: ...
 
@@ -27,8 +27,9 @@ class Source(Protocol):
 
 
 def permutation(seed: int, epoch: int, count: int) -> NDArray[np.int64]:
-    """The order of ``count`` examples in an epoch: by the random word of each index, a counter, so that any epoch can
-    be computed alone, and no version of a library changes it.
+    """The order of ``count`` examples in an epoch, sorted by a random number that is a function of the index.
+
+    So each epoch can be computed by itself, and does not depend on the version of a library.
 
     >>> permutation(0, 0, 5).tolist(), permutation(0, 1, 5).tolist()
     ([1, 2, 0, 4, 3], [0, 1, 2, 4, 3])
@@ -41,16 +42,16 @@ def permutation(seed: int, epoch: int, count: int) -> NDArray[np.int64]:
 def by_length(
     order: NDArray[np.int64], lengths: NDArray[np.int64], batch_size: int, turn: NDArray[np.int64]
 ) -> NDArray[np.int64]:
-    """An order with examples of about one length in each batch.
+    """Reorder examples so that those in a batch have similar lengths.
 
     Args:
-        order: indices of examples, at random.
-        lengths: of all examples.
-        batch_size: examples in a batch.
-        turn: the order of the batches, for as many as ``order`` fills.
+        order: Indices of examples in random order.
+        lengths: Lengths of all examples.
+        batch_size: Number of examples per batch.
+        turn: Order of the batches, one entry per full batch of ``order``.
 
     Returns:
-        The same indices; those over, the shortest of the last window, come last.
+        The same indices. Those that do not fill a batch, the shortest of the last window, come last.
 
     >>> by_length(np.arange(7), np.array([4, 9, 3, 9, 5, 3, 2]), 2, np.array([2, 0, 1])).tolist()
     [2, 5, 1, 3, 4, 0, 6]
@@ -62,26 +63,25 @@ def by_length(
 
 
 def stack(examples: Sequence[Example]) -> Batch:
-    """Examples of one shape as a batch."""
+    """Stack examples of the same shape to a batch."""
     return {name: np.stack([example[name] for example in examples]) for name in examples[0]}
 
 
 class Batches:
-    """An endless row of batches, by step.
+    """An endless sequence of batches, indexed by step.
 
-    Epochs follow each other in the row without a gap: an example comes once in each, no batch is smaller, and nothing
-    is left out.
+    A batch may span two epochs, so all batches have the same size. Each example occurs once per epoch.
 
     Args:
-        source: examples.
-        batch_size: of each batch.
-        seed: of the order, in [0, 2**32).
-        collate: examples to a batch.
-        lengths: of the examples, to put those of about one length in a batch, so that little of it is padding; ``None``
-            to draw them without a look at their length.
+        source: The examples.
+        batch_size: Number of examples per batch.
+        seed: Random seed of the order, in [0, 2**32).
+        collate: Function from a list of examples to a batch. Default: ``stack``.
+        lengths: Length of each example, to batch examples of similar length, which reduces padding. Default: ``None``,
+            batches at random.
 
     Raises:
-        DataError: there are no examples, or more or fewer ``lengths`` than examples.
+        DataError: there are no examples, or ``lengths`` does not have one entry per example.
 
     >>> examples = [{"input_ids": np.array([i])} for i in range(5)]
     >>> batches = Batches(examples, 2, seed=0)
@@ -99,9 +99,9 @@ class Batches:
         lengths: Sequence[int] | None = None,
     ) -> None:
         if not len(source):
-            raise DataError("there are no examples")
+            raise DataError("the dataset must have at least one example; got none.")
         if lengths is not None and len(lengths) != len(source):
-            raise DataError(f"{len(lengths)} lengths for {len(source)} examples; each has one")
+            raise DataError(f"lengths must have one entry per example, {len(source)} in all; got {len(lengths)}.")
         self.source, self.batch_size, self.seed, self.collate = source, batch_size, seed, collate
         self.lengths = None if lengths is None else np.asarray(lengths, np.int64)
         self._order: tuple[int, NDArray[np.int64]] | None = None
@@ -120,19 +120,19 @@ class Batches:
         order = permutation(self.seed, epoch, len(self.source))
         if self.lengths is None:
             return order
-        begun = -epoch * len(order) % self.batch_size  # these complete the last batch of the epoch before
+        begun = -epoch * len(order) % self.batch_size  # these complete the last batch of the previous epoch
         turn = permutation(self.seed, epoch, len(order[begun:]) // self.batch_size)
         return np.concatenate([order[:begun], by_length(order[begun:], self.lengths, self.batch_size, turn)])
 
 
 def once(source: Source, batch_size: int, collate: Callable[[Sequence[Any]], Batch] = stack) -> list[Batch]:
-    """All examples in order, each once; the last batch may be smaller. For evaluation."""
+    """Batch all examples once, in order, for evaluation; the last batch may be smaller."""
     starts = range(0, len(source), batch_size)
     return [collate([source[i] for i in range(start, min(start + batch_size, len(source)))]) for start in starts]
 
 
 def micro_batches(batch: Batch, size: int | None) -> list[Batch]:
-    """A batch in parts of ``size`` rows; as it is for ``None``.
+    """Split a batch into parts of ``size`` rows; ``None`` for a single part.
 
     >>> [part["x"].tolist() for part in micro_batches({"x": np.arange(4)}, 2)]
     [[0, 1], [2, 3]]
@@ -143,7 +143,7 @@ def micro_batches(batch: Batch, size: int | None) -> list[Batch]:
 
 
 def counts(batch: Batch) -> dict[str, int]:
-    """How many predictions each loss of a batch is the mean of; ignored labels and targets do not count.
+    """The number of predictions that each loss of a batch averages; ignored labels and targets do not count.
 
     >>> counts({"labels": np.array([[7, 8, 9]]), "targets": np.array([1, -100])})
     {'lm_loss': 2, 'task_loss': 1}
@@ -157,8 +157,9 @@ def counts(batch: Batch) -> dict[str, int]:
 
 
 def shares(part: Batch, whole: Batch) -> dict[str, float]:
-    """What each loss of a part of a batch counts for, so that their sum over all parts is the loss of the whole: a mean
-    over tokens by its tokens, a mean over examples by its examples.
+    """The weight of each loss of a part of a batch: the weighted sum over all parts is the loss of the whole batch.
+
+    A mean over tokens is weighted by its tokens, a mean over examples by its examples.
 
     >>> whole = {"labels": np.array([[7, 8, 9], [7, 8, -100]])}
     >>> [shares(part, whole) for part in micro_batches(whole, 1)]
@@ -169,7 +170,7 @@ def shares(part: Batch, whole: Batch) -> dict[str, float]:
 
 
 def objective(losses: Mapping[str, Any], lm_coefficient: float) -> Any:
-    """What is minimised, in any framework's numbers: equation 5 of the paper where there is a task."""
+    """The training objective, in the numbers of any framework: with a task, equation 5 of the paper."""
     if "task_loss" in losses:
         return losses["task_loss"] + lm_coefficient * losses["lm_loss"]
     return losses["lm_loss"]

@@ -1,8 +1,8 @@
-"""Checkpoints of a run: folders that hold a whole training state, the same for all frameworks.
+"""Checkpoints of a run: folders with the complete training state, the same for all frameworks.
 
-``step-00000100`` is a model folder as any other, with two more files: ``optimizer.safetensors`` holds Adam's moments by
-canonical name, ``training.json`` the step and what the run was started with. So a run can be resumed in another
-framework than it was begun in. ``last`` and ``best`` are links, or copies of the model where a system has no links.
+``step-00000100`` is an ordinary model folder with two more files: ``optimizer.safetensors`` holds Adam's moments by
+canonical name, ``training.json`` the step and the settings of the run. So a run can resume in another framework.
+``last`` and ``best`` are links, or copies of the model where the system does not support links.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ class Checkpoints:
     """The checkpoints of one run.
 
     Args:
-        folder: of the run; made if missing.
-        settings: what the run is started with, ready for JSON; a resumed run must have the same. Of data, give the
+        folder: Folder of the run; created if missing.
+        settings: Settings of the run, as JSON values; a resumed run must have the same. For data, include the
             ``fingerprint``, not the path.
-        keep: how many of the newest to keep, besides the best.
-        extra_files: writes more files into a checkpoint, such as the tokenizer.
+        keep: Number of newest checkpoints to keep, besides the best one. Default: 2.
+        extra_files: Function that writes more files into a checkpoint folder, such as the tokenizer. Default: none.
     """
 
     def __init__(
@@ -54,24 +54,24 @@ class Checkpoints:
         make_folder(self.folder)
 
     def steps(self) -> list[int]:
-        """The steps of the whole checkpoints, oldest first."""
+        """The steps of all complete checkpoints, oldest first."""
         return sorted(int(path.name[5:]) for path in self.folder.glob("step-????????") if (path / STATE_NAME).is_file())
 
     def path(self, step: int) -> Path:
-        """The folder of a step."""
+        """The checkpoint folder of a step."""
         return self.folder / f"step-{step:08d}"
 
     def save(
         self, step: int, trainer: Trainer, *, best: bool = False, progress: Mapping[str, Any] | None = None
     ) -> Path:
-        """Write the state after ``step`` updates; a reader sees all of it or nothing.
+        """Save the state after ``step`` updates, atomically.
 
         Raises:
-            StorageError: the disk is full or the folder cannot be written; earlier checkpoints are untouched.
+            StorageError: the disk is full or the folder cannot be written; earlier checkpoints are unchanged.
         """
         path, partial = self.path(step), self.folder / f"step-{step:08d}{PARTIAL}"
         weights, moments = trainer.weights(), trainer.moments()
-        if not trainer.is_main:  # take part in gathering what is spread over processes
+        if not trainer.is_main:  # take part in gathering tensors that are sharded over processes
             for _ in (*weights, *moments):
                 pass
             return path
@@ -92,21 +92,21 @@ class Checkpoints:
             if best:
                 self._link("best", path)
         except OSError as cause:
-            raise StorageError(f"cannot write {path}: {cause.strerror}; earlier checkpoints are untouched") from cause
+            raise StorageError(f"cannot write {path}: {cause.strerror}. Earlier checkpoints are unchanged.") from cause
         finally:
             shutil.rmtree(partial, ignore_errors=True)
         self._forget()
         return path
 
     def restore(self, trainer: Trainer) -> tuple[int, dict[str, Any]]:
-        """Load the newest checkpoint; returns the step to go on with, and the ``progress`` it was saved with.
+        """Load the newest checkpoint into a trainer; returns the next step and the saved ``progress``.
 
         Raises:
-            TrainingError: there is none, or the run was started with other settings; all differences are listed.
-            CheckpointError: it is damaged.
+            TrainingError: there is no checkpoint, or the run has different settings; lists the differences.
+            CheckpointError: the checkpoint is damaged.
         """
         if not self.steps():
-            raise TrainingError(f"{self.folder} has no checkpoint to resume from")
+            raise TrainingError(f"cannot resume {self.folder}: it has no checkpoint.")
         path = self.path(self.steps()[-1])
         state = read_state(path)
         before, now = dict(_flat(state["settings"])), dict(_flat(self.settings))
@@ -117,7 +117,7 @@ class Checkpoints:
         ]
         if differences:
             raise TrainingError(
-                f"cannot resume {path}: the run was started with other settings or data. Restore them, or choose "
+                f"cannot resume {path}: the run was started with different settings or data. Restore them, or choose "
                 "another folder:\n" + bullet_list(differences)
             )
         sources = match(read_tensors(path), trainer.config, trainer.head).sources
@@ -125,7 +125,7 @@ class Checkpoints:
         table = parameters(trainer.config, trainer.head)
         wanted = {f"{moment}.{name}": table[name].shape for moment in MOMENTS for name in table}
         if wanted != {name: tensor.shape for name, tensor in stored.items()}:
-            raise CheckpointError(f"{path / OPTIMIZER_NAME} does not hold the moments of this model")
+            raise CheckpointError(f"cannot resume: {path / OPTIMIZER_NAME} does not fit this model.")
         trainer.restore(
             state["step"],
             ((name, sources[name].read("float32")) for name in table),
@@ -134,7 +134,7 @@ class Checkpoints:
         return state["step"], state["progress"]
 
     def _link(self, name: str, target: Path) -> None:
-        """Let a name stand for a checkpoint: by a link or, where a system has none, by a copy of the model."""
+        """Point a name at a checkpoint: by a link or, if the system does not support links, by a copy of the model."""
         fresh = self.folder / f".{name}{PARTIAL}"
         _remove(fresh)
         try:
@@ -144,7 +144,7 @@ class Checkpoints:
         _replace(fresh, self.folder / name)
 
     def _forget(self) -> None:
-        """Remove all but the newest and the best, and what a killed run left behind."""
+        """Remove all checkpoints except the newest and the best, and the remains of a killed run."""
         best = (self.folder / "best").resolve()
         for step in self.steps()[: -self.keep]:
             if self.path(step) != best and self.path(step).resolve() != best:
@@ -154,7 +154,7 @@ class Checkpoints:
 
 
 def _replace(fresh: Path, path: Path) -> None:
-    """Rename over what is there. No system replaces a folder with files, so it is first moved aside."""
+    """Rename ``fresh`` to ``path``. No system replaces a folder that has files, so an old one is first moved aside."""
     if path.is_symlink() or not path.exists():
         os.replace(fresh, path)
         return
@@ -170,7 +170,7 @@ def _replace(fresh: Path, path: Path) -> None:
 
 
 def _remove(path: Path) -> None:
-    """A link, or a folder with all that is in it, if it is there."""
+    """Remove a link, or a folder with its contents, if it exists."""
     if path.is_symlink():
         path.unlink()
     else:
@@ -178,7 +178,7 @@ def _remove(path: Path) -> None:
 
 
 def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Settings by dotted names, so that one that differs is shown alone."""
+    """Flatten settings to dotted names, so that only those that differ are shown."""
     for name, value in settings.items():
         if isinstance(value, Mapping) and value:
             yield from _flat(value, f"{prefix}{name}.")
@@ -187,15 +187,15 @@ def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
 
 
 def read_state(path: Path) -> dict[str, Any]:
-    """``training.json`` of a checkpoint.
+    """Load ``training.json`` of a checkpoint.
 
     Raises:
-        CheckpointError: it cannot be read, or is none.
+        CheckpointError: the file cannot be read or has a wrong structure.
     """
     try:
         state = json.loads((path / STATE_NAME).read_text(encoding="utf-8"))
         if not isinstance(state["step"], int) or not isinstance(state["settings"], dict):
-            raise TypeError("step or settings have another type")
+            raise TypeError("step or settings have a wrong type")
         return {"step": state["step"], "settings": state["settings"], "progress": dict(state["progress"])}
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as cause:
-        raise CheckpointError(f"{path / STATE_NAME} cannot be read: {cause}") from cause
+        raise CheckpointError(f"cannot read {path / STATE_NAME}: {cause}") from cause

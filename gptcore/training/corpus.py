@@ -1,4 +1,4 @@
-"""A corpus as one row of token ids on disk, and its blocks: what language modelling trains on."""
+"""Data of language modelling: a corpus as a sequence of token ids on disk, and its blocks."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ PARTS_AT_A_TIME = 16
 
 Example = dict[str, NDArray[Any]]
 Progress = Callable[[int, int], None]
-"""Called with the bytes read so far and the bytes there are."""
+"""A function that is called with the number of bytes read so far and the total."""
 
 
 def texts(path: Path, column: str = "text") -> Iterator[str]:
-    """What a file holds, in parts of bounded length: a text file by its lines, a table by the rows of one column."""
+    """Yield the text of a file in parts of bounded length: lines of a text file, or one column of a table."""
     if files_module.is_table(path):
         for _, row in files_module.rows(path, [column]):
             if not isinstance(row[column], str):
-                raise DataError(f"{row.place}: column {column!r} holds {row[column]!r}, which is no text")
+                raise DataError(f"{row.place}: column {column!r} must hold a text; got {row[column]!r:.80}.")
             yield row[column]
     else:
         yield from files_module.parts(path)
@@ -44,22 +44,22 @@ def tokenize_corpus(
     column: str = "text",
     progress: Progress | None = None,
 ) -> TokenFile:
-    """Write the ids of a corpus into ``folder``, or find them there if they are of the same files and tokenizer.
+    """Write the ids of a corpus into ``folder``, unless it already holds those of the same files and tokenizer.
 
-    Files follow each other, as lines do: where the vocabulary has a line break, it stands between. Reading and writing
-    are streamed, so a corpus may be larger than memory.
+    Files and rows are joined by the vocabulary's line-break token, if it has one. Reading and writing are streamed, so
+    a corpus may be larger than memory.
 
     Args:
-        files: text files, or ``.jsonl``, ``.csv``, ``.tsv`` tables; plain, ``.xz`` or ``.gz``; or folders of them. A
-            ``.json`` table must be named.
-        tokenizer: of ``tokenization``.
-        folder: where ``tokens-*.bin`` (``uint16``, or ``uint32`` for more than 65,536 ids) and ``tokens.json`` go.
-            Several processes may write there at once.
-        column: of the text, in tables.
-        progress: is told while files are read.
+        files: Text files or tables (``.jsonl``, ``.csv``, ``.tsv``), plain, ``.xz`` or ``.gz``, or folders of them.
+            ``.json`` tables must be named.
+        tokenizer: A tokenizer of ``tokenization``.
+        folder: Folder for ``tokens-*.bin`` (``uint16``, or ``uint32`` for more than 65,536 ids) and ``tokens.json``.
+            Several processes may write it at the same time.
+        column: Name of the text column of tables. Default: ``text``.
+        progress: Function that is called while files are read. Default: none.
 
     Raises:
-        DataError: no files, a file that cannot be read, or nothing but white space in all of them.
+        DataError: there are no files, a file cannot be read, or the files hold only white space.
     """
     paths = files_module.find(files, (*files_module.TEXT, *files_module.TABLES))
     folder = Path(folder)
@@ -74,22 +74,24 @@ def tokenize_corpus(
             out.write(np.asarray(ids, dtype).tobytes())
             count, size = count + len(ids), size + length
         if not count:
-            raise DataError(f"the corpus is empty: {len(paths)} files, the first {paths[0]}, without a single token")
+            raise DataError(
+                f"the corpus must have at least one token; got none in {len(paths)} files, from {paths[0]}."
+            )
     info = {"count": count, "bytes": size, "dtype": dtype.name, "vocab_size": len(tokenizer), "source": source}
     with atomic_write(folder / INFO_NAME) as out:
         out.write(json.dumps(info, indent=2).encode() + b"\n")
     for path in {*folder.glob("tokens-*.bin")} - {ids_path(folder, source)}:
-        path.unlink(missing_ok=True)  # of what the folder held before
+        path.unlink(missing_ok=True)  # ids of an earlier corpus
     return TokenFile(folder)
 
 
 def ids_path(folder: Path, source: str) -> Path:
-    """Where the ids are: under a name of their own for each source, so that no reader finds those of another."""
+    """The file of the ids, with a different name for each source, so that a reader never gets those of another."""
     return folder / f"tokens-{source[:16]}.bin"
 
 
 def source_fingerprint(paths: Sequence[Path], tokenizer: Any, column: str) -> str:
-    """What the ids were made from: names, sizes and times of the files, the column and the tokenizer."""
+    """A fingerprint of the source of ids: names, sizes and times of the files, the column and the tokenizer."""
     stats = [(str(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
     return fingerprint([stats, column, type(tokenizer).__name__, tokenizer_fingerprint(tokenizer)])
 
@@ -97,7 +99,7 @@ def source_fingerprint(paths: Sequence[Path], tokenizer: Any, column: str) -> st
 def _ids(
     paths: Sequence[Path], tokenizer: Any, column: str, progress: Progress | None
 ) -> Iterator[tuple[list[int], int]]:
-    """Ids, and how many bytes of text they stand for."""
+    """Yield ids, and the number of bytes of text that they encode."""
     line_break = tokenizer.get_vocab().get(LINE_BREAK)
     between = [] if line_break is None or tokenizer.pre_tokenizer != "original" else [line_break]
     size, done, first = sum(path.stat().st_size for path in paths), 0, True
@@ -113,7 +115,7 @@ def _ids(
 
 
 def _batched(pieces: Iterator[str]) -> Iterator[list[str]]:
-    """Some pieces at a time: a call of the tokenizer costs more than a short row."""
+    """Group texts, because a tokenizer call costs more than a short text."""
     batch: list[str] = []
     length = 0
     for piece in pieces:
@@ -130,14 +132,14 @@ class TokenFile:
     """The ids of a corpus on disk, mapped into memory.
 
     Args:
-        folder: of ``tokenize_corpus``.
+        folder: The folder that ``tokenize_corpus`` wrote.
 
     Attributes:
-        ids: (N,) ``uint16`` or ``uint32``.
-        bytes_per_token: of the text before it was tokenized, in UTF-8.
+        ids: The ids, (N,), ``uint16`` or ``uint32``.
+        bytes_per_token: Mean number of UTF-8 bytes of text per token.
 
     Raises:
-        DataError: the folder has no corpus, or it is damaged.
+        DataError: the folder has no corpus, or the corpus is damaged.
     """
 
     def __init__(self, folder: str | Path) -> None:
@@ -146,34 +148,34 @@ class TokenFile:
             info = json.loads((folder / INFO_NAME).read_text(encoding="utf-8"))
             self.source, self.vocab_size = str(info["source"]), int(info["vocab_size"])
             if info["dtype"] not in ("uint16", "uint32"):
-                raise DataError(f"{folder / INFO_NAME}: dtype is {info['dtype']!r}, not uint16 or uint32")
+                raise DataError(f"{folder / INFO_NAME}: dtype must be uint16 or uint32; got {info['dtype']!r}.")
             self.bytes_per_token = int(info["bytes"]) / int(info["count"])
             self.ids: NDArray[Any] = np.memmap(ids_path(folder, self.source), dtype=info["dtype"], mode="r")
         except DataError:
             raise
         except (OSError, ValueError, KeyError, TypeError, ZeroDivisionError) as cause:
-            raise DataError(f"{folder} has no corpus that can be read: {cause}; write it again") from cause
+            raise DataError(f"cannot read a corpus from {folder}: {cause}. Run tokenize_corpus again.") from cause
         if len(self.ids) != info["count"]:
-            raise DataError(f"{folder} has {len(self.ids)} ids, not {info['count']}; write it again")
+            raise DataError(f"{folder} must have {info['count']} ids; got {len(self.ids)}. Run tokenize_corpus again.")
 
     def __len__(self) -> int:
         return len(self.ids)
 
 
 class Blocks:
-    """A row of ids, cut into blocks: a random-access source for ``Batches``, PyTorch's loaders and grain alike.
+    """A sequence of ids, cut into blocks: a random-access source for ``Batches``, PyTorch's loaders and grain.
 
-    The last block holds what is left over, with id 0 and label -100 behind it.
+    The last block holds the remaining ids, padded with id 0 and label -100.
 
     Args:
-        ids: (N,) integers, such as ``TokenFile(folder).ids``.
-        length: of a block, usually ``n_positions``.
-        stride: from the start of a block to that of the next; default: ``length``. A smaller one lets blocks overlap:
-            what a block shares with the one before it has the label -100, so each id is a label once, behind at
-            least ``length - stride`` others.
+        ids: Integers, (N,), such as ``TokenFile(folder).ids``.
+        length: Number of ids per block, usually ``n_positions``.
+        stride: Distance between the starts of two blocks, in [1, length]. Default: ``length``. With a smaller stride,
+            blocks overlap: ids that the previous block also has get the label -100. So each id is a label once, and has
+            at least ``length - stride`` ids before it.
 
     Raises:
-        DataError: a block, or all of them, would have nothing to predict, or ``stride`` is not in [1, length].
+        DataError: a block or the corpus has fewer than 2 tokens, or ``stride`` is not in [1, length].
 
     >>> blocks = Blocks(np.arange(1, 8), 4)
     >>> len(blocks), blocks[1]["input_ids"].tolist(), blocks[1]["labels"].tolist()
@@ -185,19 +187,17 @@ class Blocks:
 
     def __init__(self, ids: NDArray[Any], length: int, stride: int | None = None) -> None:
         if length < 2:
-            raise DataError(f"a block of {length} tokens has nothing to predict; at least 2")
+            raise DataError(f"a block must have at least 2 tokens, one of them to predict; got {length}.")
         if len(ids) < 2:
-            raise DataError(f"a corpus of {len(ids)} tokens has nothing to predict; at least 2")
+            raise DataError(f"a corpus must have at least 2 tokens, one of them to predict; got {len(ids)}.")
         self.ids, self.length, self.stride = ids, length, length if stride is None else stride
         if not 1 <= self.stride <= length:
-            raise DataError(f"stride is {stride}; a block of {length} tokens allows 1 to {length}")
+            raise DataError(f"stride must be 1 to {length}, the length of a block; got {stride}.")
         self.shared = length - self.stride
 
     def __len__(self) -> int:
         whole, left = divmod(max(len(self.ids) - self.shared, 0), self.stride)
-        return max(
-            whole + (left > (self.shared == 0)), 1
-        )  # where nothing is before it, a single token predicts nothing
+        return max(whole + (left > (self.shared == 0)), 1)  # a single token without a preceding one predicts nothing
 
     def __getitem__(self, index: int) -> Example:
         if not 0 <= index < len(self):

@@ -1,4 +1,4 @@
-"""How good a model is: the loss and perplexity of a corpus, the metrics of a task (scikit-learn's)."""
+"""Evaluation of a model: loss and perplexity on a corpus, and the metrics of a task (scikit-learn's)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from gptcore.training.run import Evaluation
 
 
 def mean_losses(trainer: Trainer, batches: Sequence[Batch]) -> tuple[dict[str, float], list[NDArray[Any]]]:
-    """The mean of each loss over all predictions of all batches, in float64, and the logits of each batch."""
+    """Compute the mean of each loss over all predictions of all batches, in float64, and the logits of each batch."""
     sums: dict[str, float] = {}
     totals: dict[str, int] = {}
     logits = []
@@ -31,9 +31,9 @@ def mean_losses(trainer: Trainer, batches: Sequence[Batch]) -> tuple[dict[str, f
 
 
 def evaluate_lm(trainer: Trainer, batches: Sequence[Batch], bytes_per_token: float, tokens: int = 0) -> Evaluation:
-    """Loss per token, perplexity, and bits per byte of the text, which compares vocabularies; the lower the better.
+    """Compute loss per token, perplexity, and bits per byte, which is comparable between vocabularies.
 
-    The first token of a block, which nothing is before, counts as much as the mean of the others.
+    The first token of a block has no context; for bits per byte, it is assumed to have the mean loss of the others.
     """
     losses, _ = mean_losses(trainer, batches)
     loss = losses["lm_loss"]
@@ -43,7 +43,7 @@ def evaluate_lm(trainer: Trainer, batches: Sequence[Batch], bytes_per_token: flo
 
 
 def evaluate_task(trainer: Trainer, batches: Sequence[Batch]) -> Evaluation:
-    """The losses and metrics of a task; accuracy, or Pearson's correlation for scores, is the score."""
+    """Compute the losses and metrics of a task. The score is accuracy or, for regression, Pearson's correlation."""
     losses, logits = mean_losses(trainer, batches)
     outputs, targets = np.concatenate(logits), np.concatenate([batch["targets"] for batch in batches])
     metrics = task_metrics(outputs, targets)
@@ -54,16 +54,16 @@ def evaluate_task(trainer: Trainer, batches: Sequence[Batch]) -> Evaluation:
 
 
 def task_metrics(outputs: NDArray[Any], targets: NDArray[Any]) -> dict[str, float]:
-    """The metrics of the outputs of a head: of classes or, where each example has a single output, of scores."""
+    """Compute the metrics of classes or, if each example has a single output, of scores."""
     return regression_metrics(outputs[:, 0], targets) if outputs.shape[1] == 1 else class_metrics(outputs, targets)
 
 
 def baseline(outputs: NDArray[Any], targets: NDArray[Any]) -> tuple[float, dict[str, float]]:
-    """The best answer that is the same for every example, and its metrics: what a model must exceed to be of use.
+    """Compute the best constant prediction and its metrics, which a useful model must exceed.
 
     Returns:
-        The commonest class (the first of several), or the mean of the scores; and the metrics of ``task_metrics``. With
-        scores, ``task_loss`` is among them, the variance.
+        The most frequent class (the first of several) or the mean score, and the metrics of ``task_metrics``. For
+        scores, these include ``task_loss``, the variance.
 
     >>> baseline(np.zeros((3, 2)), np.array([0, 1, 1]))[1]["accuracy"]
     0.6666666666666666
@@ -78,7 +78,7 @@ def baseline(outputs: NDArray[Any], targets: NDArray[Any]) -> tuple[float, dict[
 
 
 def confusion(outputs: NDArray[Any], targets: NDArray[Any]) -> NDArray[np.int64]:
-    """How many examples of each class (row) the model takes for each class (column).
+    """Count the examples of each true class (row) by predicted class (column).
 
     >>> confusion(np.array([[1, 0], [0, 1], [0, 1.0]]), np.array([0, 1, 0])).tolist()
     [[1, 1], [0, 1]]
@@ -89,15 +89,15 @@ def confusion(outputs: NDArray[Any], targets: NDArray[Any]) -> NDArray[np.int64]
 
 
 def class_metrics(logits: NDArray[Any], targets: NDArray[Any]) -> dict[str, float]:
-    """Accuracy, F1 (of class 1 where there are two, else the mean over the classes) and Matthews' correlation.
+    """Compute accuracy, F1 (of class 1 if there are two, else the mean over classes) and Matthews' correlation.
 
-    ``baseline`` is the accuracy of always answering the most frequent label of these targets.
+    ``baseline`` is the accuracy of always predicting the most frequent label of these targets.
 
     >>> found = class_metrics(np.array([[1, 0], [0, 1], [0, 1.0], [1, 0]]), np.array([0, 1, 0, 0]))
     >>> found["accuracy"], found["baseline"]
     (0.75, 0.75)
     """
-    from sklearn import metrics  # slow to import, and of no use to a model
+    from sklearn import metrics  # slow to import, and not needed for training
 
     predicted = logits.argmax(-1)
     average = "binary" if logits.shape[1] == 2 else "macro"
@@ -110,7 +110,7 @@ def class_metrics(logits: NDArray[Any], targets: NDArray[Any]) -> dict[str, floa
 
 
 def regression_metrics(scores: NDArray[Any], targets: NDArray[Any]) -> dict[str, float]:
-    """Pearson's and Spearman's correlation; not a number where all scores are the same.
+    """Compute Pearson's and Spearman's correlation; NaN if all scores are equal.
 
     >>> round(regression_metrics(np.array([1.0, 2.0, 3.0]), np.array([2.0, 4.0, 6.0]))["pearson"], 6)
     1.0

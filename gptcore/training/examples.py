@@ -1,4 +1,4 @@
-"""Rows of a labelled dataset as examples of a task: encoded texts and the targets that their labels name."""
+"""Examples of a task from the rows of a labelled dataset: encoded texts, and targets."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LABEL = "label"
 MISSING = ("", "-", "nan", "NaN", "None", "null", "<NA>", "NaT")
 """Spellings of a missing label."""
 
-LENGTH_STEP = 32  # batches have few different lengths, so that few programs are compiled
+LENGTH_STEP = 32  # lengths are rounded up to a multiple of this, so that few programs are compiled
 
 _WHOLE = re.compile(r"(-?(?:0|[1-9][0-9]*))(?:\.0+)?")
 
@@ -31,11 +31,11 @@ class TaskExamples:
 
     Args:
         task: a name in ``TASKS``.
-        rows: mappings with the columns of the task and ``label``; a ``gptcore.storage.files.Row`` knows file and line.
+        rows: mappings with the columns of the task and ``label``.
         tokenizer: a tokenizer with the tokens of ``add_task_tokens``.
-        config: its ``n_positions`` limits a sequence; its ``label2id`` names the labels.
-        columns: other names for the columns, in the task's order.
-        labelled: whether the rows have labels; if not, batches have no ``targets``.
+        config: the config of the model: ``n_positions`` limits the length, ``label2id`` names the labels.
+        columns: names of the columns, in the task's order. Default: the task's names.
+        labelled: whether the rows have labels; if not, batches have no ``targets``. Default: true.
 
     Raises:
         DataError: there are no rows, a text is not a string, or a label is missing or not in the config; names the row.
@@ -53,11 +53,11 @@ class TaskExamples:
     ) -> None:
         self.task, self.columns = TASKS[task], tuple(columns or TASKS[task].columns)
         if not rows:
-            raise DataError("the dataset has no rows")
+            raise DataError("the dataset must have at least one row; got none.")
         self.special = [tokenizer.convert_tokens_to_ids(token) for token in TASK_TOKENS]
         self.limit = config.n_positions
         if part_length(self.limit, len(self.task.sequences(self.columns)[0])) < 1:
-            raise ConfigError(f"n_positions={self.limit} leaves no room for the texts of {task} and its tokens")
+            raise ConfigError(f"n_positions must leave room for the texts of {task} and its tokens; got {self.limit}.")
         self.truncated = 0
         where = places(rows)
         texts = [self.texts(place, row) for place, row in zip(where, rows, strict=True)]
@@ -90,7 +90,7 @@ class TaskExamples:
         """The texts of a row."""
         for name in self.columns:
             if name not in row:
-                raise DataError(f"{place}: no column {name!r}; it has {', '.join(map(repr, row)) or 'none'}")
+                raise DataError(f"{place}: missing column {name!r}; got {', '.join(map(repr, row)) or 'none'}.")
             if not isinstance(row[name], str):
                 raise DataError(f"{place}: {name} must be a string; got {row[name]!r:.80}")
         return [row[name] for name in self.columns]
@@ -104,7 +104,7 @@ class TaskExamples:
         return [start, *first, *(i for part in others for i in (delimiter, *part)), extract]
 
     def collate(self, examples: Sequence[Mapping[str, Any]]) -> dict[str, NDArray[Any]]:
-        """Examples as a batch, padded on the right. No mask is needed: causal attention never looks to the right.
+        """Collate examples to a batch, padded on the right. Causal attention needs no mask for this padding.
 
         Returns:
             ``input_ids`` and ``labels`` int32 (B, T), (B, N, T) for N sequences an example; T a multiple of 32, or
@@ -140,9 +140,9 @@ def places(rows: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def class_name(label: Any, place: str) -> str:
-    """The class that a label names: without white space around it and, if it is a whole number, without ``.0``.
+    """The class that a label names: white space around it and ``.0`` after a whole number are removed.
 
-    So ``1``, ``"1"``, ``1.0`` and ``"1 "`` are one class.
+    So ``1``, ``"1"``, ``1.0`` and ``"1 "`` are the same class.
 
     Args:
         label: a string or a number.
@@ -158,7 +158,7 @@ def class_name(label: Any, place: str) -> str:
     name = str(label).strip()
     if name in MISSING:
         shown = "" if label is None or not name else f" ({label!r})"
-        raise DataError(f"{place}: label is missing{shown}. Delete the row, or give it a label")
+        raise DataError(f"{place}: label is missing{shown}. Delete the row, or give it a label.")
     if not isinstance(label, (str, Number, np.generic)):
         raise DataError(f"{place}: label must be a string or a number; got {label!r:.80}")
     whole = _WHOLE.fullmatch(name)
@@ -173,7 +173,7 @@ def score(label: Any, place: str) -> float:
     """
     name = class_name(label, place)
     if not is_number(label):
-        raise DataError(f"{place}: label {name!r} is not a finite number")
+        raise DataError(f"{place}: label must be a finite number; got {name!r}.")
     return float(label)
 
 
@@ -188,20 +188,20 @@ def target_of(place: str, label: Any, task: Task, config: OpenAIGPTConfig, choic
     name = class_name(label, place)
     if task.head is Head.DOUBLE_HEADS:
         if name not in map(str, range(choices)):
-            raise DataError(f"{place}: label {label!r} is not the index of a choice, 0 to {choices - 1}")
+            raise DataError(f"{place}: label must be the index of a choice, 0 to {choices - 1}; got {label!r}.")
         return int(name)
     known = next((spelled for spelled in (str(label), name) if spelled in config.label2id), None)
     if known is None:
-        raise DataError(f"{place}: label {label!r} is not one of {', '.join(map(repr, config.label2id))}")
+        raise DataError(f"{place}: label must be one of {', '.join(map(repr, config.label2id))}; got {label!r}.")
     return int(config.label2id[known])
 
 
 def label_settings(task: str, labels: Sequence[Any], where: Sequence[str] | None = None) -> dict[str, Any]:
-    """The settings of a config for the labels of a training set: their names, or that they are scores.
+    """The config settings for the labels of a training set: the names of classes, or the settings of a regression.
 
-    If any label of a similarity is a number, all must be: they are scores. Otherwise labels are classes, named by
-    ``class_name``. Classes that are all whole numbers are sorted numerically (so 0 to K-1 are their own ids), all
-    others by name. Multiple choice needs no settings.
+    If any label of a similarity task is a number, all must be numbers: they are scores. Otherwise labels are classes,
+    named by ``class_name``. If all classes are whole numbers, they are sorted numerically (so 0 to K-1 are their own
+    ids), otherwise by name. Multiple choice needs no settings.
 
     Args:
         task: a name in ``TASKS``.
@@ -229,7 +229,7 @@ def label_settings(task: str, labels: Sequence[Any], where: Sequence[str] | None
     numbers = {name for name in found if _WHOLE.fullmatch(name)}
     names = sorted(found, key=int) if numbers == found else sorted(found)
     if len(names) < 2:
-        raise DataError(f"all {len(labels)} rows have the label {names[0]!r}; there is nothing to learn")
+        raise DataError(f"the rows must have at least two different labels; all {len(labels)} have {names[0]!r}.")
     if numbers and len(found - numbers) > 1:
         mixed = f"{min(numbers)!r} and {min(found - numbers)!r}"
         warn_once(f"Some labels are numbers and others are names, such as {mixed}. Each is a class of its own.")
@@ -242,12 +242,12 @@ def label_settings(task: str, labels: Sequence[Any], where: Sequence[str] | None
 
 
 def class_names(task: str, config: OpenAIGPTConfig, columns: Sequence[str]) -> list[str]:
-    """The names of the classes of a task, by number; none where the model gives scores.
+    """The names of the classes of a task, by number; empty if the model predicts scores.
 
     Args:
         task: a name in ``TASKS``.
-        config: of the model; its ``id2label`` names the labels.
-        columns: of the texts; those of a choice are its context and the choices.
+        config: the config of the model; its ``id2label`` names the labels.
+        columns: the text columns; for ``choice``, the context and the choices.
 
     >>> class_names("choice", OpenAIGPTConfig(), ("context", "choice1", "choice2", "choice3"))
     ['0', '1', '2']
@@ -266,7 +266,7 @@ def is_number(label: Any) -> bool:
 
 
 def reject_unread_choices(task: str, rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> None:
-    """Raise a ``DataError`` if rows of a multiple-choice task have more choices than the columns that are read."""
+    """Raise a ``DataError`` if rows of a multiple-choice task have more choices than ``names`` includes."""
     unread = f"choice{len(names)}"
     if task != "choice":
         return

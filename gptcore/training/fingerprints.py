@@ -1,4 +1,4 @@
-"""Fingerprints of the inputs of a run: whether their content is unchanged, wherever the files are."""
+"""Fingerprints of the inputs of a run, to detect changed content independent of where the files are."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Training and evaluation in one call: what ``gptcore train`` and ``gptcore eval`` do, from files to a run folder."""
+"""Training and evaluation in one call, as in ``gptcore train`` and ``gptcore eval``: from files to a run folder."""
 
 from __future__ import annotations
 
@@ -53,15 +53,15 @@ def fit(
     resume: bool = False,
     listeners: Iterable[Callable[[Record], Any]] = (),
 ) -> Record:
-    """Train a model and save it: what ``gptcore train`` does.
+    """Train a model and save it, as ``gptcore train`` does.
 
     Args:
         task: ``"lm"``, ``"classify"``, ``"entail"``, ``"similarity"`` or ``"choice"``.
-        data: Files or folders of files; for a task also rows, mappings with the columns and the label.
-        output: The folder of the run; its newest checkpoint is in ``last``, the best one in ``best``.
+        data: Files or folders of files; for tasks also rows (mappings from columns to values).
+        output: The folder of the run; ``last`` in it is the newest checkpoint, ``best`` the best one.
         model: The model to start from: a folder or a repository. Default: the bundled one; for ``"lm"``, fresh weights.
         backend: ``"torch"`` (default), ``"tf"`` or ``"flax"``.
-        validation: As ``data``, to evaluate on. Default: no evaluation.
+        validation: Data to evaluate on, in the same form as ``data``. Default: no evaluation.
         recipe: Hyperparameters. Default: ``FINE_TUNING``; for ``"lm"``, ``PRETRAINING``.
         tokenizer: For ``"lm"``: a folder or a repository. Default: that of ``model``.
         config: For ``"lm"``: settings of ``OpenAIGPTConfig`` to change, such as ``{"n_layer": 4}``. Default: none.
@@ -70,16 +70,16 @@ def fit(
         header: Names of all columns of CSV or TSV files that have no header. Default: they have one.
         evaluate_every: Updates between evaluations. Default: only at the end.
         save_every: Updates between checkpoints. Default: only at the end.
-        patience: Evaluations without improvement before stopping. Default: never.
-        resume: Whether to go on from the newest checkpoint in ``output``, if there is one. Default: false.
-        listeners: Called with each record of the log.
+        patience: Number of evaluations without improvement before training stops. Default: never stop.
+        resume: Whether to resume from the newest checkpoint in ``output``, if there is one. Default: false.
+        listeners: Functions that are called with each record of the log.
 
     Returns:
         The last record of the log: ``step``, ``loss``, and the metrics of an evaluation as ``eval_...``. Empty if the
         run was finished before.
 
     Raises:
-        ConfigError, DataError, CheckpointError, StorageError, TokenizerError: before anything is trained.
+        ConfigError, DataError, CheckpointError, StorageError, TokenizerError: an argument or a file is invalid.
         TrainingError: ``output`` holds a run and ``resume`` is false, or the run diverged.
         Interrupted: after Ctrl-C; the updates so far are saved.
 
@@ -134,11 +134,11 @@ def evaluate(
     header: Sequence[str] | None = None,
     stride: int | None = None,
 ) -> Evaluation:
-    """Evaluate a model: what ``gptcore eval`` does.
+    """Evaluate a model, as ``gptcore eval`` does.
 
     Args:
         task: ``"lm"``, ``"classify"``, ``"entail"``, ``"similarity"`` or ``"choice"``.
-        data: Files or folders of files; for a task also rows.
+        data: Files or folders of files; for tasks also rows.
         model: A run of ``gptcore train``, another folder, or a repository. Default: the bundled model, for ``"lm"``.
         backend: ``"torch"`` (default), ``"tf"`` or ``"flax"``, or what ``load_trainers`` returns.
         columns: Names of the text columns. Default: as in training.
@@ -150,7 +150,7 @@ def evaluate(
         An ``Evaluation`` with ``metrics`` and, for a task, the ``outputs`` and ``targets`` of all examples.
 
     Raises:
-        ConfigError, DataError, CheckpointError, StorageError, TokenizerError: before anything is computed.
+        ConfigError, DataError, CheckpointError, StorageError, TokenizerError: an argument or a file is invalid.
     """
     keep_freed_memory()
     load_trainer = load_trainers(backend) if isinstance(backend, str) else backend

@@ -1,4 +1,4 @@
-"""Runs that are ready to start: from files, or rows, to a loaded model, encoded batches and a folder of checkpoints."""
+"""Preparation of runs: from files or rows to a loaded model, encoded batches and a checkpoint folder."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class Job:
         return self.recipe.warnings(self.run.total_steps, fine_tuning=self.task != "lm")
 
     def __call__(self, *, resume: bool = False) -> Record:
-        """Train to the end, or go on from the newest checkpoint; see ``Run``. Also writes ``recipe.yaml``."""
+        """Train to the end, with ``resume`` from the newest checkpoint; see ``Run``. Also writes ``recipe.yaml``."""
         keep_freed_memory()
         try:
             return self.run(resume=resume)
@@ -88,15 +88,15 @@ def prepare_lm(
 
     Args:
         data, output, model, tokenizer, validation: as in ``fit``.
-        load_trainer: of a backend.
-        recipe: hyperparameters.
-        config: settings to change.
-        fresh: further settings of fresh weights, which ``config`` overrides.
-        column: name of the text column of tables.
+        load_trainer: the function of a backend that loads a trainer.
+        recipe: the hyperparameters.
+        config: settings of the config to change.
+        fresh: default settings of a model that is trained from scratch; ``config`` overrides them.
+        column: name of the text column of tables. Default: ``text``.
         options: ``evaluate_every``, ``save_every`` and ``patience`` of ``Run``.
     """
     if tokenizer is None and model is None:
-        raise ConfigError("training from scratch needs a tokenizer. Train one with gptcore tokenizer train.")
+        raise ConfigError("Training from scratch needs a tokenizer. Train one with gptcore tokenizer train.")
     words = OpenAIGPTTokenizerFast.from_pretrained(str(tokenizer or model), task=None)
     started = OpenAIGPTConfig(**{"vocab_size": len(words), **(fresh or {}), **config}) if model is None else None
     length = (started or OpenAIGPTConfig.from_pretrained(str(model), **config)).n_positions
@@ -196,10 +196,10 @@ def prepare_task(
 
 
 def task_named(task: str) -> Any:
-    """A task by name.
+    """Return a task by name.
 
     Raises:
-        ConfigError: there is none.
+        ConfigError: the name is unknown.
     """
     if task not in TASKS:
         raise ConfigError(f"task must be one of {', '.join(map(repr, ('lm', *TASKS)))}; got {task!r}.")
@@ -207,7 +207,7 @@ def task_named(task: str) -> Any:
 
 
 def rows_of(data: Paths | Rows, names: Sequence[str], label: str, header: Sequence[str] | None = None) -> list[Any]:
-    """All rows of some tables, or the rows themselves, with their label under its own name.
+    """Return the rows of tables, or the passed rows, with the label in the column ``label``.
 
     Raises:
         DataError: there are no rows, or a file cannot be read or lacks a column.
@@ -216,7 +216,7 @@ def rows_of(data: Paths | Rows, names: Sequence[str], label: str, header: Sequen
         where = places(data)
         for place, row in zip(where, data, strict=True):
             if label not in row:
-                raise DataError(f"{place}: no column {label!r}; it has {', '.join(map(repr, row))}")
+                raise DataError(f"{place}: missing column {label!r}; got {', '.join(map(repr, row))}.")
         return [files.Row({**row, LABEL: row[label]}, place) for place, row in zip(where, data, strict=True)]
     table = files.read_table(data, (*names, label), header)  # type: ignore[arg-type]  # no rows
     return [files.Row({**row, LABEL: row[label]}, row.place) for row in table]
@@ -228,7 +228,7 @@ def is_rows(data: Paths | Rows) -> TypeGuard[Rows]:
 
 
 def trained_on(model: str, task: str) -> dict[str, Any]:
-    """The names of the columns that a local model was trained on, if it was on this task."""
+    """The column names that a local model was trained on; empty for another task or an unknown one."""
     if not Path(model).is_dir():
         return {}
     path = hub.resolve(model, hub.named(TASK_NAME)) / TASK_NAME
@@ -237,12 +237,12 @@ def trained_on(model: str, task: str) -> dict[str, Any]:
 
 
 def columns_of(model: str, task: str) -> tuple[str, ...]:
-    """The text columns that a model was trained on or, if it does not say, those of the task."""
+    """The text columns that a model was trained on or, if they are unknown, those of the task."""
     return tuple(trained_on(model, task).get("columns") or task_named(task).columns)
 
 
 def model_fingerprint(model: str) -> str:
-    """The fingerprint of a checkpoint: its config and weights, in any format and place."""
+    """The fingerprint of a checkpoint's config and weights, independent of format and path."""
     checkpoint = open_checkpoint(model)
     config, sources = checkpoint.config.replace(extra={}).to_dict(), checkpoint.matching.sources
     return fingerprint(itertools.chain([config], (sources[name].read("float32") for name in sorted(sources))))
@@ -257,7 +257,7 @@ def _checkpoints(
     columns: Mapping[str, Any],
     content: Mapping[str, Any],
 ) -> Checkpoints:
-    """The checkpoints of a run, with the tokenizer and the columns beside the weights."""
+    """Create the checkpoints of a run, which also hold the tokenizer and the column names."""
 
     def write_more(folder: Path) -> None:
         tokenizer.save_pretrained(folder)

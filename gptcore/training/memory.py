@@ -1,4 +1,4 @@
-"""What the C library does with memory that a step of training gives back."""
+"""Settings of the C library for memory that training frees."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ LARGEST = 2**31 - 1
 
 
 def keep_freed_memory() -> bool:
-    """Let the next step have the memory of the last one, which the system would clear page by page each time.
+    """Keep freed memory in the process, so that the next training step can reuse it without clearing it again.
 
-    For the whole process, from now on: blocks below 2 GiB are no longer returned to the system when they are freed, as
-    with large ``MALLOC_TRIM_THRESHOLD_`` and ``MALLOC_MMAP_THRESHOLD_`` in the environment. PyTorch gains
-    most: TensorFlow keeps its memory by itself, and JAX computes in threads of its own, whose blocks over 64 MiB still
-    come from the system each time.
+    From this call on, the whole process no longer returns freed blocks below 2 GiB to the system, as with large values
+    of the environment variables ``MALLOC_TRIM_THRESHOLD_`` and ``MALLOC_MMAP_THRESHOLD_``. PyTorch profits most:
+    TensorFlow keeps its memory itself, and JAX computes in its own threads, whose blocks over 64 MiB are still
+    allocated from the system each time.
 
     Returns:
-        Whether the C library did so: the one of GNU does, others have no such settings.
+        Whether the setting was applied. Only the GNU C library supports it.
 
     >>> keep_freed_memory() in (True, False)
     True

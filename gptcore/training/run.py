@@ -1,4 +1,4 @@
-"""The training loop, written once over ``Trainer``: log, evaluation, checkpoints, early stop, signals, resume."""
+"""The training loop over a ``Trainer``: log, evaluation, checkpoints, early stopping, signals, resuming."""
 
 from __future__ import annotations
 
@@ -27,29 +27,29 @@ Record = dict[str, Any]
 
 
 class Interrupted(KeyboardInterrupt):
-    """A signal stopped a run, after it had saved all its updates.
+    """A signal stopped a run after all its updates were saved.
 
     Attributes:
-        signal: SIGINT or SIGTERM.
-        step: how many updates are done.
-        path: the checkpoint that holds them.
+        signal: The signal, SIGINT or SIGTERM.
+        step: The number of finished updates.
+        path: The checkpoint that was saved.
     """
 
     def __init__(self, number: int, step: int, path: Path) -> None:
-        super().__init__(f"stopped after {step:,} updates, which {path} holds")
+        super().__init__(f"stopped after {step:,} updates, saved in {path}")
         self.signal, self.step, self.path = number, step, path
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What one evaluation found.
+    """The result of an evaluation.
 
     Attributes:
-        metrics: by name, for the log.
-        score: what decides which checkpoint is the best; larger is better.
-        outputs: of the head of a task, (examples, classes) or, for scores, (examples, 1).
-        targets: of a task, (examples,).
-        count: how many examples of a task, or tokens of a corpus.
+        metrics: The metrics by name, for the log.
+        score: The number that determines the best checkpoint; larger is better.
+        outputs: For a task, the outputs of the head, (examples, classes) or, for scores, (examples, 1).
+        targets: For a task, the targets, (examples,).
+        count: The number of examples of a task, or of tokens of a corpus.
     """
 
     metrics: Mapping[str, float]
@@ -61,18 +61,18 @@ class Evaluation:
 
 @dataclass(kw_only=True)
 class Run:
-    """One run of training, in a folder.
+    """A training run with its folder.
 
     Args:
-        trainer: of a backend.
-        batches: what each step trains on.
-        total_steps: how many updates.
-        checkpoints: where they go, and what the run is started with.
-        evaluate: finds out how good the model is; ``None`` for not at all.
-        evaluate_every: updates between evaluations; there is one at the end, too. ``None``: only that.
-        save_every: updates between checkpoints; there is one at the end, too. ``None``: only that.
-        patience: evaluations without a better score after which to stop; ``None`` to go on.
-        listeners: called with each record of the log.
+        trainer: The trainer of a backend.
+        batches: The batch of each step.
+        total_steps: The number of updates.
+        checkpoints: The checkpoints, with the settings of the run.
+        evaluate: Function that evaluates the model. Default: no evaluation.
+        evaluate_every: Updates between evaluations, besides the one at the end. Default: only at the end.
+        save_every: Updates between checkpoints, besides the one at the end. Default: only at the end.
+        patience: Number of evaluations without a better score before training stops. Default: never stop.
+        listeners: Functions that are called with each record of the log.
     """
 
     trainer: Trainer
@@ -89,16 +89,17 @@ class Run:
         """Train to the end; returns the last record of the log.
 
         Args:
-            resume: go on from the newest checkpoint; without one, begin. The losses are those of a run that was never
-                interrupted, bit for bit.
+            resume: Whether to resume from the newest checkpoint, if there is one. The losses are bit-identical to those
+                of an uninterrupted run. Default: false.
 
         Raises:
-            TrainingError: the loss or the gradient is not finite (the checkpoints are as they were), or the folder has
-                a run and ``resume`` is not set.
-            StorageError: the disk is full; earlier checkpoints are untouched.
-            Interrupted: a ``KeyboardInterrupt``, after the first Ctrl-C or SIGTERM: the current update is finished and
-                saved. A second signal acts at once. Only in the main thread of a program that leaves these signals
-                to Python, and where one process trains: several would stop at different updates.
+            TrainingError: the loss or the gradient is not finite (checkpoints are unchanged), or the folder already
+                holds a run and ``resume`` is false.
+            StorageError: the disk is full; earlier checkpoints are unchanged.
+            Interrupted: a ``KeyboardInterrupt`` after the first Ctrl-C or SIGTERM; the current update is finished and
+                saved. A second signal stops the run immediately. Signals are only handled in the main thread, if the
+                program has no handlers of its own, and if a single process trains: several processes would stop at
+                different updates.
         """
         step, best, waited = self._begin(resume)
         record: Record = {}
@@ -123,7 +124,7 @@ class Run:
         return record
 
     def _begin(self, resume: bool) -> tuple[int, float, int]:
-        """The step to start with, the best score so far, and the evaluations since."""
+        """The step to start with, the best score so far, and the number of evaluations since."""
         if not resume and has_run(self.checkpoints.folder):
             raise TrainingError(
                 f"{self.checkpoints.folder} already holds a run. Pass resume=True, or choose another folder."
@@ -144,13 +145,13 @@ class Run:
         for name in ("loss", "grad_norm"):
             if not math.isfinite(results[name]):
                 raise TrainingError(
-                    f"{name} is {results[name]} at step {step}, with the learning rate {results['learning_rate']:.3g}; "
-                    f"{self.kept()}; lower learning_rate or lengthen the warm-up"
+                    f"the run diverged: {name} is {results[name]} at step {step}, with a learning rate of "
+                    f"{results['learning_rate']:.3g}; {self.kept()}. Lower learning_rate, or lengthen the warm-up."
                 )
         return {"step": step, **results, "tokens_per_second": batch["input_ids"].size / seconds}
 
     def kept(self) -> str:
-        """The checkpoint that a run can resume from if it stops now, as text."""
+        """Describe the checkpoint that the run could resume from now."""
         steps = self.checkpoints.steps()
         return (
             f"the last good checkpoint is {self.checkpoints.path(steps[-1])}" if steps else "there is no checkpoint yet"
@@ -166,12 +167,12 @@ class Run:
                 with path.open("a", encoding="utf-8") as file:
                     file.write(json.dumps(record) + "\n")
             except OSError as cause:
-                raise StorageError(f"cannot write {path}: {cause.strerror}; {self.kept()}") from cause
+                raise StorageError(f"cannot write {path}: {cause.strerror}; {self.kept()}.") from cause
             for listener in self.listeners:
                 listener(record)
 
     def _cut_log(self, step: int) -> None:
-        """Leave out what was logged after the checkpoint that the run goes on from, and a line that was cut short."""
+        """Drop records after the checkpoint that the run resumes from, and an incomplete last line."""
         if self.trainer.is_main:
             path = self.checkpoints.folder / LOG_NAME
             kept = [record for record in read_log(path) if record["step"] < step] if path.is_file() else []
@@ -180,16 +181,16 @@ class Run:
 
 
 def has_run(folder: Path) -> bool:
-    """Whether updates were logged or saved in a folder: a run that starts there would replace them."""
+    """Whether a folder already holds logged or saved updates, which a new run would replace."""
     log = folder / LOG_NAME
     return any(folder.glob(f"step-????????/{STATE_NAME}")) or (log.is_file() and log.stat().st_size > 0)
 
 
 @contextmanager
 def held_signals(hold: bool) -> Iterator[list[int]]:
-    """Collect the first SIGINT or SIGTERM in a list, instead of its usual effect; a second one has that again.
+    """Collect the first SIGINT or SIGTERM in a list; a second one has its usual effect.
 
-    A handler of the program's own stays, and only the main thread can set others.
+    Handlers that the program has set are kept. Only the main thread can set handlers.
     """
     received: list[int] = []
     usual = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
@@ -214,12 +215,12 @@ def held_signals(hold: bool) -> Iterator[list[int]]:
 
 
 def due(step: int, every: int | None) -> bool:
-    """Whether something that happens every so many steps happens after this one."""
+    """Whether something that happens every ``every`` steps happens after this one; never for ``None``."""
     return bool(every) and step % every == 0  # type: ignore[operator]
 
 
 def read_log(path: str | Path) -> list[Record]:
-    """The records of a log; a last line that was cut short is left out."""
+    """Load the records of a log; an incomplete last line is ignored."""
     records = []
     for line in Path(path).read_text(encoding="utf-8").splitlines():
         try:

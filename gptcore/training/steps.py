@@ -1,4 +1,4 @@
-"""What the training steps of all frameworks share: checks, the rows of a process, the seeds of dropout."""
+"""Helpers for the training steps of all frameworks: checks, the rows of a process, the seeds of dropout."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ MOMENTS = ("exp_avg", "exp_avg_sq")
 
 
 def check_weights(head: Head, dtype: str, others: Sequence[str] = ()) -> None:
-    """Raise a ``ConfigError`` for a model that cannot be trained as it is.
+    """Raise a ``ConfigError`` if a model cannot be trained.
 
     Args:
-        head: the head.
-        dtype: of the weights.
-        others: names of parameters that a checkpoint has no place for: they would be trained and never saved.
+        head: The head of the model.
+        dtype: The dtype of the weights.
+        others: Names of parameters that a checkpoint has no place for, so that they would never be saved.
     """
     if head is Head.NONE:
-        raise ConfigError(f"{head.architecture} has no loss; train a model with a head")
+        raise ConfigError(f"cannot train {head.architecture}: it has no loss. Train a model with a head.")
     if dtype != "float32":
         raise ConfigError(
-            f"weights in {dtype} lose small updates; load the model with dtype='float32', and compute in bfloat16 by "
-            "precision='bfloat16' in the recipe"
+            f"weights must be float32 for training; got {dtype}, which loses small updates. Load the model with "
+            "dtype='float32'. To compute in bfloat16, set precision='bfloat16' in the recipe."
         )
     if others:
         raise ConfigError(
@@ -40,11 +40,11 @@ def check_weights(head: Head, dtype: str, others: Sequence[str] = ()) -> None:
 
 
 def check_batch(config: OpenAIGPTConfig, head: Head, batch: Mapping[str, Any]) -> Batch:
-    """The batch of a step as NumPy arrays.
+    """Check the batch of a step and return it as NumPy arrays.
 
     Raises:
-        InputError: a name is missing or unknown, or the model lacks an id, a position or a class; a compiled step would
-            make all weights NaN.
+        InputError: a name is missing or unknown, or an id, position or class is out of range. (In a compiled step,
+            such values would turn all weights into NaN.)
     """
     names = ("input_ids", "labels") if head is Head.LM else ("input_ids", "labels", "extract_positions", "targets")
     optional = ("extract_positions",) if head is Head.DOUBLE_HEADS else ()  # by default the last
@@ -62,24 +62,22 @@ def check_batch(config: OpenAIGPTConfig, head: Head, batch: Mapping[str, Any]) -
 
 
 def rows_of_process(rows: int, process: int, processes: int) -> slice:
-    """The rows of a batch that a process takes.
+    """The rows of a batch that a process computes.
 
     Raises:
-        TrainingError: they cannot be shared out evenly.
+        TrainingError: the number of rows is not a multiple of the number of processes.
 
     >>> rows_of_process(6, 1, 2)
     slice(3, 6, None)
     """
     if rows % processes:
-        raise TrainingError(
-            f"{rows} rows cannot be shared by {processes} processes; make batch_size a multiple of them"
-        )
+        raise TrainingError(f"batch_size must be a multiple of the {processes} processes; got {rows} rows.")
     each = rows // processes
     return slice(process * each, (process + 1) * each)
 
 
 def dropout_seed(seed: int, step: int, part: int, process: int = 0) -> int:
-    """The seed of the dropout of one part of a batch: by counters, so that a run can go on at any step.
+    """The dropout seed of one part of a batch; a function of counters, so that a run can resume at any step.
 
     >>> dropout_seed(0, 0, 0) == dropout_seed(0, 1, 0)
     False

@@ -54,12 +54,12 @@ def hostile_hdf5(path, kind):
 @pytest.mark.parametrize(
     ("kind", "match"),
     [
-        ("external link", "ExternalLink, which may lead anywhere"),
-        ("soft link", "SoftLink, which may lead anywhere"),
-        ("external storage", "lies in another file"),
-        ("virtual dataset", "lies in another file"),
+        ("external link", "ExternalLink; only hard links are supported"),
+        ("soft link", "SoftLink; only hard links are supported"),
+        ("external storage", "is stored in another file"),
+        ("virtual dataset", "is stored in another file"),
         ("bomb", "stored in chunks"),
-        ("never written", "has not the 68719476736 bytes"),
+        ("never written", "must have 68719476736 bytes"),
         ("loop", "more than 16 deep"),
     ],
 )
@@ -99,7 +99,7 @@ def test_an_endless_hdf5_heap_is_refused(tmp_path):
 def test_a_file_full_of_heap_signatures_is_refused(tmp_path):
     path = save(tmp_path, Head.NONE, form="keras") / "model.weights.h5"
     path.write_bytes(path.read_bytes() + b"HEAP\0" * 100_000)
-    refused(path, r"more than 100000 places begin like b'HEAP")
+    refused(path, r"the bytes b'HEAP.* occur more than 100,000 times")
 
 
 @pytest.mark.parametrize("edge", [0, 1 << 20, (2 << 20) - 4])  # a file is read a MiB at a time, with an overlap
@@ -120,4 +120,4 @@ def test_hdf5_addresses_of_another_kind_are_refused(tmp_path):
         changed = data.copy()
         changed[place] = value
         path.write_bytes(changed)
-        refused(path, "its addresses are unlike those of any file of weights")
+        refused(path, "unsupported HDF5 superblock")

@@ -23,28 +23,28 @@ ZARRAY = {
 
 HOSTILE_ARRAYS = {
     "empty": ("", r"\.zarray: damaged JSON"),
-    "a list": ("[]", "is a list, not an object"),
+    "a list": ("[]", "must be an object; found list"),
     "deep": ("[" * 60_000, r"\.zarray: damaged JSON"),
     "large": (" " * 70_000 + "{}", "more than 65536 bytes"),
-    "no shape": ({"shape": None}, "None where at most 8 sizes"),
+    "no shape": ({"shape": None}, "must have at most 8 sizes; found None"),
     "many axes": ({"shape": [1] * 9, "chunks": [1] * 9}, "at most 8 sizes"),
-    "fraction": ({"shape": [10.0]}, "where sizes should be"),
-    "boolean": ({"shape": [True], "chunks": [1]}, "where sizes should be"),
-    "negative": ({"shape": [-10]}, "where sizes should be"),
-    "huge": ({"shape": [1 << 64], "chunks": [1 << 64]}, "where sizes should be"),
-    "chunks of nothing": ({"chunks": [0]}, "where sizes should be"),
-    "other axes": ({"chunks": [10, 1]}, r"has shape \(10,\), chunks \(10, 1\)"),
-    "structure": ({"dtype": [["a", "<f4"]]}, "has shape"),
-    "shape bomb": ({"shape": [1 << 39], "chunks": [1 << 39]}, "claim 2199023.* bytes, and its files have"),
-    "chunk bomb": ({"chunks": [1 << 39]}, "claim 2199023.* bytes, and its files have"),
+    "fraction": ({"shape": [10.0]}, "has invalid sizes"),
+    "boolean": ({"shape": [True], "chunks": [1]}, "has invalid sizes"),
+    "negative": ({"shape": [-10]}, "has invalid sizes"),
+    "huge": ({"shape": [1 << 64], "chunks": [1 << 64]}, "has invalid sizes"),
+    "chunks of nothing": ({"chunks": [0]}, "has invalid sizes"),
+    "other axes": ({"chunks": [10, 1]}, r"inconsistent shape \(10,\), chunks \(10, 1\)"),
+    "structure": ({"dtype": [["a", "<f4"]]}, "has inconsistent shape"),
+    "shape bomb": ({"shape": [1 << 39], "chunks": [1 << 39]}, "claim 2,199,023.* bytes, but its files hold"),
+    "chunk bomb": ({"chunks": [1 << 39]}, "claim 2,199,023.* bytes, but its files hold"),
     "bomb of chunks": ({"shape": [1 << 39], "chunks": [1]}, "lacks values"),
     "missing chunk": ({"shape": [11]}, "lacks values"),
     "other size": ({"shape": [9], "chunks": [9]}, "cannot have 40 bytes"),
-    "another compressor": ({"compressor": {"id": "blosc"}}, "Orbax knows zstd alone"),
-    "filters": ({"filters": [{"id": "delta"}]}, "as its filters, unlike any array of Orbax"),
-    "by columns": ({"order": "F"}, "'F' as its order"),
-    "another version": ({"zarr_format": 3}, "3 as its zarr_format"),
-    "folders of chunks": ({"dimension_separator": "/"}, "'/' as its dimension_separator"),
+    "another compressor": ({"compressor": {"id": "blosc"}}, "must be compressed with zstd"),
+    "filters": ({"filters": [{"id": "delta"}]}, "has the filters .*, which Orbax never writes"),
+    "by columns": ({"order": "F"}, "has the order 'F'"),
+    "another version": ({"zarr_format": 3}, "has the zarr_format 3"),
+    "folders of chunks": ({"dimension_separator": "/"}, "has the dimension_separator '/'"),
 }
 
 
@@ -81,13 +81,13 @@ def link(path, target):
 HOSTILE_ITEMS = {
     "a link to a file": (lambda item, out: link(item / "h.0.ln_1.bias" / "0", out), r"h\.0\.ln_1\.bias/0 is a link"),
     "a link to a directory": (lambda item, out: link(item / "h.0.ln_1.bias", out), r"h\.0\.ln_1\.bias is a link"),
-    "a pipe": (lambda item, out: os.mkfifo(item / "pipe"), "is a link or no regular file"),
+    "a pipe": (lambda item, out: os.mkfifo(item / "pipe"), "is a link or not a regular file"),
     "a directory": (
         lambda item, out: (item / "h.0.ln_1.bias" / "0").rename(out) and (item / "h.0.ln_1.bias" / "0").mkdir(),
         "lacks values",
     ),
     "deep": (lambda item, out: (item / "/".join("abcdefghi")).mkdir(parents=True), "more than 8 directories deep"),
-    "no arrays": (lambda item, out: [path.unlink() for path in item.glob("*/.zarray")], "no array of zarr 2"),
+    "no arrays": (lambda item, out: [path.unlink() for path in item.glob("*/.zarray")], "no zarr 2 array"),
     "a manifest": (lambda item, out: (item / "manifest.ocdbt").write_bytes(b"\x0c\xdb"), "damaged Orbax"),
 }
 
@@ -141,17 +141,17 @@ LARGE = (65 << 16).to_bytes(8, "little")
 
 
 HOSTILE_STORES = {
-    "a bomb": (lambda item: write_keys(item, 100), "a node of more than 4194304 bytes, packed in"),
-    "many bombs": (lambda item: (write_keys(item, 50), repeat(newest(item), 50)), "have more than 67108864 bytes"),
-    "a large node": (lambda item: (repeat(newest(item), 4000), rewrite(newest(item), 4, LARGE)), "a node of 4259840"),
-    "another version": (lambda item: rewrite(newest(item), 12, b"\1"), "a node of version 01"),
-    "another compression": (lambda item: rewrite(newest(item), 13, b"\2"), "with compression 02"),
+    "a bomb": (lambda item: write_keys(item, 100), "a node must have at most 4,194,304 bytes; .* packed bytes"),
+    "many bombs": (lambda item: (write_keys(item, 50), repeat(newest(item), 50)), "at most 67,108,864 bytes in all"),
+    "a large node": (lambda item: (repeat(newest(item), 4000), rewrite(newest(item), 4, LARGE)), "at most 4,194,304"),
+    "another version": (lambda item: rewrite(newest(item), 12, b"\1"), "unsupported node: version 01"),
+    "another compression": (lambda item: rewrite(newest(item), 13, b"\2"), "compression 02"),
     "no zstd": (lambda item: rewrite(newest(item), 14, b"\0\0\0\0"), "damaged OCDBT"),
     "no tree": (lambda item: (item / "_METADATA").write_text("{}"), "_METADATA: damaged JSON"),
     "deep": (lambda item: (item / "_METADATA").write_text("[" * 100_000), "_METADATA: damaged JSON"),
     "a list": (lambda item: (item / "_METADATA").write_text('{"tree_metadata": [1]}'), "_METADATA: damaged JSON"),
     "large": (lambda item: (item / "_METADATA").write_text(" " * (1 << 24) + "{}"), "more than 16777216 bytes"),
-    "no names": (lambda item: (item / "_METADATA").write_text('{"tree_metadata": {}}'), "no array of zarr 2"),
+    "no names": (lambda item: (item / "_METADATA").write_text('{"tree_metadata": {}}'), "no zarr 2 array"),
 }  # fmt: skip
 
 

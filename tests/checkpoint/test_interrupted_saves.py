@@ -127,7 +127,7 @@ def test_a_full_disk_leaves_the_old_checkpoint(tmp_path, form):
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (3000, hard))
     try:
-        with pytest.raises(StorageError, match=r"cannot write in .*: File too large; what was there before") as caught:
+        with pytest.raises(StorageError, match=r"cannot write in .*: File too large. Its previous content") as caught:
             save(tmp_path, Head.NONE, form=form, config=CONFIG.replace(n_layer=5, n_embd=20))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
@@ -162,7 +162,7 @@ def test_a_failing_disk_stops_a_save(tmp_path, monkeypatch, form, number):
     save(tmp_path, Head.NONE, form=form)
     before = content(tmp_path)
     refuse(monkeypatch, "fsync", number)
-    with pytest.raises(StorageError, match=r"cannot write .*; what was there before is untouched"):
+    with pytest.raises(StorageError, match=r"cannot write .*\. Its previous content is unchanged"):
         save(tmp_path, Head.NONE, form=form, config=CONFIG.replace(n_layer=1))
     monkeypatch.undo()
     assert content(tmp_path) == before
@@ -174,7 +174,7 @@ def test_a_missing_permission_changes_nothing(tmp_path, form, monkeypatch):
     save(tmp_path, Head.NONE, form=form)
     before = content(tmp_path)
     monkeypatch.setattr(Path, "open", forbidden)
-    with pytest.raises(StorageError, match=r"cannot write in .*: Permission denied; what was there before"):
+    with pytest.raises(StorageError, match=r"cannot write in .*: Permission denied. Its previous content"):
         save(tmp_path, Head.NONE, form=form)
     for reads in (read_tensors, open_checkpoint):
         with pytest.raises(CheckpointError, match=r"cannot read .*: Permission denied"):

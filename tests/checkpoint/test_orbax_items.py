@@ -71,4 +71,4 @@ def test_the_model_is_found_beside_its_optimizer(tmp_path):
         np.testing.assert_array_equal(array, wanted[name])
     for array in item.glob("1.*"):
         array.rename(item / f"1.{array.name.removeprefix('1.opt_state.mu.')}")
-    refused(item, "several models, at 0., 1.; save the one")
+    refused(item, "several models, at 0., 1.. Save one")

@@ -69,4 +69,4 @@ def test_inspect_lists_problems(tmp_path, run):
     (tmp_path / "a" / "config.json").write_text('{"n_layer": 3}')
     status, out, _ = run("inspect", tmp_path / "a", "--json")
     assert status == 1
-    assert "expected (40478, 768)" in json.loads(out)["problems"][0]
+    assert "must have shape (40478, 768)" in json.loads(out)["problems"][0]

@@ -93,5 +93,5 @@ def test_a_device_is_found_by_its_name(device, found):
 
 
 def test_an_unknown_backend():
-    with pytest.raises(GPTError, match="unknown backend 'mxnet'; known are torch, tf, flax"):
+    with pytest.raises(GPTError, match="backend must be one of torch, tf, flax; got 'mxnet'"):
         load_backends(["mxnet"])

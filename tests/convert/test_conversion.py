@@ -49,18 +49,18 @@ def test_every_format_becomes_every_other_without_loss(tmp_path, head, dtype):
 def test_a_format_refuses_what_it_cannot_hold(tmp_path, form):
     for head, dtype in itertools.product(Head, DTYPES):
         if not can_hold(form, head, dtype):
-            with pytest.raises((CheckpointError, ConfigError), match=r"cannot hold bfloat16|holds the trunk alone"):
+            with pytest.raises((CheckpointError, ConfigError), match=r"dtype of format .* got bfloat16|holds the trunk only"):
                 save(tmp_path / "new", head, dtype, form)
             assert not (tmp_path / "new").exists()
 
 
 def test_unknown_formats_and_models_are_named(tmp_path):
     save(tmp_path / "a", Head.LM)
-    with pytest.raises(ConfigError, match="format 'onnx' must be one of safetensors, tf, keras"):
+    with pytest.raises(ConfigError, match=r"the format must be one of safetensors, tf, keras.*; got 'onnx'"):
         convert_checkpoint(open_checkpoint(tmp_path / "a"), tmp_path / "b", "onnx")
-    with pytest.raises(ConfigError, match="has no shards"):
+    with pytest.raises(ConfigError, match="does not support shards"):
         convert_checkpoint(open_checkpoint(tmp_path / "a"), tmp_path / "b", "flax", max_shard_size="1KB")
-    with pytest.raises(ConfigError, match="is the source itself"):
+    with pytest.raises(ConfigError, match="into itself"):
         convert_checkpoint(open_checkpoint(tmp_path / "a"), tmp_path / "a", "flax")
     save(tmp_path / "base", Head.NONE)
     with pytest.raises(CheckpointError, match=r"cannot convert .*: it lacks score\.weight. gptcore inspect"):

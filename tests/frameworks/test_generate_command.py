@@ -74,18 +74,18 @@ def test_a_file_gives_json_lines_that_all_frameworks_agree_on(run, folder, tmp_p
     ("arguments", "message"),
     [
         ((), "pass either a text or --file"),
-        (("a", "--set", "min_p"), "is not NAME=JSON"),
+        (("a", "--set", "min_p"), "--set must be NAME=JSON"),
         (("a", "--set", "min_q=0.1"), "did you mean 'min_p'"),
         (("a", "--max-new-tokens", 99), "n_positions=40"),
         (("--file", "nowhere.txt"), "cannot read nowhere.txt"),
         (("--file", Path(__file__).parent), "cannot read"),
-        (("a", "--greedy", "--temperature", 0.7), "only sampling uses temperature; greedy search and beam search"),
-        (("a", "--greedy", "--top-k", 7, "--top-p", 0.5), "only sampling uses top_k, top_p"),
-        (("a", "--num-beams", 2, "--set", "min_p=0.1"), "only sampling uses min_p"),
-        (("a", "--backend", "tf", "--quantization", "int8"), "quantization='int8' must be None; gpt_torch has 'int8'"),
+        (("a", "--greedy", "--temperature", 0.7), "temperature need sampling, which greedy search and beam search"),
+        (("a", "--greedy", "--top-k", 7, "--top-p", 0.5), "top_k, top_p need sampling"),
+        (("a", "--num-beams", 2, "--set", "min_p=0.1"), "min_p need sampling"),
+        (("a", "--backend", "tf", "--quantization", "int8"), "quantization must be None; got 'int8'. Only gpt_torch"),
         (("a", "--device", "cuda:99"), "device must be one of cpu"),
         (("a", "--backend", "tf", "--device", "GPU:99"), "device must be one of CPU:0"),
-        (("a", "--quantization", "int3"), "quantization='int3' must be None, 'int8'"),
+        (("a", "--quantization", "int3"), "quantization must be None or 'int8'; got 'int3'"),
     ],
 )
 def test_mistakes(run, folder, arguments, message):
@@ -98,8 +98,8 @@ def test_mistakes(run, folder, arguments, message):
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("\u200b", "line 4: the prompt is empty"),  # white space to no Python, and no token either
-        ("a " * 38, "line 4: 38 prompt + 3 new tokens = 41, but n_positions=40"),
+        ("\u200b", "line 4: the prompt must have at least one token"),  # white space to no Python, and no token either
+        ("a " * 38, "line 4: cannot generate 38 prompt + 3 new tokens = 41: n_positions=40"),
     ],
     ids=["no token", "too long"],
 )

@@ -127,15 +127,15 @@ def test_killed_at_any_moment(backend, run, vocabulary, tmp_path):
 
 
 BAD = [
-    (("train", "lm", "none.txt", "--output", "OUT", "--tokenizer", "VOCAB"), "there is no file or folder none.txt"),
+    (("train", "lm", "none.txt", "--output", "OUT", "--tokenizer", "VOCAB"), "no file or folder named none.txt"),
     (("train", "lm", "TEXT", "--output", "OUT"), "Training from scratch needs --tokenizer"),
     (("train", "lm", "TEXT", "--output", "OUT", "--tokenizer", "VOCAB", "--set", "epoch=1"), "did you mean 'epochs'"),
-    (("train", "lm", "TEXT", "--output", "OUT", "--tokenizer", "VOCAB", "--backend", "mlx"), "unknown backend 'mlx'"),
+    (("train", "lm", "TEXT", "--output", "OUT", "--tokenizer", "VOCAB", "--backend", "mlx"), "flax; got 'mlx'"),
     (
         ("train", "choice", "TEXT", "--output", "OUT", "--model", "VOCAB", "--columns", "a"),
-        "choice has the text columns",
+        "--columns must name the text columns of choice",
     ),
-    (("eval", "lm", "TEXT", "--model", "none/such/model"), "is neither a folder nor a repository id"),
+    (("eval", "lm", "TEXT", "--model", "none/such/model"), "not a repository id such as"),
 ]
 
 

@@ -57,7 +57,7 @@ METHODS = {
     ids=["nan", "infinity", "all nan", "bad words", "n-grams", "no end yet"],
 )
 def test_logits_without_a_possible_token_are_one_error(method, logits, settings):
-    with pytest.raises(InputError, match=r"cannot choose a token in row 0: its logits are infinite or not"):
+    with pytest.raises(InputError, match=r"cannot select a token in row 0: its logits are infinite or NaN"):
         continued(logits, **METHODS[method], **settings)
 
 

@@ -120,8 +120,8 @@ def test_weights_that_do_not_fit_are_all_named_at_once():
         Reference(CONFIG, weights, Head.LM)
     for sentence in (
         "h.0.ln_1.bias is missing",
-        "h.1.attn.c_proj.weight has shape (5, 10), expected (10, 10)",
-        "h.1.ln_2.bias has dtype uint16, expected a floating-point type",
+        "h.1.attn.c_proj.weight must have shape (10, 10); got (5, 10)",
+        "h.1.ln_2.bias must have a floating-point dtype; got uint16",
         "h.2.ln_2.bias is not a parameter of OpenAIGPTLMHeadModel",
     ):
         assert sentence in str(caught.value)
@@ -130,9 +130,9 @@ def test_weights_that_do_not_fit_are_all_named_at_once():
 @pytest.mark.parametrize(
     ("head", "message"),
     [
-        (Head.NONE, "OpenAIGPTModel has no loss; take a model with a head"),
-        (Head.LM, "no loss without labels; pass labels"),
-        (Head.DOUBLE_HEADS, "no loss without labels; pass labels or mc_labels"),
+        (Head.NONE, "cannot compute a loss: OpenAIGPTModel has no head. Use a model with a head."),
+        (Head.LM, "cannot compute a loss without labels. Pass labels."),
+        (Head.DOUBLE_HEADS, "cannot compute a loss without labels. Pass labels or mc_labels."),
     ],
 )
 def test_a_loss_needs_labels(head, message):

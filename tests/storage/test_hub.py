@@ -38,7 +38,7 @@ def test_only_what_is_needed_is_fetched_and_once(hub, load):
 def test_the_only_format_is_taken_unless_it_is_a_pickle(hub, load):
     for name in ("model.safetensors", "model.weights.h5", "flax_model.msgpack"):
         del hub.files[name]
-    assert "pass allow_pickle=True" in load()
+    assert "Pass allow_pickle=True" in load()
     assert fetched(hub) == []
     assert load("open_pretrained('owner/name', Head.LM, allow_pickle=True)") == "loaded 2"
     assert fetched(hub) == ["config.json", "pytorch_model.bin"]
@@ -48,7 +48,7 @@ def test_offline_the_cache_serves(hub, load):
     for setting in ({"HF_HUB_OFFLINE": "1"}, {}):
         call = "open_pretrained('owner/name', Head.LM)" if setting else None
         local = call or "open_pretrained('owner/name', Head.LM, local_files_only=True)"
-        assert load(local, **setting).startswith("StorageError 'owner/name' is not a local folder")
+        assert load(local, **setting).startswith("StorageError no folder named 'owner/name'")
     assert hub.requests == []
     load()
     hub.requests.clear()
@@ -62,11 +62,11 @@ def test_offline_the_cache_serves(hub, load):
 @pytest.mark.parametrize(
     ("fault", "told"),
     [
-        (401, "wants a valid token"),
-        (403, "may not read it"),
+        (401, "needs a valid token"),
+        (403, "no access to this repository"),
         (404, "no such repository or revision"),
         (429, "too many requests"),
-        (500, "the hub has trouble (500)"),
+        (500, "the hub has a server error (500)"),
     ],
 )
 def test_http_statuses_are_explained(hub, load, fault, told):
@@ -81,7 +81,7 @@ def test_http_statuses_are_explained(hub, load, fault, told):
 def test_damage_on_the_way_leaves_the_cache_valid(hub, load, fault):
     hub.fault = fault
     answer = load()
-    assert answer.startswith("StorageError 'owner/name'")
+    assert answer.startswith("StorageError no folder named 'owner/name'")
     hub.fault = None
     assert load() == "loaded 2"
 
@@ -98,15 +98,15 @@ def test_a_full_disk_leaves_the_cache_valid(hub, load, tmp_path):
             print(type(error).__name__, error)
     """
     answer = hub.run(code, tmp_path / "home")
-    assert "'owner/name' is not a local folder, and cannot be downloaded from the hub: OSError" in answer
+    assert "no folder named 'owner/name', and cannot download it from the hub: OSError" in answer
     assert "File too large" in answer
     assert load() == "loaded 2"
 
 
 def test_an_unreachable_hub_is_one_error(load):
     answer = load(HF_ENDPOINT="http://127.0.0.1:9")
-    assert "'owner/name' is not a local folder, and cannot be downloaded from the hub: could not" in answer
-    assert "check the network" in answer
+    assert "no folder named 'owner/name', and cannot download it from the hub: could not" in answer
+    assert "Check the network" in answer
 
 
 def test_loading_a_config_downloads_nothing_else(hub, load):
@@ -122,4 +122,4 @@ def test_a_token_with_a_line_feed_is_not_shown(load, call):
     """The HTTP client quotes a header that it cannot send."""
     call = call.format(repr(TOKEN + "\n")).replace("push", "__import__('gptcore.storage.hub').storage.hub.push")
     answer = load(call.replace("'a/b'", "'a/b', commit_message='x'"))
-    assert answer == "ConfigError the token is empty or has white space or other characters that no token has"
+    assert answer == "ConfigError token must be non-empty printable ASCII without spaces."

@@ -44,54 +44,54 @@ BAD_CALLS = {
     "pair of another size": (
         lambda tokenizer: tokenizer(["a", "b"], ["c"]),
         InputError,
-        "2 texts and text_pair 1 texts",
+        "must have the same length; got 2 texts and 1 texts",
     ),
-    "pair is a text": (lambda tokenizer: tokenizer(["a", "b"], "c"), InputError, "2 texts and text_pair one text"),
+    "pair is a text": (lambda tokenizer: tokenizer(["a", "b"], "c"), InputError, "got 2 texts and one text"),
     "batch of triples": (
         lambda tokenizer: tokenizer([("a", "b", "c")]),
         InputError,
-        r"texts\[0\] must be a text or a pair of texts; got 3 things",
+        r"texts\[0\] must be a text or a pair of texts; got 3 items",
     ),
-    "no batch": (lambda tokenizer: tokenizer.batch_encode_plus("a"), InputError, "a batch is a list of texts, not str"),
+    "no batch": (lambda tokenizer: tokenizer.batch_encode_plus("a"), InputError, "must be a list of texts; got str"),
     "offsets of ids": (
         lambda tokenizer: tokenizer.encode_plus([481], return_offsets_mapping=True),
         InputError,
-        "tokens and ids have no offsets",
+        "cannot return offsets of tokens or ids",
     ),
     "padding without a token": (
         lambda tokenizer: tokenizer("a", padding=True),
         TokenizerError,
-        r"(?s)none.*tokenizer.pad_token = tokenizer.unk_token.*add_special_tokens.*resize_token_embeddings",
+        r"(?s)no padding token.*tokenizer.pad_token = tokenizer.unk_token.*add_special_tokens.*resize_token_embeddings",
     ),
     "unknown padding": (
         lambda tokenizer: tokenizer("a", padding="short"),
         TokenizerError,
-        "'short'; it is one of 'longest'",
+        "must be one of 'longest', .*; got 'short'",
     ),
     "unknown truncation": (
         lambda tokenizer: tokenizer("a", truncation="x"),
         TokenizerError,
-        "'x'; it is one of 'longest_first'",
+        "must be one of 'longest_first', .*; got 'x'",
     ),
     "unknown side": (
         lambda tokenizer: tokenizer("a", padding_side="up"),
         TokenizerError,
-        "'up'; it is one of 'right', 'left'",
+        "must be one of 'right', 'left'; got 'up'",
     ),
     "length 0": (
         lambda tokenizer: tokenizer("a", max_length=0),
         TokenizerError,
-        "max_length is 0; it is a whole number from 1",
+        "max_length must be an integer of at least 1; got 0",
     ),
     "first part too short": (
         lambda tokenizer: tokenizer("a", "b c d", truncation="only_first", max_length=2),
         InputError,
-        "2 tokens have to go and truncation='only_first' takes them from the first part, which has 1",
+        "truncation='only_first' must remove 2 tokens from the first text, which has 1",
     ),
     "second part too short": (
         lambda tokenizer: tokenizer("b c d", "a", truncation="only_second", max_length=2),
         InputError,
-        "'only_second' takes them from the second part, which has 1",
+        "'only_second' must remove .* tokens from the second text, which has 1",
     ),
     "unknown setting": (
         lambda tokenizer: tokenizer("a", strid=1, max_len=2),
@@ -103,21 +103,21 @@ BAD_CALLS = {
         TokenizerError,
         "unknown setting 'truncate'; did you mean 'truncation'",
     ),
-    "stride below 0": (lambda tokenizer: tokenizer("a", stride=-1), TokenizerError, "stride must be .* from 0; got -1"),
+    "stride below 0": (lambda tokenizer: tokenizer("a", stride=-1), TokenizerError, "at least 0; got -1"),
     "stride as long as the rows": (
         lambda tokenizer: tokenizer("a b c", truncation=True, max_length=2, stride=2, return_overflowing_tokens=True),
         InputError,
-        "stride must be below the 2 tokens that are left .*; got 2",
+        "stride must be less than 2, .*; got 2",
     ),
     "overflow of both": (
         lambda tokenizer: tokenizer("a", "b", truncation=True, max_length=9, return_overflowing_tokens=True),
         InputError,
-        "Set truncation to 'only_first' or 'only_second'",
+        "needs truncation='only_first' or 'only_second'",
     ),
     "no ids to pad": (
         lambda tokenizer: tokenizer.pad({"x": [1]}),
         InputError,
-        "there are no input_ids to pad; there are x",
+        "encoded_inputs must have input_ids; got x",
     ),
 }
 
@@ -131,5 +131,5 @@ def test_a_bad_call_is_a_clear_error(case, kind):
 
 def test_a_limit_that_is_no_multiple_is_refused(kind):
     tokenizer = load(kind, pad_token="<unk>")
-    with pytest.raises(TokenizerError, match="max_length 5 is not a multiple of pad_to_multiple_of 4"):
+    with pytest.raises(TokenizerError, match=r"max_length must be a multiple of pad_to_multiple_of=4.*; got 5"):
         tokenizer("a", padding=True, truncation=True, max_length=5, pad_to_multiple_of=4)

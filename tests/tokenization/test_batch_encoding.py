@@ -13,7 +13,7 @@ def test_an_encoding_is_a_dict_with_attributes():
     encoding = BatchEncoding(input_ids=[1])
     assert encoding.input_ids == encoding["input_ids"] == [1]
     assert encoding.data == {"input_ids": [1]}
-    with pytest.raises(AttributeError, match="there is no 'labels'; there are input_ids"):
+    with pytest.raises(AttributeError, match="has no key 'labels'; it has input_ids"):
         _ = encoding.labels
 
     class Tensor:
@@ -38,7 +38,7 @@ def test_an_encoding_knows_the_word_of_each_token(kind):
     assert pair.word_ids() == [0, 1, 0, 1]
     overflow = tokenizer(["a", "b", "c"], truncation=True, max_length=2, return_overflowing_tokens=True, **settings)
     assert [overflow.word_ids(i) for i in range(2)] == [[0, 1], [2, None]]
-    with pytest.raises(InputError, match="needs is_split_into_words=True"):
+    with pytest.raises(InputError, match="needs a tokenizer call with is_split_into_words=True"):
         tokenizer("a b").word_ids()
 
 
@@ -48,7 +48,7 @@ def test_an_index_selects_a_row_of_an_encoding(kind):
         encoded = tokenizer(["the dog", "a cat"], return_tensors=tensors)
         assert list(encoded[1].input_ids) == tokenizer("a cat").input_ids
         assert list(encoded[-1].attention_mask) == [1, 1]
-    with pytest.raises(KeyError, match="one text, which is no batch"):
+    with pytest.raises(KeyError, match="a single text, not a batch"):
         tokenizer("the dog")[0]
     with pytest.raises(KeyError, match="labels"):
         encoded["labels"]

@@ -109,13 +109,13 @@ def test_named_characters(corpus):
 
 BAD = {
     "no files": (lambda folder: train([], 100), "no files of the kinds .txt in an empty list"),
-    "no such file": (lambda folder: train(folder / "x.txt", 100), "there is no file or folder .*x.txt"),
+    "no such file": (lambda folder: train(folder / "x.txt", 100), "no file or folder named .*x.txt"),
     "empty folder": (lambda folder: train(folder, 100), "no files of the kinds .txt in"),
     "too small": (
         lambda folder: train(written(folder, b"abc"), 10, pre_tokenizer="basic"),
-        "vocab_size is 10, but .* take",
+        "vocab_size must be at least .*; got 10",
     ),
-    "no size": (lambda folder: train(written(folder, b"abc"), 0), "vocab_size is 0; it is a whole number from 1"),
+    "no size": (lambda folder: train(written(folder, b"abc"), 0), "must be an integer, 1 to 10,000,000; got 0"),
     "not UTF-8": (lambda folder: train(written(folder, b"a\nb\xff"), 999, pre_tokenizer="basic"), "c.txt, .*not UTF-8"),
     "not xz": (lambda folder: train(written(folder, b"abc", "c.xz"), 999, pre_tokenizer="basic"), "cannot read .*c.xz"),
 }

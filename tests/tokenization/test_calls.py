@@ -50,9 +50,9 @@ def test_arrays(kind):
     assert tokenizer.pad({"input_ids": np.array([[1, 2]])}, return_tensors="np").input_ids.tolist() == [[1, 2]]
     assert tokenizer.pad([{"input_ids": [1]}, {"input_ids": [1, 2]}]).input_ids == [[1, 0], [1, 2]]
     assert tokenizer.pad({"input_ids": [1]}, padding="max_length", max_length=2).attention_mask == [1, 0]
-    with pytest.raises(InputError, match=r"rows of different lengths.*set padding=True"):
+    with pytest.raises(InputError, match=r"its rows have different lengths. Pass padding=True"):
         tokenizer(["the", "the dog"], return_tensors="np")
-    with pytest.raises(TokenizerError, match="return_tensors is 'mx'; it is one of 'np', 'pt', 'tf', 'jax'"):
+    with pytest.raises(TokenizerError, match="return_tensors must be one of 'np', 'pt', 'tf', 'jax'; got 'mx'"):
         tokenizer("the", return_tensors="mx")
 
 
@@ -71,7 +71,7 @@ def test_the_length_of_the_model_is_the_default_limit(kind, caplog):
     for _ in range(2):
         assert len(tokenizer("a b c d").input_ids) == 4
     assert [record.getMessage() for record in caplog.records] == [
-        "a text has 4 tokens, and the model takes 3; set truncation=True"
+        "A text has 4 tokens, but the model accepts at most 3. Pass truncation=True."
     ]
 
 

@@ -203,7 +203,7 @@ def test_auto_is_original_where_it_can_be_and_says_so_once(undecided, caplog):
         assert OpenAIGPTTokenizerFast.from_pretrained(VOCABULARY).pre_tokenizer == "original"
     said = [record.getMessage() for record in caplog.records]
     assert len(said) == 1
-    assert "'auto' is 'original'" in said[0]
+    assert "'auto' resolves to 'original'" in said[0]
 
 
 @pytest.mark.parametrize("missing", ["spacy", "ftfy"])
@@ -215,7 +215,7 @@ def test_auto_is_basic_elsewhere_and_says_so_once(missing, undecided, caplog):
         assert OpenAIGPTTokenizer.from_pretrained(VOCABULARY).pre_tokenizer == "basic"
     said = [record.getMessage() for record in caplog.records]
     assert len(said) == 1
-    for part in ("'auto' is 'basic'", missing, "ids differ", install_command("original")):
+    for part in ("'auto' resolves to 'basic'", missing, "ids differ", install_command("original")):
         assert part in said[0]
     with pytest.raises(
         TokenizerError, match=rf"needs spaCy and ftfy.*is missing: {re.escape(install_command('original'))}"
@@ -225,13 +225,13 @@ def test_auto_is_basic_elsewhere_and_says_so_once(missing, undecided, caplog):
 
 def test_other_rules_are_an_error_not_other_ids(undecided):
     undecided.setattr(modes, "ORIGINAL_FINGERPRINTS", ("0123456789abcdef",))
-    with pytest.raises(TokenizerError, match=r"wanted are 0123456789abcdef: ids would differ.*spacy.*ftfy"):
+    with pytest.raises(TokenizerError, match=r"needs 0123456789abcdef, so ids would differ.*spacy.*ftfy"):
         OpenAIGPTTokenizer.from_pretrained(VOCABULARY, pre_tokenizer="original")
     assert OpenAIGPTTokenizer.from_pretrained(VOCABULARY).pre_tokenizer == "basic"
 
 
 def test_an_unknown_mode():
-    with pytest.raises(TokenizerError, match="'bert'; it is one of 'auto', 'original', 'basic'"):
+    with pytest.raises(TokenizerError, match="must be one of 'auto', 'original', 'basic'; got 'bert'"):
         OpenAIGPTTokenizer.from_pretrained(VOCABULARY, pre_tokenizer="bert")
 
 

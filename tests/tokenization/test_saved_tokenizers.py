@@ -34,7 +34,7 @@ def test_a_saved_tokenizer_records_its_rules(kind, tmp_path):
     assert config["pre_tokenizer"] == "original"
     config["pre_tokenizer_rules"] = "feedfeedfeedfeed"
     (tmp_path / "tokenizer_config.json").write_text(json.dumps(config))
-    with pytest.raises(TokenizerError, match="wanted are feedfeedfeedfeed: ids would differ"):
+    with pytest.raises(TokenizerError, match="needs feedfeedfeedfeed, so ids would differ"):
         kind.from_pretrained(tmp_path)
     assert kind.from_pretrained(tmp_path, pre_tokenizer="basic").pre_tokenizer == "basic"
 
@@ -61,11 +61,11 @@ def test_older_files_of_transformers_are_read(kind, tmp_path):
 
 
 BAD_FILES = {
-    "config": ("tokenizer_config.json", "[1]", "tokenizer_config.json, line 1: not a JSON object but a list"),
+    "config": ("tokenizer_config.json", "[1]", "tokenizer_config.json, line 1: must be a JSON object; got list"),
     "config JSON": ("tokenizer_config.json", '{\n"a": }', "tokenizer_config.json, line 2: not JSON"),
-    "token": ("tokenizer_config.json", '{"pad_token": 7}', "pad_token is 7, which is no token"),
-    "added": ("tokenizer_config.json", '{"added_tokens_decoder": {"x": "y"}}', "with the id 'x' is no added token"),
-    "mode": ("tokenizer_config.json", '{"pre_tokenizer": "x"}', "pre_tokenizer is 'x'; it is one of"),
+    "token": ("tokenizer_config.json", '{"pad_token": 7}', "pad_token must be a token; got 7"),
+    "added": ("tokenizer_config.json", '{"added_tokens_decoder": {"x": "y"}}', "added token: .* with the id 'x'"),
+    "mode": ("tokenizer_config.json", '{"pre_tokenizer": "x"}', "pre_tokenizer must be one of .*; got 'x'"),
 }
 
 
@@ -79,11 +79,11 @@ def test_a_bad_settings_file_is_a_clear_error(case, kind, tmp_path):
 
 
 def test_missing_places_are_clear_errors(kind, tmp_path):
-    with pytest.raises(TokenizerError, match="is no folder; make it first, or use save_pretrained"):
+    with pytest.raises(TokenizerError, match=r"must be an existing folder. Create it, or use save_pretrained"):
         load(kind).save_vocabulary(tmp_path / "none")
-    with pytest.raises(StorageError, match="neither a folder nor a repository id"):
+    with pytest.raises(StorageError, match=r"no folder named .* not a repository id"):
         kind.from_pretrained(tmp_path / "none")
-    with pytest.raises(TokenizerError, match="needs vocab_file and merges_file, or tokenizer_file"):
+    with pytest.raises(TokenizerError, match="pass vocab_file and merges_file, or tokenizer_file"):
         OpenAIGPTTokenizerFast()
 
 

@@ -60,15 +60,15 @@ def test_naming_special_tokens(kind):
     assert tokenizer.pad_token_id is None
     tokenizer.additional_special_tokens = ["of</w>"]
     assert tokenizer.special_tokens_map["additional_special_tokens"] == ["of</w>"]
-    with pytest.raises(TokenizerError, match="no token has the id 99999; ids go from 0 to 40477"):
+    with pytest.raises(TokenizerError, match="_token_id must be a token id, 0 to 40477; got 99999"):
         tokenizer.pad_token_id = 99_999
-    with pytest.raises(TokenizerError, match="a special token is a str or an AddedToken, not int: 5"):
+    with pytest.raises(TokenizerError, match="a special token must be a str or an AddedToken; got int: 5"):
         tokenizer.pad_token = 5
-    with pytest.raises(TokenizerError, match="'end_token' is no special token; there are bos_token"):
+    with pytest.raises(TokenizerError, match=r"a special token must be one of bos_token.*; got 'end_token'"):
         tokenizer.add_special_tokens({"end_token": "x"})
-    with pytest.raises(TokenizerError, match="a list of tokens, not 'x'"):
+    with pytest.raises(TokenizerError, match="a list of tokens; got 'x'"):
         tokenizer.add_special_tokens({"additional_special_tokens": "x"})
-    with pytest.raises(TokenizerError, match="a token is a str or an AddedToken, not int"):
+    with pytest.raises(TokenizerError, match="a token must be a str or an AddedToken; got int"):
         tokenizer.add_tokens([5])
 
 

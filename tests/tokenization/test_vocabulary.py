@@ -30,10 +30,10 @@ BROKEN_VOCAB = {
     "no JSON": ('{"<unk>": 0,\n"a": 1,,}', 2, "not JSON"),
     "cut off": ('{\n"<unk>": 0,\n"a"', 3, "not JSON"),
     "empty file": ("", 1, "not JSON"),
-    "a list": ("[1]", 1, "not a list"),
+    "a list": ("[1]", 1, "got list"),
     "no pieces": ("{}", 1, "empty"),
     "not UTF-8": (b'{\n"<unk>": 0,\n"\xff": 1}', 3, "byte 0xff is not UTF-8"),
-    "twice": (lines('"<unk>": 0', '"a": 1', '"a": 2'), 4, "'a' stands here a second time"),
+    "twice": (lines('"<unk>": 0', '"a": 1', '"a": 2'), 4, "'a' occurs a second time"),
     "hole": (lines('"<unk>": 0', '"a": 1', '"b": 3'), 4, "no piece has id 2"),
     "large hole": (lines('"<unk>": 0', '"a": 9'), 3, "ids 1 to 8"),
     "shared id": (lines('"<unk>": 0', '"a": 1', '"b": 1'), 4, "id 1 of 'b' is taken"),
@@ -64,7 +64,7 @@ BROKEN_MERGES = {
     "blank line": ("#version: 0.2\na b\n\na b</w>\n", 3, "two pieces"),
     "unknown piece": ("#version: 0.2\na b\na z\n", 3, "needs 'z'"),
     "unknown result": ("#version: 0.2\na b\nb a\n", 3, "needs 'ba'"),
-    "twice": ("#version: 0.2\na b\na b</w>\na b\n", 4, "a second time; it is number 1"),
+    "twice": ("#version: 0.2\na b\na b</w>\na b\n", 4, "a second time; it is already merge 1"),
     "not UTF-8": (b"#version: 0.2\na b\n\xe9 b\n", 3, "byte 0xe9 is not UTF-8"),
     "no header": ("a b\na z\n", 2, "needs 'z'"),
 }
@@ -90,7 +90,7 @@ def test_a_missing_file(tmp_path):
 
 def test_a_file_that_is_too_large(tmp_path, monkeypatch):
     monkeypatch.setattr("tokenization.vocabulary.MAX_FILE_BYTES", 10)
-    with pytest.raises(TokenizerError, match="a tokenizer file has at most 10"):
+    with pytest.raises(TokenizerError, match="must have at most 10 bytes"):
         read_vocabulary(*write(tmp_path))
 
 
@@ -146,25 +146,25 @@ def test_a_tokenizer_json_alone(tmp_path):
 
 
 OTHER_KINDS = {
-    "word pieces": ({"model__type": "WordPiece"}, "model.type is 'WordPiece'"),
-    "byte level": ({"pre_tokenizer": {"type": "ByteLevel"}}, "pre_tokenizer.type is 'ByteLevel'"),
-    "cased": ({"normalizer__lowercase": False}, "normalizer.lowercase is False"),
-    "no normalizer": ({"normalizer": None}, "normalizer.type is None"),
-    "no suffix": ({"model__end_of_word_suffix": None}, "model.end_of_word_suffix is None"),
-    "dropout": ({"model__dropout": 0.1}, "model.dropout is 0.1"),
+    "word pieces": ({"model__type": "WordPiece"}, "model.type must be .*; got 'WordPiece'"),
+    "byte level": ({"pre_tokenizer": {"type": "ByteLevel"}}, "pre_tokenizer.type must be .*; got 'ByteLevel'"),
+    "cased": ({"normalizer__lowercase": False}, "normalizer.lowercase must be .*; got False"),
+    "no normalizer": ({"normalizer": None}, "normalizer.type must be .*; got None"),
+    "no suffix": ({"model__end_of_word_suffix": None}, "model.end_of_word_suffix must be .*; got None"),
+    "dropout": ({"model__dropout": 0.1}, "model.dropout must be .*; got 0.1"),
     "hole": ({"model__vocab": {"a": 0, "b": 2}}, "no piece has id 1"),
     "unknown piece": ({"model__merges": ["a z"]}, r"model.merges\[0\]: .* needs 'z'"),
-    "no list": ({"model__merges": 3}, "merges is no list"),
-    "no ids": ({"model__vocab": ["a"]}, "no object of pieces"),
-    "no model": ({"model": 3}, "has no 'model'"),
-    "bad added token": ({"added_tokens": [{"id": 0}]}, "is no added token"),
+    "no list": ({"model__merges": 3}, "merges must be a list"),
+    "no ids": ({"model__vocab": ["a"]}, "vocab must map pieces to integer ids"),
+    "no model": ({"model": 3}, "'model' is missing"),
+    "bad added token": ({"added_tokens": [{"id": 0}]}, "not an added token"),
     "added token in the air": (
         {"added_tokens": [{"id": 99, "content": "x"}]},
-        "'x' asks for the id 99, but the next free id is 7",
+        "'x' must be 7, the next free id; got 99",
     ),
     "added token of another": (
         {"added_tokens": [{"id": 2, "content": "a"}]},
-        "'a' asks for the id 2, but it has the id 1",
+        "'a' must be 1, as in the vocabulary; got 2",
     ),
 }
 
@@ -189,7 +189,7 @@ def test_any_file_that_is_too_large(tmp_path, monkeypatch):
     monkeypatch.setattr("tokenization.vocabulary.MAX_FILE_BYTES", 1000)
     for name in ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "tokenizer.json"):
         (tmp_path / name).write_text("{" + " " * 1000 + "}")
-        with pytest.raises(TokenizerError, match=f"{name} has .* a tokenizer file has at most 1,000"):
+        with pytest.raises(TokenizerError, match=f"{name} must have at most 1,000 bytes; got"):
             OpenAIGPTTokenizer.from_pretrained(tmp_path)
         (tmp_path / name).unlink()
 
@@ -234,7 +234,7 @@ def test_strange_values_are_one_error_or_harmless(name, tmp_path):
 
 
 def test_a_folder_without_a_tokenizer(tmp_path):
-    with pytest.raises(TokenizerError, match=r"has no tokenizer: it needs vocab.json and merges.txt, or encoder_bpe"):
+    with pytest.raises(TokenizerError, match=r"it needs vocab.json and merges.txt, or encoder_bpe"):
         OpenAIGPTTokenizer.from_pretrained(tmp_path)
 
 

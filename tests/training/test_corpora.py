@@ -51,23 +51,23 @@ def test_original_text_in_parts_has_the_ids_of_the_whole(tmp_path, monkeypatch):
 
 
 BAD = {
-    "there is no file or folder": lambda d, t: tokenize_corpus(d / "x", t, d / "out"),
+    "no file or folder named": lambda d, t: tokenize_corpus(d / "x", t, d / "out"),
     "no files of the kinds .txt, .jsonl": lambda d, t: tokenize_corpus(d, t, d / "out"),
-    "the corpus is empty: 1 files": lambda d, t: tokenize_corpus(put(d, " \n"), t, d / "out"),
+    "at least one token; got none in 1 files": lambda d, t: tokenize_corpus(put(d, " \n"), t, d / "out"),
     "line 2: not JSON": lambda d, t: tokenize_corpus(put(d, '{"text": "a"}\n{', "a.jsonl"), t, d / "out"),
     "line 1: must be a JSON object; got list": lambda d, t: tokenize_corpus(put(d, "[1]", "a.jsonl"), t, d / "out"),
-    "line 1: no column 'text'; it has 'txt'": lambda d, t: tokenize_corpus(
+    "line 1: missing column 'text'; got 'txt'": lambda d, t: tokenize_corpus(
         put(d, '{"txt": 1}', "a.jsonl"), t, d / "out"
     ),
-    "holds 1, which is no text": lambda d, t: tokenize_corpus(put(d, '{"text": 1}', "a.jsonl"), t, d / "out"),
-    "line 3: 3 cells, but 2 columns": lambda d, t: tokenize_corpus(put(d, "text,b\n1,2\n1,2,3", "a.csv"), t, d / "out"),
+    "must hold a text; got 1": lambda d, t: tokenize_corpus(put(d, '{"text": 1}', "a.jsonl"), t, d / "out"),
+    "line 3: must have 2 cells": lambda d, t: tokenize_corpus(put(d, "text,b\n1,2\n1,2,3", "a.csv"), t, d / "out"),
     "cannot read .*a.txt.gz": lambda d, t: tokenize_corpus(put(d, "text", "a.txt.gz"), t, d / "out"),
-    "has no corpus that can be read": lambda d, t: TokenFile(d),
-    "a corpus of 1 tokens has nothing to predict": lambda d, t: Blocks(np.array([1]), 8),
-    "a block of 1 tokens": lambda d, t: Blocks(np.arange(9), 1),
-    "stride is 9; a block of 8 tokens allows 1 to 8": lambda d, t: Blocks(np.arange(9), 8, stride=9),
-    "there are no examples": lambda d, t: Batches([], 2, seed=0),
-    "2 lengths for 3 examples": lambda d, t: Batches([{}] * 3, 2, seed=0, lengths=[4, 5]),
+    "cannot read a corpus from": lambda d, t: TokenFile(d),
+    "a corpus must have at least 2 tokens, .*; got 1": lambda d, t: Blocks(np.array([1]), 8),
+    "a block must have at least 2 tokens": lambda d, t: Blocks(np.arange(9), 1),
+    "stride must be 1 to 8, the length of a block; got 9": lambda d, t: Blocks(np.arange(9), 8, stride=9),
+    "must have at least one example": lambda d, t: Batches([], 2, seed=0),
+    "one entry per example, 3 in all; got 2": lambda d, t: Batches([{}] * 3, 2, seed=0, lengths=[4, 5]),
     ".jsonl, line 1: two columns are named 'text'": lambda d, t: tokenize_corpus(
         put(d, '{"text": "a", "text": "b"}', "a.jsonl"), t, d / "out"
     ),
@@ -89,7 +89,7 @@ BAD = {
     ],
     "is not a table. Use .jsonl, .csv, .tsv, .json,": lambda d, t: [*files.rows(put(d, ""), "a")],
     "row 2: must be a JSON object; got int": lambda d, t: [*files.rows(put(d, '[{"a": 1}, 2]', "a.json"), "a")],
-    "row 1: no column 'b'; it has 'a'": lambda d, t: [*files.rows(put(d, '[{"a": 1}]', "a.json"), "b")],
+    "row 1: missing column 'b'; got 'a'": lambda d, t: [*files.rows(put(d, '[{"a": 1}]', "a.json"), "b")],
     "a.json: not JSON: Expecting ',' delimiter: line 2": lambda d, t: [*files.rows(put(d, "[1\n2]", "a.json"), "a")],
     "a.json, line 1: not JSON": lambda d, t: [*files.rows(put(d, '{\n"a": 1}', "a.json"), "a")],
     "a.txt is UTF-16, not UTF-8. Save the file as UTF-8": lambda d, t: tokenize_corpus(
@@ -160,5 +160,5 @@ def test_a_damaged_corpus_is_refused(tokenizer, tmp_path):
     (ids,) = (tmp_path / "out").glob("tokens-*.bin")
     data = ids.read_bytes()
     ids.write_bytes(data[:-2])
-    with pytest.raises(DataError, match="write it again"):
+    with pytest.raises(DataError, match="Run tokenize_corpus again"):
         TokenFile(tmp_path / "out")

@@ -140,7 +140,7 @@ def test_a_step_that_is_saved_again_is_never_half_there(tmp_path, monkeypatch):
         return rename(self, target)
 
     monkeypatch.setattr("pathlib.Path.rename", failing)
-    with pytest.raises(StorageError, match="Input/output error; earlier checkpoints are untouched"):
+    with pytest.raises(StorageError, match=r"Input/output error. Earlier checkpoints are unchanged"):
         run.checkpoints.save(12, NumPyTrainer())
     monkeypatch.undo()
     assert content(run.checkpoints.path(12)) == before
@@ -167,7 +167,7 @@ def test_early_stop(tmp_path):
 
 
 def test_divergence_keeps_the_last_good_checkpoint(tmp_path):
-    message = r"grad_norm is nan at step 7.*last good checkpoint is .*step-00000006; lower learning_rate"
+    message = r"grad_norm is nan at step 7.*last good checkpoint is .*step-00000006. Lower learning_rate"
     with pytest.raises(TrainingError, match=message):
         make(tmp_path, NumPyTrainer(nan_at=7))()
     assert make(tmp_path).checkpoints.steps() == [3, 6]
@@ -179,7 +179,7 @@ def test_a_folder_with_a_run(tmp_path):
     make(tmp_path)()
     with pytest.raises(TrainingError, match=r"already holds a run. Pass resume=True, or choose another folder\.$"):
         make(tmp_path)()
-    with pytest.raises(TrainingError, match=r"other settings or data.*\n  - seed was 0, now 1$"):
+    with pytest.raises(TrainingError, match=r"different settings or data.*\n  - seed was 0, now 1$"):
         make(tmp_path, settings={"seed": 1})(resume=True)
     assert len(losses(tmp_path)) == 12  # nothing was lost
 

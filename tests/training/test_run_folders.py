@@ -128,7 +128,7 @@ INT, TERM = signal.SIGINT, signal.SIGTERM
     [
         ([INT], 130, "Stopped after 2 of 3 updates, saved in {run}/step-00000002. Add --resume to continue."),
         ([TERM], 143, "Stopped after 2 of 3 updates, saved in {run}/step-00000002. Add --resume to continue."),
-        ([INT, INT], 130, "Stopped at once; there is no checkpoint yet. Add --resume to continue."),
+        ([INT, INT], 130, "Stopped immediately; there is no checkpoint yet. Add --resume to continue."),
     ],
     ids=["interrupt", "terminate", "interrupt twice"],
 )
@@ -279,7 +279,7 @@ def test_one_call_does_what_the_command_does(classify, measured, monkeypatch, tm
         fit("classify", ROWS, tmp_path / "run")
     with pytest.raises(ConfigError, match=r"task must be one of 'lm', 'classify'.*; got 'sort'"):
         fit("sort", ROWS, tmp_path / "other")
-    with pytest.raises(DataError, match="row 1: no column 'mood'; it has 'text', 'label'"):
+    with pytest.raises(DataError, match="row 1: missing column 'mood'; got 'text', 'label'"):
         fit("classify", ROWS, tmp_path / "other", label="mood")
 
 

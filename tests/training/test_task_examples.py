@@ -83,23 +83,23 @@ def test_a_batch_of_choices(tokenizer):
 
 BAD_ROWS = {
     "row 2: text must be a string; got None": ("classify", [{"text": "a", "label": 0}, {"text": None, "label": 1}], {}),
-    "row 1: label 'c' is not one of 'a', 'b'": (
+    "row 1: label must be one of 'a', 'b'; got 'c'": (
         "classify",
         [{"text": "a", "label": "c"}],
         {"label2id": {"a": 0, "b": 1}},
     ),
-    "row 1: label 'x' is not a finite number": (
+    "row 1: label must be a finite number; got 'x'": (
         "similarity",
         [{"sentence1": "", "sentence2": "", "label": "x"}],
         {"regression": 1},
     ),
-    "row 1: label 2 is not the index of a choice, 0 to 1": (
+    "row 1: label must be the index of a choice, 0 to 1; got 2": (
         "choice",
         [{"context": "", "choice1": "", "choice2": "", "label": 2}],
         {},
     ),
-    "the dataset has no rows": ("classify", [], {}),
-    "row 1: no column 'text'; it has 'txt', 'label'": ("classify", [{"txt": "a", "label": 0}], {}),
+    "the dataset must have at least one row": ("classify", [], {}),
+    "row 1: missing column 'text'; got 'txt', 'label'": ("classify", [{"txt": "a", "label": 0}], {}),
     "row 1: hypothesis must be a string; got None": ("entail", [{"premise": "a", "hypothesis": None, "label": 0}], {}),
     "row 1: label is missing": ("choice", [{"context": "", "choice1": "", "choice2": "", "label": " "}], {}),
     r"row 1: label is missing \('nan'\)": (
@@ -170,7 +170,7 @@ def test_a_missing_label_is_no_class(task, missing):
 
 
 def test_scores_do_not_become_classes():
-    with pytest.raises(DataError, match="row 2: label 'high' is not a finite number"):
+    with pytest.raises(DataError, match="row 2: label must be a finite number; got 'high'"):
         label_settings("similarity", ["4.5", "high", "1"])
     assert label_settings("similarity", ["same", "other"])["num_labels"] == 2
 
@@ -202,10 +202,10 @@ def test_errors_name_the_line_of_a_file(name, content, message, tokenizer, tmp_p
 
 
 def test_labels_that_teach_nothing_are_refused():
-    with pytest.raises(DataError, match="all 3 rows have the label 'a'; there is nothing to learn"):
+    with pytest.raises(DataError, match="at least two different labels; all 3 have 'a'"):
         label_settings("classify", ["a"] * 3)
 
 
 def test_a_context_without_room_for_text_is_refused(tokenizer):
-    with pytest.raises(ConfigError, match="n_positions=5 leaves no room"):
+    with pytest.raises(ConfigError, match=r"n_positions must leave room .*; got 5"):
         examples("entail", [{"premise": "a", "hypothesis": "b", "label": i} for i in "ab"], tokenizer, n_positions=5)

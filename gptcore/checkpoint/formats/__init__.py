@@ -1,4 +1,4 @@
-"""The file formats: how each is recognised, read, named and written. One table; the bytes are in the files beside."""
+"""The table of file formats: how each is recognised, read, named and written; other modules handle the bytes."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ READERS: Mapping[str, Callable[[Path], list[StoredTensor]]] = {
     "msgpack": msgpack.read,
     "orbax": orbax.read,
 }
-"""What a file holds, by its first bytes, or a directory, by its files -> its reader."""
+"""Format of a file (by its first bytes) or of a directory (by its files) -> its reader."""
 
 
 def sniff(path: Path) -> str | None:
-    """Which of ``READERS`` is for a file or a directory, by its content; ``None`` if none is."""
+    """Recognise the format of a file or directory by its content: a key of ``READERS``, or ``None``."""
     if path.is_dir():
         return "orbax" if orbax.is_item(path) else None
     try:
@@ -49,9 +49,9 @@ def sniff(path: Path) -> str | None:
 
 
 def canonical(kind: str, name: str) -> tuple[str, str]:
-    """The canonical name of a tensor in a file, and how its values are kept there.
+    """The canonical name of a tensor in a file, and the transform of its values there.
 
-    A name that no layout knows is its own: it is reported later, with all others.
+    Unknown names are returned unchanged; they are reported later, all together.
     """
     if kind == "hdf5":
         first, place = keras_weights.FIRST_BLOCK[::-1]
@@ -123,7 +123,7 @@ def _write_tf(file: BinaryIO, tensors: Iterable[OutgoingTensor], provenance: Map
 
 @dataclass(frozen=True)
 class Format:
-    """A format that is written as one file, or as one directory, or, where there is an index, as several files."""
+    """A format that is written as one file, one directory or, if it has an index, several files."""
 
     file_name: str
     index_name: str | None
@@ -131,7 +131,7 @@ class Format:
     dtypes: Sequence[str]
     name_of: Callable[[Parameter, Head], tuple[str, str]]
     write: Callable[[Any, Iterable[OutgoingTensor], Mapping[str, str]], None]
-    """Into an open file or an empty directory, with what is known of the source."""
+    """Function that writes tensors and metadata to an open file or an empty directory."""
     is_directory: bool = False
 
     def shard_name(self, number: int, count: int) -> str:
@@ -140,7 +140,7 @@ class Format:
         return f"{stem}-{number:05d}-of-{count:05d}{dot}{suffix}"
 
     def files(self, names: Iterable[str]) -> list[str]:
-        """Which of the files of a folder hold weights in this format, of whatever save."""
+        """Select the files of a folder that hold weights in this format, from any save."""
         shard = re.compile(re.escape(self.shard_name(1, 1)).replace("00001", r"\d{5}"))
         return [name for name in names if name in (self.file_name, self.index_name) or shard.fullmatch(name)]
 
@@ -191,4 +191,4 @@ FORMATS: Mapping[str, Format] = {
         lambda file, tensors, _: pytorch.write(file, tensors),
     ),
 }
-"""In the order in which a folder that has several is read: pickles last. ``openai``, ten files, is beside them."""
+"""The formats, in the order of preference if a folder has several; pickles last. ``openai`` is handled separately."""

@@ -1,4 +1,4 @@
-"""HDF5 files of Keras and of transformers' TensorFlow classes: where each dataset lies; nothing leads elsewhere.
+"""HDF5 files of Keras and of transformers' TensorFlow classes: finds each dataset, without following links.
 
 HDF5 can point into other files (external links, external storage, virtual datasets) and pack bytes so that a small file
 becomes a large array. No file of weights needs that: all four are refused. So is a heap of names whose list of free
@@ -85,7 +85,7 @@ def _check_heaps(file: BinaryIO) -> None:
     """Raise a ``CheckpointError`` unless the free blocks of all heaps come to an end."""
     head = bytes_at(file, 0, 64)
     if not SUPERBLOCKS[2 if head[8] > 1 else 0].match(head):
-        raise CheckpointError("its addresses are unlike those of any file of weights")
+        raise CheckpointError("unsupported HDF5 superblock")
     count = 0
     for place in occurrences(file, HEAP, 5):
         fields = bytes_at(file, place + 8, HEAP_FIELDS.size)
@@ -105,11 +105,11 @@ def _check_heaps(file: BinaryIO) -> None:
 
 def _datasets(group: Any, h5py: Any, depth: int) -> Iterator[tuple[str, Any]]:
     if depth > MAX_DEPTH:
-        raise CheckpointError(f"groups lie in groups, more than {MAX_DEPTH} deep")
+        raise CheckpointError(f"groups are nested more than {MAX_DEPTH} deep")
     for name in group:
         link = group.get(name, getlink=True)
         if not isinstance(link, h5py.HardLink):
-            raise CheckpointError(f"{group.name}/{name} is a {type(link).__name__}, which may lead anywhere; refused")
+            raise CheckpointError(f"{group.name}/{name} is a {type(link).__name__}; only hard links are supported")
         entry = group[name]
         if isinstance(entry, h5py.Group):
             yield from _datasets(entry, h5py, depth + 1)
@@ -119,15 +119,15 @@ def _datasets(group: Any, h5py: Any, depth: int) -> Iterator[tuple[str, Any]]:
 
 def _stored(path: Path, name: str, dataset: Any, file_size: int) -> StoredTensor | None:
     if dataset.external or dataset.is_virtual:
-        raise CheckpointError(f"tensor {name!r} lies in another file; refused")
+        raise CheckpointError(f"tensor {name!r} is stored in another file, which is not supported")
     if dataset.chunks is not None:
-        raise CheckpointError(f"tensor {name!r} is stored in chunks, which may be compressed; refused")
+        raise CheckpointError(f"tensor {name!r} is stored in chunks, which is not supported")
     if dataset.shape is None or any(n < 0 for n in dataset.shape):
         return None
     dtype = "bfloat16" if _is_bfloat16(dataset) else DTYPES.get(dataset.dtype, str(dataset.dtype))
     offset, size = dataset.id.get_offset(), math.prod(dataset.shape) * dataset.dtype.itemsize
     if size and (offset is None or dataset.id.get_storage_size() != size):
-        raise CheckpointError(f"tensor {name!r} of shape {dataset.shape} has not the {size} bytes that it should have")
+        raise CheckpointError(f"tensor {name!r} of shape {dataset.shape} must have {size} bytes")
     check_inside(name, offset or 0, size, file_size)
     return StoredTensor.at(path, name, dtype, dataset.shape, offset or 0)
 

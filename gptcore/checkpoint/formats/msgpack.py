@@ -49,7 +49,7 @@ class _Walk:
 
     def take(self, count: int) -> bytes:
         if self.position + count > len(self.data):
-            raise ValueError(f"it ends at byte {len(self.data)}, inside a value")
+            raise ValueError(f"the file ends at byte {len(self.data)}, inside a value")
         self.position += count
         return self.data[self.position - count : self.position]
 
@@ -60,12 +60,12 @@ class _Walk:
     def entries(self, keys: tuple[str, ...]) -> Iterator[StoredTensor]:
         """The arrays of the map at the position."""
         if len(keys) > MAX_DEPTH:
-            raise CheckpointError(f"maps lie in maps, more than {MAX_DEPTH} deep")
+            raise CheckpointError(f"maps are nested more than {MAX_DEPTH} deep")
         seen = set()
         for _ in range(self.map_length()):
             key = self.text()
             if key in seen:
-                raise CheckpointError(f"the name {key!r} is there twice")
+                raise CheckpointError(f"the name {key!r} occurs twice")
             seen.add(key)
             code = self.data[self.position]
             if code >> 4 == 0x8 or code in (0xDE, 0xDF):
@@ -78,7 +78,7 @@ class _Walk:
         if code >> 4 == 0x8:
             return code & 0xF
         if code not in (0xDE, 0xDF):
-            raise CheckpointError(f"there is 0x{code:02x} where a map of names should be")
+            raise CheckpointError(f"expected a map of names, found 0x{code:02x}")
         return self.size(2 if code == 0xDE else 4)
 
     def text(self) -> str:
@@ -88,7 +88,7 @@ class _Walk:
         elif code in (0xD9, 0xDA):
             length = self.size(code - 0xD8)
         else:
-            raise CheckpointError(f"there is 0x{code:02x} where a name should be")
+            raise CheckpointError(f"expected a name, found 0x{code:02x}")
         return self.take(length).decode()
 
     def array(self, name: str) -> StoredTensor:
@@ -102,12 +102,12 @@ class _Walk:
         elif 0xD4 <= code <= 0xD8:
             length = 1 << (code - 0xD4)
         else:
-            raise CheckpointError(f"{name!r} is no array")
+            raise CheckpointError(f"{name!r} is not an array")
         if self.size(1) != ARRAY:
-            raise CheckpointError(f"{name!r} is an extension other than an array; refused")
+            raise CheckpointError(f"{name!r} must be an array; found another msgpack extension")
         end = self.position + length
         if self.size(1) != 0x93:
-            raise CheckpointError(f"{name!r} is no array of shape, dtype and numbers")
+            raise CheckpointError(f"{name!r} is not an array of shape, dtype and numbers")
         shape = tuple(self.integer() for _ in range(self.axes(name)))
         dtype = self.text()
         size = self.binary_length(name)
@@ -117,7 +117,7 @@ class _Walk:
         tensor = StoredTensor.at(self.path, name, dtype, shape, self.position)
         self.position += size
         if self.position != end:
-            raise CheckpointError(f"{name!r} has {end - self.position} bytes more than its array")
+            raise CheckpointError(f"{name!r} has {end - self.position} bytes after its array")
         return tensor
 
     def axes(self, name: str) -> int:
@@ -131,13 +131,13 @@ class _Walk:
         if code < 0x80:
             return code
         if code not in (0xCC, 0xCD, 0xCE, 0xCF):
-            raise CheckpointError(f"there is 0x{code:02x} where a size should be")
+            raise CheckpointError(f"expected a size, found 0x{code:02x}")
         return self.size(1 << (code - 0xCC))
 
     def binary_length(self, name: str) -> int:
         code = self.size(1)
         if code not in (0xC4, 0xC5, 0xC6):
-            raise CheckpointError(f"the numbers of {name!r} are no bytes")
+            raise CheckpointError(f"the numbers of {name!r} are not stored as bytes")
         return self.size(1 << (code - 0xC4))
 
 

@@ -1,7 +1,7 @@
 """Bounds for OCDBT, the store of Orbax, before tensorstore opens one.
 
 tensorstore unpacks each node of a store's tree whole, and a few bytes of zstd may stand for gigabytes. Every node,
-wherever in its file it lies, begins with one of three magic numbers and its length: so all can be found and measured.
+at any place in its file, begins with one of three magic numbers and its length, so all nodes can be found and measured.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def check_nodes(paths: Iterable[Path], zstandard: Any) -> None:
             for node in _nodes(path):
                 total += _unpacked_size(node, zstandard)
                 if total > MAX_TREE_BYTES:
-                    raise CheckpointError(f"with it, the nodes of the store have more than {MAX_TREE_BYTES} bytes")
+                    raise CheckpointError(f"the nodes of the store must have at most {MAX_TREE_BYTES:,} bytes in all")
 
 
 def _nodes(path: Path) -> Iterator[bytes]:
@@ -44,14 +44,14 @@ def _nodes(path: Path) -> Iterator[bytes]:
             length = int.from_bytes(bytes_at(file, begin + 4, 8), "little")
             if HEADER_BYTES + CHECKSUM_BYTES <= length <= file_size - begin:
                 if length > MAX_NODE_BYTES:
-                    raise CheckpointError(f"a node of {length} bytes, more than {MAX_NODE_BYTES}")
+                    raise CheckpointError(f"a node must have at most {MAX_NODE_BYTES:,} bytes; found {length:,}")
                 yield bytes_at(file, begin, length)
 
 
 def _unpacked_size(node: bytes, zstandard: Any) -> int:
     version, compression = node[12:13], node[13:14]
     if version != VERSION or compression not in (PLAIN, ZSTD):
-        raise CheckpointError(f"a node of version {version.hex()} with compression {compression.hex()}")
+        raise CheckpointError(f"unsupported node: version {version.hex()}, compression {compression.hex()}")
     if compression == PLAIN:
         return len(node)
     packed = node[HEADER_BYTES:-CHECKSUM_BYTES]
@@ -60,5 +60,7 @@ def _unpacked_size(node: bytes, zstandard: Any) -> int:
         while part := reader.read(1 << 16):
             size += len(part)
             if size > MAX_NODE_BYTES:
-                raise CheckpointError(f"a node of more than {MAX_NODE_BYTES} bytes, packed in {len(packed)}")
+                raise CheckpointError(
+                    f"a node must have at most {MAX_NODE_BYTES:,} bytes; {len(packed):,} packed bytes hold more"
+                )
     return max(size, len(node))

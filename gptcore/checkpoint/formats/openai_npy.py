@@ -32,12 +32,14 @@ def read(files: Sequence[Path], shapes_file: Path, names: Sequence[str]) -> list
     """
     shapes = read_shapes(shapes_file)
     if len(shapes) != len(names):
-        raise CheckpointError(f"{shapes_file} has {len(shapes)} shapes; a model of this kind has {len(names)}")
+        raise CheckpointError(f"{shapes_file} must have {len(names)} shapes; found {len(shapes)}")
     left = [_numbers(path) for path in files]
     dtypes = sorted({dtype for _, dtype in left})
     have, wanted = sum(region.count for region, _ in left), sum(map(math.prod, shapes))
     if len(dtypes) != 1 or have != wanted:
-        raise CheckpointError(f"{shapes_file} speaks of {wanted} numbers; the files have {have} of {', '.join(dtypes)}")
+        raise CheckpointError(
+            f"{shapes_file} describes {wanted} numbers, but the files hold {have} ({', '.join(dtypes)})"
+        )
     size, regions, tensors = STORAGE[dtypes[0]].itemsize, [region for region, _ in left], []
     for name, shape in zip(names, shapes, strict=True):
         parts, missing = [], math.prod(shape)
@@ -59,10 +61,10 @@ def read_shapes(path: Path) -> list[tuple[int, ...]]:
             raise CheckpointError(f"more than {MAX_SHAPES_BYTES} bytes")
         shapes = json.loads(path.read_bytes())
         if not isinstance(shapes, list) or not 0 < len(shapes) < MAX_TENSORS:
-            raise CheckpointError("this is no list of shapes")
+            raise CheckpointError("not a list of shapes")
         for shape in shapes:
             if not isinstance(shape, list) or not all(type(n) is int and 0 < n < 1 << 31 for n in shape):
-                raise CheckpointError(f"{shape!r} is no shape")
+                raise CheckpointError(f"{shape!r} is not a shape")
         return [tuple(shape) for shape in shapes]
 
 
@@ -86,10 +88,10 @@ def _numbers(path: Path) -> tuple[Region, str]:
         version: Any = np.lib.format.read_magic(file)
         readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
         if version not in readers:
-            raise CheckpointError(f"version {version} of the format is not for numbers")
+            raise CheckpointError(f"unsupported version {version} of the format")
         shape, _, dtype = readers[version](file)
         names = [name for name, kind in STORAGE.items() if kind == dtype and name != "bfloat16"]
         if not names or len(shape) != 1:
-            raise CheckpointError(f"it holds {dtype} of shape {shape}, not a row of floating-point numbers")
+            raise CheckpointError(f"must hold a row of floating-point numbers; found {dtype} of shape {shape}")
         check_inside(path.name, file.tell(), shape[0] * dtype.itemsize, path.stat().st_size)
         return Region(path, file.tell(), shape[0]), names[0]

@@ -1,13 +1,13 @@
 """Orbax checkpoints of a Flax model: a directory with an array of zarr for each parameter, named by its path.
 
 Orbax packs all arrays into one OCDBT store and compresses them; or, with ``use_ocdbt=False``, each array is a directory
-of its own. Both are read, with tensorstore, which Orbax itself stands on and which needs no framework. What is written,
-``orbax_checkpoint/`` beside ``config.json``, is the second kind, without compression: the numbers lie as they are in
-files of their own, so that reading maps them like those of all other formats and needs no library.
+of its own. Both are read with tensorstore, which Orbax uses, too, and which needs no framework. This module writes the
+second kind, ``orbax_checkpoint/`` next to ``config.json``, without compression: each array is a file of plain numbers,
+which can be mapped into memory like those of all other formats, without a library.
 
-tensorstore is told which store to open and what lies in it; nothing in the directory tells it. It opens files of the
-directory and no others: names with ``..`` are errors of its own, and links are refused here. The keys of a store are
-never listed, for a crafted tree may have any number of them: ``_METADATA`` names the arrays, as for Orbax itself.
+This module tells tensorstore which store to open and what it contains; nothing in the directory does. tensorstore opens
+files of the directory only: it rejects names with ``..``, and this module rejects links. The keys of a store are never
+listed, because a crafted tree may have any number of them: ``_METADATA`` names the arrays, as for Orbax itself.
 """
 
 from __future__ import annotations
@@ -66,11 +66,11 @@ def read(path: Path) -> list[StoredTensor]:
         item = _open(path.resolve(), *libraries)
         names = [key.removesuffix(f"/{ARRAY_NAME}") for key in sorted(item.keys) if key.endswith(f"/{ARRAY_NAME}")]
         if not names:
-            raise CheckpointError("there is no array of zarr 2 in it")
+            raise CheckpointError("it has no zarr 2 array")
         arrays = [_array(item, name) for name in names]
         claimed, held = sum(array.unpacked for array in arrays), sum(item.files.values())
         if claimed > MAX_RATIO * held:
-            raise CheckpointError(f"its arrays claim {claimed} bytes, and its files have {held}, too few for weights")
+            raise CheckpointError(f"its arrays claim {claimed:,} bytes, but its files hold only {held:,}")
         parameters = parameter_names(names)
         return [replace(_stored(item, array), parameter=parameters[array.name]) for array in arrays]
 
@@ -200,23 +200,23 @@ def _files(folder: Path) -> Iterable[tuple[str, int]]:
                 elif entry.is_file(follow_symlinks=False):
                     yield name.as_posix(), entry.stat(follow_symlinks=False).st_size
                 else:
-                    raise CheckpointError(f"{name.as_posix()} is a link or no regular file, which may lead anywhere")
+                    raise CheckpointError(f"{name.as_posix()} is a link or not a regular file")
 
 
 def _array(item: _Item, name: str) -> _Array:
     claim = item.description(name)
     if not isinstance(claim, dict):
-        raise CheckpointError(f"the {ARRAY_NAME} of {name!r} is a {type(claim).__name__}, not an object")
+        raise CheckpointError(f"the {ARRAY_NAME} of {name!r} must be an object; found {type(claim).__name__}")
     shape, chunks = _sizes(name, claim.get("shape"), 0), _sizes(name, claim.get("chunks"), 1)
     code, compressor = claim.get("dtype"), claim.get("compressor")
     if len(shape) != len(chunks) or not isinstance(code, str):
-        raise CheckpointError(f"tensor {name!r} has shape {shape}, chunks {chunks} and dtype {code!r}")
+        raise CheckpointError(f"tensor {name!r} has inconsistent shape {shape}, chunks {chunks} and dtype {code!r}")
     if compressor is not None and not (isinstance(compressor, dict) and compressor.get("id") == "zstd"):
-        raise CheckpointError(f"tensor {name!r} is compressed by {compressor!r:.60}; Orbax knows zstd alone")
+        raise CheckpointError(f"tensor {name!r} must be compressed with zstd or not at all; found {compressor!r:.60}")
     wanted = _metadata(code, shape, chunks, compressor)
     if strange := sorted(key for key, value in wanted.items() if key != "fill_value" and claim.get(key) != value):
         value = claim.get(strange[0])
-        raise CheckpointError(f"tensor {name!r} has {value!r:.60} as its {strange[0]}, unlike any array of Orbax")
+        raise CheckpointError(f"tensor {name!r} has the {strange[0]} {value!r:.60}, which Orbax never writes")
     array = _Array(name, shape, chunks, code, compressor and {"id": "zstd", "level": 1})
     if item.store is None and not (
         math.prod(array.grid) <= len(item.keys) and item.keys.issuperset(array.chunk_keys())
@@ -227,15 +227,15 @@ def _array(item: _Item, name: str) -> _Array:
 
 def _lacks_values(array: _Array) -> CheckpointError:
     return CheckpointError(
-        f"tensor {array.name!r} of shape {array.shape} lacks values, as with an old Orbax that left out zeros"
+        f"tensor {array.name!r} of shape {array.shape} lacks values (old versions of Orbax left out zeros)"
     )
 
 
 def _sizes(name: str, sizes: Any, least: int) -> tuple[int, ...]:
     if not isinstance(sizes, list) or len(sizes) > MAX_AXES:
-        raise CheckpointError(f"tensor {name!r} has {sizes!r:.60} where at most {MAX_AXES} sizes should be")
+        raise CheckpointError(f"tensor {name!r} must have at most {MAX_AXES} sizes; found {sizes!r:.60}")
     if not all(type(size) is int and least <= size < 1 << 40 for size in sizes):
-        raise CheckpointError(f"tensor {name!r} has {sizes!r:.60} where sizes should be")
+        raise CheckpointError(f"tensor {name!r} has invalid sizes: {sizes!r:.60}")
     return tuple(sizes)
 
 

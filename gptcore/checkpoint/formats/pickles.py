@@ -61,7 +61,7 @@ def load(stream: io.BytesIO) -> Any:
             step = OPCODES.get(opcode.name)
             if step is None:
                 raise CheckpointError(
-                    f"the pickle has {opcode.name}, which a checkpoint of weights does not need; refused"
+                    f"the pickle has the instruction {opcode.name}, which weights do not need; nothing was executed"
                 )
             step(machine, argument)
     raise ValueError("the pickle has no end")
@@ -109,20 +109,20 @@ class _Machine:
         describe = CALLS.get(function) if isinstance(function, Global) else None
         if describe is None:
             named = f"{function.module}.{function.name}" if isinstance(function, Global) else repr(function)
-            raise CheckpointError(f"the pickle would call {named}, which no tensor needs; refused, and nothing was run")
+            raise CheckpointError(f"the pickle would call {named}, which weights do not need; nothing was executed")
         self.push(describe(*arguments))
 
     def build(self) -> None:
         self.stack.pop()  # attributes of a dict of weights, such as its _metadata: no weights
         if not isinstance(self.stack[-1], dict):
-            raise CheckpointError("the pickle would set attributes of an object; refused")
+            raise CheckpointError("the pickle would set attributes of an object; nothing was executed")
 
     def refer(self) -> None:
         match self.stack.pop():
             case ("storage", Global("torch", kind), key, _, int(count), *view) if view in ([], [None]):
                 self.push(Storage(kind, str(key), count))
             case reference:
-                raise CheckpointError(f"the pickle refers to {reference!r}, which is no storage of numbers; refused")
+                raise CheckpointError(f"the pickle refers to {reference!r}, which is not a storage of numbers")
 
 
 def _view(storage: Any, offset: Any, shape: Any, strides: Any, *_: Any) -> View:

@@ -70,15 +70,17 @@ def _archive(file: BinaryIO) -> tuple[Any, dict[str, tuple[int, int]]]:
     with zipfile.ZipFile(file) as archive:
         entries = {info.filename.partition("/")[2]: info for info in archive.infolist()}
         if "data.pkl" not in entries:
-            raise CheckpointError("a zip archive without data.pkl is no file of torch.save; a .keras file is refused")
+            raise CheckpointError("not a file of torch.save: the zip archive has no data.pkl")
         if len(entries) != len(archive.infolist()):
-            raise CheckpointError("the archive has two files of one name")
+            raise CheckpointError("the archive has two files with the same name")
         if packed := [name for name, info in entries.items() if info.compress_type != zipfile.ZIP_STORED]:
-            raise CheckpointError(f"{packed[0]} is compressed, as torch.save never does")
+            raise CheckpointError(f"{packed[0]} is compressed, which torch.save never does")
         if "byteorder" in entries and archive.read(entries["byteorder"]) != b"little":
             raise CheckpointError("the numbers are not little-endian")
         if entries["data.pkl"].file_size > MAX_PICKLE_BYTES:
-            raise CheckpointError(f"data.pkl has {entries['data.pkl'].file_size} bytes, more than {MAX_PICKLE_BYTES}")
+            raise CheckpointError(
+                f"data.pkl must have at most {MAX_PICKLE_BYTES:,} bytes; found {entries['data.pkl'].file_size:,}"
+            )
         state = load(io.BytesIO(archive.read(entries["data.pkl"])))
     offsets = {}
     for name, info in entries.items():
@@ -95,7 +97,7 @@ def _legacy(file: BinaryIO) -> tuple[Any, dict[str, tuple[int, int]]]:
     """The state of a file from before PyTorch 1.6, and where the bytes of each storage are."""
     stream = io.BytesIO(file.read(MAX_PICKLE_BYTES))
     if (load(stream), load(stream)) != (LEGACY_MAGIC, LEGACY_PROTOCOL):
-        raise CheckpointError("this is no file of torch.save")
+        raise CheckpointError("not a file of torch.save")
     machine = load(stream)
     if isinstance(machine, dict) and machine.get("little_endian") is False:
         raise CheckpointError("the numbers are not little-endian")
@@ -106,7 +108,7 @@ def _legacy(file: BinaryIO) -> tuple[Any, dict[str, tuple[int, int]]]:
         file.seek(position)
         (count,) = struct.unpack("<q", file.read(8))
         if key not in sizes or count != sizes[key].count:
-            raise CheckpointError(f"storage {key} has {count} numbers, not those of any tensor")
+            raise CheckpointError(f"storage {key} with {count} numbers does not match any tensor")
         size = count * _item_size(sizes[key])
         offsets[key] = (position + 8, size)
         position += 8 + size
@@ -115,11 +117,11 @@ def _legacy(file: BinaryIO) -> tuple[Any, dict[str, tuple[int, int]]]:
 
 def _tensors(state: Any) -> Iterator[tuple[Any, View]]:
     if not isinstance(state, dict):
-        raise CheckpointError(f"the file holds a {type(state).__name__}, not a dict of tensors by name")
+        raise CheckpointError(f"the file must hold a dict of tensors by name; found {type(state).__name__}")
     for name, value in state.items():
         if not isinstance(value, View):
             raise CheckpointError(
-                f"{name!r} is a {type(value).__name__}, not a tensor; save model.state_dict() and nothing around it"
+                f"{name!r} must be a tensor; found {type(value).__name__}. Save model.state_dict() by itself."
             )
         yield name, value
 
@@ -132,7 +134,7 @@ def _stored(path: Path, name: str, view: View, offsets: dict[str, tuple[int, int
     last = view.offset + sum((n - 1) * stride for n, stride in zip(view.shape, view.strides, strict=True))
     empty = 0 in view.shape
     if size != storage.count * item_size or (not empty and last >= storage.count):
-        raise CheckpointError(f"tensor {name!r} of shape {view.shape} does not lie in its storage of {size} bytes")
+        raise CheckpointError(f"tensor {name!r} of shape {view.shape} exceeds its storage of {size} bytes")
     count = 0 if empty else last + 1 - view.offset
     rows = view.strides == row_strides(view.shape) or count == math.prod(view.shape) <= 1
     if not rows and count != math.prod(view.shape):
@@ -146,7 +148,7 @@ def _item_size(storage: Storage) -> int:
     if storage.kind in KINDS:
         return STORAGE[KINDS[storage.kind]].itemsize
     if storage.kind not in OTHER_SIZES:
-        raise CheckpointError(f"a storage is a {storage.kind}, which is none of {', '.join((*KINDS, *OTHER_SIZES))}")
+        raise CheckpointError(f"a storage must be one of {', '.join((*KINDS, *OTHER_SIZES))}; found {storage.kind}")
     return OTHER_SIZES[storage.kind]
 
 

@@ -1,4 +1,4 @@
-"""What all readers share: a file is mapped, not copied, and whatever is wrong with it is one error."""
+"""Helpers for all readers: files are mapped, not copied, and every damage is a ``CheckpointError``."""
 
 from __future__ import annotations
 
@@ -33,19 +33,19 @@ def damage_reported(path: Path, kind: str, *errors: type[Exception]) -> Iterator
     except OSError as cause:
         raise CheckpointError(f"cannot read {path}: {cause.strerror or cause}") from cause
     except (*DAMAGE, *errors) as cause:
-        raise CheckpointError(f"{path}: damaged {kind} file: {cause}; fetch it again") from cause
+        raise CheckpointError(f"{path}: damaged {kind} file: {cause}. Download it again.") from cause
 
 
 def check_inside(name: str, offset: int, size: int, file_size: int) -> None:
     """Raise a ``CheckpointError`` unless the bytes of a tensor are bytes of its file."""
     if offset < 0 or size < 0 or offset + size > file_size:
-        raise CheckpointError(f"tensor {name!r} claims bytes {offset} to {offset + size} of {file_size}")
+        raise CheckpointError(f"tensor {name!r} claims bytes {offset} to {offset + size} of a file of {file_size}")
 
 
 def occurrences(file: BinaryIO, pattern: re.Pattern[bytes], length: int) -> Iterator[int]:
-    """Where a pattern of ``length`` bytes lies in a file, which is read in parts: mapped, it would count as memory.
+    """Yield the positions of a pattern of ``length`` bytes in a file, which is read in parts to save memory.
 
-    More than ``MAX_OCCURRENCES`` are a ``CheckpointError``: no file of weights has them, and each may cost time.
+    More than ``MAX_OCCURRENCES`` raise a ``CheckpointError``: no weights file has that many, and each costs time.
     """
     begin, tail, count = 0, b"", 0
     while True:
@@ -57,7 +57,7 @@ def occurrences(file: BinaryIO, pattern: re.Pattern[bytes], length: int) -> Iter
         for found in pattern.finditer(data):
             count += 1
             if count > MAX_OCCURRENCES:
-                raise CheckpointError(f"more than {MAX_OCCURRENCES} places begin like {found[0]!r}")
+                raise CheckpointError(f"the bytes {found[0]!r} occur more than {MAX_OCCURRENCES:,} times")
             yield begin + found.start()
         tail = data[-(length - 1) :]
         begin += len(data) - len(tail)

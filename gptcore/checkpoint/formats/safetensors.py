@@ -36,8 +36,8 @@ def read(path: Path) -> list[StoredTensor]:
             header_size = struct.unpack("<Q", size_field)[0] if len(size_field) == 8 else 0
             if not 2 <= header_size <= min(MAX_HEADER_BYTES, file_size - 8):
                 raise CheckpointError(
-                    f"{path}: not a whole safetensors file: {file_size} bytes with a header of {header_size} "
-                    f"(at most {MAX_HEADER_BYTES}); fetch it again"
+                    f"{path}: not a complete safetensors file: {file_size} bytes with a header of {header_size} "
+                    f"(at most {MAX_HEADER_BYTES}). Download it again."
                 )
             header = json.loads(file.read(header_size), object_pairs_hook=_reject_duplicates)
         with safetensors.safe_open(path, framework="numpy"):
@@ -47,13 +47,13 @@ def read(path: Path) -> list[StoredTensor]:
     except OSError as cause:
         raise CheckpointError(f"cannot read {path}: {cause.strerror or cause}") from cause
     except (ValueError, RecursionError, safetensors.SafetensorError) as cause:
-        raise CheckpointError(f"{path}: damaged safetensors file: {cause}; fetch it again") from cause
+        raise CheckpointError(f"{path}: damaged safetensors file: {cause}. Download it again.") from cause
     return _describe(path, header, 8 + header_size, file_size)
 
 
 def _describe(path: Path, header: Any, start: int, file_size: int) -> list[StoredTensor]:
     if not isinstance(header, dict):
-        raise CheckpointError(f"{path}: the header is a {type(header).__name__}, not an object")
+        raise CheckpointError(f"{path}: the header must be an object; found {type(header).__name__}")
     header.pop("__metadata__", None)
     tensors, end = [], start
     for name, entry in sorted(header.items(), key=lambda item: item[1]["data_offsets"]):
@@ -62,7 +62,7 @@ def _describe(path: Path, header: Any, start: int, file_size: int) -> list[Store
         dtype = CODES.get(code, code)
         if begin != end or stop > file_size:
             raise CheckpointError(
-                f"{path}: tensor {name!r} claims bytes {begin} to {stop} of {file_size}, expected to start at {end}"
+                f"{path}: tensor {name!r} must start at byte {end}; it claims bytes {begin} to {stop} of {file_size}"
             )
         if dtype in STORAGE and stop - begin != math.prod(shape) * STORAGE[dtype].itemsize:
             raise CheckpointError(f"{path}: tensor {name!r} of shape {shape} {dtype} cannot have {stop - begin} bytes")

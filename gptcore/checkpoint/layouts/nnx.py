@@ -32,14 +32,14 @@ VALUE = ".value"  # between a parameter and its array, in a state that was not m
 EMBEDDING = ROWS["tokens_embed.weight"][0]
 BESIDE = "/"
 
-# What a saved state has besides parameters: the random streams of dropout, and all that lies beside the model.
+# Entries of a saved state that are not parameters: the random streams of dropout, and everything outside the model.
 DROPPED = (r"(.+\.)?rngs\..+", rf"{BESIDE}.+")
 
 
 def parameter_names(names: Sequence[str]) -> dict[str, str]:
-    """The path inside the model for each path in a state, which may hold more: an optimizer and its moments.
+    """Map each path in a state, which may include an optimizer and its moments, to the path inside the model.
 
-    The model is where the token embedding lies least deep; the paths of all else get ``BESIDE`` in front.
+    The model is the branch with the least nested token embedding; paths outside of it get the prefix ``BESIDE``.
 
     >>> list(parameter_names(["0.tokens_embed.embedding.value", "1.mu.tokens_embed.embedding"]).values())
     ['tokens_embed.embedding', '/1.mu.tokens_embed.embedding']
@@ -53,6 +53,6 @@ def parameter_names(names: Sequence[str]) -> dict[str, str]:
     least = min((root.count(".") for root in roots), default=0)
     shallow = sorted(root for root in roots if root.count(".") == least)
     if len(shallow) > 1:
-        raise CheckpointError(f"there are several models, at {', '.join(shallow)}; save the one that is wanted alone")
+        raise CheckpointError(f"the checkpoint holds several models, at {', '.join(shallow)}. Save one of them alone.")
     root = shallow[0] if shallow else ""
     return {name: path.removeprefix(root) if path.startswith(root) else BESIDE + name for name, path in plain.items()}

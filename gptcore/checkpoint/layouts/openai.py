@@ -1,4 +1,4 @@
-"""OpenAI's release: the order of the parameters, and how each lies there. The files have no names."""
+"""OpenAI's release: the order and the transforms of the parameters. The files contain no names."""
 
 from __future__ import annotations
 

@@ -17,9 +17,9 @@ class Hypotheses:
     """The best complete continuations of one prompt.
 
     Args:
-        size: how many to keep.
-        length_penalty, early_stopping: as in ``GenerationConfig``.
-        max_new_tokens: the longest continuation.
+        size: The number of continuations to keep.
+        length_penalty, early_stopping: As in ``GenerationConfig``.
+        max_new_tokens: The length of the longest continuation.
     """
 
     def __init__(self, size: int, length_penalty: float, early_stopping: bool | str, max_new_tokens: int) -> None:
@@ -28,7 +28,7 @@ class Hypotheses:
         self.kept: list[tuple[float, Ids]] = []
 
     def add(self, tokens: Ids, log_probability: float) -> None:
-        """Keep a continuation, if it is among the best; one with a token that is not allowed never is."""
+        """Keep a continuation if it is among the best. One that contains a forbidden token is never kept."""
         if log_probability == -np.inf:
             return
         score = log_probability / len(tokens) ** self.length_penalty
@@ -38,7 +38,7 @@ class Hypotheses:
             del self.kept[self.size :]
 
     def is_done(self, best_log_probability: float, length: int) -> bool:
-        """Whether no running hypothesis, of ``length`` new tokens, can or is likely to get in."""
+        """Whether running hypotheses of ``length`` new tokens can no longer, or are unlikely to, join the best ones."""
         if len(self.kept) < self.size:
             return False
         if self.early_stopping is True:
@@ -54,13 +54,13 @@ def beam_search(
     """Continue prompts by their most probable sequences.
 
     Args:
-        stepper: the model.
-        config: how to generate.
-        prompt: checked prompts.
-        decode_text: ids to text, for ``stop_strings``.
+        stepper: The model.
+        config: The settings.
+        prompt: The checked prompts.
+        decode_text: A function that decodes ids to text, for ``stop_strings``.
 
     Returns:
-        ids (B * num_return_sequences, T + N), best first, and their scores.
+        The ids (B * num_return_sequences, T + N), best first, and their scores.
     """
     beams, batch = config.num_beams, len(prompt.input_ids)
     done = [
@@ -107,7 +107,7 @@ def beam_search(
 
 
 def _candidates(config: GenerationConfig, scores: Logits, step: int) -> NDArray[np.int64]:
-    """The best continuations of all beams of each prompt, best first: enough that ``num_beams`` of them go on."""
+    """The best continuations of all beams of each prompt, best first: enough for ``num_beams`` that do not end."""
     count = min(max(2, 1 + len(config.eos_token_ids)) * config.num_beams, scores.shape[1])
     ranked = scores
     if config.do_sample:
@@ -131,7 +131,7 @@ def _collected(config: GenerationConfig, prompt: Prompt, done: list[Hypotheses])
 
 
 def log_softmax(logits: Logits) -> Logits:
-    """Over the vocabulary."""
+    """Compute the log of the softmax over the vocabulary."""
     shifted = logits - logits.max(-1, keepdims=True)
     logs: Logits = shifted - np.log(np.exp(shifted).sum(-1, keepdims=True, dtype=np.float32))
     return logs

@@ -1,4 +1,4 @@
-"""Contrastive search (Su et al. 2022): likely tokens whose hidden state is unlike those before it."""
+"""Contrastive search (Su et al. 2022) selects likely tokens whose hidden state differs from those of earlier tokens."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from gptcore.generation.prompt import Ids
 
 
 class ContrastiveSearch(Search):
-    """Reads the ``top_k`` likeliest tokens before it takes one of them."""
+    """Runs the model on the ``top_k`` most likely tokens, then selects one of them."""
 
     def start(self, input_ids: Ids, attention_mask: NDArray[np.bool_], capacity: int) -> Logits:
         logits = super().start(input_ids, attention_mask, capacity)
@@ -20,7 +20,7 @@ class ContrastiveSearch(Search):
         self.context = [
             unit(states[: len(mask)][mask]) for states, mask in zip(hidden_states, attention_mask, strict=True)
         ]
-        self.rows = np.arange(len(logits))  # which row of the state each row goes on from
+        self.rows = np.arange(len(logits))  # the row of the state that each row continues from
         return logits
 
     def choose(self, scores: Logits, step: int) -> Ids:
@@ -44,6 +44,6 @@ class ContrastiveSearch(Search):
 
 
 def unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Of length 1. (..., C)"""
+    """Scale vectors (..., C) to length 1."""
     lengths: NDArray[np.float32] = np.linalg.norm(vectors, axis=-1, keepdims=True)
     return vectors / lengths

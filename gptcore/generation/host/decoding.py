@@ -1,4 +1,4 @@
-"""Decoding on the host, over a ``Stepper``; beam search is in ``beams``, the looking ahead in ``contrastive``."""
+"""Decoding on the host, over a ``Stepper``; ``beams`` has beam search, ``contrastive`` contrastive search."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from gptcore.spec.outputs import ModelOutput
 
 
 class GenerateOutput(ModelOutput):
-    """What ``generate`` returns with ``return_dict_in_generate``; read like the output of a model call.
+    """The result of ``generate`` with ``return_dict_in_generate``; fields are read like those of a model output.
 
     Attributes:
-        sequences: (B, T + N) ids, the prompt in front; rows that ended are filled.
-        scores: with ``output_scores``, one (B, V) a step: the logits after the processors.
-        sequences_scores: (B,) of beam search.
+        sequences: Ids of prompt and continuation, (B, T + N); rows that have ended are filled.
+        scores: With ``output_scores``, the processed logits (B, V) of each step.
+        sequences_scores: With beam search, the score of each sequence, (B,).
     """
 
     fields = ("sequences", "scores", "sequences_scores")
@@ -43,15 +43,15 @@ def decode(
     on_tokens: Callable[[Ids], Any] | None = None,
     decode_text: DecodeText | None = None,
 ) -> GenerateOutput:
-    """Continue prompts by the method that a config asks for.
+    """Continue prompts with the method that the settings select.
 
     Args:
-        stepper: the model.
-        model: its config.
-        config: how to generate.
-        prompt: checked prompts.
-        on_tokens: called with the new tokens (B,) of each step, as soon as they are known; not by beam search.
-        decode_text: ids to text, for ``stop_strings``.
+        stepper: The model.
+        model: The config of the model.
+        config: The settings.
+        prompt: The checked prompts.
+        on_tokens: A function that is called with the new tokens (B,) of each step, except in beam search.
+        decode_text: A function that decodes ids to text, for ``stop_strings``.
     """
     if config.num_beams > 1:
         sequences, sequences_scores = beam_search(stepper, config, prompt, decode_text)
@@ -71,7 +71,7 @@ def _steps(
     on_tokens: Callable[[Ids], Any] | None,
     decode_text: DecodeText | None,
 ) -> Iterator[tuple[Ids, Logits]]:
-    """New tokens (B,) and scores (B, V), step by step, until every row has ended."""
+    """Yield the new tokens (B,) and the scores (B, V) of each step until every row has ended."""
     rows = prompt.rows()
     starts = [len(row) for row in rows]
     columns = prompt.length
@@ -104,7 +104,7 @@ def _capacity(model: OpenAIGPTConfig, prompt: Prompt) -> int:
 
 
 def _last_half(model: OpenAIGPTConfig, rows: list[Ids]) -> tuple[Ids, NDArray[np.bool_]]:
-    """The last half of what the model can read, ids and mask; rows keep their own lengths."""
+    """Ids and mask of the last ``n_positions // 2`` tokens of each row, or fewer if a row is shorter."""
     kept = [row[-max(model.n_positions // 2, 1) :] for row in rows]
     width = max(map(len, kept))
     ids, mask = np.zeros((len(kept), width), np.int64), np.zeros((len(kept), width), bool)

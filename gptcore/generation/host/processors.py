@@ -1,7 +1,7 @@
-"""What is done to logits before a token is taken: the definition, in NumPy, that native versions are held to.
+"""Logits processors in NumPy: the reference that the native versions are compared with.
 
-Each function takes scores (B, V) float32 and returns new ones; a token that may not be taken scores minus infinity.
-Order and meaning are transformers', but that padding in a prompt counts for nothing.
+Each function takes scores (B, V) in float32 and returns new ones; forbidden tokens score minus infinity. Order and
+meaning are those of transformers, except that padding in a prompt is ignored.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ Rows = Sequence[NDArray[np.integer]]  # the real tokens of each row so far, with
 
 
 def process(config: GenerationConfig, scores: Scores, rows: Rows, new_tokens: int, prompt_length: int) -> Scores:
-    """All processors that a config asks for.
+    """Apply all processors that the settings select.
 
     Args:
-        config: what to do.
-        scores: logits of the next token, (B, V).
-        rows: the tokens so far of each row, without padding.
-        new_tokens: how many of them are new.
-        prompt_length: columns of the prompt, with padding; ``min_length`` counts these.
+        config: The settings.
+        scores: The logits of the next token, (B, V).
+        rows: The tokens of each row so far, without padding.
+        new_tokens: The number of new tokens among them.
+        prompt_length: The number of columns of the prompt, including padding; ``min_length`` counts these.
     """
     scores = np.asarray(scores, np.float32)
     if config.repetition_penalty != 1:
@@ -39,13 +39,13 @@ def process(config: GenerationConfig, scores: Scores, rows: Rows, new_tokens: in
         scores = without(scores, config.eos_token_ids)
     if not config.do_sample:
         return scores
-    scores, usable = scores.copy(), np.isfinite(scores.max(-1))  # of other rows no token can be drawn anyway
+    scores, usable = scores.copy(), np.isfinite(scores.max(-1))  # no token can be sampled in the other rows
     scores[usable] = warp(config, scores[usable])
     return scores
 
 
 def warp(config: GenerationConfig, scores: Scores) -> Scores:
-    """The processors of sampling alone."""
+    """Apply the processors that only sampling uses."""
     keep = len(config.eos_token_ids) + 1 if config.num_beams > 1 else 1
     if config.temperature != 1:
         scores = scores / np.float32(config.temperature)
@@ -61,7 +61,7 @@ def warp(config: GenerationConfig, scores: Scores) -> Scores:
 
 
 def repetition_penalty(scores: Scores, rows: Rows, penalty: float) -> Scores:
-    """Divide positive scores of tokens that were there by ``penalty``, multiply negative ones (Keskar et al. 2019)."""
+    """Divide positive scores of earlier tokens by ``penalty``, multiply negative ones by it (Keskar et al. 2019)."""
     scores, factor = scores.copy(), np.float32(penalty)
     for row, tokens in zip(scores, rows, strict=True):
         seen = np.unique(tokens)
@@ -70,7 +70,7 @@ def repetition_penalty(scores: Scores, rows: Rows, penalty: float) -> Scores:
 
 
 def no_repeat_ngram(scores: Scores, rows: Rows, size: int) -> Scores:
-    """No run of ``size`` tokens twice."""
+    """Mask out tokens that would repeat a sequence of ``size`` tokens."""
     scores = scores.copy()
     for row, tokens in zip(scores, rows, strict=True):
         if len(tokens) >= size:
@@ -81,7 +81,7 @@ def no_repeat_ngram(scores: Scores, rows: Rows, size: int) -> Scores:
 
 
 def bad_words(scores: Scores, rows: Rows, words: Sequence[Sequence[int]]) -> Scores:
-    """No sequence of ``words`` is completed."""
+    """Mask out tokens that would complete a sequence of ``words``."""
     scores = scores.copy()
     for row, tokens in zip(scores, rows, strict=True):
         for word in words:
@@ -92,21 +92,21 @@ def bad_words(scores: Scores, rows: Rows, words: Sequence[Sequence[int]]) -> Sco
 
 
 def without(scores: Scores, tokens: Sequence[int]) -> Scores:
-    """Some tokens are out."""
+    """Mask out some tokens."""
     scores = scores.copy()
     scores[:, list(tokens)] = -np.inf
     return scores
 
 
 def top_k(scores: Scores, k: int, keep: int = 1) -> Scores:
-    """The k highest, and what ties with the last of them."""
+    """Keep the k highest scores, and all that tie with the lowest of them."""
     k = min(max(k, keep), scores.shape[-1])
     kth = np.partition(scores, -k, axis=-1)[:, -k, None]
     return np.where(scores < kth, np.float32(-np.inf), scores)
 
 
 def top_p(scores: Scores, p: float, keep: int = 1) -> Scores:
-    """The smallest set of highest scores with a probability above ``p`` (Holtzman et al. 2020)."""
+    """Keep the smallest set of highest scores with a probability above ``p`` (Holtzman et al. 2020)."""
     scores = scores.copy()
     for row in scores:
         candidates = np.flatnonzero(row > -np.inf)
@@ -118,7 +118,7 @@ def top_p(scores: Scores, p: float, keep: int = 1) -> Scores:
 
 
 def min_p(scores: Scores, p: float, keep: int = 1) -> Scores:
-    """Tokens at least ``p`` times as likely as the likeliest."""
+    """Keep tokens that are at least ``p`` times as likely as the most likely one."""
     scores = scores.copy()
     for row in scores:
         probabilities = softmax(row)
@@ -129,7 +129,7 @@ def min_p(scores: Scores, p: float, keep: int = 1) -> Scores:
 
 
 def typical_p(scores: Scores, mass: float, keep: int = 1) -> Scores:
-    """Tokens whose surprise is nearest to the expected one, up to a probability of ``mass`` (Meister et al. 2022)."""
+    """Keep tokens whose surprise is closest to the expected one, with probability ``mass`` (Meister et al. 2022)."""
     scores = scores.copy()
     for row in scores:
         candidates = np.flatnonzero(row > -np.inf)
@@ -145,7 +145,7 @@ def typical_p(scores: Scores, mass: float, keep: int = 1) -> Scores:
 
 
 def softmax(row: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Of one row."""
+    """Compute the softmax of one row."""
     exponentials = np.exp(row - row.max())
     probabilities: NDArray[np.float32] = exponentials / exponentials.sum(dtype=np.float32)
     return probabilities

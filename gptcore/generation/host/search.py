@@ -1,4 +1,4 @@
-"""Greedy search and sampling: the token that scores highest, or that is drawn."""
+"""Greedy search and sampling: select the token with the highest score, or draw one at random."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from gptcore.spec.counters import gumbel
 DecodeText = Callable[[Ids], str]
 
 NOTHING = -1
-"""In place of a token, where none can be chosen."""
+"""Stands for a token that cannot be selected."""
 
 
 def holds_stop(config: GenerationConfig, decode_text: DecodeText | None, tokens: Ids) -> bool:
-    """Whether the text of new tokens (N,) holds one of the ``stop_strings``."""
+    """Whether the text of new tokens (N,) contains one of the ``stop_strings``."""
     if not config.stops or decode_text is None:
         return False
     text = decode_text(tokens)
@@ -29,11 +29,11 @@ def holds_stop(config: GenerationConfig, decode_text: DecodeText | None, tokens:
 
 
 class Search:
-    """One way of choosing tokens, with the model that reads them.
+    """A method of selecting tokens, together with the model that runs on them.
 
     Args:
-        stepper: the model.
-        config: how to generate.
+        stepper: The model.
+        config: The settings.
     """
 
     def __init__(self, stepper: Stepper, config: GenerationConfig) -> None:
@@ -41,24 +41,24 @@ class Search:
         self.state: Any = None
 
     def start(self, input_ids: Ids, attention_mask: NDArray[np.bool_], capacity: int) -> Logits:
-        """Read prompts; arguments and result as those of a ``Stepper``."""
+        """Run the model on prompts; arguments and result are those of ``Stepper.start``."""
         logits, self.state = self.stepper.start(input_ids, attention_mask, capacity)
         return logits
 
     def choose(self, scores: Logits, step: int) -> Ids:
-        """The next token of each row, (B,), or ``NOTHING``, from processed scores (B, V); ``step`` counts from 0."""
+        """Select the next token of each row, (B,), or ``NOTHING``, by scores (B, V); ``step`` counts from 0."""
         return choose(self.config, scores, step)
 
     def advance(self, tokens: Ids) -> Logits:
-        """Read the tokens that were chosen, (B,); the logits (B, V) behind them."""
+        """Run the model on the selected tokens (B,) and return the next logits (B, V)."""
         logits, self.state = self.stepper.step(tokens, self.state)
         return logits
 
 
 def choose(config: GenerationConfig, scores: Logits, step: int) -> Ids:
-    """The highest score of each row or, in sampling, the highest sum of score and noise. (B, V) -> (B,)
+    """Select the token with the highest score or, in sampling, the highest sum of score and noise. (B, V) -> (B,)
 
-    ``NOTHING`` where the highest score is not finite: a logit is infinite or not a number, or no token is allowed.
+    Returns ``NOTHING`` where the highest score is not finite: a logit is infinite or NaN, or no token is allowed.
     """
     chosen = np.where(usable(scores), scores.argmax(-1), NOTHING)
     if not config.do_sample:
@@ -73,16 +73,16 @@ def choose(config: GenerationConfig, scores: Logits, step: int) -> Ids:
 
 
 def usable(scores: Logits) -> NDArray[np.bool_]:
-    """Whether a token can be chosen in each row: (B, V) -> (B,)"""
+    """Whether a token can be selected in each row. (B, V) -> (B,)"""
     finite: NDArray[np.bool_] = np.isfinite(scores.max(-1))
     return finite
 
 
 def check_chosen(chosen: NDArray[np.bool_]) -> None:
-    """Raise an ``InputError`` for the first row, of (B,) or (B, N), where no token could be chosen."""
+    """Raise an ``InputError`` for the first row, of (B,) or (B, N), in which no token could be selected."""
     rows = np.nonzero(~chosen)[0]
     if len(rows):
         raise InputError(
-            f"cannot choose a token in row {rows[0]}: its logits are infinite or not a number, or no token is allowed. "
+            f"cannot select a token in row {rows[0]}: its logits are infinite or NaN, or no token is allowed. "
             "Check the weights and their dtype, or relax bad_words_ids, no_repeat_ngram_size and min_new_tokens."
         )

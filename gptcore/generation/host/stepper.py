@@ -1,4 +1,4 @@
-"""What decoding asks of a framework: one protocol, in NumPy."""
+"""``Stepper``: the protocol, in NumPy, that a framework implements for decoding on the host."""
 
 from __future__ import annotations
 
@@ -29,44 +29,44 @@ class Stepper(Protocol):
     """A model that keeps its KV cache between calls, as an opaque ``state``."""
 
     def start(self, input_ids: Ids, attention_mask: NDArray[np.bool_], capacity: int) -> tuple[Logits, Any]:
-        """Read prompts.
+        """Run the model on prompts.
 
         Args:
-            input_ids: (B, T).
-            attention_mask: (B, T); each row has a token.
-            capacity: how many columns there will be at the most, prompt and continuation together.
+            input_ids: Token ids, (B, T).
+            attention_mask: Mask, (B, T); each row attends to at least one token.
+            capacity: The maximum number of columns of prompt and continuation together.
 
         Returns:
-            The logits (B, V) behind the last real token of each row, and the state.
+            The logits (B, V) after the last real token of each row, and the state.
         """
         ...
 
     def step(self, tokens: Ids, state: Any) -> tuple[Logits, Any]:
-        """Read one more token of each row, (B,); returns the logits (B, V) behind it, and the new state."""
+        """Run the model on one more token per row, (B,); returns the next logits (B, V) and the new state."""
         ...
 
     def hidden_states(self, state: Any) -> NDArray[np.float32]:
-        """What the trunk gave for the tokens read last, (B, T or more, C)."""
+        """The trunk's output for the tokens of the last call, (B, T or more, C)."""
         ...
 
     def reordered(self, state: Any, rows: Ids) -> Any:
-        """A state whose row i is what row ``rows[i]`` was; rows may repeat."""
+        """Return a state whose row i is the old row ``rows[i]``; rows may repeat."""
         ...
 
 
 class DeviceStepper(Stepper, Protocol):
-    """One that also has the whole loop, as a program that never leaves the device."""
+    """A ``Stepper`` that can also run the whole loop as a program on the device."""
 
     def continued(self, config: GenerationConfig, prompt: Prompt) -> Ids:
-        """The new ids (B, N) by greedy search or sampling, N at most ``prompt.max_new_tokens``.
+        """Generate new ids (B, N) by greedy search or sampling, with N at most ``prompt.max_new_tokens``.
 
-        -1 where no token can be chosen; the loop goes on, as it never waits for the host.
+        An id is -1 where no token can be selected. The loop then continues, because it never waits for the host.
         """
         ...
 
 
 class Uncached:
-    """A ``Stepper`` that reads all tokens again for each new one, over one that keeps a cache: ``use_cache=False``."""
+    """A wrapper for ``use_cache=False``: it runs a ``Stepper`` on all tokens again for each new one."""
 
     def __init__(self, stepper: Stepper) -> None:
         self.stepper = stepper
