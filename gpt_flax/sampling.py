@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from gptcore.generation.host.search import NOTHING
-from gptcore.spec.counters import LARGEST_UNIFORM, PARITY, ROTATIONS
+from gptcore.spec.random_numbers import LARGEST_UNIFORM, PARITY, ROTATIONS
 
 
 def choose(logits, method, numbers, rows, step):

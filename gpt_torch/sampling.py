@@ -3,7 +3,7 @@
 import torch
 
 from gptcore.generation.host.search import NOTHING
-from gptcore.spec.counters import LARGEST_UNIFORM, PARITY, ROTATIONS
+from gptcore.spec.random_numbers import LARGEST_UNIFORM, PARITY, ROTATIONS
 
 
 def choose(logits, method, numbers, rows, step):

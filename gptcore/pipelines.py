@@ -19,7 +19,7 @@ from gptcore.settings import is_integer, passes_on, unknown
 from gptcore.spec.config import OpenAIGPTConfig
 from gptcore.spec.parameters import Head
 from gptcore.spec.tasks import EXTRACT, TASKS, choice_columns
-from gptcore.storage import files
+from gptcore.storage import tables
 from gptcore.training.examples import LENGTH_STEP, TaskExamples
 from tokenization import OpenAIGPTTokenizerFast
 
@@ -334,17 +334,17 @@ def listed(inputs: Any, name: str) -> Iterable[Any]:
     return inputs
 
 
-def row_of(task: str, item: Any, name: str) -> files.Row:
+def row_of(task: str, item: Any, name: str) -> tables.Row:
     """An input of a pipeline as a row of its task; ``name`` is what errors call it."""
     if isinstance(item, Mapping):
-        return files.Row(item, name)
+        return tables.Row(item, name)
     if task == "classify":
-        return files.Row({"text": item}, name)
+        return tables.Row({"text": item}, name)
     if task == "choice" and isinstance(item, (tuple, list)) and len(item) == 2 and not isinstance(item[1], str):
         context, choices = item[0], list(item[1])
-        return files.Row(dict(zip(choice_columns(len(choices)), (context, *choices), strict=True)), name)
+        return tables.Row(dict(zip(choice_columns(len(choices)), (context, *choices), strict=True)), name)
     if task != "choice" and isinstance(item, (tuple, list)) and len(item) == 2:
-        return files.Row(dict(zip(TASKS[task].columns, item, strict=True)), name)
+        return tables.Row(dict(zip(TASKS[task].columns, item, strict=True)), name)
     shape = "(context, [choice, choice, ...])" if task == "choice" else "(text, text)"
     raise InputError(f"{name} must be {shape}, or a dict with the columns of the task; got {item!r:.80}.")
 

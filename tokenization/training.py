@@ -11,7 +11,7 @@ from pathlib import Path
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
 from gptcore.errors import TokenizerError
-from gptcore.storage.files import TEXT, find, parts
+from gptcore.storage.tables import TEXT, find, parts
 from tokenization.characters import lower
 from tokenization.fast import OpenAIGPTTokenizerFast
 from tokenization.modes import pre_tokenizer as make_pre_tokenizer

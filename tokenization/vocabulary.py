@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from gptcore.errors import TokenizerError
-from gptcore.storage.files import decoded
+from gptcore.storage.tables import decoded
 
 END_OF_WORD = "</w>"
 MERGES_HEADER = "#version: 0.2"

@@ -13,7 +13,7 @@ entry-point group            protocol              imports                      
 """
 
 from gptcore.backends.discovery import OWN, available, installed, load
-from gptcore.backends.inference import (
+from gptcore.backends.models import (
     CAPABILITIES,
     Arrays,
     Backend,

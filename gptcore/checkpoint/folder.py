@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from gptcore.checkpoint.dtypes import STORAGE
-from gptcore.checkpoint.formats import FORMATS, READERS, Format, canonical, openai_npy, sniff
+from gptcore.checkpoint.formats import FORMATS, Format, canonical, openai_npy
+from gptcore.checkpoint.formats.sniffing import READERS, sniff
 from gptcore.checkpoint.layouts import canonical_name, openai
 from gptcore.checkpoint.tensors import OutgoingTensor, StoredTensor
 from gptcore.errors import CheckpointError, ConfigError, bullet_list

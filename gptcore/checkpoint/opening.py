@@ -10,11 +10,12 @@ from typing import Unpack
 
 from gptcore.checkpoint.dtypes import STORAGE
 from gptcore.checkpoint.folder import folder_of, read_tensors
-from gptcore.checkpoint.formats import openai_npy, sniff
-from gptcore.checkpoint.inference import config_of
+from gptcore.checkpoint.formats import openai_npy
+from gptcore.checkpoint.formats.sniffing import sniff
 from gptcore.checkpoint.layouts.hf_torch import TIED_HEAD
 from gptcore.checkpoint.matching import Matching, match
 from gptcore.checkpoint.pretrained import wanted_files
+from gptcore.checkpoint.stored_config import config_of
 from gptcore.checkpoint.tensors import StoredTensor
 from gptcore.errors import ConfigError
 from gptcore.release import DEFAULT_MODEL, PRODUCER

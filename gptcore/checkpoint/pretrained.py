@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from gptcore.checkpoint.dtypes import STORAGE, check_dtype, convert, dtype_of
 from gptcore.checkpoint.folder import check_writable, read_tensors, weights_files, write_tensors
-from gptcore.checkpoint.inference import config_of
 from gptcore.checkpoint.matching import Matching, match
+from gptcore.checkpoint.stored_config import config_of
 from gptcore.checkpoint.tensors import OutgoingTensor
 from gptcore.errors import CheckpointError, bullet_list
 from gptcore.idioms import LOADING, without_idioms

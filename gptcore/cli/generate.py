@@ -22,7 +22,7 @@ from gptcore.generation import GenerationConfig, TextStreamer, check_prompt, set
 from gptcore.pipelines import left_padded
 from gptcore.release import DEFAULT_MODEL
 from gptcore.spec.parameters import Head
-from gptcore.storage.files import decoded
+from gptcore.storage.tables import decoded
 from tokenization import OpenAIGPTTokenizerFast, TokenizerOptions
 
 SAMPLING = ("temperature", "top_k", "top_p", "min_p", "typical_p")

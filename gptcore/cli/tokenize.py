@@ -17,7 +17,7 @@ from rich.text import Text
 from gptcore.cli.settings import SHIPPED
 from gptcore.errors import DataError
 from gptcore.release import DEFAULT_MODEL
-from gptcore.storage.files import decoded
+from gptcore.storage.tables import decoded
 from tokenization import OpenAIGPTTokenizerFast, TokenizerOptions
 
 BACKGROUNDS = ("blue", "magenta", "green", "cyan")

@@ -8,11 +8,11 @@ from typing import Any, Unpack
 
 from gptcore.checkpoint.dtypes import STORAGE
 from gptcore.checkpoint.folder import read_tensors
-from gptcore.checkpoint.inference import config_of
 from gptcore.checkpoint.layouts.hf_torch import TIED_HEAD
 from gptcore.checkpoint.matching import match
 from gptcore.checkpoint.opening import OTHER_FILES, head_of, kind_of
 from gptcore.checkpoint.pretrained import wanted_files
+from gptcore.checkpoint.stored_config import config_of
 from gptcore.checkpoint.tensors import StoredTensor
 from gptcore.errors import GPTError
 from gptcore.spec.config import ConfigOptions

@@ -5,7 +5,6 @@ errors in every framework, ``Reference`` and ``TOLERANCES`` decide what is right
 """
 
 from gptcore.spec.config import ConfigOptions, ConfigSettings, OpenAIGPTConfig
-from gptcore.spec.counters import gumbel, threefry
 from gptcore.spec.inputs import (
     IGNORED_LABEL,
     ArrayInfo,
@@ -26,6 +25,7 @@ from gptcore.spec.parameters import (
     resized_embedding,
     summary_width,
 )
+from gptcore.spec.random_numbers import gumbel, threefry
 from gptcore.spec.reference import Reference
 from gptcore.spec.tolerances import TOLERANCES, gradient_errors, output_error
 

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from gptcore.errors import ConfigError
 from gptcore.settings import Settings, boolean, choice, integer, is_integer, literal, passes_on, real
 from gptcore.storage.atomic import atomic_write
-from gptcore.storage.files import decoded
+from gptcore.storage.tables import decoded
 
 MAX_RECIPE_BYTES = 1 << 20
 PRECISIONS = ("float32", "bfloat16")

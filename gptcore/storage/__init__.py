@@ -1,5 +1,5 @@
 """Storage, independent of models: text files and tables; inside, atomic writes, transactions and the hub."""
 
-from gptcore.storage.files import TABLES, TEXT, Row, find, parts, read_table
+from gptcore.storage.tables import TABLES, TEXT, Row, find, parts, read_table
 
 __all__ = ["TABLES", "TEXT", "Row", "find", "parts", "read_table"]

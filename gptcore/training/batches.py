@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from gptcore.backends.training import Batch
 from gptcore.errors import DataError
-from gptcore.spec.counters import threefry
 from gptcore.spec.inputs import IGNORED_LABEL
+from gptcore.spec.random_numbers import threefry
 
 WINDOW = 50  # number of batches whose examples are sorted by length together, as in transformers
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from gptcore.errors import DataError
 from gptcore.spec.inputs import IGNORED_LABEL
-from gptcore.storage import files as files_module
+from gptcore.storage import tables as files_module
 from gptcore.storage.atomic import atomic_write, make_folder
 from gptcore.training.fingerprints import fingerprint, tokenizer_fingerprint
 

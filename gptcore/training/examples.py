@@ -131,7 +131,7 @@ class TaskExamples:
 
 
 def places(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Where each row is from, for errors: the file and line of a row of ``gptcore.storage.files``, else its number.
+    """Where each row is from, for errors: the file and line of a row of ``gptcore.storage.tables``, else its number.
 
     >>> places([{"text": "a"}, {"text": "b"}])
     ['row 1', 'row 2']

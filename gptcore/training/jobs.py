@@ -17,7 +17,7 @@ from gptcore.spec.config import OpenAIGPTConfig, read_json_object
 from gptcore.spec.parameters import Head
 from gptcore.spec.recipe import Recipe
 from gptcore.spec.tasks import TASKS, add_task_tokens
-from gptcore.storage import files, hub
+from gptcore.storage import hub, tables
 from gptcore.storage.atomic import atomic_write
 from gptcore.training.batches import Batches, once
 from gptcore.training.checkpoints import Checkpoints
@@ -217,9 +217,9 @@ def rows_of(data: Paths | Rows, names: Sequence[str], label: str, header: Sequen
         for place, row in zip(where, data, strict=True):
             if label not in row:
                 raise DataError(f"{place}: missing column {label!r}; got {', '.join(map(repr, row))}.")
-        return [files.Row({**row, LABEL: row[label]}, place) for place, row in zip(where, data, strict=True)]
-    table = files.read_table(data, (*names, label), header)  # type: ignore[arg-type]  # no rows
-    return [files.Row({**row, LABEL: row[label]}, row.place) for row in table]
+        return [tables.Row({**row, LABEL: row[label]}, place) for place, row in zip(where, data, strict=True)]
+    table = tables.read_table(data, (*names, label), header)  # type: ignore[arg-type]  # no rows
+    return [tables.Row({**row, LABEL: row[label]}, row.place) for row in table]
 
 
 def is_rows(data: Paths | Rows) -> TypeGuard[Rows]:

@@ -10,9 +10,9 @@ import numpy as np
 from gptcore.backends.training import Batch
 from gptcore.errors import ConfigError, InputError, TrainingError
 from gptcore.spec.config import OpenAIGPTConfig
-from gptcore.spec.counters import threefry
 from gptcore.spec.inputs import ArrayInfo, as_array, check_inputs, check_task
 from gptcore.spec.parameters import Head
+from gptcore.spec.random_numbers import threefry
 
 MOMENTS = ("exp_avg", "exp_avg_sq")
 """Adam's running means of the gradient and of its square, under PyTorch's names."""

@@ -49,7 +49,9 @@ def test_every_format_becomes_every_other_without_loss(tmp_path, head, dtype):
 def test_a_format_refuses_what_it_cannot_hold(tmp_path, form):
     for head, dtype in itertools.product(Head, DTYPES):
         if not can_hold(form, head, dtype):
-            with pytest.raises((CheckpointError, ConfigError), match=r"dtype of format .* got bfloat16|holds the trunk only"):
+            with pytest.raises(
+                (CheckpointError, ConfigError), match=r"dtype of format .* got bfloat16|holds the trunk only"
+            ):
                 save(tmp_path / "new", head, dtype, form)
             assert not (tmp_path / "new").exists()
 

@@ -9,7 +9,7 @@ import pytest
 from text_data import DATA, books
 
 from gptcore.errors import DataError
-from gptcore.storage import files
+from gptcore.storage import tables
 from tokenization import OpenAIGPTTokenizer, OpenAIGPTTokenizerFast, TokenizerError, train, training
 from tokenization.bpe import BytePairEncoding
 
@@ -57,7 +57,7 @@ def test_the_same_files_give_the_same_vocabulary(corpus, tmp_path):
 
 def test_reading_in_parts_changes_nothing(corpus, monkeypatch):
     whole = train(corpus, 1500, pre_tokenizer="basic", show_progress=False).get_vocab()
-    monkeypatch.setattr(files, "READ_LENGTH", 5000)
+    monkeypatch.setattr(tables, "READ_LENGTH", 5000)
     monkeypatch.setattr(training, "COUNTED_CHUNKS", 300)
     monkeypatch.setattr(training, "REPEATED", 7)
     assert train(corpus, 1500, pre_tokenizer="basic", show_progress=False).get_vocab() == whole

@@ -9,7 +9,7 @@ import pytest
 from text_data import VOCABULARY, books, put
 
 from gptcore.errors import DataError
-from gptcore.storage import files
+from gptcore.storage import tables
 from gptcore.training import Batches, Blocks, TokenFile, tokenize_corpus
 from tokenization import OpenAIGPTTokenizerFast
 
@@ -45,7 +45,7 @@ def test_original_text_in_parts_has_the_ids_of_the_whole(tmp_path, monkeypatch):
     words = OpenAIGPTTokenizerFast.from_pretrained(VOCABULARY, pre_tokenizer="original")
     text = books("heldout")[0][:30_000].rsplit("\n", 1)[0] + "\n"
     (tmp_path / "a.txt").write_text(text, encoding="utf-8")
-    monkeypatch.setattr(files, "READ_LENGTH", 5000)
+    monkeypatch.setattr(tables, "READ_LENGTH", 5000)
     ids = tokenize_corpus(tmp_path / "a.txt", words, tmp_path / "out").ids
     assert np.array(ids).tolist() == words(text, verbose=False).input_ids
 
@@ -74,7 +74,7 @@ BAD = {
     ".csv, line 1: two columns are named 'text'": lambda d, t: tokenize_corpus(
         put(d, "text,,,text\na,b,c,d\n", "a.csv"), t, d / "out"
     ),
-    "two columns are named 'a'": lambda d, t: [*files.rows(put(d, "1,2\n", "a.csv"), "a", ["a", "a"])],
+    "two columns are named 'a'": lambda d, t: [*tables.rows(put(d, "1,2\n", "a.csv"), "a", ["a", "a"])],
     "line 1: the cells seem to be separated by ';'. Use": lambda d, t: tokenize_corpus(
         put(d, "text;label\na, b;1\n", "a.csv"), t, d / "out"
     ),
@@ -85,18 +85,18 @@ BAD = {
         put(d, "text,label\n", "a.tsv"), t, d / "out"
     ),
     "line 2: the cells seem to be separated by ';'": lambda d, t: [
-        *files.rows(put(d, "a,b\na;b\n", "a.csv"), "a", ["a", "b"])
+        *tables.rows(put(d, "a,b\na;b\n", "a.csv"), "a", ["a", "b"])
     ],
-    "is not a table. Use .jsonl, .csv, .tsv, .json,": lambda d, t: [*files.rows(put(d, ""), "a")],
-    "row 2: must be a JSON object; got int": lambda d, t: [*files.rows(put(d, '[{"a": 1}, 2]', "a.json"), "a")],
-    "row 1: missing column 'b'; got 'a'": lambda d, t: [*files.rows(put(d, '[{"a": 1}]', "a.json"), "b")],
-    "a.json: not JSON: Expecting ',' delimiter: line 2": lambda d, t: [*files.rows(put(d, "[1\n2]", "a.json"), "a")],
-    "a.json, line 1: not JSON": lambda d, t: [*files.rows(put(d, '{\n"a": 1}', "a.json"), "a")],
+    "is not a table. Use .jsonl, .csv, .tsv, .json,": lambda d, t: [*tables.rows(put(d, ""), "a")],
+    "row 2: must be a JSON object; got int": lambda d, t: [*tables.rows(put(d, '[{"a": 1}, 2]', "a.json"), "a")],
+    "row 1: missing column 'b'; got 'a'": lambda d, t: [*tables.rows(put(d, '[{"a": 1}]', "a.json"), "b")],
+    "a.json: not JSON: Expecting ',' delimiter: line 2": lambda d, t: [*tables.rows(put(d, "[1\n2]", "a.json"), "a")],
+    "a.json, line 1: not JSON": lambda d, t: [*tables.rows(put(d, '{\n"a": 1}', "a.json"), "a")],
     "a.txt is UTF-16, not UTF-8. Save the file as UTF-8": lambda d, t: tokenize_corpus(
         put(d, "the cat", encoding="utf-16"), t, d / "out"
     ),
-    "b.csv is UTF-16": lambda d, t: [*files.rows(put(d, "a,b", "b.csv", encoding="utf-16-le"), "a")],
-    "c.json is UTF-16": lambda d, t: [*files.rows(put(d, "[{}]", "c.json", encoding="utf-16-be"), "a")],
+    "b.csv is UTF-16": lambda d, t: [*tables.rows(put(d, "a,b", "b.csv", encoding="utf-16-le"), "a")],
+    "c.json is UTF-16": lambda d, t: [*tables.rows(put(d, "[{}]", "c.json", encoding="utf-16-be"), "a")],
     "after line 0: not UTF-8: .* Save the file as UTF-8": lambda d, t: tokenize_corpus(
         put(d, "caf\u00e9", encoding="latin-1"), t, d / "out"
     ),
@@ -129,7 +129,7 @@ TABLES = {
 def test_tables_of_every_kind_are_read(name, pack, mark, tmp_path):
     content = (mark + TABLES[name]).encode()
     (tmp_path / (name + pack)).write_bytes({"": bytes, ".gz": gzip.compress, ".xz": lzma.compress}[pack](content))
-    ((_, row),) = files.rows(tmp_path / (name + pack), ("text", "label"))
+    ((_, row),) = tables.rows(tmp_path / (name + pack), ("text", "label"))
     assert row == {"text": CELL, "label": "1"}
 
 
@@ -138,14 +138,14 @@ def test_texts_of_every_kind_are_read(tokenizer, tmp_path):
     (tmp_path / "settings.json").write_text("{}")
     ids = tokenize_corpus(put(tmp_path, f"\ufeffthe cat {CELL}").parent, tokenizer, tmp_path / "out").ids
     assert np.array(ids).tolist() == tokenizer(f"the cat {CELL}").input_ids
-    assert "".join(files.parts(tmp_path / "a.txt")) == f"the cat {CELL}"
+    assert "".join(tables.parts(tmp_path / "a.txt")) == f"the cat {CELL}"
     listed = tokenize_corpus(put(tmp_path, '[{"text": "the cat"}]', "b.json"), tokenizer, tmp_path / "out").ids
     assert np.array(listed).tolist() == tokenizer("the cat").input_ids
 
 
 def test_a_long_cell_is_read(tmp_path):
     long = "word " * 30_000  # csv's own limit is 131,072 characters
-    ((_, row),) = files.rows(put(tmp_path, f"text\n{long}\n", "a.csv"), ["text"])
+    ((_, row),) = tables.rows(put(tmp_path, f"text\n{long}\n", "a.csv"), ["text"])
     assert row["text"] == long
 
 

@@ -8,7 +8,7 @@ from text_data import put
 
 from gptcore.errors import ConfigError, DataError, warn_once
 from gptcore.spec.config import OpenAIGPTConfig
-from gptcore.storage import files
+from gptcore.storage import tables
 from gptcore.training.examples import TaskExamples, label_settings, places
 
 CONFIG = OpenAIGPTConfig(vocab_size=800, n_positions=20, n_embd=6, n_head=2, n_layer=1)
@@ -193,7 +193,7 @@ def test_errors_name_the_line_of_a_file(name, content, message, tokenizer, tmp_p
     path = put(tmp_path, content, name)
 
     def rows():
-        return [row for _, row in files.rows(path, ("text", "label"))]
+        return [row for _, row in tables.rows(path, ("text", "label"))]
 
     with pytest.raises(DataError, match=message):
         label_settings("classify", [row["label"] for row in rows()], places(rows()))

@@ -1,51 +1,20 @@
-"""The table of file formats: how each is recognised, read, named and written; other modules handle the bytes."""
+"""The table of file formats: how each is read, named and written; other modules recognise them and handle the bytes."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, BinaryIO
 
 from gptcore.checkpoint.dtypes import STORAGE
 from gptcore.checkpoint.formats import hdf5, msgpack, orbax, pytorch, safetensors
 from gptcore.checkpoint.layouts import canonical_name, foreign_name, hf_tf, hf_torch, keras_weights, nnx
-from gptcore.checkpoint.tensors import OutgoingTensor, StoredTensor
-from gptcore.errors import CheckpointError
+from gptcore.checkpoint.tensors import OutgoingTensor
 from gptcore.spec.parameters import TRUNK, Head, Parameter
 
 TRUNK_ROOTS = tuple(row.name.split("{")[0] for row in TRUNK)
 WRAPPERS = ("module.", "_orig_mod.", hf_torch.TRUNK_PREFIX)  # of DataParallel, torch.compile and head models
-
-READERS: Mapping[str, Callable[[Path], list[StoredTensor]]] = {
-    "safetensors": safetensors.read,
-    "pytorch": pytorch.read,
-    "hdf5": hdf5.read,
-    "msgpack": msgpack.read,
-    "orbax": orbax.read,
-}
-"""Format of a file (by its first bytes) or of a directory (by its files) -> its reader."""
-
-
-def sniff(path: Path) -> str | None:
-    """Recognise the format of a file or directory by its content: a key of ``READERS``, or ``None``."""
-    if path.is_dir():
-        return "orbax" if orbax.is_item(path) else None
-    try:
-        with path.open("rb") as file:
-            head = file.read(9)
-    except OSError as cause:
-        raise CheckpointError(f"cannot read {path}: {cause.strerror}") from cause
-    if head[8:] == b"{":
-        return "safetensors"
-    if head.startswith((b"PK\x03\x04", b"\x80\x02\x8a\x0a\x6c\xfc")):  # a zip archive; the magic number as a pickle
-        return "pytorch"
-    if head.startswith(b"\x89HDF\r\n\x1a\n"):
-        return "hdf5"
-    if head and (head[0] >> 4 == 0x8 or head[0] in (0xDE, 0xDF)):
-        return "msgpack"
-    return None
 
 
 def canonical(kind: str, name: str) -> tuple[str, str]:

@@ -10,7 +10,7 @@ from gptcore.generation.host.processors import process
 from gptcore.generation.host.search import DecodeText, check_chosen, holds_stop, usable
 from gptcore.generation.host.stepper import Logits, Stepper
 from gptcore.generation.prompt import Ids, Prompt
-from gptcore.spec.counters import gumbel
+from gptcore.spec.random_numbers import gumbel
 
 
 class Hypotheses:

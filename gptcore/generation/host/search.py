@@ -12,7 +12,7 @@ from gptcore.errors import InputError
 from gptcore.generation.config import GenerationConfig
 from gptcore.generation.host.stepper import Logits, Stepper
 from gptcore.generation.prompt import Ids
-from gptcore.spec.counters import gumbel
+from gptcore.spec.random_numbers import gumbel
 
 DecodeText = Callable[[Ids], str]
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from gptcore.spec.counters import gumbel, threefry
+from gptcore.spec.random_numbers import gumbel, threefry
 
 
 @pytest.mark.parametrize(
