@@ -34,6 +34,7 @@ EXCEPTIONS = {
     "Only PyTorch has weights in one byte, and adapters of other libraries that replace a projection.": """
         projection quantization pretrained:*.reject_quantized pretrained:*.train
         pretrained:*.from_pretrained#Args.quantization""",
+    "Only PyTorch's from_pretrained has torch_dtype and device_map of transformers.": "pretrained:_LoadingOptions*",
     "PyTorch's parameters take memory when they are made, may be on any device, and come as a state dict.": """
         *(device) *(tensors) *(state_dict) weights:device_of pretrained:*.device pretrained:*._load_from_state_dict
         pretrained:*.materialize(dtype) pretrained:*.materialize#1 backend:BackendModel.tensors

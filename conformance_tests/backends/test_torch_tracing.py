@@ -108,7 +108,7 @@ def test_where_ids_have_no_values_or_lengths_are_symbols(use):
 
 
 def test_values_are_checked_where_there_are_some():
-    with pytest.raises(InputError, match=r"input_ids\[0, 0\] is 41"):
+    with pytest.raises(InputError, match=r"input_ids\[0, 0\] must be 0 to 40"):
         build(gpt_torch.OpenAIGPTLMHeadModel)(IDS + 41)
     with pytest.raises(InputError, match="labels must have shape"):  # shapes everywhere
         build(gpt_torch.OpenAIGPTLMHeadModel).to("meta")(IDS.to("meta"), labels=IDS[:, :2].to("meta"))

@@ -112,7 +112,7 @@ def check_traced(
     names += [] if streamer is None else ["streamer"]
     if names:
         raise InputError(
-            f"cannot use {', '.join(names)} inside {inside}: they need the host. Omit them, or call generate "
+            f"cannot use {', '.join(names)} inside {inside}: this needs the host. Omit them, or call generate "
             f"outside of {inside}."
         )
     if len(shape) != 2 or not all(shape):

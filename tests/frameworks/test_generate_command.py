@@ -40,7 +40,7 @@ def test_a_text_goes_on(run, folder):
         assert len(out) > len("the cat\n")
         assert run(*command, *method)[1] == out
     _, out, error = run(*command)
-    seed = re.fullmatch(r"\(--seed (\d+) gives the same again\)\n", error)[1]
+    seed = re.fullmatch(r"\(To repeat this text, pass --seed (\d+)\.\)\n", error)[1]
     assert run(*command, "--seed", seed)[1] == out
 
 

@@ -231,7 +231,7 @@ def test_predict_reads_the_columns_of_training(run, fine_tuned, tmp_path):
         assert json.loads(out)["score"] == pytest.approx(1 / 3)
     table.write_text(",".join([*names, "choice4"]) + "\nit,so,so,so,so\n")
     status, _, error = run("predict", "choice", table, "--model", folder)
-    assert (status, "column 'choice4' would be ignored. Pass the names of all columns, or --choices 4." in error) == (
+    assert (status, "column 'choice4' would not be read. Pass the names of all columns, or --choices 4." in error) == (
         2,
         True,
     )

@@ -60,7 +60,7 @@ BAD = {
         put(d, '{"txt": 1}', "a.jsonl"), t, d / "out"
     ),
     "must hold a text; got 1": lambda d, t: tokenize_corpus(put(d, '{"text": 1}', "a.jsonl"), t, d / "out"),
-    "line 3: must have 2 cells": lambda d, t: tokenize_corpus(put(d, "text,b\n1,2\n1,2,3", "a.csv"), t, d / "out"),
+    "line 3: a row must have 2": lambda d, t: tokenize_corpus(put(d, "text,b\n1,2\n1,2,3", "a.csv"), t, d / "out"),
     "cannot read .*a.txt.gz": lambda d, t: tokenize_corpus(put(d, "text", "a.txt.gz"), t, d / "out"),
     "cannot read a corpus from": lambda d, t: TokenFile(d),
     "a corpus must have at least 2 tokens, .*; got 1": lambda d, t: Blocks(np.array([1]), 8),
