@@ -1,4 +1,4 @@
-"""Arguments of transformers: which values have no effect here, and what to do about all others."""
+"""Arguments of transformers: the values that have no effect here, and advice for all others."""
 
 from __future__ import annotations
 

@@ -64,7 +64,7 @@ def is_mark(character: str) -> bool:
 
 
 def lower(text: str) -> str:
-    """Lower case, character by character: a final capital sigma is no exception, as it is for ``str.lower``.
+    """Lower case, character by character. Unlike ``str.lower``, a final capital sigma is treated as any other.
 
     >>> lower("ΟΔΟΣ")
     'οδοσ'

@@ -25,10 +25,10 @@ _LETTERS = re.compile(r"[a-z]+")
 class EnglishRules:
     """spaCy's tokenizer, with the rules of ``spacy.lang.en`` and no model.
 
-    From each end of a chunk, punctuation and the like is split off while a rule says so; what is left is a special
-    case, a web address, or falls apart at infixes. At last, special cases are looked for among the words of the whole
-    line. spaCy looks at the whole rest of a chunk in every step; this looks at its ends, so that a long chunk of
-    punctuation costs linear time.
+    The rules split prefixes and suffixes, such as punctuation, off the ends of a chunk. The rest is a special case, a
+    web address, or is split at infixes. Finally, special cases are found among the words of the whole line. In each
+    step, spaCy scans the whole rest of a chunk, and this class only its ends, so that a long chunk of punctuation takes
+    linear time.
 
     Raises:
         ImportError: spaCy is not installed.

@@ -22,7 +22,7 @@ _CHUNK_OR_NEWLINE = re.compile(r"\S+|\n")
 
 
 class OriginalPreTokenizer(PreTokenizer):
-    """The path on which the published model was trained, as transformers walks it.
+    """The text path of the published model, as transformers implements it.
 
     Line by line, mojibake, entities, ligatures and curly quotes are repaired; dashes, the ellipsis and the acute become
     ASCII; runs of punctuation stand alone; spaCy's English rules split the rest. Line breaks become one word.

@@ -9,14 +9,14 @@ from typing import Any
 from tokenization.characters import normalize
 
 MAX_ROUNDS = 64
-"""ftfy repeats its fixes until nothing changes. Damage on top of damage takes two or three rounds; text made on purpose
-takes as many as it has characters. After this many rounds it stays as it is."""
+"""ftfy repeats its fixes until nothing changes. Text that was damaged twice takes two or three rounds; crafted text can
+take as many rounds as it has characters. After this many rounds, the text is left as it is."""
 
 MAX_SEGMENT = 1_000_000  # ftfy's own max_decode_length
 
 _TOUCHED = re.compile(r"[^\t\n\x0c\x20-\x25\x27-\x7e\u2014\u2013]")
-"""What ftfy may change. ASCII text without an entity or a control character is none of it, and no pattern of ftfy's
-matches a dash with nothing but ASCII around it; the tests try every neighbourhood."""
+"""Characters that ftfy may change. It never changes ASCII text without entities and control characters, and none of its
+patterns matches a dash between ASCII characters; the tests try every neighbourhood."""
 
 _FIXES_AFTER_ENCODING = (
     "fix_c1_controls",

@@ -146,7 +146,7 @@ def _labels_of(config: OpenAIGPTConfig) -> str:
 
 
 def _warn_of_renamed_labels(stored: OpenAIGPTConfig, config: OpenAIGPTConfig) -> None:
-    """The rows of a trained head mean what they were trained for, whatever their labels are called."""
+    """Warn that the rows of a trained head keep the meaning that they were trained for, under new label names."""
     renamed = [
         f"{name!r} to {config.id2label[i]!r}"
         for i, name in stored.id2label.items()

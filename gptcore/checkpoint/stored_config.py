@@ -18,14 +18,13 @@ OPENAI_HEAD_SIZE = 64  # of the model that OpenAI released, without a config
 
 
 def config_of(path: Path, tensors: Sequence[StoredTensor], **overrides: Any) -> OpenAIGPTConfig:
-    """The config beside the weights, or the one that the shapes and ``overrides`` determine where there is none.
+    """Return the config beside the weights or, without one, the config that the shapes and ``overrides`` determine.
 
     Args:
-        path: a folder, a file of weights, or a directory of Orbax.
-        tensors: of the checkpoint.
-        overrides: settings to change. Without a ``config.json``, ``n_head`` must be one of them, except for OpenAI's
-            own layout, and so must be every setting that no shape determines and that is not the default, such as
-            ``afn`` or ``layer_norm_epsilon``.
+        path: A folder, a file of weights, or a directory of Orbax.
+        tensors: The tensors of the checkpoint.
+        overrides: Settings to change. Without a ``config.json``, pass ``n_head`` (except for OpenAI's own layout), and
+            every setting that differs from its default and that no shape determines, such as ``afn``.
 
     Raises:
         CheckpointError: no ``config.json``, and the shapes are not those of this architecture or need ``n_head``.

@@ -1,4 +1,4 @@
-"""A tensor in a file, not read yet, and a tensor on its way into one: what all formats give and take.
+"""Stored and outgoing tensors: what the readers of all formats return and their writers accept.
 
 Nearly every format keeps its numbers as plain bytes at some offset. So a reader only has to find and check the
 offsets; reading is the same for all of them, lazy, and takes no more memory than the tensor. Where numbers are packed,
@@ -46,7 +46,7 @@ class Packed:
 
 @dataclass(frozen=True)
 class StoredTensor:
-    """A tensor in a file, not read yet."""
+    """A tensor in a file; its values are read on request."""
 
     path: Path
     name: str  # in the file
@@ -58,7 +58,7 @@ class StoredTensor:
 
     @classmethod
     def at(cls, path: Path, name: str, dtype: str, shape: tuple[int, ...], offset: int) -> Self:
-        """One that lies in one piece, row by row; its canonical name is its own."""
+        """A tensor whose values are contiguous in the file, in C order, under its canonical name."""
         return cls(path, name, name, dtype, shape, (Region(path, offset, math.prod(shape)),))
 
     def transposed(self) -> Self:
@@ -107,7 +107,7 @@ class OutgoingTensor:
         return cls(name, dtype, array.shape, lambda: array)
 
     def done(self, name: str, transform: str) -> OutgoingTensor:
-        """The same tensor as a layout names and keeps it."""
+        """The same tensor under the name and in the shape of a layout."""
         change = TRANSFORMS[transform]
         shape = change(np.broadcast_to(np.float32(0), self.shape)).shape
         return OutgoingTensor(name, self.dtype, shape, lambda: change(self.load()))

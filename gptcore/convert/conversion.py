@@ -193,7 +193,7 @@ def _pieces(
 
 
 def _parts(size: int, length: int = 1 << 20) -> Iterator[slice]:
-    """Slices of a long array: what is computed from all of it at once would be the largest thing in memory."""
+    """Slices of a long array, so that intermediate results need little memory."""
     return (slice(begin, begin + length) for begin in range(0, size, length))
 
 

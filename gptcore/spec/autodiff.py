@@ -1,4 +1,4 @@
-"""A tape of NumPy float64 operations, each beside its derivative: what the reference needs, and no more."""
+"""A tape of the NumPy float64 operations that the reference needs, each with its derivative."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Variable:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of the value."""
+        """The shape of the value."""
         return self.value.shape
 
     def __add__(self, other: Variable) -> Variable:

@@ -260,7 +260,7 @@ def flatten_leading(array: NDArray[Any]) -> NDArray[Any]:
 
 
 def attention_allowed(attention_mask: NDArray[Any] | None, length: int) -> NDArray[np.bool_]:
-    """Which key each query may read: no future, no padding; itself where nothing else is left.
+    """The keys that each query may read: no future, no padding, and itself if no other key is left.
 
     Returns:
         bool, (B or 1, 1, T, S).

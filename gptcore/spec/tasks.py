@@ -61,7 +61,7 @@ def part_length(length: int, parts: int) -> int:
 
 
 def add_task_tokens(tokenizer: Any, task: str | None = None) -> int:
-    """Give a tokenizer the start, delimiter and extract tokens, if it lacks them.
+    """Add the start, delimiter and extract tokens to a tokenizer that lacks them.
 
     Args:
         tokenizer: A tokenizer of ``tokenization``.

@@ -1,8 +1,8 @@
 """HDF5 files of Keras and of transformers' TensorFlow classes: finds each dataset, without following links.
 
 HDF5 can point into other files (external links, external storage, virtual datasets) and pack bytes so that a small file
-becomes a large array. No file of weights needs that: all four are refused. So is a heap of names whose list of free
-blocks never ends: the HDF5 library follows it until the memory is full.
+becomes a large array. No file of weights needs that: all four are refused. A heap of names with a cyclic list of free
+blocks is refused, too: the HDF5 library would follow it until the memory is full.
 """
 
 from __future__ import annotations

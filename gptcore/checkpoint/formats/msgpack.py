@@ -25,7 +25,7 @@ MAX_AXES = 8
 
 
 def read(path: Path) -> list[StoredTensor]:
-    """The arrays of a file; the keys on the way to each make its name, with dots between.
+    """The arrays of a file. The name of an array is its path of keys, joined by dots.
 
     Raises:
         CheckpointError: the file is damaged, or holds anything but arrays.

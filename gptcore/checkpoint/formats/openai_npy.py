@@ -21,7 +21,7 @@ FILES = tuple(f"params_{i}.npy" for i in range(10))
 MAX_SHAPES_BYTES = 1 << 20
 MAX_TENSORS = 100_000
 HEADER_ERRORS = (SyntaxError, TokenError, MemoryError)
-"""What Python's own parser, to which NumPy gives the header, raises besides."""
+"""Further errors of Python's parser, which NumPy uses for the header."""
 
 
 def read(files: Sequence[Path], shapes_file: Path, names: Sequence[str]) -> list[StoredTensor]:

@@ -55,7 +55,7 @@ def is_item(path: Path) -> bool:
 
 
 def read(path: Path) -> list[StoredTensor]:
-    """The arrays of an item; those of its model are named by their paths in the model.
+    """The arrays of an item. An array of the model is named by its path in the model.
 
     Raises:
         CheckpointError: the item is damaged, incomplete, or leads outside of itself.
@@ -123,7 +123,7 @@ class _Item:
             return json.loads(value)
 
     def spec(self, name: str) -> dict[str, Any]:
-        """What tensorstore is to open for an array."""
+        """The specification with which tensorstore opens an array."""
         base = {"driver": "file", "path": f"{self.path}/"}
         if self.store is None:
             return {**base, "path": f"{self.path}/{name}/"}

@@ -50,7 +50,7 @@ def load(stream: io.BytesIO) -> Any:
     """The object of one pickle; ``stream`` is left behind it.
 
     Raises:
-        CheckpointError: it names or does something that a checkpoint of weights has no need of; nothing of it has run.
+        CheckpointError: it uses a name or an operation that no checkpoint of weights needs. It has not been run.
         ValueError, LookupError, TypeError: it is damaged.
     """
     machine = _Machine()

@@ -1,6 +1,6 @@
 """A file of ``torch.save``: the zip archive of today, and the row of pickles that PyTorch wrote before version 1.6.
 
-Pickles can hold programs. Nothing of them is run here (see ``pickles``), and still a caller has to allow them.
+Pickles can hold programs. They are never run here (see ``pickles``); callers must still allow them.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The TensorFlow classes of transformers: the names of weights in ``tf_model.h5``.
 
-In the file they stand behind the name of their layer and that of the model: ``transformer/MODEL/transformer/...``. A
+In the file, each name begins with the layer and the model: ``transformer/MODEL/transformer/...``. A
 model that was built outside of a scope leaves its own name out.
 """
 
