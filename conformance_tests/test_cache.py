@@ -116,7 +116,7 @@ def test_mistakes_are_errors_with_the_same_text(load):
     cache = model.forward({"input_ids": IDS[:, :15]}, use_cache=True)["past_key_values"]
     for ids, mask, message in (
         (IDS[:, :5], None, r"cannot cache 15 \+ 5 = 20 tokens: past_key_values has 19 slots"),
-        (IDS[:2, :1], None, "past_key_values must have 2 rows, as the input; got 3"),
+        (IDS[:2, :1], None, "past_key_values must have 2 rows, like the input; got 3"),
         (IDS[:, :2], np.ones((3, 16), np.int64), r"must have shape \(3, 2\) or \(3, 17\); got \(3, 16\)"),
     ):
         inputs = {"input_ids": ids} | ({} if mask is None else {"attention_mask": mask})
@@ -128,7 +128,7 @@ def test_mistakes_are_errors_with_the_same_text(load):
     with pytest.raises(InputError, match=r"past_key_values must be the KVCache .*; got DynamicCache\."):
         model.forward({"input_ids": IDS[:, :1]}, past_key_values=type("DynamicCache", (), {})())
     other = cache.empty(CONFIG, 3, dtype="float16")
-    with pytest.raises(InputError, match="past_key_values must be float32, as the model; got float16"):
+    with pytest.raises(InputError, match="past_key_values must be float32, like the model; got float16"):
         model.forward({"input_ids": IDS[:, :1]}, past_key_values=other)
     other = cache._replace(keys=cache.keys * 2, values=cache.values * 2)
     with pytest.raises(InputError, match=r"past_key_values must have \(layers, heads, head size\) \(.*; got \("):

@@ -46,7 +46,7 @@ class Objective(nnx.Module):
         """The language-modelling loss and, for a task, its loss and logits.
 
         Args:
-            input_ids: (B, T) integer token ids, or (B, N, T) for N sequences an example.
+            input_ids: (B, T) integer token ids, or (B, N, T) for N sequences per example.
             labels: integer token ids of the shape of ``input_ids``; -100 is ignored.
             extract_positions: (B,) or (B, N) integer positions of the extract tokens.
             targets: (B,) integer classes or right choices, or float scores.
@@ -131,7 +131,8 @@ class Trainer:
             the weights, ``tensor``. Default: one device.
 
     Raises:
-        ConfigError: the model has no head, half-precision weights, or parameters that a checkpoint has no place for.
+        ConfigError: the model has no head, has weights that are not float32, or has parameters that a checkpoint has no
+            place for.
 
     >>> from gpt_flax import OpenAIGPTConfig, FlaxOpenAIGPTLMHeadModel
     >>> model = FlaxOpenAIGPTLMHeadModel(OpenAIGPTConfig(vocab_size=11, n_positions=8, n_embd=6, n_layer=1, n_head=2))

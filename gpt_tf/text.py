@@ -74,7 +74,7 @@ def load_tokenizer(source):
     try:
         return OpenAIGPTTokenizerFast.from_pretrained(path_or_repo_id, **dict(location))
     except GPTError as cause:
-        raise InputError(f"cannot read text: {cause}. {advice}") from cause
+        raise InputError(f"cannot read text: {str(cause).rstrip('.')}. {advice}") from cause
 
 
 def is_texts(x):

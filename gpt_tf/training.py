@@ -42,7 +42,7 @@ class Objective:
         """The language-modelling loss and, for a task, its loss and logits.
 
         Args:
-            input_ids: (B, T) integer token ids, or (B, N, T) for N sequences an example.
+            input_ids: (B, T) integer token ids, or (B, N, T) for N sequences per example.
             labels: integer token ids of the shape of ``input_ids``; -100 is ignored.
             extract_positions: (B,) or (B, N) integer positions of the extract tokens.
             targets: (B,) integer classes or right choices, or float scores.
@@ -185,7 +185,7 @@ class Trainer:
         distribution: a ``tf.distribute.Strategy``. Default: the current one.
 
     Raises:
-        ConfigError: the model has no head, half-precision weights, or does not compute in the recipe's precision.
+        ConfigError: the model has no head, weights that are not float32, or does not compute in the recipe's precision.
 
     >>> from gpt_tf import OpenAIGPTConfig, TFOpenAIGPTLMHeadModel
     >>> model = TFOpenAIGPTLMHeadModel(OpenAIGPTConfig(vocab_size=11, n_positions=8, n_embd=6, n_layer=1, n_head=2))

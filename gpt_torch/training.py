@@ -46,7 +46,7 @@ class Objective(nn.Module):
         """The language-modelling loss and, for a task, its loss and logits.
 
         Args:
-            input_ids: (B, T) integer token ids, or (B, N, T) for N sequences an example.
+            input_ids: (B, T) integer token ids, or (B, N, T) for N sequences per example.
             labels: integer token ids of the shape of ``input_ids``; -100 is ignored.
             extract_positions: (B,) or (B, N) integer positions of the extract tokens.
             targets: (B,) integer classes or right choices, or float scores.
@@ -125,7 +125,7 @@ class Trainer:
             ``torchrun`` started this process.
 
     Raises:
-        ConfigError: the model has no head, or half-precision weights.
+        ConfigError: the model has no head, or weights that are not float32.
 
     >>> from gpt_torch import OpenAIGPTConfig, OpenAIGPTLMHeadModel
     >>> model = OpenAIGPTLMHeadModel(OpenAIGPTConfig(vocab_size=11, n_positions=8, n_embd=6, n_layer=1, n_head=2))

@@ -31,7 +31,7 @@ TASK_OF = {
     "similarity": "similarity",
     "multiple-choice": "choice",
 }
-"""Name of a pipeline -> its task in ``gptcore.spec.tasks``; ``gptcore train`` fine-tunes a model for each."""
+"""Name of a pipeline -> its task in ``gptcore.training.TASKS``; ``gptcore train`` fine-tunes a model for each."""
 
 
 def pipeline(
@@ -240,7 +240,7 @@ class Prediction:
     """Label texts with a fine-tuned model. It adds the task's tokens to each text.
 
     Args:
-        task: A name in ``gptcore.spec.tasks.TASKS``.
+        task: A name in ``gptcore.training.TASKS``.
         model: A ``BackendModel`` with the head of the task.
         tokenizer: A tokenizer of ``tokenization``, with the special tokens of the task.
         batch_size: The number of inputs to compute at a time. Default: 8.

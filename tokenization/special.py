@@ -98,7 +98,7 @@ class SpecialTokensMixin(ABC):
             if missing:
                 raise TokenizerError(
                     f"cannot set task to {task!r}: the tokenizer lacks {', '.join(missing)}. "
-                    f"Use gptcore.spec.tasks.add_task_tokens(tokenizer, {task!r})."
+                    f"Use gptcore.training.add_task_tokens(tokenizer, {task!r})."
                 )
         self._task = task
         self._tokens_changed()

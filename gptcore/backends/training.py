@@ -49,7 +49,10 @@ class Trainer(Protocol):
         ...
 
     def moments(self) -> Iterator[tuple[str, NDArray[Any]]]:
-        """Yield ``exp_avg.NAME`` and ``exp_avg_sq.NAME`` of every parameter, in canonical shapes; first zeros."""
+        """Yield ``exp_avg.NAME`` and ``exp_avg_sq.NAME`` of every parameter, in canonical shapes.
+
+        They are zeros before the first update.
+        """
         ...
 
     def restore(self, step: int, weights: Named, moments: Named) -> None:

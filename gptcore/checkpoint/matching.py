@@ -71,7 +71,8 @@ def match(
     problems += [p for name in wanted if name in by_name for p in _misfit(by_name[name], wanted[name])]
     if problems:
         raise CheckpointError(
-            f"the checkpoint does not fit {head.architecture} with {len(wanted)} parameters:\n" + bullet_list(problems)
+            f"the checkpoint does not fit {head.architecture} ({len(wanted)} parameter tensors):\n"
+            + bullet_list(problems)
         )
     return Matching({name: by_name[name] for name in wanted if name in by_name}, missing, dropped)
 

@@ -64,7 +64,7 @@ def convert_command(
             progress=lambda done, total: bar.update(shown, completed=done, total=total),
         )
     written = dtype or opened.dtype
-    text = f"{output}: {opened.head.architecture}, {to}, {written}; read back, all values equal"
+    text = f"{output}: {opened.head.architecture}, {to}, {written}; read back and verified"
     for line in [text, rounding.told(written)] if rounding.changed else [text]:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
 

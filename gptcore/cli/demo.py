@@ -34,7 +34,7 @@ def demo_command(
     max_new_tokens: Annotated[int, typer.Option(min=1, help="Number of new tokens.")] = 120,
     temperature: Annotated[float, typer.Option(help="Sampling temperature. Lower is more predictable.")] = 0.8,
     top_p: Annotated[
-        float, typer.Option(help="Sample from the smallest set of tokens whose probabilities add up to P.")
+        float, typer.Option(help="Sample from the smallest set of tokens whose probabilities add up to this.")
     ] = 0.95,
     seed: Annotated[int, typer.Option(help="Random seed, the same for every framework.")] = 0,
 ) -> None:

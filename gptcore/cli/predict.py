@@ -33,7 +33,8 @@ def predict_command(
         list[Path] | None, typer.Argument(help="Tables (JSONL, CSV, TSV) with the columns of the task.")
     ] = None,
     text: Annotated[
-        list[str] | None, typer.Option(help="A text instead of FILES; repeat it for each text column of the task.")
+        list[str] | None,
+        typer.Option(help="A text instead of FILES; repeat the option for each text column of the task."),
     ] = None,
     backend: Annotated[str, typer.Option(help="torch, tf or flax.")] = "torch",
     device: Device = None,

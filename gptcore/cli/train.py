@@ -114,7 +114,8 @@ def train_lm(
         typer.Option(help="Model to start from: a folder or a repository. Default: none, train from scratch."),
     ] = None,
     config: Annotated[
-        list[str] | None, typer.Option("--config", metavar="NAME=JSON", help="Model size, such as n_layer=4.")
+        list[str] | None,
+        typer.Option("--config", metavar="NAME=JSON", help="A config setting, such as n_layer=4 or resid_pdrop=0."),
     ] = None,
     backend: Backend = "torch",
     device: Device = None,
@@ -203,7 +204,8 @@ def start(job: Job, *, resume: bool, quiet: bool) -> None:
         tell(f"Stopped after {stop.step:,} of {total:,} updates, saved in {stop.path}. Add --resume to continue.")
         raise typer.Exit(128 + stop.signal) from None
     except KeyboardInterrupt:
-        tell(f"Stopped immediately; {run.kept()}. Add --resume to continue.")
+        advice = "Add --resume to continue." if run.checkpoints.steps() else "Add --resume to start again."
+        tell(f"Stopped immediately; {run.kept()}. {advice}")
         raise typer.Exit(128 + signal.SIGINT) from None
     finally:
         log = output / LOG_NAME
@@ -269,7 +271,7 @@ def add_task_commands(task: str, help_text: str) -> None:
         label: Label = LABEL,
         header: Header = None,
         choices: Annotated[
-            int | None, typer.Option(min=2, help="Number of choices; for the task choice only.", show_default="2")
+            int | None, typer.Option(min=2, help="Number of choices (task choice only).", show_default="2")
         ] = None,
         recipe: RecipeFile = None,
         settings: Settings = None,
@@ -301,7 +303,10 @@ def add_task_commands(task: str, help_text: str) -> None:
         label: EvalLabel = None,
         header: Header = None,
         choices: Annotated[
-            int | None, typer.Option(min=2, help="Number of choices; for the task choice only.", show_default="2")
+            int | None,
+            typer.Option(
+                min=2, help="Number of choices (task choice only). Default: as in training, else 2.", show_default=False
+            ),
         ] = None,
         as_json: AsJSON = False,
     ) -> None:

@@ -85,7 +85,7 @@ def convert_checkpoint(
     if source.matching.missing:
         names = ", ".join(parameter.name for parameter in source.matching.missing)
         raise CheckpointError(
-            f"cannot convert {source.path}: it lacks {names}. gptcore inspect lists the models that it can fill."
+            f"cannot convert {source.path}: it lacks {names}. gptcore inspect lists the models that can load it."
         )
     if folder.exists() and folder.resolve() == beside.resolve():
         raise ConfigError(f"cannot convert {folder} into itself. Choose another folder.")

@@ -72,7 +72,7 @@ class GenerationConfig(Settings):
         early_stopping: When beam search ends: when ``num_beams`` hypotheses are complete (``True``), when a better one
             is unlikely (``False``, the default), or when a better one is impossible (``"never"``).
         no_repeat_ngram_size: Length of token sequences that never repeat. Default: 0, off.
-        repetition_penalty: Penalty of tokens that already occurred; must be above 0. Values above 1 make them less
+        repetition_penalty: Penalty for tokens that already occurred; must be above 0. Values above 1 make them less
             likely. Default: 1, off.
         bad_words_ids: Sequences of token ids that never occur. Default: none.
         penalty_alpha: Weight in contrastive search among the ``top_k`` most likely tokens, in [0, 1]: 0 ranks them by

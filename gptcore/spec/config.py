@@ -261,7 +261,7 @@ class OpenAIGPTConfig(Settings):
 
     @passes_on(ConfigSettings)
     def replace(self, **changes: Unpack[ConfigSettings]) -> Self:
-        """A copy with some settings changed; the labels follow a changed ``num_labels``.
+        """A copy with some settings changed; another ``num_labels`` resets the label names.
 
         >>> OpenAIGPTConfig().replace(num_labels=3).id2label[2]
         'LABEL_2'

@@ -86,7 +86,9 @@ def cache_info(cache: Any, dtype: str) -> CacheInfo | None:
         raise InputError(f"past_key_values must be {expected}; got {type(cache).__name__}.")
     info: CacheInfo | None = None if cache is None else cache.info()
     if info is not None and info.dtype != dtype:
-        raise InputError(f"past_key_values must be {dtype}, as the model; got {info.dtype}. Create it with this dtype.")
+        raise InputError(
+            f"past_key_values must be {dtype}, like the model; got {info.dtype}. Create it with this dtype."
+        )
     return info
 
 
@@ -279,7 +281,7 @@ def _check_room(cache: CacheInfo, shape: Shape) -> None:
     """Check that the cache has as many rows as the input, and room for the new tokens."""
     rows = None if None in shape[:-1] else math.prod(shape[:-1])  # type: ignore[arg-type]
     if not _fits((rows,), (cache.batch,)):
-        raise InputError(f"past_key_values must have {rows} rows, as the input; got {cache.batch}.")
+        raise InputError(f"past_key_values must have {rows} rows, like the input; got {cache.batch}.")
     total = _plus(cache.length, shape[-1])
     if total is not None and total > cache.capacity:
         raise InputError(

@@ -130,7 +130,7 @@ def resolve(
         raise
     except Exception as cause:  # the hub client raises a dozen unrelated types
         raise StorageError(
-            f"no folder named {repo_id!r}, and cannot download it from the hub: {_reason(cause, READING)}"
+            f"no folder named {repo_id!r}, and the download from the hub failed: {_reason(cause, READING)}"
         ) from cause
     if not files:
         raise StorageError(f"{repo_id!r} has none of the expected files. Its files: {', '.join(names[:20]) or 'none'}.")

@@ -107,7 +107,7 @@ class TaskExamples:
         """Collate examples to a batch, padded on the right. Causal attention needs no mask for this padding.
 
         Returns:
-            ``input_ids`` and ``labels`` int32 (B, T), (B, N, T) for N sequences an example; T a multiple of 32, or
+            ``input_ids`` and ``labels`` int32 (B, T), (B, N, T) for N sequences per example; T a multiple of 32, or
             ``n_positions``; ``extract_positions`` int32 (B,) or (B, N); ``targets`` (B,), int32 or float32, if the rows
             have labels.
         """

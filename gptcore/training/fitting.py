@@ -80,7 +80,7 @@ def fit(
 
     Raises:
         ConfigError, DataError, CheckpointError, StorageError, TokenizerError: an argument or a file is invalid.
-        TrainingError: ``output`` holds a run and ``resume`` is false, or the run diverged.
+        TrainingError: ``output`` holds a run and ``resume`` is false, the run cannot be resumed, or it diverged.
         Interrupted: after Ctrl-C; the updates so far are saved.
 
     >>> rows = [{"text": "a fine day", "label": "good"}, {"text": "a dull day", "label": "bad"}] * 2

@@ -152,7 +152,7 @@ def prepare_task(
     validation: Paths | Rows | None = None,
     **options: Any,
 ) -> Job:
-    """Load and encode everything that fine-tuning on a task needs; the arguments are those of ``prepare_lm``."""
+    """Load and encode everything that fine-tuning on a task needs; ``fit`` describes the arguments."""
     names = tuple(columns or task_named(task).columns)
     words = OpenAIGPTTokenizerFast.from_pretrained(model)
     vocab_size = add_task_tokens(words, task)

@@ -27,7 +27,7 @@ Record = dict[str, Any]
 
 
 class Interrupted(KeyboardInterrupt):
-    """A signal stopped a run after all its updates were saved.
+    """A signal stopped a run; the updates so far are saved.
 
     Attributes:
         signal: The signal, SIGINT or SIGTERM.

@@ -98,14 +98,14 @@ def test_a_full_disk_leaves_the_cache_valid(hub, load, tmp_path):
             print(type(error).__name__, error)
     """
     answer = hub.run(code, tmp_path / "home")
-    assert "no folder named 'owner/name', and cannot download it from the hub: OSError" in answer
+    assert "no folder named 'owner/name', and the download from the hub failed: OSError" in answer
     assert "File too large" in answer
     assert load() == "loaded 2"
 
 
 def test_an_unreachable_hub_is_one_error(load):
     answer = load(HF_ENDPOINT="http://127.0.0.1:9")
-    assert "no folder named 'owner/name', and cannot download it from the hub: could not" in answer
+    assert "no folder named 'owner/name', and the download from the hub failed: could not" in answer
     assert "Check the network" in answer
 
 
