@@ -206,7 +206,7 @@ def bench(session):
 def transformers(session):
     """Run all comparisons with transformers 4.57.6. ``-- golden`` writes the golden files. Opt-in."""
     session.install("torch==2.13.0")
-    session.install("transformers==4.57.6", "tensorflow==2.21.0", "tf_keras==2.21.0", "pytest")
+    session.install("transformers==4.57.6", "tensorflow==2.21.0", "tf_keras==2.21.0", "pytest", "hypothesis")
     session.install("-e", ".[torch,original,convert]")
     if session.posargs == ["golden"]:
         session.run("python", "tests/tokenization/make_golden_text.py")
@@ -218,7 +218,7 @@ def transformers(session):
 @nox.session(default=False)
 def other_libraries(session):
     """PyTorch models in transformers 5, Lightning, PEFT, ONNX Runtime, OpenVINO and others. Opt-in: five minutes."""
-    install(session, "-e", ".[torch]", *OTHERS, "pytest")
+    install(session, "-e", ".[torch]", *OTHERS, "pytest", "hypothesis")
     session.run("python", "-m", "pytest", "conformance_tests/with_other_libraries", *session.posargs)
 
 

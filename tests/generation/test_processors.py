@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from gptcore.generation import GenerationConfig
@@ -26,13 +26,11 @@ def test_samples_follow_the_filtered_softmax(settings):
     assert chi_square < freedom + 6 * np.sqrt(2 * freedom)
 
 
-not_timed = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # on a machine that is busy
 rows_of_scores = st.lists(st.floats(-30, 30, width=32), min_size=2, max_size=40).map(
     lambda x: np.array([x], np.float32)
 )
 
 
-@not_timed
 @given(rows_of_scores, st.integers(1, 50))
 def test_top_k_keeps_the_highest(scores, k):
     kept = processors.top_k(scores, k) > -np.inf
@@ -40,7 +38,6 @@ def test_top_k_keeps_the_highest(scores, k):
     assert scores[kept].min() >= scores[~kept].max(initial=-np.inf)
 
 
-@not_timed
 @given(rows_of_scores, st.floats(0.01, 1.0))
 def test_top_p_keeps_enough_and_no_more(scores, p):
     kept = np.flatnonzero(processors.top_p(scores, p)[0] > -np.inf)
@@ -51,7 +48,6 @@ def test_top_p_keeps_enough_and_no_more(scores, p):
     assert scores[0].argmax() in kept or scores[0, kept].max() == scores[0].max()
 
 
-@not_timed
 @given(rows_of_scores, st.floats(0.01, 0.99))
 def test_min_p_and_typical_p_keep_something(scores, p):
     for processor in (processors.min_p, processors.typical_p):
@@ -61,7 +57,6 @@ def test_min_p_and_typical_p_keep_something(scores, p):
         np.testing.assert_array_equal(filtered[kept], scores[kept])
 
 
-@not_timed
 @given(st.lists(st.integers(0, 6), min_size=1, max_size=30), st.integers(1, 4))
 def test_no_ngram_comes_twice(tokens, size):
     scores = processors.no_repeat_ngram(np.zeros((1, 7), np.float32), [np.array(tokens)], size)[0]

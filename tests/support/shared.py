@@ -15,11 +15,16 @@ from pathlib import Path
 import pytest
 from checkpoint_data import values
 from defects import planted
+from hypothesis import HealthCheck, settings
 
 from gptcore.backends import load_backend
 from gptcore.checkpoint import save_pretrained
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+# No test depends on how busy the machine is.
+settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("suite")
 
 # TensorFlow and Triton (of PyTorch's CUDA builds) each bring an LLVM; Triton crashes if it comes second.
 with contextlib.suppress(ImportError):
