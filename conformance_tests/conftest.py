@@ -1,3 +1,3 @@
 """What certifies a backend; the options and fixtures are those of all tests."""
 
-pytest_plugins = ("shared",)
+pytest_plugins = ("suite",)

@@ -1,3 +1,3 @@
 """Units of the core, of the tokenizers, of the command line and of the documentation."""
 
-pytest_plugins = ("shared",)
+pytest_plugins = ("suite",)
