@@ -33,6 +33,7 @@ TEST_TOOLS += ("flatbuffers", "zstandard")  # jax.export needs the one; JAX's ca
 EXAMPLE_TOOLS = ("nbformat", "ipython", "grain")
 KERNEL = ("nbclient", "ipykernel")
 STYLE = ("ruff", "import-linter")
+SITE = ("sphinx", "myst-nb", "sphinx-design", "sphinx-copybutton", "furo")
 TYPES = ("mypy", "types-PyYAML")
 ROOMS = ("spec", "storage", "checkpoint", "convert", "generation", "training", "report", "tokenization", "cli")
 NO_FRAMEWORK = ("tests/test_isolation.py", *(f"tests/{room}" for room in ROOMS))
@@ -173,6 +174,13 @@ def notebooks(session):
     """Run each notebook of ``examples/`` in its own kernel; ``-- --write`` stores outputs. Opt-in: three minutes."""
     install(session, ".[all]", *EXAMPLE_TOOLS, *KERNEL)
     session.run("python", "tests/support/notebooks.py", *session.posargs, env=SUITE)
+
+
+@nox.session(default=False)
+def docs(session):
+    """Build the site into ``build/docs``; the code on each page runs. Opt-in: five minutes and 6 GB."""
+    install(session, "-e", ".[all]", *SITE, *EXAMPLE_TOOLS)
+    session.run("sphinx-build", "--fail-on-warning", "--keep-going", "--quiet", "docs", "build/docs", *session.posargs)
 
 
 @nox.session(default=False)
