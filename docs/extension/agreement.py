@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -13,6 +15,7 @@ TITLES = {"torch": "PyTorch", "tf": "Keras", "flax": "Flax"}
 SHARED = "All"
 PREFIXES = {"torch": "", "tf": "TF", "flax": "Flax"}
 TENSORS = {"torch": "pt", "tf": "tf", "flax": "jax"}
+LIBRARIES = ("torch", "tensorflow", "jax", "jaxlib", "numpy")  # whose arrays are compared
 TOLERANCE = TOLERANCES["float32", "outputs"]
 NUMBER = re.compile(r"-?\d+\.\d+(?:e[-+]?\d+)?")
 MARK = re.compile(rf"# ({'|'.join([*TITLES.values(), SHARED])}):")
@@ -51,6 +54,27 @@ def _renamed(line: str, framework: str) -> str:
     return line.replace('return_tensors="pt"', f'return_tensors="{TENSORS[framework]}"')
 
 
+def float_arrays(names: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """The tensors of any framework among the public names of a block that hold floating-point numbers, as arrays."""
+    arrays = {}
+    for name, value in names.items():
+        if name.startswith("_") or type(value).__module__.partition(".")[0] not in LIBRARIES:
+            continue
+        try:
+            array = np.asarray(value.detach() if hasattr(value, "detach") else value)
+        except (TypeError, ValueError, RuntimeError):  # functions, classes, abstract values
+            continue
+        if array.dtype.kind == "f":
+            arrays[name] = array
+    return arrays
+
+
+def blocks(page: str) -> list[str]:
+    """The code of the ``frameworks`` directives of a page, without their options."""
+    matches = re.findall(r"^(`{3,})\{frameworks\}\n((?::.*\n)*)(.*?)^\1$", page, re.DOTALL | re.MULTILINE)
+    return [code for _, _, code in matches]
+
+
 def differences(results: dict[str, Result]) -> list[str]:
     """How the results of frameworks differ: in what they print, or in an array beyond the tolerance.
 
@@ -58,18 +82,18 @@ def differences(results: dict[str, Result]) -> list[str]:
     ["flax prints 'loss 2.5', torch 'loss 2.0091'"]
     """
     first, *others = results
-    found = []
+    texts = []
     for other in others:
         ours, theirs = results[first], results[other]
         if not same_text(ours.text, theirs.text):
-            found.append(f"{other} prints {theirs.text!r}, {first} {ours.text!r}")
+            texts.append(f"{other} prints {theirs.text!r}, {first} {ours.text!r}")
         if ours.arrays.keys() != theirs.arrays.keys():
-            found.append(f"{other} names the arrays {sorted(theirs.arrays)}, {first} {sorted(ours.arrays)}")
+            texts.append(f"{other} names the arrays {sorted(theirs.arrays)}, {first} {sorted(ours.arrays)}")
         for name in ours.arrays.keys() & theirs.arrays.keys():
             error = output_error(theirs.arrays[name], ours.arrays[name])
             if not error <= 2 * TOLERANCE:  # each may be off by the tolerance
-                found.append(f"{name} of {other} differs from {first} by {error:.1e}")
-    return found
+                texts.append(f"{name} of {other} differs from {first} by {error:.1e}")
+    return texts
 
 
 def same_text(a: str, b: str) -> bool:

@@ -3,9 +3,9 @@
 import os
 
 import numpy as np
+from agreement import float_arrays
 from IPython import get_ipython
 
-FRAMEWORKS = ("torch", "tensorflow", "jax", "jaxlib", "numpy")
 _seen = {}
 
 
@@ -19,19 +19,7 @@ def begin(folder):
 
 def save(path):
     """Save every array of floating-point numbers that has a new name or value since the last call."""
-    named = {name: value for name, value in get_ipython().user_ns.items() if not name.startswith("_")}
-    arrays = {name: _numbers(value) for name, value in named.items() if _seen.get(name) is not value}
-    _seen.update(named)
-    np.savez(path, **{name: array for name, array in arrays.items() if array is not None})
-
-
-def _numbers(value):
-    """A tensor of any framework as an array; ``None`` for all else."""
-    if type(value).__module__.partition(".")[0] not in FRAMEWORKS:
-        return None
-    value = value.detach() if hasattr(value, "detach") else value
-    try:
-        array = np.asarray(value)
-    except (TypeError, ValueError, RuntimeError):
-        return None
-    return array if array.dtype.kind == "f" else None
+    names = get_ipython().user_ns
+    new = {name: value for name, value in names.items() if _seen.get(name) is not value}
+    _seen.update(names)
+    np.savez(path, **float_arrays(new))
