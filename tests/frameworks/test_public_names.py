@@ -2,6 +2,7 @@
 
 import ast
 import importlib
+import inspect
 import json
 import re
 from contextlib import suppress
@@ -23,7 +24,7 @@ OURS = re.compile(r"\b(?:gptcore|tokenization|gpt_torch|gpt_tf|gpt_flax)\b(?:\.[
 PAGES = [
     ROOT / "README.md",
     ROOT / "CONTRIBUTING.md",
-    *(ROOT / "docs").glob("*.md"),
+    *(path for path in (ROOT / "docs").rglob("*.md") if "generated" not in path.parts),
     ROOT / "gptcore/data/default/README.md",
 ]
 PROGRAMS = [
@@ -38,7 +39,7 @@ def sources(path):
     """The programs that a file holds."""
     text = path.read_text(encoding="utf-8")
     if path.suffix == ".md":
-        return re.findall(r"```py(?:thon)?\n(.*?)```", text, re.DOTALL)
+        return re.findall(r"```(?:py(?:thon)?|\{(?:run|frameworks)\})\n(?::.*\n)*(.*?)```", text, re.DOTALL)
     if path.suffix == ".ipynb":
         return ["".join(cell["source"]) for cell in json.loads(text)["cells"] if cell["cell_type"] == "code"]
     return [text]
@@ -80,6 +81,31 @@ def test_a_public_package_says_what_it_holds(name):
     assert package.__doc__
     assert [member for member in package.__all__ if not hasattr(package, member)] == []
     assert len(set(package.__all__)) == len(package.__all__)
+
+
+def our_members(value):
+    """The public methods and properties of a class that our code defines, also in classes that it inherits from."""
+    for name in dir(value):
+        member = inspect.getattr_static(value, name)
+        function = getattr(member, "fget", getattr(member, "__func__", member))
+        module = getattr(function, "__module__", None) or ""
+        if not name.startswith("_") and inspect.isroutine(function) and OURS.fullmatch(module):
+            yield name
+
+
+@pytest.mark.parametrize("name", sorted(PUBLIC))
+def test_every_public_name_is_described(name):
+    """Also methods and properties; a method that overrides one may inherit the description."""
+    package = importlib.import_module(name)
+    members = {member: getattr(package, member) for member in package.__all__}
+    members |= {
+        f"{member}.{part}": getattr(value, part)
+        for member, value in members.items()
+        if inspect.isclass(value)
+        for part in our_members(value)
+    }
+    described = {member for member, value in members.items() if inspect.getdoc(value)}
+    assert members.keys() - described == set()
 
 
 @pytest.mark.parametrize("path", [*PAGES, *PROGRAMS, *NOTEBOOKS], ids=lambda path: str(path.relative_to(ROOT)))
