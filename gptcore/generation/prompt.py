@@ -59,7 +59,8 @@ def check_prompt(
         model: The config of the model, which sets the limits.
         config: The settings.
         input_ids: Integers, (B, T): an array, or a list of lists of the same length.
-        attention_mask: 1 or 0, (B, T). Default: 1 except for ``pad_token_id``.
+        attention_mask: 1 or 0, (B, T). Default: 0 where the id is ``pad_token_id``, unless that id also ends a text;
+            else 1.
 
     Raises:
         InputError: A prompt is invalid, or leaves no room for new tokens.
@@ -123,9 +124,11 @@ def check_room(model: OpenAIGPTConfig, config: GenerationConfig, length: int) ->
                 "max_new_tokens, or a larger max_length."
             )
     longest = model.n_positions
-    if length > longest or (length + new > longest and config.context == "error"):
+    if length > longest:
+        raise InputError(f"the prompt must have at most {longest} tokens (n_positions); got {length}. Shorten it.")
+    if length + new > longest and config.context == "error":
         raise InputError(
             f"cannot generate {new} tokens after a prompt of {length}: n_positions={longest} is less than "
-            f"{length + new}. Shorten the prompt, lower max_new_tokens, or pass context='sliding'."
+            f"{length + new}. Shorten the prompt, pass a smaller max_new_tokens, or pass context='sliding'."
         )
     return new

@@ -101,7 +101,7 @@ def cache_length(length: Any) -> int:
     if number < 0:
         raise InputError(
             f"the length of past_key_values must be one integer, at least 0, for all rows; got {length}. To drop "
-            "tokens of some rows, set their slots in attended to False."
+            "tokens of some rows, set their slots in past_key_values.attended to False."
         )
     return number
 
@@ -121,7 +121,8 @@ def check_inputs(
         InputError: An argument is invalid; the error names it, and says what is allowed and what to do.
 
     Warns:
-        if rows of a classifier may be padded; once.
+        Once, if a classifier may read padding, or if a double-heads model reads padding because ``mc_token_ids`` is
+        missing.
     """
     given = {name: info for name, info in inputs.items() if info is not None}
     shape = _check_ids(config, given)
@@ -376,4 +377,4 @@ def _check_mc_labels(config: OpenAIGPTConfig, labels: ArrayInfo, shape: Shape, n
     to_scores = (config.summary_use_proj and config.summary_proj_to_labels) or config.n_embd == 1
     expected, classes = (shape[:-2], shape[-2]) if to_scores else (shape[:-1], config.n_embd)
     _check_shape(name, labels, expected)
-    _check_range(name, labels, 0, classes, "the number of choices", ignored=True)
+    _check_range(name, labels, 0, classes, "the number of choices" if to_scores else "n_embd", ignored=True)

@@ -94,7 +94,7 @@ def resolve(
         revision: Branch, tag or commit on the hub. Default: the main branch.
         cache_dir: Folder for downloads. Default: the hub's default.
         local_files_only: Whether to never use the network. Default: false.
-        token: Access token, or ``True`` for the stored one.
+        token: Access token; ``True`` requires the stored one. Default: the stored one, if there is one.
 
     Raises:
         StorageError: There is no such folder, and the name is not a repository id or cannot be downloaded.
@@ -167,8 +167,9 @@ def push(
 
     Raises:
         ConfigError: The token is invalid.
-        StorageError: The repository id is invalid, or the hub cannot be reached or refused the request. The repository
-            is unchanged. If the response to the commit was lost, pushing again is safe.
+        StorageError: The repository id is invalid, or the hub cannot be reached or refused the request. No file of
+            the repository is changed, but a new repository or branch may remain. If the response to the commit was
+            lost, pushing again is safe.
     """
     if not REPO_ID.fullmatch(repo_id):
         raise StorageError(f"repo_id must be a name such as 'owner/name'; got {repo_id!r}.")

@@ -70,7 +70,8 @@ class Run:
         checkpoints: The checkpoints, with the settings of the run.
         evaluate: Function that evaluates the model. Default: no evaluation.
         evaluate_every: Updates between evaluations, besides the one at the end. Default: only at the end.
-        save_every: Updates between checkpoints, besides the one at the end. Default: only at the end.
+        save_every: Updates between checkpoints. Default: none. A checkpoint is also saved when training ends, after an
+            evaluation with a better score and at Ctrl-C.
         patience: Number of evaluations without a better score before training stops. Default: never stop.
         listeners: Functions that are called with each record of the log.
     """
@@ -146,7 +147,8 @@ class Run:
             if not math.isfinite(results[name]):
                 raise TrainingError(
                     f"the run diverged: {name} is {results[name]} at step {step}, with a learning rate of "
-                    f"{results['learning_rate']:.3g}; {self.resumable()}. Lower learning_rate, or lengthen the warm-up."
+                    f"{results['learning_rate']:.3g}; {self.resumable()}. Start a new run in another folder with "
+                    "a lower learning_rate or a longer warm-up."
                 )
         return {"step": step, **results, "tokens_per_second": batch["input_ids"].size / seconds}
 

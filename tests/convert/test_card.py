@@ -142,7 +142,7 @@ def test_the_bundled_model_is_named(tmp_path):
             "| labels | 2: a &#124; b, &lt;script&gt;&#96;c&#96; &#42;d&#42; |",
         ),
         ({"num_labels": 21}, "LABEL_19, ... |"),
-        ({"num_labels": 1, "problem_type": "regression"}, "| labels | none: a score |"),
+        ({"num_labels": 1, "problem_type": "regression"}, "| labels | none (the output is one score) |"),
     ],
 )
 def test_labels_are_named(labels, row):
