@@ -3,8 +3,8 @@
     python benchmarks/generation.py --peer-python PYTHON --out FOLDER
 
 ``PYTHON`` has transformers 4.57.6, KerasHub and CTranslate2; without it, only gptcore's three frameworks are
-compared. The script writes ``generation.json``, ``.png`` and ``.svg`` to ``FOLDER``. Speed is only comparable within one
-run on an idle machine: the ratios count, not the tokens per second.
+compared. The script writes ``generation.json``, ``.png`` and ``.svg`` to ``FOLDER``. Speed is only comparable
+within one run on an idle machine: the ratios count, not the tokens per second.
 """
 
 from __future__ import annotations

@@ -12,8 +12,8 @@ class ModelOutput(OrderedDict[str, Any]):
 
     A field that was not computed is missing from the mapping and reads as ``None`` by attribute. Setting a field to
     ``None``, by attribute or by item, removes it from the mapping. Each backend derives its output classes from
-    this one and registers them with its framework as a tree of tensors. Like any ``OrderedDict``, it can be created from
-    keywords, a mapping or pairs, because other libraries rebuild the outputs of a model that way.
+    this one and registers them with its framework as a tree of tensors. Like any ``OrderedDict``, it can be created
+    from keywords, a mapping or pairs, because other libraries rebuild the outputs of a model that way.
 
     >>> class Output(ModelOutput):
     ...     fields = ("loss", "logits")

@@ -61,7 +61,7 @@ class Job:
         return self.recipe.warnings(self.run.total_steps, fine_tuning=self.task != "lm")
 
     def __call__(self, *, resume: bool = False) -> Record:
-        """Train to the end and write ``recipe.yaml``. With ``resume``, start from the newest checkpoint. See ``Run``."""
+        """Train to the end and write ``recipe.yaml``; with ``resume``, from the newest checkpoint. See ``Run``."""
         keep_freed_memory()
         try:
             return self.run(resume=resume)
