@@ -10,13 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gptcore.checkpoint.dtypes import STORAGE
-from gptcore.checkpoint.layouts import keras_weights, nnx
-from gptcore.checkpoint.layouts.hf_torch import DROPPED, TIED_HEAD, TIED_TO
+from gptcore.checkpoint.formats import FORMATS
+from gptcore.checkpoint.layouts.published import TIED_HEAD, TIED_TO
 from gptcore.checkpoint.tensors import StoredTensor
 from gptcore.errors import CheckpointError, bullet_list
 from gptcore.spec.config import OpenAIGPTConfig
 from gptcore.spec.parameters import SCORE, SUMMARY, Head, Parameter, parameters
 
+DROPPED = tuple(dict.fromkeys(pattern for form in FORMATS.values() for pattern in form.dropped))
 HEAD_NAMES = {row.name for row in SUMMARY + SCORE}
 
 
@@ -52,7 +53,7 @@ def match(
     dropped: list[str] = []
     for tensor in tensors:
         name = tensor.parameter
-        if any(re.fullmatch(pattern, name) for pattern in DROPPED + nnx.DROPPED + keras_weights.DROPPED):
+        if any(re.fullmatch(pattern, name) for pattern in DROPPED):
             dropped.append(tensor.name)
         elif name in by_name:
             problems.append(f"{tensor.name} and {by_name[name].name} are the same parameter")

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Unpack
 
 from gptcore.checkpoint.dtypes import STORAGE
 from gptcore.checkpoint.folder import folder_of, read_tensors
-from gptcore.checkpoint.formats import openai_npy
-from gptcore.checkpoint.formats.sniffing import sniff
-from gptcore.checkpoint.layouts.hf_torch import TIED_HEAD
+from gptcore.checkpoint.formats import FORMATS
+from gptcore.checkpoint.layouts.published import TIED_HEAD
 from gptcore.checkpoint.matching import Matching, match
 from gptcore.checkpoint.pretrained import wanted_files
 from gptcore.checkpoint.stored_config import config_of
@@ -54,7 +53,7 @@ class Checkpoint:
     @property
     def form(self) -> str:
         """Human-readable name of the format."""
-        return ", ".join(sorted({kind_of(tensor.path) for tensor in self.tensors}))
+        return ", ".join(containers(self.tensors))
 
     @property
     def origin(self) -> str:
@@ -130,6 +129,6 @@ def other_files(folder: Path) -> list[str]:
     return [name for name in OTHER_FILES if (folder / name).is_file()]
 
 
-def kind_of(path: Path) -> str:
-    """What a file or directory of weights is, for people."""
-    return "openai" if path.name == openai_npy.SHAPES_NAME else sniff(path) or "unknown"
+def containers(tensors: Iterable[StoredTensor]) -> list[str]:
+    """What the formats of stored tensors are called where they are described."""
+    return sorted({FORMATS[tensor.form].container for tensor in tensors})

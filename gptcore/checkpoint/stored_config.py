@@ -8,13 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from gptcore.checkpoint.folder import folder_of
-from gptcore.checkpoint.formats import openai_npy
-from gptcore.checkpoint.layouts.hf_torch import TIED_HEAD
+from gptcore.checkpoint.formats import FORMATS
+from gptcore.checkpoint.layouts.published import TIED_HEAD
 from gptcore.checkpoint.tensors import StoredTensor
 from gptcore.errors import CheckpointError
 from gptcore.spec.config import CONFIG_NAME, OpenAIGPTConfig
-
-OPENAI_HEAD_SIZE = 64  # of the model that OpenAI released, without a config
 
 
 def config_of(path: Path, tensors: Sequence[StoredTensor], **overrides: Any) -> OpenAIGPTConfig:
@@ -34,7 +32,7 @@ def config_of(path: Path, tensors: Sequence[StoredTensor], **overrides: Any) -> 
     if (folder / CONFIG_NAME).exists():
         return OpenAIGPTConfig.from_pretrained(folder, **overrides)
     shapes = {tensor.parameter: tensor.shape for tensor in tensors}
-    layers = [int(found[1]) for name in shapes if (found := re.match(r"h\.(\d{1,6})\.", name))]
+    layers = [int(match[1]) for name in shapes if (match := re.match(r"h\.(\d{1,6})\.", name))]
     tokens = shapes.get("tokens_embed.weight", shapes.get(TIED_HEAD, ()))
     positions = shapes.get("positions_embed.weight", ())
     if not layers or len(tokens) != 2 or len(positions) != 2:
@@ -42,8 +40,9 @@ def config_of(path: Path, tensors: Sequence[StoredTensor], **overrides: Any) -> 
             f"cannot load {path}: {folder} has no {CONFIG_NAME}, and the shapes are not those of an OpenAI GPT."
         )
     sizes = {"vocab_size": tokens[0], "n_positions": positions[0], "n_embd": tokens[1], "n_layer": max(layers) + 1}
-    if tensors[0].path.name == openai_npy.SHAPES_NAME and tokens[1] % OPENAI_HEAD_SIZE == 0:
-        sizes["n_head"] = tokens[1] // OPENAI_HEAD_SIZE
+    head_size = FORMATS[tensors[0].form].head_size
+    if head_size and tokens[1] % head_size == 0:
+        sizes["n_head"] = tokens[1] // head_size
     elif "n_head" not in overrides:
         raise CheckpointError(
             f"cannot load {path}: {CONFIG_NAME} is missing, and no shape determines n_head. Save the config with "

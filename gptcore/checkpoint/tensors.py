@@ -55,6 +55,7 @@ class StoredTensor:
     shape: tuple[int, ...]
     regions: tuple[Region | Packed, ...]
     strides: tuple[int, ...] | None = None  # in numbers, where they do not lie row by row
+    form: str = ""  # the format that its name is of; set when a checkpoint is opened
 
     @classmethod
     def at(cls, path: Path, name: str, dtype: str, shape: tuple[int, ...], offset: int) -> Self:

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gptcore.checkpoint.containers.reading import resolve_inside
 from gptcore.checkpoint.dtypes import STORAGE, check_dtype, convert
-from gptcore.checkpoint.folder import check_writable, read_tensors, resolve_inside
+from gptcore.checkpoint.folder import check_writable, read_tensors
 from gptcore.checkpoint.matching import match
 from gptcore.checkpoint.opening import Checkpoint, other_files, source_folder
 from gptcore.checkpoint.pretrained import write_checkpoint

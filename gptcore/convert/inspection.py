@@ -8,9 +8,9 @@ from typing import Any, Unpack
 
 from gptcore.checkpoint.dtypes import STORAGE
 from gptcore.checkpoint.folder import read_tensors
-from gptcore.checkpoint.layouts.hf_torch import TIED_HEAD
+from gptcore.checkpoint.layouts.published import TIED_HEAD
 from gptcore.checkpoint.matching import match
-from gptcore.checkpoint.opening import OTHER_FILES, head_of, kind_of
+from gptcore.checkpoint.opening import OTHER_FILES, containers, head_of
 from gptcore.checkpoint.pretrained import wanted_files
 from gptcore.checkpoint.stored_config import config_of
 from gptcore.checkpoint.tensors import StoredTensor
@@ -43,7 +43,7 @@ def describe(
     names = {tensor.parameter for tensor in tensors}
     return {
         "path": str(path),
-        "formats": sorted({kind_of(tensor.path) for tensor in tensors}),
+        "formats": containers(tensors),
         "files": sorted({path.name for tensor in tensors for path in _files(tensor)}),
         "model": head.architecture if head else None,
         "config": config.to_dict() if config else None,

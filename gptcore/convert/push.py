@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from gptcore.checkpoint.folder import resolve_inside
-from gptcore.checkpoint.formats import FORMATS, openai_npy
+from gptcore.checkpoint.containers.reading import resolve_inside
+from gptcore.checkpoint.formats import FORMATS
 from gptcore.checkpoint.opening import Checkpoint, open_checkpoint, other_files, source_folder
 from gptcore.convert.card import card_of
 from gptcore.errors import CheckpointError
@@ -91,7 +91,6 @@ def push_checkpoint(
     folder = source_folder(checkpoint)
     names = sorted(path.name for path in folder.iterdir())
     weights = [name for form in FORMATS.values() if not form.is_directory for name in form.files(names)]
-    weights += [name for name in (openai_npy.SHAPES_NAME, *openai_npy.FILES) if name in names]
     if not weights:
         raise CheckpointError(
             f"cannot push {folder}: the hub has no loader for Orbax. Convert the checkpoint first: "

@@ -12,8 +12,8 @@ import pytest
 from checkpoint_data import save
 from refusals import refused
 
+from gptcore.checkpoint.containers.reading import occurrences
 from gptcore.checkpoint.folder import read_tensors
-from gptcore.checkpoint.formats.reading import occurrences
 from gptcore.spec.parameters import Head
 
 

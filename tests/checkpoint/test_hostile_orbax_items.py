@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from refusals import refused
 
 from gptcore import CheckpointError
+from gptcore.checkpoint.containers.ocdbt import MAGIC
 from gptcore.checkpoint.folder import read_tensors
-from gptcore.checkpoint.formats.ocdbt import MAGIC
 from gptcore.errors import GPTError
 from gptcore.spec.parameters import Head
 

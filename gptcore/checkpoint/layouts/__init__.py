@@ -1,6 +1,7 @@
-"""Foreign names of the parameter table: one small declarative file per naming, read in both directions.
+"""Foreign names of the parameter table: declarative tables, read in both directions.
 
-Each file holds ``ROWS``: canonical name -> (foreign name, named transform). ``{}`` is the layer in both.
+A table, ``ROWS``, maps each canonical name to (foreign name, named transform). ``{}`` is the layer in both. The names
+that one format alone has are in its file in ``formats``; here are those that several formats or a backend share.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from gptcore.spec.parameters import ROWS, Parameter
+from gptcore.spec.parameters import Parameter
 
 Rows = Mapping[str, tuple[str, str]]
 
@@ -43,11 +44,6 @@ def canonical_name(rows: Rows, foreign: str) -> tuple[str, str] | None:
     """
     for canonical, (template, transform) in rows.items():
         pattern = re.escape(template).replace(r"\{\}", r"(0|[1-9]\d{0,5})")
-        if found := re.fullmatch(pattern, foreign):
-            return canonical.format(*found.groups()), transform
+        if match := re.fullmatch(pattern, foreign):
+            return canonical.format(*match.groups()), transform
     return None
-
-
-def covers_the_table(rows: Rows) -> bool:
-    """Whether a layout has exactly the rows of the parameter table."""
-    return set(rows) == {row.name for row in ROWS}

@@ -16,12 +16,13 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from gptcore.checkpoint.containers.reading import bytes_at, check_inside, damage_reported, occurrences
 from gptcore.checkpoint.dtypes import STORAGE
-from gptcore.checkpoint.formats.reading import bytes_at, check_inside, damage_reported, occurrences
 from gptcore.checkpoint.tensors import OutgoingTensor, StoredTensor
 from gptcore.errors import CheckpointError, GPTError
 from gptcore.installation import install_command
 
+SIGNATURE = b"\x89HDF\r\n\x1a\n"
 MAX_DEPTH = 16
 MAX_ENTRIES = 100_000
 MAX_FREE_BLOCKS = 100_000  # a group has one or two
@@ -94,10 +95,10 @@ def _check_heaps(file: BinaryIO) -> None:
         size, block, begin = HEAP_FIELDS.unpack(fields)
         # What is out of reach is an error of the library.
         while block != LAST and block < size and begin + block < 1 << 62:
-            found = bytes_at(file, begin + block, FREE_BLOCK.size)
-            if len(found) < FREE_BLOCK.size:
+            fields = bytes_at(file, begin + block, FREE_BLOCK.size)
+            if len(fields) < FREE_BLOCK.size:
                 break
-            block, _ = FREE_BLOCK.unpack(found)
+            block, _ = FREE_BLOCK.unpack(fields)
             count += 1
             if count > MAX_FREE_BLOCKS:
                 raise CheckpointError(f"its heaps have more than {MAX_FREE_BLOCKS} free blocks")

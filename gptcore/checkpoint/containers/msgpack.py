@@ -1,4 +1,4 @@
-"""``flax_model.msgpack``: nested maps of arrays, as ``flax.serialization`` writes them.
+"""msgpack files: nested maps of arrays, as ``flax.serialization`` writes them.
 
 Flax's own reader copies every array. This one walks the maps and notes where the arrays lie; it knows maps, text and
 arrays, and nothing else.
@@ -13,8 +13,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from gptcore.checkpoint.containers.reading import check_inside, damage_reported
 from gptcore.checkpoint.dtypes import STORAGE
-from gptcore.checkpoint.formats.reading import check_inside, damage_reported
 from gptcore.checkpoint.tensors import OutgoingTensor, StoredTensor
 from gptcore.errors import CheckpointError
 
@@ -22,6 +22,11 @@ ARRAY = 1  # Flax's number for an extension that holds (shape, dtype, bytes)
 MAX_DEPTH = 16
 MAX_TENSORS = 100_000
 MAX_AXES = 8
+
+
+def begins_map(code: int) -> bool:
+    """Whether a byte is the first of a map."""
+    return code >> 4 == 0x8 or code in (0xDE, 0xDF)
 
 
 def read(path: Path) -> list[StoredTensor]:
@@ -45,7 +50,7 @@ class _Walk:
     """One pass over the file, from the front."""
 
     def __init__(self, path: Path, data: mmap.mmap) -> None:
-        self.path, self.data, self.position, self.found = path, data, 0, 0
+        self.path, self.data, self.position, self.count = path, data, 0, 0  # of arrays
 
     def take(self, count: int) -> bytes:
         if self.position + count > len(self.data):
@@ -67,18 +72,17 @@ class _Walk:
             if key in seen:
                 raise CheckpointError(f"the name {key!r} occurs twice")
             seen.add(key)
-            code = self.data[self.position]
-            if code >> 4 == 0x8 or code in (0xDE, 0xDF):
+            if begins_map(self.data[self.position]):
                 yield from self.entries((*keys, key))
             else:
                 yield self.array(".".join((*keys, key)))
 
     def map_length(self) -> int:
         code = self.size(1)
+        if not begins_map(code):
+            raise CheckpointError(f"expected a map of names, found 0x{code:02x}")
         if code >> 4 == 0x8:
             return code & 0xF
-        if code not in (0xDE, 0xDF):
-            raise CheckpointError(f"expected a map of names, found 0x{code:02x}")
         return self.size(2 if code == 0xDE else 4)
 
     def text(self) -> str:
@@ -93,8 +97,8 @@ class _Walk:
 
     def array(self, name: str) -> StoredTensor:
         """The array at the position, which is skipped."""
-        self.found += 1
-        if self.found > MAX_TENSORS:
+        self.count += 1
+        if self.count > MAX_TENSORS:
             raise CheckpointError(f"more than {MAX_TENSORS} arrays")
         code = self.size(1)
         if code in (0xC7, 0xC8, 0xC9):

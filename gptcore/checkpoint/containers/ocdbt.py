@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from gptcore.checkpoint.formats.reading import bytes_at, damage_reported, occurrences
+from gptcore.checkpoint.containers.reading import bytes_at, damage_reported, occurrences
 from gptcore.errors import CheckpointError
 
 MAGIC = re.compile(rb"\x0c\xdb(?:\x3a\x2a|\x12\x34|\x20\xde)")  # of a manifest, a node of versions, a node of keys

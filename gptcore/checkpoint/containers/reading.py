@@ -7,9 +7,10 @@ import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from gptcore.errors import CheckpointError
+from gptcore.storage.transaction import is_plain_name
 
 MAX_OCCURRENCES = 100_000
 DAMAGE: tuple[type[Exception], ...] = (
@@ -54,11 +55,11 @@ def occurrences(file: BinaryIO, pattern: re.Pattern[bytes], length: int) -> Iter
         if not part:
             return
         data = tail + part
-        for found in pattern.finditer(data):
+        for match in pattern.finditer(data):
             count += 1
             if count > MAX_OCCURRENCES:
-                raise CheckpointError(f"the bytes {found[0]!r} occur more than {MAX_OCCURRENCES:,} times")
-            yield begin + found.start()
+                raise CheckpointError(f"the bytes {match[0]!r} occur more than {MAX_OCCURRENCES:,} times")
+            yield begin + match.start()
         tail = data[-(length - 1) :]
         begin += len(data) - len(tail)
 
@@ -67,3 +68,22 @@ def bytes_at(file: BinaryIO, offset: int, length: int) -> bytes:
     """Bytes of a file; fewer where it ends."""
     file.seek(offset)
     return file.read(length)
+
+
+def resolve_inside(folder: Path, name: Any) -> Path:
+    """Return the file or directory ``name`` of ``folder``; raises if its name or its links point elsewhere.
+
+    Only links of the hub's cache, from ``snapshots/REVISION/NAME`` into its folder ``blobs``, are allowed.
+    """
+    if not is_plain_name(name):
+        raise CheckpointError(f"{folder}: {name!r} is not a plain file name.")
+    root = folder.resolve()
+    path: Path = (root / name).resolve()
+    allowed = {root}
+    if root.parent.name == "snapshots":
+        allowed.add(root.parent.parent / "blobs")
+    if path.parent not in allowed:
+        raise CheckpointError(f"cannot read {folder / name}: it points outside the folder, to {path}.")
+    if not path.is_file() and not path.is_dir():
+        raise CheckpointError(f"{folder / name} is missing or not a regular file.")
+    return path

@@ -1,0 +1,1 @@
+"""Containers: the bytes of files <-> tensors under their names there. What the names mean is up to the formats."""
