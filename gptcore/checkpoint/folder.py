@@ -7,6 +7,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+from gptcore.checkpoint.containers.reading import check_exists
 from gptcore.checkpoint.formats import FORMATS
 from gptcore.checkpoint.formats.base import FileFormat
 from gptcore.checkpoint.tensors import OutgoingTensor, StoredTensor
@@ -121,8 +122,7 @@ def _file_formats() -> list[FileFormat]:
 
 
 def _read_file(path: Path, *, allow_pickle: bool) -> list[StoredTensor]:
-    if not path.is_file() and not path.is_dir():
-        raise CheckpointError(f"{path} is missing or not a regular file.")
+    check_exists(path)
     forms = recognised_formats(path)
     if not forms:
         known = ", ".join(dict.fromkeys(form.container for form in _file_formats()))

@@ -60,22 +60,22 @@ def match(
         else:
             by_name[name] = tensor
     problems += _untie(by_name, dropped)
-    wanted = parameters(config, head)
+    table = parameters(config, head)
     for name in sorted(by_name):
-        fits = name in wanted and (by_name[name].shape == wanted[name].shape or not ignore_mismatched_sizes)
+        fits = name in table and (by_name[name].shape == table[name].shape or not ignore_mismatched_sizes)
         if name in HEAD_NAMES and (not fits or name in without):
             dropped.append(by_name.pop(name).name)
-        elif name not in wanted:
+        elif name not in table:
             problems.append(f"{by_name[name].name} {by_name[name].shape} is not a parameter of this model")
-    missing = [parameter for name, parameter in wanted.items() if name not in by_name]
+    missing = [parameter for name, parameter in table.items() if name not in by_name]
     problems += [f"{p.name} {p.shape} is missing" for p in missing if p.name not in HEAD_NAMES]
-    problems += [p for name in wanted if name in by_name for p in _misfit(by_name[name], wanted[name])]
+    problems += [p for name in table if name in by_name for p in _misfit(by_name[name], table[name])]
     if problems:
         raise CheckpointError(
-            f"the checkpoint does not fit {head.architecture} ({len(wanted)} parameter tensors):\n"
+            f"the checkpoint does not fit {head.architecture} ({len(table)} parameter tensors):\n"
             + bullet_list(problems)
         )
-    return Matching({name: by_name[name] for name in wanted if name in by_name}, missing, dropped)
+    return Matching({name: by_name[name] for name in table if name in by_name}, missing, dropped)
 
 
 def _misfit(tensor: StoredTensor, parameter: Parameter) -> list[str]:

@@ -13,7 +13,7 @@ from gptcore.checkpoint.folder import folder_of, read_tensors
 from gptcore.checkpoint.formats import FORMATS
 from gptcore.checkpoint.layouts.published import TIED_HEAD
 from gptcore.checkpoint.matching import Matching, match
-from gptcore.checkpoint.pretrained import wanted_files
+from gptcore.checkpoint.pretrained import files_to_load
 from gptcore.checkpoint.stored_config import config_of
 from gptcore.checkpoint.tensors import StoredTensor
 from gptcore.errors import ConfigError
@@ -87,7 +87,7 @@ def open_checkpoint(
     location, overrides = hub.split_options(options)
     path = Path(path_or_repo_id)
     if not path.is_file():
-        path = hub.resolve(path_or_repo_id, wanted_files(allow_pickle, *OTHER_FILES), **location)
+        path = hub.resolve(path_or_repo_id, files_to_load(allow_pickle, *OTHER_FILES), **location)
     tensors = read_tensors(path, allow_pickle=allow_pickle)
     config = config_of(path, tensors, **overrides)
     head = head or head_of({tensor.parameter for tensor in tensors}, config)

@@ -60,7 +60,7 @@ class Pretrained:
         }
 
 
-def wanted_files(allow_pickle: bool, *others: str) -> hub.Choose:
+def files_to_load(allow_pickle: bool, *others: str) -> hub.Choose:
     """Choose the config, that of generation, the weights in one format, and ``others``, from a repository's files."""
 
     def choose(names: Sequence[str]) -> list[str]:
@@ -106,7 +106,7 @@ def open_pretrained(
     location, overrides = hub.split_options(without_idioms(options, LOADING))
     path = Path(path_or_repo_id)
     if not path.is_file():
-        path = hub.resolve(path_or_repo_id, wanted_files(allow_pickle), **location)
+        path = hub.resolve(path_or_repo_id, files_to_load(allow_pickle), **location)
     tensors = read_tensors(path, allow_pickle=allow_pickle)
     config = config_of(path, tensors, **overrides)
     stored = None
@@ -234,7 +234,7 @@ def write_checkpoint(
             f"a config with matching sizes.\n" + bullet_list(misfits)
         )
     write_tensors(changes, tensors, head, form, max_shard_size, provenance)
-    kept = {key: value for key, value in config.extra.items() if key != "torch_dtype"}  # the old key for dtype
-    written = config.replace(extra={**kept, "architectures": [head.architecture], "dtype": dtype})
+    extra = {key: value for key, value in config.extra.items() if key != "torch_dtype"}  # the old key for dtype
+    saved_config = config.replace(extra={**extra, "architectures": [head.architecture], "dtype": dtype})
     with changes.file(CONFIG_NAME) as file:
-        file.write(written.to_json_string().encode())
+        file.write(saved_config.to_json_string().encode())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 
+from gptcore.checkpoint.formats import FORMATS
 from gptcore.checkpoint.opening import Checkpoint, other_files, source_folder
 from gptcore.release import PRODUCER
 from gptcore.spec.config import OpenAIGPTConfig
@@ -31,7 +32,8 @@ FRAMEWORKS = (  # title, import, package, prefix of the classes, what makes an a
     ("Keras on TensorFlow", "import tensorflow as tf", "gpt_tf", "TF", "tf.constant"),
     ("Flax", "import jax.numpy as jnp", "gpt_flax", "Flax", "jnp.array"),
 )
-
+PICKLES = {form.container for form in FORMATS.values() if form.is_pickle}
+"""The formats that are read only if the user allows pickles, as ``Checkpoint.form`` names them."""
 
 SHOWN_LABELS = 20
 MARKDOWN = {ord(character): f"&#{ord(character)};" for character in "|`*[]\\~"}
@@ -134,7 +136,7 @@ def _examples(config: OpenAIGPTConfig, head: Head, form: str, dtype: str, has_to
     shown: object = [[ids, ids[::-1]]] if head is Head.DOUBLE_HEADS else [ids]
     call = CALL[head].format(new=max(1, min(20, config.n_positions - len(ids))))
     options = ', dtype="auto"' if dtype != "float32" else ""
-    options += ", allow_pickle=True" if form == "pytorch" else ""
+    options += ", allow_pickle=True" if form in PICKLES else ""
     blocks = [
         f"{title}:\n\n```python\n{imported}\nfrom {package} import {prefix}{head.architecture}\n\n"
         f'model = {prefix}{head.architecture}{LOADING}"."{options})\n'

@@ -37,10 +37,10 @@ class Rounding:
     changed: int  # values that are another number now
     infinite: int  # values that were finite and are beyond the dtype's range
 
-    def told(self, dtype: str) -> str:
-        """What happened on the way to ``dtype``, in words.
+    def summary(self, dtype: str) -> str:
+        """The effect of a conversion to ``dtype``, in words.
 
-        >>> Rounding(0.0, 0, 0).told("float32"), Rounding(2e-4, 12345, 0).told("float16")
+        >>> Rounding(0.0, 0, 0).summary("float32"), Rounding(2e-4, 12345, 0).summary("float16")
         ('all values are unchanged', '12,345 values were rounded, by at most 2.00e-04')
         """
         if not self.changed:
@@ -93,7 +93,8 @@ def convert_checkpoint(
     table = parameters(source.config, source.head)
     total, done = 2 * sum(p.size * STORAGE[target].itemsize for p in table.values()), 0
 
-    def told(array: NDArray[Any]) -> NDArray[Any]:
+    def counted(array: NDArray[Any]) -> NDArray[Any]:
+        """Report progress by the size of an array."""
         nonlocal done
         done += array.size * STORAGE[target].itemsize
         if progress:
@@ -101,7 +102,7 @@ def convert_checkpoint(
         return array
 
     def reading(tensor: StoredTensor) -> Callable[[], NDArray[Any]]:
-        return lambda: told(tensor.read(target))
+        return lambda: counted(tensor.read(target))
 
     outgoing = [
         (parameter, OutgoingTensor(name, target, parameter.shape, reading(source.matching.sources[name])))
@@ -125,13 +126,13 @@ def convert_checkpoint(
         for name, old_name in beside_names.items():
             with resolve_inside(beside, old_name).open("rb") as old, changes.file(name) as new:
                 shutil.copyfileobj(old, new)
-    written = Checkpoint(
-        folder, found := read_back(folder, form), source.config, source.head, match(found, source.config, source.head)
-    )
-    rounding = _check_same(source, written, target, told)
+    tensors = read_back(folder, form)
+    matching = match(tensors, source.config, source.head)
+    written = Checkpoint(folder, tensors, source.config, source.head, matching)
+    rounding = _check_same(source, written, target, counted)
     if not is_own(folder / CARD_NAME):
         with atomic_write(folder / CARD_NAME) as file:
-            file.write(card_of(written, f"Converted from {source.origin}: {rounding.told(target)}.").encode())
+            file.write(card_of(written, f"Converted from {source.origin}: {rounding.summary(target)}.").encode())
     return rounding
 
 
@@ -161,21 +162,20 @@ def differences(a: Checkpoint, b: Checkpoint) -> Iterator[tuple[str, float]]:
 
 
 def _check_same(
-    source: Checkpoint, written: Checkpoint, dtype: str, told: Callable[[NDArray[Any]], NDArray[Any]]
+    source: Checkpoint, written: Checkpoint, dtype: str, counted: Callable[[NDArray[Any]], NDArray[Any]]
 ) -> Rounding:
     largest, changed, infinite = 0.0, 0, 0
     for name, tensor in source.matching.sources.items():
-        result = told(written.matching.sources[name].read())
-        wanted = tensor.read(dtype)
-        if not _same_bytes(result, wanted):
+        result = counted(written.matching.sources[name].read())
+        if not _same_bytes(result, tensor.read(dtype)):
             raise CheckpointError(f"{written.path}: {name} differs from what was written. The disk may be failing.")
         if tensor.dtype != dtype:
             for old, new in _pieces(tensor.read(), tensor.dtype, result, dtype):
                 differ = (old != new) & ~np.isnan(old)
-                gone = np.isinf(new) & np.isfinite(old)
-                changed, infinite = changed + int(differ.sum()), infinite + int(gone.sum())
-                if (kept := differ & ~gone).any():
-                    largest = max(largest, float(np.abs(old - new)[kept].max()))
+                overflows = np.isinf(new) & np.isfinite(old)
+                changed, infinite = changed + int(differ.sum()), infinite + int(overflows.sum())
+                if (rounded := differ & ~overflows).any():
+                    largest = max(largest, float(np.abs(old - new)[rounded].max()))
     return Rounding(largest, changed, infinite)
 
 

@@ -11,7 +11,7 @@ from gptcore.checkpoint.folder import read_tensors
 from gptcore.checkpoint.layouts.published import TIED_HEAD
 from gptcore.checkpoint.matching import match
 from gptcore.checkpoint.opening import OTHER_FILES, containers, head_of
-from gptcore.checkpoint.pretrained import wanted_files
+from gptcore.checkpoint.pretrained import files_to_load
 from gptcore.checkpoint.stored_config import config_of
 from gptcore.checkpoint.tensors import StoredTensor
 from gptcore.errors import GPTError
@@ -27,7 +27,7 @@ def describe(
     location, overrides = hub.split_options(options)
     path = Path(path_or_repo_id)
     if not path.is_file():
-        path = hub.resolve(path_or_repo_id, wanted_files(allow_pickle, *OTHER_FILES), **location)
+        path = hub.resolve(path_or_repo_id, files_to_load(allow_pickle, *OTHER_FILES), **location)
     tensors = read_tensors(path, allow_pickle=allow_pickle)
     problems: list[str] = []
     loads: dict[str, Any] = {}
@@ -35,9 +35,12 @@ def describe(
     try:
         config = config_of(path, tensors, **overrides)
         head = head_of({tensor.parameter for tensor in tensors}, config)
-        for one in Head:
-            found = match(tensors, config, one)
-            loads[one.architecture] = {"fresh": [p.name for p in found.missing], "left_aside": sorted(found.dropped)}
+        for other in Head:
+            matching = match(tensors, config, other)
+            loads[other.architecture] = {
+                "fresh": [parameter.name for parameter in matching.missing],
+                "left_aside": sorted(matching.dropped),
+            }
     except GPTError as error:
         problems.append(str(error))
     names = {tensor.parameter for tensor in tensors}

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 from gptcore.checkpoint.containers.reading import resolve_inside
 from gptcore.checkpoint.formats import FORMATS
+from gptcore.checkpoint.formats.safetensors import SAFETENSORS
 from gptcore.checkpoint.opening import Checkpoint, open_checkpoint, other_files, source_folder
 from gptcore.convert.card import card_of
 from gptcore.errors import CheckpointError
@@ -93,19 +94,20 @@ def push_checkpoint(
     weights = [name for form in FORMATS.values() if not form.is_directory for name in form.files(names)]
     if not weights:
         raise CheckpointError(
-            f"cannot push {folder}: the hub has no loader for Orbax. Convert the checkpoint first: "
-            f"gptcore convert {folder} OUTPUT --to safetensors"
+            f"cannot push {folder}: it has no weights file that can be loaded from the hub, such as "
+            f"{SAFETENSORS.file_name}. Convert the checkpoint first: gptcore convert {checkpoint.path} OUTPUT "
+            f"--to {SAFETENSORS.name}"
         )
-    ours = [*weights, *other_files(folder), *([CONFIG_NAME] if CONFIG_NAME in names else [])]
-    files = {name: resolve_inside(folder, name) for name in ours}
+    uploaded = [*weights, *other_files(folder), *([CONFIG_NAME] if CONFIG_NAME in names else [])]
+    files = {name: resolve_inside(folder, name) for name in uploaded}
 
     def replaced(old: Sequence[str]) -> list[str]:
         return [name for form in FORMATS.values() if form.files(files) for name in form.files(old)]
 
-    made = None
+    card = None
     if not is_own(folder / CARD_NAME):
-        kept = files.pop(CARD_NAME, None)  # of a conversion, and tells of it
-        made = kept.read_text(encoding="utf-8") if kept else card_of(checkpoint)
+        generated = files.pop(CARD_NAME, None)  # by a conversion, which it describes
+        card = generated.read_text(encoding="utf-8") if generated else card_of(checkpoint)
     return hub.push(
         files,
         repo_id,
@@ -114,5 +116,5 @@ def push_checkpoint(
         private=private,
         revision=revision,
         replaces=replaced,
-        card=made,
+        card=card,
     )

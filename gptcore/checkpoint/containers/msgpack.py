@@ -6,15 +6,13 @@ arrays, and nothing else.
 
 from __future__ import annotations
 
-import math
 import mmap
 import struct
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from gptcore.checkpoint.containers.reading import check_inside, damage_reported
-from gptcore.checkpoint.dtypes import STORAGE
+from gptcore.checkpoint.containers.reading import check_inside, check_size, damage_reported
 from gptcore.checkpoint.tensors import OutgoingTensor, StoredTensor
 from gptcore.errors import CheckpointError
 
@@ -116,8 +114,7 @@ class _Walk:
         dtype = self.text()
         size = self.binary_length(name)
         check_inside(name, self.position, size, len(self.data))
-        if dtype in STORAGE and size != math.prod(shape) * STORAGE[dtype].itemsize:
-            raise CheckpointError(f"tensor {name!r} of shape {shape} {dtype} cannot have {size} bytes")
+        check_size(name, dtype, shape, size)
         tensor = StoredTensor.at(self.path, name, dtype, shape, self.position)
         self.position += size
         if self.position != end:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import struct
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from gptcore.checkpoint.dtypes import STORAGE
 from gptcore.errors import CheckpointError
 from gptcore.storage.transaction import is_plain_name
 
@@ -41,6 +43,12 @@ def check_inside(name: str, offset: int, size: int, file_size: int) -> None:
     """Raise a ``CheckpointError`` unless the bytes of a tensor are bytes of its file."""
     if offset < 0 or size < 0 or offset + size > file_size:
         raise CheckpointError(f"tensor {name!r} claims bytes {offset} to {offset + size} of a file of {file_size}")
+
+
+def check_size(name: str, dtype: str, shape: tuple[int, ...], size: int) -> None:
+    """Raise a ``CheckpointError`` unless a tensor of this shape and dtype has ``size`` bytes."""
+    if dtype in STORAGE and size != math.prod(shape) * STORAGE[dtype].itemsize:
+        raise CheckpointError(f"tensor {name!r} of shape {shape} {dtype} cannot have {size} bytes")
 
 
 def occurrences(file: BinaryIO, pattern: re.Pattern[bytes], length: int) -> Iterator[int]:
@@ -84,6 +92,11 @@ def resolve_inside(folder: Path, name: Any) -> Path:
         allowed.add(root.parent.parent / "blobs")
     if path.parent not in allowed:
         raise CheckpointError(f"cannot read {folder / name}: it points outside the folder, to {path}.")
-    if not path.is_file() and not path.is_dir():
-        raise CheckpointError(f"{folder / name} is missing or not a regular file.")
+    check_exists(path, folder / name)
     return path
+
+
+def check_exists(path: Path, name: Path | None = None) -> None:
+    """Raise a ``CheckpointError`` unless ``path``, which users know as ``name``, is a file or a directory."""
+    if not path.is_file() and not path.is_dir():
+        raise CheckpointError(f"{name or path} is missing or not a regular file.")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import struct
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any, BinaryIO
 
 import safetensors
 
+from gptcore.checkpoint.containers.reading import check_size, damage_reported
 from gptcore.checkpoint.dtypes import STORAGE
 from gptcore.checkpoint.tensors import OutgoingTensor, StoredTensor
 from gptcore.errors import CheckpointError
@@ -29,31 +29,25 @@ def read(path: Path) -> list[StoredTensor]:
     Raises:
         CheckpointError: the file cannot be read, or its header is not a faithful description of its data.
     """
-    try:
+    with damage_reported(path, "safetensors", safetensors.SafetensorError):
         with path.open("rb") as file:
             file_size = path.stat().st_size
             size_field = file.read(8)
             header_size = struct.unpack("<Q", size_field)[0] if len(size_field) == 8 else 0
             if not 2 <= header_size <= min(MAX_HEADER_BYTES, file_size - 8):
                 raise CheckpointError(
-                    f"{path}: not a complete safetensors file: {file_size} bytes with a header of {header_size} "
+                    f"not a complete safetensors file: {file_size} bytes with a header of {header_size} "
                     f"(at most {MAX_HEADER_BYTES}). Download it again."
                 )
             header = json.loads(file.read(header_size), object_pairs_hook=_reject_duplicates)
         with safetensors.safe_open(path, framework="numpy"):
             pass  # the library's own validation: alignment, overlaps, holes
-    except CheckpointError as error:
-        raise error if str(path) in str(error) else CheckpointError(f"{path}: {error}") from None
-    except OSError as cause:
-        raise CheckpointError(f"cannot read {path}: {cause.strerror or cause}") from cause
-    except (ValueError, RecursionError, safetensors.SafetensorError) as cause:
-        raise CheckpointError(f"{path}: damaged safetensors file: {cause}. Download it again.") from cause
-    return _describe(path, header, 8 + header_size, file_size)
+        return _describe(path, header, 8 + header_size, file_size)
 
 
 def _describe(path: Path, header: Any, start: int, file_size: int) -> list[StoredTensor]:
     if not isinstance(header, dict):
-        raise CheckpointError(f"{path}: the header must be an object; found {type(header).__name__}")
+        raise CheckpointError(f"the header must be an object; found {type(header).__name__}")
     header.pop("__metadata__", None)
     tensors, end = [], start
     for name, entry in sorted(header.items(), key=lambda item: item[1]["data_offsets"]):
@@ -62,14 +56,13 @@ def _describe(path: Path, header: Any, start: int, file_size: int) -> list[Store
         dtype = CODES.get(code, code)
         if begin != end or stop > file_size:
             raise CheckpointError(
-                f"{path}: tensor {name!r} must start at byte {end}; it claims bytes {begin} to {stop} of {file_size}"
+                f"tensor {name!r} must start at byte {end}; it claims bytes {begin} to {stop} of {file_size}"
             )
-        if dtype in STORAGE and stop - begin != math.prod(shape) * STORAGE[dtype].itemsize:
-            raise CheckpointError(f"{path}: tensor {name!r} of shape {shape} {dtype} cannot have {stop - begin} bytes")
+        check_size(name, dtype, shape, stop - begin)
         tensors.append(StoredTensor.at(path, name, dtype, shape, begin))
         end = stop
     if end != file_size:
-        raise CheckpointError(f"{path}: {file_size - end} bytes belong to no tensor")
+        raise CheckpointError(f"{file_size - end} bytes belong to no tensor")
     return tensors
 
 

@@ -37,6 +37,7 @@ OTHER_SIZES = {
 LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 LEGACY_PROTOCOL = 1001
 ALIGNMENT = 64
+BIG_ENDIAN = "the numbers are not little-endian"
 FOLDER = "archive/"
 
 
@@ -76,7 +77,7 @@ def _archive(file: BinaryIO) -> tuple[Any, dict[str, tuple[int, int]]]:
         if packed := [name for name, info in entries.items() if info.compress_type != zipfile.ZIP_STORED]:
             raise CheckpointError(f"{packed[0]} is compressed, which torch.save never does")
         if "byteorder" in entries and archive.read(entries["byteorder"]) != b"little":
-            raise CheckpointError("the numbers are not little-endian")
+            raise CheckpointError(BIG_ENDIAN)
         if entries["data.pkl"].file_size > MAX_PICKLE_BYTES:
             raise CheckpointError(
                 f"data.pkl must have at most {MAX_PICKLE_BYTES:,} bytes; found {entries['data.pkl'].file_size:,}"
@@ -100,7 +101,7 @@ def _legacy(file: BinaryIO) -> tuple[Any, dict[str, tuple[int, int]]]:
         raise CheckpointError("not a file of torch.save")
     machine = load(stream)
     if isinstance(machine, dict) and machine.get("little_endian") is False:
-        raise CheckpointError("the numbers are not little-endian")
+        raise CheckpointError(BIG_ENDIAN)
     state, keys = load(stream), load(stream)
     sizes = {view.storage.key: view.storage for _, view in _tensors(state)}
     position, offsets = stream.tell(), {}

@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gptcore.checkpoint.containers.ocdbt import MAX_TREE_BYTES, check_nodes
-from gptcore.checkpoint.containers.reading import damage_reported
+from gptcore.checkpoint.containers.reading import check_size, damage_reported
 from gptcore.checkpoint.dtypes import STORAGE
 from gptcore.checkpoint.tensors import OutgoingTensor, Packed, Region, StoredTensor
 from gptcore.errors import CheckpointError, GPTError
@@ -157,16 +157,16 @@ def _open(
 
 def _files(folder: Path) -> Iterable[tuple[str, int]]:
     """Name and size of each file of a directory, which has nothing but files and directories in it."""
-    count, left = 0, [folder]
-    while left:
-        with os.scandir(left.pop()) as entries:
+    count, folders = 0, [folder]
+    while folders:
+        with os.scandir(folders.pop()) as entries:
             for entry in entries:
                 count += 1
                 name = Path(entry.path).relative_to(folder)
                 if count > MAX_FILES or len(name.parts) > MAX_DEPTH:
                     raise CheckpointError(f"more than {MAX_FILES} files, or more than {MAX_DEPTH} directories deep")
                 if entry.is_dir(follow_symlinks=False):
-                    left.append(Path(entry.path))
+                    folders.append(Path(entry.path))
                 elif entry.is_file(follow_symlinks=False):
                     yield name.as_posix(), entry.stat(follow_symlinks=False).st_size
                 else:
@@ -215,10 +215,7 @@ def _stored(directory: _Directory, array: _Array) -> StoredTensor:
     region: Region | Packed
     if whole and dtype in STORAGE:
         (key,) = array.chunk_keys()
-        if directory.files[key] != array.size:
-            raise CheckpointError(
-                f"tensor {array.name!r} of shape {array.shape} cannot have {directory.files[key]} bytes"
-            )
+        check_size(array.name, dtype, array.shape, directory.files[key])
         region = Region(directory.path / key, 0, count)
     else:
         region = Packed(directory.path, count, partial(_unpack, directory, array))
