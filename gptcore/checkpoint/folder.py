@@ -27,7 +27,7 @@ def weights_files(names: Sequence[str], allow_pickle: bool) -> list[str]:
     ['model.safetensors']
 
     Raises:
-        CheckpointError: the only format is a pickle, which is not allowed.
+        CheckpointError: The only format is a pickle, which is not allowed.
     """
     pickles = []
     for form in FORMATS.values():
@@ -49,7 +49,7 @@ def read_tensors(path: Path, *, allow_pickle: bool = False, form: str | None = N
         form: The format to load if a folder has several. Default: the first of ``FORMATS``.
 
     Raises:
-        CheckpointError: weights are missing or damaged, an index does not match its shards, or a file is outside of
+        CheckpointError: Weights are missing or damaged, an index does not match its shards, or a file is outside of
             the folder.
     """
     read_file = partial(_read_file, allow_pickle=allow_pickle)
@@ -77,8 +77,8 @@ def write_tensors(
     stored in formats that support metadata.
 
     Raises:
-        ConfigError: the format cannot hold such tensors or shards.
-        StorageError: the folder cannot be written.
+        ConfigError: The format cannot hold such tensors or shards.
+        StorageError: The folder cannot be written.
     """
     check_writable(form, {tensor.dtype for _, tensor in tensors}, max_shard_size)
     FORMATS[form].write_folder(changes, tensors, head, max_shard_size, provenance or {})

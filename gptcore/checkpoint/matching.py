@@ -46,7 +46,7 @@ def match(
     ``ignore_mismatched_sizes``, head tensors of another shape.
 
     Raises:
-        CheckpointError: a tensor is missing, unknown, duplicated, or of another shape or dtype; lists all of them.
+        CheckpointError: A tensor is missing, unknown, duplicated, or of another shape or dtype; lists all of them.
     """
     problems: list[str] = []
     by_name: dict[str, StoredTensor] = {}

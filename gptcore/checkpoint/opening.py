@@ -82,7 +82,7 @@ def open_checkpoint(
         options: Options of ``gptcore.storage.hub.resolve``, and settings that override the config.
 
     Raises:
-        CheckpointError, ConfigError, StorageError: the checkpoint is invalid; lists all problems.
+        CheckpointError, ConfigError, StorageError: The checkpoint is invalid; lists all problems.
     """
     location, overrides = hub.split_options(options)
     path = Path(path_or_repo_id)

@@ -101,7 +101,7 @@ def open_pretrained(
         options: ``revision``, ``cache_dir``, ``local_files_only`` and ``token``, and settings that override the config.
 
     Raises:
-        CheckpointError, ConfigError, StorageError: the checkpoint is invalid or does not fit; lists all problems.
+        CheckpointError, ConfigError, StorageError: The checkpoint is invalid or does not fit; lists all problems.
     """
     location, overrides = hub.split_options(without_idioms(options, LOADING))
     path = Path(path_or_repo_id)
@@ -184,7 +184,7 @@ def save_pretrained(
         form: The format: ``safetensors`` (default), ``pytorch``, ``tf``, ``keras``, ``flax``, ``orbax`` or ``openai``.
 
     Raises:
-        CheckpointError, ConfigError, StorageError: the checkpoint cannot be saved; the folder is unchanged.
+        CheckpointError, ConfigError, StorageError: The checkpoint cannot be saved; the folder is unchanged.
     """
     table = parameters(config, head)
     tensors = [(table[name], OutgoingTensor.of(name, dtype_of(array), array)) for name, array in values]
@@ -197,7 +197,7 @@ def check_modules(head: Head, missing: Sequence[str], others: Sequence[str] = ()
     """See that a model has the weights of its table and no others, before it is saved.
 
     Raises:
-        CheckpointError: weights are missing, or a checkpoint has no place for others; lists them.
+        CheckpointError: Weights are missing, or a checkpoint has no place for others; lists them.
     """
     if missing:
         raise CheckpointError(

@@ -25,8 +25,8 @@ def config_of(path: Path, tensors: Sequence[StoredTensor], **overrides: Any) -> 
             every setting that differs from its default and that no shape determines, such as ``afn``.
 
     Raises:
-        CheckpointError: no ``config.json``, and the shapes are not those of this architecture or need ``n_head``.
-        ConfigError: the config is wrong.
+        CheckpointError: No ``config.json``, and the shapes are not those of this architecture or need ``n_head``.
+        ConfigError: The config is wrong.
     """
     folder = folder_of(path)
     if (folder / CONFIG_NAME).exists():

@@ -81,7 +81,7 @@ class StoredTensor:
         As stored and row by row, they are a private view of the file, unless they are packed there.
 
         Raises:
-            CheckpointError: they are packed, and are not what their description says.
+            CheckpointError: They are packed, and are not what their description says.
         """
         flat = [region.numbers(STORAGE[self.dtype]) for region in self.regions]
         whole = flat[0] if len(flat) == 1 else np.concatenate(flat)

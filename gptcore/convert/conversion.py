@@ -77,8 +77,8 @@ def convert_checkpoint(
         The effect of a narrower ``dtype`` on the values; all zero if nothing was rounded.
 
     Raises:
-        ConfigError, StorageError: the checkpoint cannot be written.
-        CheckpointError: the source cannot be converted, or the result differs from it.
+        ConfigError, StorageError: The checkpoint cannot be written.
+        CheckpointError: The source cannot be converted, or the result differs from it.
     """
     folder, beside = Path(folder), source_folder(source)
     target = check_dtype(dtype or source.dtype)
@@ -145,7 +145,7 @@ def differences(a: Checkpoint, b: Checkpoint) -> Iterator[tuple[str, float]]:
     """The parameters whose values differ between two checkpoints of one model, and by how much at most.
 
     Raises:
-        CheckpointError: they are not of one model.
+        CheckpointError: They are not of one model.
     """
     ours, theirs = parameters(a.config, a.head), parameters(b.config, b.head)
     if ours != theirs:

@@ -46,7 +46,7 @@ class Pushable:
             The URL of the commit.
 
         Raises:
-            StorageError: the hub cannot be reached or refused the request; the repository is unchanged.
+            StorageError: The hub cannot be reached or refused the request; the repository is unchanged.
         """
         with hub.temporary_folder() as folder:
             self.save_pretrained(folder, max_shard_size=max_shard_size)
@@ -77,13 +77,13 @@ def push_checkpoint(
     Args:
         checkpoint: The result of ``open_checkpoint``.
         commit_message: The commit message. Default: ``Upload`` and the class name.
-        repo_id, token, private, revision: as in ``gptcore.storage.hub.push``.
+        repo_id, token, private, revision: As in ``gptcore.storage.hub.push``.
 
     Returns:
         The URL of the commit.
 
     Raises:
-        CheckpointError: the checkpoint lacks a parameter, a file leads outside its folder, or see
+        CheckpointError: The checkpoint lacks a parameter, a file leads outside its folder, or see
             ``gptcore.storage.hub.push``.
     """
     if checkpoint.matching.missing:

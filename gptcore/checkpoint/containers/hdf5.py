@@ -40,7 +40,7 @@ def read(path: Path) -> list[StoredTensor]:
     """The datasets of a file by their paths.
 
     Raises:
-        CheckpointError: the file is damaged, or leads outside of itself.
+        CheckpointError: The file is damaged, or leads outside of itself.
         GPTError: h5py is not installed.
     """
     h5py = library()

@@ -31,7 +31,7 @@ def read(path: Path) -> list[StoredTensor]:
     """The arrays of a file. The name of an array is its path of keys, joined by dots.
 
     Raises:
-        CheckpointError: the file is damaged, or holds anything but arrays.
+        CheckpointError: The file is damaged, or holds anything but arrays.
     """
     with damage_reported(path, "msgpack"), path.open("rb") as file:
         if path.stat().st_size == 0:

@@ -24,7 +24,7 @@ def read_row(path: Path) -> tuple[Region, str]:
     """Where the numbers of a file are, and their dtype.
 
     Raises:
-        CheckpointError: the file is damaged, or holds anything but one row of numbers.
+        CheckpointError: The file is damaged, or holds anything but one row of numbers.
     """
     with damage_reported(path, "NumPy", *HEADER_ERRORS), path.open("rb") as file:
         version: Any = np.lib.format.read_magic(file)

@@ -50,8 +50,8 @@ def load(stream: io.BytesIO) -> Any:
     """The object of one pickle; ``stream`` is left behind it.
 
     Raises:
-        CheckpointError: it uses a name or an operation that no checkpoint of weights needs. It has not been run.
-        ValueError, LookupError, TypeError: it is damaged.
+        CheckpointError: It uses a name or an operation that no checkpoint of weights needs. It has not been run.
+        ValueError, LookupError, TypeError: It is damaged.
     """
     machine = _Machine()
     with warnings.catch_warnings(action="ignore", category=DeprecationWarning):  # a backslash in a damaged name

@@ -27,7 +27,7 @@ def read(path: Path) -> list[StoredTensor]:
     """The tensors of a safetensors file, in the order of their data.
 
     Raises:
-        CheckpointError: the file cannot be read, or its header is not a faithful description of its data.
+        CheckpointError: The file cannot be read, or its header is not a faithful description of its data.
     """
     with damage_reported(path, "safetensors", safetensors.SafetensorError):
         with path.open("rb") as file:

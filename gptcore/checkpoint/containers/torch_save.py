@@ -45,7 +45,7 @@ def read(path: Path) -> list[StoredTensor]:
     """The tensors of a state dict.
 
     Raises:
-        CheckpointError: the file is damaged, compressed, or holds anything but tensors by name.
+        CheckpointError: The file is damaged, compressed, or holds anything but tensors by name.
     """
     with damage_reported(path, "PyTorch", zipfile.BadZipFile, NotImplementedError, EOFError), path.open("rb") as file:
         file_size = path.stat().st_size

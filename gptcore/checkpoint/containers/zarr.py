@@ -45,8 +45,8 @@ def read(path: Path, packed_names: Callable[[Path], Iterable[str]]) -> list[Stor
     """The arrays in a directory; ``packed_names`` of it names those that a store should have.
 
     Raises:
-        CheckpointError: the directory is damaged, incomplete, or leads outside of itself.
-        GPTError: it is packed, and tensorstore or zstandard is not installed.
+        CheckpointError: The directory is damaged, incomplete, or leads outside of itself.
+        GPTError: It is packed, and tensorstore or zstandard is not installed.
     """
     libraries = [library("tensorstore"), library("zstandard")] if (path / OCDBT_NAME).exists() else []
     with damage_reported(path, "Orbax", *LIBRARY_ERRORS):

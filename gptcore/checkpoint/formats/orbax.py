@@ -90,7 +90,7 @@ def model_paths(names: Sequence[str]) -> dict[str, str]:
     ['tokens_embed.embedding', '/1.mu.tokens_embed.embedding']
 
     Raises:
-        CheckpointError: two models are equally deep.
+        CheckpointError: Two models are equally deep.
     """
     plain = {name: name.removesuffix(nnx.VALUE) for name in names}
     places = [name.removesuffix(EMBEDDING) for name in plain.values() if f".{name}".endswith(f".{EMBEDDING}")]
