@@ -21,7 +21,7 @@ START_BYTES = 9  # of a file, by which its format is recognised
 
 
 def weights_files(names: Sequence[str], allow_pickle: bool) -> list[str]:
-    """Select the weights files of a folder, in its first format that may be loaded.
+    """Select the weights files of a folder in the first format that may be loaded.
 
     >>> weights_files(["config.json", "pytorch_model.bin", "model.safetensors"], allow_pickle=False)
     ['model.safetensors']
@@ -49,17 +49,17 @@ def read_tensors(path: Path, *, allow_pickle: bool = False, form: str | None = N
         form: The format to load if a folder has several. Default: the first of ``FORMATS``.
 
     Raises:
-        CheckpointError: Weights are missing or damaged, an index does not match its shards, or a file is outside of
-            the folder.
+        CheckpointError: Weights are missing or damaged, an index does not match its shards, or a file is outside the
+            folder.
     """
     read_file = partial(_read_file, allow_pickle=allow_pickle)
     if not path.is_dir() or recognised_formats(path):
         return read_file(path)
     recover(path)
-    for name, known in FORMATS.items():
-        if form in (None, name) and known.is_in(path):
-            return known.read_folder(path, read_file)
-    names = ", ".join(known.file_name for known in FORMATS.values())
+    for candidate in FORMATS.values():
+        if form in (None, candidate.name) and candidate.is_in(path):
+            return candidate.read_folder(path, read_file)
+    names = ", ".join(candidate.file_name for candidate in FORMATS.values())
     raise CheckpointError(f"{path} has no weights: expected one of {names}, or a shard index.")
 
 
@@ -125,9 +125,9 @@ def _read_file(path: Path, *, allow_pickle: bool) -> list[StoredTensor]:
     check_exists(path)
     forms = recognised_formats(path)
     if not forms:
-        known = ", ".join(dict.fromkeys(form.container for form in _file_formats()))
+        containers = ", ".join(dict.fromkeys(form.container for form in _file_formats()))
         raise CheckpointError(
-            f"{path} is not a recognised weights file ({known}); it may be damaged. Download it again."
+            f"{path} is not a recognised weights file ({containers}); it may be damaged. Download it again."
         )
     for form in forms:
         form.check_allowed(path, allow_pickle=allow_pickle)
@@ -135,7 +135,7 @@ def _read_file(path: Path, *, allow_pickle: bool) -> list[StoredTensor]:
 
 
 def _named(tensor: StoredTensor, forms: Sequence[FileFormat]) -> StoredTensor:
-    """A tensor as the first format that knows its name describes it; an unknown name is reported when it is matched."""
+    """The tensor with its canonical name in the first format that knows its name; matching reports unknown names."""
     for form in forms:
         if canonical := form.to_canonical(tensor.parameter):
             parameter, transform = canonical

@@ -1,4 +1,4 @@
-"""Which stored tensor fills which parameter: strict and total, every problem reported at once."""
+"""Matching of stored tensors to parameters: strict and total, with all problems reported at once."""
 
 from __future__ import annotations
 
@@ -46,7 +46,8 @@ def match(
     ``ignore_mismatched_sizes``, head tensors of another shape.
 
     Raises:
-        CheckpointError: A tensor is missing, unknown, duplicated, or of another shape or dtype; lists all of them.
+        CheckpointError: A tensor is missing, unknown, duplicated, or of another shape or dtype; the error lists
+            all problems.
     """
     problems: list[str] = []
     by_name: dict[str, StoredTensor] = {}

@@ -1,4 +1,4 @@
-"""A checkpoint of any format on disk: found and checked, but not loaded yet."""
+"""Opening checkpoints of any format: they are located and checked, but no values are read."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def open_checkpoint(
         options: Options of ``gptcore.storage.hub.resolve``, and settings that override the config.
 
     Raises:
-        CheckpointError, ConfigError, StorageError: The checkpoint is invalid; lists all problems.
+        CheckpointError, ConfigError, StorageError: The checkpoint is invalid; the error lists all problems.
     """
     location, overrides = hub.split_options(options)
     path = Path(path_or_repo_id)
@@ -95,19 +95,19 @@ def open_checkpoint(
 
 
 def head_of(names: set[str], config: OpenAIGPTConfig) -> Head:
-    """The model that a checkpoint is of: by the weights of its head, else by ``architectures``, else the trunk."""
+    """Determine the head by stored head weights, else ``architectures`` in the config, else a stored ``lm_head``."""
     if names & {row.name for row in SCORE}:
         return Head.SEQUENCE_CLASSIFICATION
     if names & {row.name for row in SUMMARY}:
         return Head.DOUBLE_HEADS
-    named = config.extra.get("architectures")
-    if isinstance(named, list) and len(named) == 1 and named[0] in ARCHITECTURES.values():
-        return head_named(named[0])
+    architectures = config.extra.get("architectures")
+    if isinstance(architectures, list) and len(architectures) == 1 and architectures[0] in ARCHITECTURES.values():
+        return head_named(architectures[0])
     return Head.LM if TIED_HEAD in names else Head.NONE
 
 
 def head_named(architecture: str) -> Head:
-    """The model of a class name, with or without the prefix of a framework.
+    """The head of a model class, given with or without the prefix of a framework.
 
     >>> head_named("TFOpenAIGPTLMHeadModel")
     <Head.LM: 'lm'>
@@ -116,19 +116,19 @@ def head_named(architecture: str) -> Head:
     for head, name in ARCHITECTURES.items():
         if name == plain:
             return head
-    raise ConfigError(f"the model must be one of {', '.join(ARCHITECTURES.values())}; got {architecture!r}.")
+    raise ConfigError(f"the model class must be one of {', '.join(ARCHITECTURES.values())}; got {architecture!r}.")
 
 
 def source_folder(checkpoint: Checkpoint) -> Path:
-    """The folder of a checkpoint."""
+    """The folder of a checkpoint's config and tokenizer."""
     return folder_of(checkpoint.path)
 
 
 def other_files(folder: Path) -> list[str]:
-    """The names of those of ``OTHER_FILES`` that a folder has."""
+    """The names in ``OTHER_FILES`` that exist in a folder."""
     return [name for name in OTHER_FILES if (folder / name).is_file()]
 
 
 def containers(tensors: Iterable[StoredTensor]) -> list[str]:
-    """What the formats of stored tensors are called where they are described."""
+    """Human-readable names of the formats of stored tensors."""
     return sorted({FORMATS[tensor.form].container for tensor in tensors})

@@ -1,4 +1,4 @@
-"""Weights in several files: filling them, and the index that says which tensor is in which file."""
+"""Weights in several files, the shards, and the index that maps each tensor to its file."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MAX_INDEX_BYTES = 16 << 20
 def split_into_shards(
     tensors: Sequence[OutgoingTensor], max_shard_size: int | str | None
 ) -> list[list[OutgoingTensor]]:
-    """Fill shards in order; a tensor above the limit gets a shard of its own."""
+    """Fill shards in order; a tensor above the limit gets its own shard."""
     limit = parse_size(max_shard_size)
     shards: list[list[OutgoingTensor]] = [[]]
     room = limit
@@ -31,7 +31,7 @@ def split_into_shards(
 
 
 def parse_size(size: int | str | None) -> float:
-    """Bytes of ``"5GB"``, ``"300MiB"``, an integer, or no limit for ``None``.
+    """The number of bytes of ``"5GB"``, ``"300MiB"`` or an integer; infinite for ``None``.
 
     >>> parse_size("2KB"), parse_size("2KiB"), parse_size(7)
     (2000.0, 2048.0, 7.0)

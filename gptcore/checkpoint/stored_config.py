@@ -1,4 +1,4 @@
-"""The config of a checkpoint: its ``config.json``, or what the shapes determine where there is none."""
+"""The config of a checkpoint: its ``config.json`` or, without one, the settings that the shapes determine."""
 
 from __future__ import annotations
 
@@ -19,14 +19,15 @@ def config_of(path: Path, tensors: Sequence[StoredTensor], **overrides: Any) -> 
     """Return the config beside the weights or, without one, the config that the shapes and ``overrides`` determine.
 
     Args:
-        path: A folder, a file of weights, or a directory of Orbax.
+        path: A folder, a weights file, or a directory that Orbax saved.
         tensors: The tensors of the checkpoint.
-        overrides: Settings to change. Without a ``config.json``, pass ``n_head`` (except for OpenAI's own layout), and
-            every setting that differs from its default and that no shape determines, such as ``afn``.
+        overrides: Settings to change. Without a ``config.json``, pass ``n_head`` (except for OpenAI's format), and
+            all settings that differ from their defaults and that no shape determines, such as ``afn``.
 
     Raises:
-        CheckpointError: No ``config.json``, and the shapes are not those of this architecture or need ``n_head``.
-        ConfigError: The config is wrong.
+        CheckpointError: ``config.json`` is missing, and the shapes are not those of this architecture or need
+            ``n_head``.
+        ConfigError: The config is invalid.
     """
     folder = folder_of(path)
     if (folder / CONFIG_NAME).exists():

@@ -33,9 +33,9 @@ Progress = Callable[[int, int], None]
 class Rounding:
     """The effect of a narrower dtype on the values of a checkpoint."""
 
-    largest: float  # difference of a value
-    changed: int  # values that are another number now
-    infinite: int  # values that were finite and are beyond the dtype's range
+    largest: float  # the largest difference of a value, without those that became infinite
+    changed: int  # the number of values that changed
+    infinite: int  # the number of finite values that became infinite
 
     def summary(self, dtype: str) -> str:
         """The effect of a conversion to ``dtype``, in words.
@@ -61,9 +61,9 @@ def convert_checkpoint(
 ) -> Rounding:
     """Write a checkpoint in another format, with ``config.json`` and the tokenizer's files, and compare it afterwards.
 
-    Tensors are read, converted and written one at a time. The result is read back through its own reader, and every
-    value compared with the source's. A model card is generated, unless ``folder`` has a hand-written ``README.md``. A
-    hand-written card of the source describes other files, so it is copied as ``README.source.md``.
+    Tensors are read, converted and written one at a time. The result is read back, and every value is compared with
+    that of the source. A model card is generated, unless ``folder`` has a hand-written ``README.md``. A hand-written
+    card of the source describes other files, so it is copied as ``README.source.md``.
 
     Args:
         source: The result of ``open_checkpoint``.
@@ -80,7 +80,7 @@ def convert_checkpoint(
         ConfigError, StorageError: The checkpoint cannot be written.
         CheckpointError: The source cannot be converted, or the result differs from it.
     """
-    folder, beside = Path(folder), source_folder(source)
+    folder, source_dir = Path(folder), source_folder(source)
     target = check_dtype(dtype or source.dtype)
     check_writable(form, {target}, max_shard_size)
     if source.matching.missing:
@@ -88,7 +88,7 @@ def convert_checkpoint(
         raise CheckpointError(
             f"cannot convert {source.path}: it lacks {names}. gptcore inspect lists the models that can load it."
         )
-    if folder.exists() and folder.resolve() == beside.resolve():
+    if folder.exists() and folder.resolve() == source_dir.resolve():
         raise ConfigError(f"cannot convert {folder} into itself. Choose another folder.")
     table = parameters(source.config, source.head)
     total, done = 2 * sum(p.size * STORAGE[target].itemsize for p in table.values()), 0
@@ -119,12 +119,12 @@ def convert_checkpoint(
             max_shard_size,
             {"converted_from": source.origin},
         )
-        beside_names = {name: name for name in other_files(beside) if name != CARD_NAME}
-        if is_own(beside / CARD_NAME):
-            beside_names[SOURCE_CARD_NAME] = CARD_NAME
+        source_names = {name: name for name in other_files(source_dir) if name != CARD_NAME}
+        if is_own(source_dir / CARD_NAME):
+            source_names[SOURCE_CARD_NAME] = CARD_NAME
         changes.remove(SOURCE_CARD_NAME)  # of an earlier conversion
-        for name, old_name in beside_names.items():
-            with resolve_inside(beside, old_name).open("rb") as old, changes.file(name) as new:
+        for name, source_name in source_names.items():
+            with resolve_inside(source_dir, source_name).open("rb") as old, changes.file(name) as new:
                 shutil.copyfileobj(old, new)
     tensors = read_back(folder, form)
     matching = match(tensors, source.config, source.head)
@@ -137,24 +137,24 @@ def convert_checkpoint(
 
 
 def read_back(folder: Path, form: str) -> list[StoredTensor]:
-    """The tensors of one format, where a folder may have several."""
+    """The tensors of a folder in one format, even if it has weights in several."""
     return read_tensors(folder, allow_pickle=True, form=form)
 
 
 def differences(a: Checkpoint, b: Checkpoint) -> Iterator[tuple[str, float]]:
-    """The parameters whose values differ between two checkpoints of one model, and by how much at most.
+    """Yield each parameter whose values differ between two checkpoints of the same model, and the largest difference.
 
     Raises:
-        CheckpointError: They are not of one model.
+        CheckpointError: The checkpoints are not of the same model.
     """
-    ours, theirs = parameters(a.config, a.head), parameters(b.config, b.head)
-    if ours != theirs:
-        names = sorted({n for n in {*ours, *theirs} if ours.get(n) != theirs.get(n)})
+    table, other_table = parameters(a.config, a.head), parameters(b.config, b.head)
+    if table != other_table:
+        names = sorted(name for name in {*table, *other_table} if table.get(name) != other_table.get(name))
         raise CheckpointError(
             f"cannot compare {a.path} ({a.head.architecture}) with {b.path} ({b.head.architecture}): their parameters "
             f"differ in {', '.join(names[:5])}."
         )
-    for name in ours:
+    for name in table:
         left = _wide(a.matching.sources[name])
         right = _wide(b.matching.sources[name])
         if not np.array_equal(left, right, equal_nan=True):

@@ -1,4 +1,4 @@
-"""``gptcore inspect``: what a checkpoint holds, and what is wrong with it."""
+"""``gptcore inspect``: the content of a checkpoint, and its problems."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from gptcore.storage import hub
 def describe(
     path_or_repo_id: str | Path, *, allow_pickle: bool = False, **options: Unpack[ConfigOptions]
 ) -> Mapping[str, Any]:
-    """What a checkpoint is, ready for JSON: model, config, tensors, what each class would load, and problems."""
+    """Describe a checkpoint, ready for JSON: model, config, tensors, problems, and what each model class would load."""
     location, overrides = hub.split_options(options)
     path = Path(path_or_repo_id)
     if not path.is_file():
@@ -63,7 +63,7 @@ def describe(
 
 
 def _files(tensor: StoredTensor) -> list[Path]:
-    """What holds a tensor; of a directory with many files, the directory."""
+    """The files of a tensor, or the directory of a format that stores tensors in a directory."""
     return [tensor.path] if tensor.path.is_dir() else [region.path for region in tensor.regions]
 
 

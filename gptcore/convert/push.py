@@ -83,8 +83,9 @@ def push_checkpoint(
         The URL of the commit.
 
     Raises:
-        CheckpointError: The checkpoint lacks a parameter, a file leads outside its folder, or see
-            ``gptcore.storage.hub.push``.
+        CheckpointError: The checkpoint lacks a parameter or a file that can be loaded from the hub, or a file points
+            outside its folder.
+        ConfigError, StorageError: As in ``gptcore.storage.hub.push``.
     """
     if checkpoint.matching.missing:
         lacking = ", ".join(parameter.name for parameter in checkpoint.matching.missing)
@@ -106,7 +107,7 @@ def push_checkpoint(
 
     card = None
     if not is_own(folder / CARD_NAME):
-        generated = files.pop(CARD_NAME, None)  # by a conversion, which it describes
+        generated = files.pop(CARD_NAME, None)  # by the conversion that it describes
         card = generated.read_text(encoding="utf-8") if generated else card_of(checkpoint)
     return hub.push(
         files,

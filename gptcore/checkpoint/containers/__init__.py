@@ -1,1 +1,1 @@
-"""Containers: the bytes of files <-> tensors under their names there. What the names mean is up to the formats."""
+"""Containers: how the bytes of files store tensors and their names. The formats interpret the names."""

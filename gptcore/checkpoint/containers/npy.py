@@ -15,13 +15,13 @@ from gptcore.checkpoint.dtypes import STORAGE
 from gptcore.checkpoint.tensors import OutgoingTensor, Region
 from gptcore.errors import CheckpointError
 
-DTYPES = tuple(name for name in STORAGE if name != "bfloat16")  # NumPy has no name for it
+DTYPES = tuple(name for name in STORAGE if name != "bfloat16")  # NumPy has no bfloat16
 HEADER_ERRORS = (SyntaxError, TokenError, MemoryError)
 """Further errors of Python's parser, which NumPy uses for the header."""
 
 
 def read_row(path: Path) -> tuple[Region, str]:
-    """Where the numbers of a file are, and their dtype.
+    """The position of the numbers in a file, and their dtype.
 
     Raises:
         CheckpointError: The file is damaged, or holds anything but one row of numbers.
@@ -30,17 +30,17 @@ def read_row(path: Path) -> tuple[Region, str]:
         version: Any = np.lib.format.read_magic(file)
         readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
         if version not in readers:
-            raise CheckpointError(f"unsupported version {version} of the format")
+            raise CheckpointError(f"the file has the unsupported NumPy format {version}")
         shape, _, dtype = readers[version](file)
         names = [name for name in DTYPES if STORAGE[name] == dtype]
         if not names or len(shape) != 1:
-            raise CheckpointError(f"must hold a row of floating-point numbers; found {dtype} of shape {shape}")
+            raise CheckpointError(f"the file must hold a row of floating-point numbers; got {dtype} of shape {shape}")
         check_inside(path.name, file.tell(), shape[0] * dtype.itemsize, path.stat().st_size)
         return Region(path, file.tell(), shape[0]), names[0]
 
 
 def write_row(file: BinaryIO, tensors: Sequence[OutgoingTensor], begin: int, end: int) -> None:
-    """Write the numbers ``begin`` to ``end`` of all tensors behind each other."""
+    """Write the numbers from ``begin`` to ``end`` of the concatenated tensors."""
     dtype = STORAGE[tensors[0].dtype]
     header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": (end - begin,)}
     np.lib.format.write_array_header_1_0(file, header)

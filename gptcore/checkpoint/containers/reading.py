@@ -1,4 +1,4 @@
-"""Helpers for all readers: files are mapped, not copied, and every damage is a ``CheckpointError``."""
+"""Helpers of all readers: checks of names, sizes and offsets, and one error for all kinds of damage."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ DAMAGE: tuple[type[Exception], ...] = (
     RecursionError,
     struct.error,
 )
-"""What parsers raise when a file is not what they expect."""
+"""The exceptions that parsers raise for damaged files."""
 
 
 @contextmanager
 def damage_reported(path: Path, kind: str, *errors: type[Exception]) -> Iterator[None]:
-    """Turn what a damaged file makes a parser raise into a ``CheckpointError`` that names the file."""
+    """Turn the exceptions that a damaged file causes in a parser into a ``CheckpointError`` that names the file."""
     try:
         yield
     except CheckpointError as error:
@@ -40,9 +40,11 @@ def damage_reported(path: Path, kind: str, *errors: type[Exception]) -> Iterator
 
 
 def check_inside(name: str, offset: int, size: int, file_size: int) -> None:
-    """Raise a ``CheckpointError`` unless the bytes of a tensor are bytes of its file."""
+    """Raise a ``CheckpointError`` unless the bytes of a tensor are within its file."""
     if offset < 0 or size < 0 or offset + size > file_size:
-        raise CheckpointError(f"tensor {name!r} claims bytes {offset} to {offset + size} of a file of {file_size}")
+        raise CheckpointError(
+            f"tensor {name!r} claims bytes {offset} to {offset + size}, but the file has {file_size} bytes"
+        )
 
 
 def check_size(name: str, dtype: str, shape: tuple[int, ...], size: int) -> None:
@@ -54,7 +56,8 @@ def check_size(name: str, dtype: str, shape: tuple[int, ...], size: int) -> None
 def occurrences(file: BinaryIO, pattern: re.Pattern[bytes], length: int) -> Iterator[int]:
     """Yield the positions of a pattern of ``length`` bytes in a file, which is read in parts to save memory.
 
-    More than ``MAX_OCCURRENCES`` raise a ``CheckpointError``: no weights file has that many, and each costs time.
+    Raises:
+        CheckpointError: There are more than ``MAX_OCCURRENCES``. No weights file has that many, and each takes time.
     """
     begin, tail, count = 0, b"", 0
     while True:
@@ -73,15 +76,18 @@ def occurrences(file: BinaryIO, pattern: re.Pattern[bytes], length: int) -> Iter
 
 
 def bytes_at(file: BinaryIO, offset: int, length: int) -> bytes:
-    """Bytes of a file; fewer where it ends."""
+    """Read ``length`` bytes of a file at an offset, or fewer at its end."""
     file.seek(offset)
     return file.read(length)
 
 
 def resolve_inside(folder: Path, name: Any) -> Path:
-    """Return the file or directory ``name`` of ``folder``; raises if its name or its links point elsewhere.
+    """Return the path of the file or directory ``name`` in ``folder``.
 
-    Only links of the hub's cache, from ``snapshots/REVISION/NAME`` into its folder ``blobs``, are allowed.
+    The only links allowed are those of the hub's cache, from ``snapshots/REVISION/NAME`` into its folder ``blobs``.
+
+    Raises:
+        CheckpointError: The file is missing, or its name or its links point outside the folder.
     """
     if not is_plain_name(name):
         raise CheckpointError(f"{folder}: {name!r} is not a plain file name.")
@@ -97,6 +103,6 @@ def resolve_inside(folder: Path, name: Any) -> Path:
 
 
 def check_exists(path: Path, name: Path | None = None) -> None:
-    """Raise a ``CheckpointError`` unless ``path``, which users know as ``name``, is a file or a directory."""
+    """Raise a ``CheckpointError`` unless ``path`` is a file or a directory; the error shows ``name``, if it is given."""
     if not path.is_file() and not path.is_dir():
         raise CheckpointError(f"{name or path} is missing or not a regular file.")

@@ -1,4 +1,4 @@
-"""One safetensors file: every claim of its header is checked before a byte of it is believed."""
+"""safetensors files: every claim of the header is checked before any value is read."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from gptcore.release import PRODUCER
 
 CODES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 CODE_OF = {dtype: code for code, dtype in CODES.items()}
-METADATA = {"format": "pt", "producer": PRODUCER}  # transformers refuses a file without a format
+METADATA = {"format": "pt", "producer": PRODUCER}  # transformers rejects a file without a format
 MAX_HEADER_BYTES = 16 << 20  # the header of the released model has 15 KB
 
 
 def read(path: Path) -> list[StoredTensor]:
-    """The tensors of a safetensors file, in the order of their data.
+    """Describe the tensors of a safetensors file, in the order of their data.
 
     Raises:
-        CheckpointError: The file cannot be read, or its header is not a faithful description of its data.
+        CheckpointError: The file cannot be read, or its header does not match its data.
     """
     with damage_reported(path, "safetensors", safetensors.SafetensorError):
         with path.open("rb") as file:
@@ -36,8 +36,8 @@ def read(path: Path) -> list[StoredTensor]:
             header_size = struct.unpack("<Q", size_field)[0] if len(size_field) == 8 else 0
             if not 2 <= header_size <= min(MAX_HEADER_BYTES, file_size - 8):
                 raise CheckpointError(
-                    f"not a complete safetensors file: {file_size} bytes with a header of {header_size} "
-                    f"(at most {MAX_HEADER_BYTES}). Download it again."
+                    f"the file is not a complete safetensors file: it has {file_size} bytes, and its header "
+                    f"{header_size} (at most {MAX_HEADER_BYTES}). Download it again."
                 )
             header = json.loads(file.read(header_size), object_pairs_hook=_reject_duplicates)
         with safetensors.safe_open(path, framework="numpy"):
@@ -47,7 +47,7 @@ def read(path: Path) -> list[StoredTensor]:
 
 def _describe(path: Path, header: Any, start: int, file_size: int) -> list[StoredTensor]:
     if not isinstance(header, dict):
-        raise CheckpointError(f"the header must be an object; found {type(header).__name__}")
+        raise CheckpointError(f"the header must be an object; got {type(header).__name__}")
     header.pop("__metadata__", None)
     tensors, end = [], start
     for name, entry in sorted(header.items(), key=lambda item: item[1]["data_offsets"]):
@@ -77,7 +77,7 @@ def _reject_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def write(
     file: BinaryIO, tensors: Iterable[OutgoingTensor], provenance: Mapping[str, str] = MappingProxyType({})
 ) -> None:
-    """Write a safetensors file; tensors are read and written one after the other, never gathered."""
+    """Write a safetensors file; tensors are loaded and written one at a time."""
     tensors = sorted(tensors, key=lambda t: (-STORAGE[t.dtype].itemsize, t.name))  # wide types first: aligned
     header: dict[str, Any] = {"__metadata__": {**METADATA, **provenance}}
     offset = 0

@@ -1,6 +1,6 @@
-"""A file of ``torch.save``: the zip archive of today, and the row of pickles that PyTorch wrote before version 1.6.
+"""Files of ``torch.save``: zip archives, and the sequence of pickles that PyTorch wrote before version 1.6.
 
-Pickles can hold programs. They are never run here (see ``pickles``); callers must still allow them.
+Pickles can contain code. It is never executed here (see ``pickles``), but callers must still allow pickles.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ FOLDER = "archive/"
 
 
 def read(path: Path) -> list[StoredTensor]:
-    """The tensors of a state dict.
+    """Describe the tensors of a state dict.
 
     Raises:
         CheckpointError: The file is damaged, compressed, or holds anything but tensors by name.
@@ -56,7 +56,7 @@ def read(path: Path) -> list[StoredTensor]:
 
 
 def write(file: BinaryIO, tensors: Iterable[OutgoingTensor]) -> None:
-    """Write a state dict as ``torch.save`` does; tensors are read and written one after the other."""
+    """Write a state dict as ``torch.save`` does; tensors are loaded and written one at a time."""
     tensors = list(tensors)
     with zipfile.ZipFile(file, "w") as archive:
         _add(archive, file, "data.pkl", _pickle(tensors))
@@ -71,7 +71,7 @@ def _archive(file: BinaryIO) -> tuple[Any, dict[str, tuple[int, int]]]:
     with zipfile.ZipFile(file) as archive:
         entries = {info.filename.partition("/")[2]: info for info in archive.infolist()}
         if "data.pkl" not in entries:
-            raise CheckpointError("not a file of torch.save: the zip archive has no data.pkl")
+            raise CheckpointError("the file was not written by torch.save: the zip archive has no data.pkl")
         if len(entries) != len(archive.infolist()):
             raise CheckpointError("the archive has two files with the same name")
         if packed := [name for name, info in entries.items() if info.compress_type != zipfile.ZIP_STORED]:
@@ -80,7 +80,7 @@ def _archive(file: BinaryIO) -> tuple[Any, dict[str, tuple[int, int]]]:
             raise CheckpointError(BIG_ENDIAN)
         if entries["data.pkl"].file_size > MAX_PICKLE_BYTES:
             raise CheckpointError(
-                f"data.pkl must have at most {MAX_PICKLE_BYTES:,} bytes; found {entries['data.pkl'].file_size:,}"
+                f"data.pkl must have at most {MAX_PICKLE_BYTES:,} bytes; got {entries['data.pkl'].file_size:,}"
             )
         state = load(io.BytesIO(archive.read(entries["data.pkl"])))
     offsets = {}
@@ -89,7 +89,7 @@ def _archive(file: BinaryIO) -> tuple[Any, dict[str, tuple[int, int]]]:
             file.seek(info.header_offset)
             header = struct.unpack("<4s22xHH", file.read(30))
             if header[0] != b"PK\x03\x04":
-                raise CheckpointError(f"{name} is not where the archive says")
+                raise CheckpointError(f"{name} is not at the offset that the archive states")
             offsets[name[5:]] = (info.header_offset + 30 + header[1] + header[2], info.file_size)
     return state, offsets
 
@@ -98,7 +98,7 @@ def _legacy(file: BinaryIO) -> tuple[Any, dict[str, tuple[int, int]]]:
     """The state of a file from before PyTorch 1.6, and where the bytes of each storage are."""
     stream = io.BytesIO(file.read(MAX_PICKLE_BYTES))
     if (load(stream), load(stream)) != (LEGACY_MAGIC, LEGACY_PROTOCOL):
-        raise CheckpointError("not a file of torch.save")
+        raise CheckpointError("the file was not written by torch.save")
     machine = load(stream)
     if isinstance(machine, dict) and machine.get("little_endian") is False:
         raise CheckpointError(BIG_ENDIAN)
@@ -118,11 +118,11 @@ def _legacy(file: BinaryIO) -> tuple[Any, dict[str, tuple[int, int]]]:
 
 def _tensors(state: Any) -> Iterator[tuple[Any, View]]:
     if not isinstance(state, dict):
-        raise CheckpointError(f"the file must hold a dict of tensors by name; found {type(state).__name__}")
+        raise CheckpointError(f"the file must hold a dict of tensors by name; got {type(state).__name__}")
     for name, value in state.items():
         if not isinstance(value, View):
             raise CheckpointError(
-                f"{name!r} must be a tensor; found {type(value).__name__}. Save model.state_dict() by itself."
+                f"{name!r} must be a tensor; got {type(value).__name__}. Save model.state_dict() by itself."
             )
         yield name, value
 
@@ -149,12 +149,12 @@ def _item_size(storage: Storage) -> int:
     if storage.kind in KINDS:
         return STORAGE[KINDS[storage.kind]].itemsize
     if storage.kind not in OTHER_SIZES:
-        raise CheckpointError(f"a storage must be one of {', '.join((*KINDS, *OTHER_SIZES))}; found {storage.kind}")
+        raise CheckpointError(f"a storage must be one of {', '.join((*KINDS, *OTHER_SIZES))}; got {storage.kind}")
     return OTHER_SIZES[storage.kind]
 
 
 def _add(archive: zipfile.ZipFile, file: BinaryIO, name: str, data: bytes | memoryview) -> None:
-    """Add an entry whose data begin at a multiple of ``ALIGNMENT``, as those of PyTorch do."""
+    """Add an entry whose data begin at a multiple of ``ALIGNMENT``, as in files of PyTorch."""
     entry = zipfile.ZipInfo(FOLDER + name)
     entry.file_size = len(data)
     begin = file.tell() + 30 + len(entry.filename) + 4
@@ -164,7 +164,7 @@ def _add(archive: zipfile.ZipFile, file: BinaryIO, name: str, data: bytes | memo
 
 
 def _pickle(tensors: list[OutgoingTensor]) -> bytes:
-    """Protocol 2, as ``torch.save`` takes: an ``OrderedDict`` of tensors over storages with the names 0, 1, 2, ..."""
+    """An ``OrderedDict`` of tensors over storages named 0, 1, 2, ..., in protocol 2, which ``torch.save`` uses."""
     out = io.BytesIO()
     out.write(b"\x80\x02ccollections\nOrderedDict\n)R(")
     for key, tensor in enumerate(tensors):

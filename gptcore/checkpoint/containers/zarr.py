@@ -1,9 +1,9 @@
 """Arrays of zarr 2, as Orbax stores them: each in a directory of its own, or all packed in one OCDBT store.
 
-Packed arrays are read with tensorstore, which Orbax uses, too, and which needs no framework. This module tells
-tensorstore which store to open and what it contains; nothing in the directory does. tensorstore opens files of the
-directory only: it rejects names with ``..``, and this module rejects links. The keys of a store are never listed,
-because a crafted tree may have any number of them: the caller names the arrays.
+Packed arrays are read with tensorstore, which Orbax uses too and which needs no framework. This module sets which store
+tensorstore opens and what it expects there; nothing in the directory does. tensorstore opens files of the directory
+only: it rejects names with ``..``, and this module rejects links. The keys of a store are never listed, because a
+crafted tree may have any number of them: the caller names the arrays.
 """
 
 from __future__ import annotations
@@ -35,29 +35,29 @@ CODES = {"<f8": "float64", "<f4": "float32", "<f2": "float16", "bfloat16": "bflo
 CODE_OF = {dtype: code for code, dtype in CODES.items()}
 MAX_FILES = 100_000
 MAX_DEPTH = 8
-MAX_ARRAY_BYTES = 1 << 16  # of a .zarray, which has 200
+MAX_ARRAY_BYTES = 1 << 16  # of a .zarray, which usually has 200
 MAX_AXES = 8
-MAX_RATIO = 1 << 10  # of numbers to packed bytes: zstd makes weights smaller by a tenth, and constants by far more
+MAX_RATIO = 1 << 10  # of unpacked to packed bytes; zstd saves a tenth of weights, but nearly all of constants
 LIBRARY_ERRORS = (RuntimeError, NotImplementedError, MemoryError)
 
 
 def read(path: Path, packed_names: Callable[[Path], Iterable[str]]) -> list[StoredTensor]:
-    """The arrays in a directory; ``packed_names`` of it names those that a store should have.
+    """Describe the arrays in a directory; ``packed_names`` returns the names of those that a store must have.
 
     Raises:
-        CheckpointError: The directory is damaged, incomplete, or leads outside of itself.
-        GPTError: It is packed, and tensorstore or zstandard is not installed.
+        CheckpointError: The directory is damaged or incomplete, or points outside itself.
+        GPTError: The arrays are packed, and tensorstore or zstandard is not installed.
     """
     libraries = [library("tensorstore"), library("zstandard")] if (path / OCDBT_NAME).exists() else []
     with damage_reported(path, "Orbax", *LIBRARY_ERRORS):
         directory = _open(path.resolve(), packed_names, *libraries)
         names = [key.removesuffix(f"/{ARRAY_NAME}") for key in sorted(directory.keys) if key.endswith(f"/{ARRAY_NAME}")]
         if not names:
-            raise CheckpointError("it has no zarr 2 array")
+            raise CheckpointError("the directory has no zarr 2 array")
         arrays = [_array(directory, name) for name in names]
         claimed, stored = sum(array.unpacked for array in arrays), sum(directory.files.values())
         if claimed > MAX_RATIO * stored:
-            raise CheckpointError(f"its arrays claim {claimed:,} bytes, but its files hold only {stored:,}")
+            raise CheckpointError(f"the arrays claim {claimed:,} bytes, but the files hold only {stored:,}")
         return [_stored(directory, array) for array in arrays]
 
 
@@ -70,7 +70,7 @@ def write_array(folder: Path, tensor: OutgoingTensor) -> None:
 
 
 def library(name: str) -> Any:
-    """A library that packed items need; a ``GPTError`` says how to get it."""
+    """Import a library that packed arrays need, or raise a ``GPTError`` that says how to install it."""
     try:
         return import_module(name)
     except ImportError as cause:
@@ -79,15 +79,15 @@ def library(name: str) -> Any:
 
 @dataclass(frozen=True)
 class _Directory:
-    """The keys and values of a directory: its files, or what is packed in them."""
+    """The keys and values of a directory: its files, or the entries that are packed in them."""
 
     path: Path
     files: Mapping[str, int]  # sizes by name
-    store: Any  # of tensorstore; None where each key is a file
+    store: Any  # of tensorstore; None if each key is a file
     keys: frozenset[str]
 
     def description(self, name: str) -> Any:
-        """What the JSON of an array holds."""
+        """The content of the ``.zarray`` of an array."""
         key = f"{name}/{ARRAY_NAME}"
         with damage_reported(self.path / key, "JSON", *LIBRARY_ERRORS):
             if self.store is None:
@@ -96,7 +96,7 @@ class _Directory:
             else:
                 value = self.store.read(key).result().value
             if len(value) > MAX_ARRAY_BYTES:
-                raise CheckpointError(f"more than {MAX_ARRAY_BYTES} bytes")
+                raise CheckpointError(f"the file has more than {MAX_ARRAY_BYTES} bytes")
             return json.loads(value)
 
     def spec(self, name: str) -> dict[str, Any]:
@@ -109,7 +109,7 @@ class _Directory:
 
 @dataclass(frozen=True)
 class _Array:
-    """What a ``.zarray`` says, checked."""
+    """The checked content of a ``.zarray``."""
 
     name: str
     shape: tuple[int, ...]
@@ -122,18 +122,13 @@ class _Array:
         return STORAGE[CODES[self.code]].itemsize if self.code in CODES else 1
 
     @property
-    def size(self) -> int:
-        """Bytes of its numbers."""
-        return math.prod(self.shape) * self.item_size
-
-    @property
     def unpacked(self) -> int:
-        """Bytes of its chunks, which may be larger than their part of it."""
+        """The size of its unpacked chunks in bytes; chunks at the edges may extend beyond the array."""
         return math.prod(self.grid) * math.prod(self.chunks) * self.item_size
 
     @property
     def grid(self) -> list[int]:
-        """How many chunks there are along each axis."""
+        """The number of chunks along each axis."""
         return [-(-size // chunk) for size, chunk in zip(self.shape, self.chunks, strict=True)]
 
     def chunk_keys(self) -> Iterable[str]:
@@ -148,7 +143,7 @@ def _open(
         return _Directory(path, files, None, frozenset(files))
     check_nodes((path / name for name in files), zstandard)
     base = {"driver": "file", "path": f"{path}/"}
-    # With a cache, each node is unpacked once, however many keys lie behind it.
+    # With a cache, each node is unpacked once, however many keys it has.
     cache = {"total_bytes_limit": MAX_TREE_BYTES}
     store = tensorstore.KvStore.open({"driver": "ocdbt", "base": base, "cache_pool": cache}).result()
     keys = (f"{name}/{ARRAY_NAME}" for name in packed_names(path))
@@ -156,7 +151,7 @@ def _open(
 
 
 def _files(folder: Path) -> Iterable[tuple[str, int]]:
-    """Name and size of each file of a directory, which has nothing but files and directories in it."""
+    """Name and size of each file of a directory, which must hold files and directories only."""
     count, folders = 0, [folder]
     while folders:
         with os.scandir(folders.pop()) as entries:
@@ -164,7 +159,9 @@ def _files(folder: Path) -> Iterable[tuple[str, int]]:
                 count += 1
                 name = Path(entry.path).relative_to(folder)
                 if count > MAX_FILES or len(name.parts) > MAX_DEPTH:
-                    raise CheckpointError(f"more than {MAX_FILES} files, or more than {MAX_DEPTH} directories deep")
+                    raise CheckpointError(
+                        f"the directory has more than {MAX_FILES} files, or is more than {MAX_DEPTH} directories deep"
+                    )
                 if entry.is_dir(follow_symlinks=False):
                     folders.append(Path(entry.path))
                 elif entry.is_file(follow_symlinks=False):
@@ -176,17 +173,17 @@ def _files(folder: Path) -> Iterable[tuple[str, int]]:
 def _array(directory: _Directory, name: str) -> _Array:
     claim = directory.description(name)
     if not isinstance(claim, dict):
-        raise CheckpointError(f"the {ARRAY_NAME} of {name!r} must be an object; found {type(claim).__name__}")
+        raise CheckpointError(f"the {ARRAY_NAME} of {name!r} must be an object; got {type(claim).__name__}")
     shape, chunks = _sizes(name, claim.get("shape"), 0), _sizes(name, claim.get("chunks"), 1)
     code, compressor = claim.get("dtype"), claim.get("compressor")
     if len(shape) != len(chunks) or not isinstance(code, str):
         raise CheckpointError(f"tensor {name!r} has inconsistent shape {shape}, chunks {chunks} and dtype {code!r}")
     if compressor is not None and not (isinstance(compressor, dict) and compressor.get("id") == "zstd"):
-        raise CheckpointError(f"tensor {name!r} must be compressed with zstd or not at all; found {compressor!r:.60}")
+        raise CheckpointError(f"tensor {name!r} must be compressed with zstd or not at all; got {compressor!r:.60}")
     expected = _metadata(code, shape, chunks, compressor)
-    if strange := sorted(key for key, value in expected.items() if key != "fill_value" and claim.get(key) != value):
-        value = claim.get(strange[0])
-        raise CheckpointError(f"tensor {name!r} has the {strange[0]} {value!r:.60}, which Orbax never writes")
+    if unexpected := sorted(key for key, value in expected.items() if key != "fill_value" and claim.get(key) != value):
+        value = claim.get(unexpected[0])
+        raise CheckpointError(f"tensor {name!r} has the {unexpected[0]} {value!r:.60}, which Orbax never writes")
     array = _Array(name, shape, chunks, code, compressor and {"id": "zstd", "level": 1})
     if directory.store is None and not (
         math.prod(array.grid) <= len(directory.keys) and directory.keys.issuperset(array.chunk_keys())
@@ -203,7 +200,7 @@ def _lacks_values(array: _Array) -> CheckpointError:
 
 def _sizes(name: str, sizes: Any, least: int) -> tuple[int, ...]:
     if not isinstance(sizes, list) or len(sizes) > MAX_AXES:
-        raise CheckpointError(f"tensor {name!r} must have at most {MAX_AXES} sizes; found {sizes!r:.60}")
+        raise CheckpointError(f"tensor {name!r} must have at most {MAX_AXES} sizes; got {sizes!r:.60}")
     if not all(type(size) is int and least <= size < 1 << 40 for size in sizes):
         raise CheckpointError(f"tensor {name!r} has invalid sizes: {sizes!r:.60}")
     return tuple(sizes)
@@ -223,14 +220,14 @@ def _stored(directory: _Directory, array: _Array) -> StoredTensor:
 
 
 def _unpack(directory: _Directory, array: _Array, dtype: np.dtype[Any]) -> NDArray[Any]:
-    """The numbers of an array, row by row."""
+    """The numbers of an array in C order."""
     tensorstore = library("tensorstore")
     with damage_reported(directory.path / array.name, "Orbax", *LIBRARY_ERRORS):
         spec = {
             "driver": "zarr",
             "kvstore": directory.spec(array.name),
             "metadata": _metadata(array.code, array.shape, array.chunks, array.compressor),
-            "assume_metadata": True,  # what has been checked is what is read
+            "assume_metadata": True,  # so that only checked metadata are used
             "fill_missing_data_reads": False,
         }
         try:
@@ -243,7 +240,7 @@ def _unpack(directory: _Directory, array: _Array, dtype: np.dtype[Any]) -> NDArr
 
 
 def _metadata(code: str, shape: tuple[int, ...], chunks: tuple[int, ...], compressor: Any) -> dict[str, Any]:
-    """What a ``.zarray`` says."""
+    """The content of a ``.zarray``."""
     return {
         "zarr_format": 2,
         "shape": list(shape),

@@ -1,4 +1,4 @@
-"""The checkpoint formats, each in a file of its own that says everything about it."""
+"""The checkpoint formats. Everything that is specific to a format is in its file here."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What each checkpoint format says about itself: its files, how they are recognised, read, named and written."""
+"""The base classes of the checkpoint formats: their files, and how these are recognised, read, named and written."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ ReadFile = Callable[[Path], list[StoredTensor]]
 
 
 class Format(ABC):
-    """A checkpoint format, as it is in a folder."""
+    """A checkpoint format."""
 
     name: ClassVar[str]
     """The name that users pass, such as ``form="tf"``."""
     container: ClassVar[str]
-    """What its files are called where they are described; two formats may have the same."""
+    """Human-readable name of the kind of its files, which several formats may share."""
     file_name: ClassVar[str]
-    """The file or directory by which a folder is known to have weights in this format."""
+    """The file or directory that marks a folder with weights in this format, unless they are in shards."""
     index_name: ClassVar[str | None] = None
     """The file that lists the shards; ``None`` if the format does not support shards."""
     is_directory: ClassVar[bool] = False
     """Whether ``file_name`` is a directory."""
     is_pickle: ClassVar[bool] = False
-    """Whether it is read only if the user allows pickles."""
+    """Whether its files are read only if the user allows pickles."""
     dtypes: ClassVar[tuple[str, ...]] = tuple(STORAGE)
     """The dtypes that it supports."""
     dropped: ClassVar[tuple[str, ...]] = ()
-    """Patterns of tensors in its files that are no parameters; they match what ``to_canonical`` leaves unchanged."""
+    """Patterns for the names of tensors that are not parameters, such as buffers or the state of an optimizer."""
     head_size: ClassVar[int | None] = None
     """The size of an attention head in checkpoints without a config, if the format determines it."""
 
@@ -47,10 +47,10 @@ class Format(ABC):
 
     @abstractmethod
     def files(self, names: Iterable[str]) -> list[str]:
-        """Select the files of a folder that hold weights in this format, from any save."""
+        """Select all weights files in this format from the names in a folder."""
 
     def files_of_one_save(self, names: Sequence[str]) -> list[str]:
-        """Select the files to load from a folder, which may have remains of other saves; empty if it has no weights."""
+        """Select the weights files to load, without files of earlier saves; empty if there are no weights."""
         return self.files(names)
 
     @abstractmethod
@@ -77,13 +77,13 @@ class FileFormat(Format):
 
     @abstractmethod
     def recognises(self, path: Path, start: bytes) -> bool:
-        """Whether a file or directory may be in this format, by its content; ``start`` are the first bytes of a file.
+        """Whether a file or directory may be in this format, by its content; ``start`` holds the first bytes of a file.
 
-        Several formats may recognise a file; then each tensor is of the first format that knows its name.
+        Several formats may recognise a file. Then the first format that knows the name of a tensor describes it.
         """
 
     def check_allowed(self, path: Path, *, allow_pickle: bool) -> None:
-        """Raise a ``CheckpointError`` if a file must not be read."""
+        """Raise a ``CheckpointError`` if a recognised file may not be read."""
 
     @abstractmethod
     def read(self, path: Path) -> list[StoredTensor]:

@@ -12,7 +12,7 @@ from gptcore.checkpoint.layouts import nnx
 from gptcore.checkpoint.tensors import OutgoingTensor, StoredTensor
 from gptcore.spec.parameters import Head, Parameter
 
-PICKLE = b"\x80\x02"  # of protocol 2, as old files of torch.save; as msgpack, a map without any tensor
+PICKLE = b"\x80\x02"  # the start of old files of torch.save (protocol 2); as msgpack, an empty map
 
 
 class Flax(FileFormat):

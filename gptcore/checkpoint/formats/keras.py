@@ -1,4 +1,4 @@
-"""``model.weights.h5`` of a ``gpt_tf`` model, as Keras 3 writes it: HDF5 with the places in the tree of layers.
+"""``model.weights.h5`` of a ``gpt_tf`` model, as Keras 3 writes it: HDF5 with paths in the tree of layers.
 
 Layers of one kind are numbered from the second on.
 """

@@ -111,7 +111,7 @@ OPENAI = OpenAI()
 
 
 def _transform(name: str) -> str:
-    """The transform of a parameter that our names for OpenAI's order give it."""
+    """The transform of a parameter, by its canonical name."""
     row = canonical_name(ROWS, name)
     return row[1] if row else "same"
 
@@ -120,10 +120,10 @@ def _read_shapes(path: Path) -> list[tuple[int, ...]]:
     """The shapes of all parameters, in order."""
     with damage_reported(path, "JSON"):
         if path.stat().st_size > MAX_SHAPES_BYTES:
-            raise CheckpointError(f"more than {MAX_SHAPES_BYTES} bytes")
+            raise CheckpointError(f"the file has more than {MAX_SHAPES_BYTES} bytes")
         shapes = json.loads(path.read_bytes())
         if not isinstance(shapes, list) or not 0 < len(shapes) < MAX_TENSORS:
-            raise CheckpointError("not a list of shapes")
+            raise CheckpointError("the file is not a list of shapes")
         for shape in shapes:
             if not isinstance(shape, list) or not all(type(n) is int and 0 < n < 1 << 31 for n in shape):
                 raise CheckpointError(f"{shape!r} is not a shape")

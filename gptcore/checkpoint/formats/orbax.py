@@ -26,7 +26,7 @@ TREE_NAME = "_METADATA"
 HANDLER = "orbax.checkpoint._src.handlers.standard_checkpoint_handler.StandardCheckpointHandler"
 MAX_TREE_BYTES = 1 << 24  # a model of 12 layers has 40,000
 EMBEDDING = nnx.ROWS["tokens_embed.weight"][0]
-BESIDE = "/"  # prefix of what is outside the model
+BESIDE = "/"  # prefix of the paths outside the model
 
 
 class Orbax(FileFormat):
@@ -72,11 +72,11 @@ ORBAX = Orbax()
 
 
 def _array_names(folder: Path) -> list[str]:
-    """The arrays that Orbax says it saved."""
+    """The names of the arrays in Orbax's own list."""
     path = folder / TREE_NAME
     with damage_reported(path, "JSON"):
         if path.stat().st_size > MAX_TREE_BYTES:
-            raise CheckpointError(f"more than {MAX_TREE_BYTES} bytes")
+            raise CheckpointError(f"the file has more than {MAX_TREE_BYTES} bytes")
         tree = json.loads(path.read_bytes())["tree_metadata"]
         return [".".join(part["key"] for part in entry["key_metadata"]) for entry in dict(tree).values()]
 

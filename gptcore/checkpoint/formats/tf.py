@@ -1,7 +1,7 @@
 """``tf_model.h5``, as the TensorFlow classes of transformers write it: HDF5 with the layers and weights of Keras 2.
 
-Each name begins with the layer and the model: ``transformer/MODEL/transformer/...``. A model that was built outside of
-a scope leaves its own name out.
+Each name begins with the layer and the model: ``transformer/MODEL/transformer/...``. The name of a model that was
+built outside of a scope is left out.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class TF(FileFormat):
         return f"{name.partition('/')[0]}/{MODEL_NAMES[head]}/{name}", transform
 
     def write(self, target: Any, tensors: Iterable[OutgoingTensor], provenance: Mapping[str, str]) -> None:
-        """With the lists of layers and weights that Keras 2 wants."""
+        """Write datasets, with the lists of layers and weights that Keras 2 needs."""
         tensors = list(tensors)
         layers: dict[str, list[str]] = {}
         for tensor in tensors:

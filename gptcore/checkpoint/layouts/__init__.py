@@ -1,7 +1,8 @@
 """Foreign names of the parameter table: declarative tables, read in both directions.
 
-A table, ``ROWS``, maps each canonical name to (foreign name, named transform). ``{}`` is the layer in both. The names
-that one format alone has are in its file in ``formats``; here are those that several formats or a backend share.
+A table, ``ROWS``, maps each canonical name to (foreign name, named transform). ``{}`` stands for the layer in both.
+Names that only one format has are in its file in ``formats``. The tables here are shared by several formats, or by a
+format and a backend.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ TRANSFORMS: Mapping[str, Callable[[Any], Any]] = {
     "transpose": lambda array: array.T,
     "leading axis": lambda array: array[None],
 }
-"""From the canonical array to the foreign one."""
+"""Functions from the canonical array to the foreign one."""
 
 
 def foreign_name(rows: Rows, parameter: Parameter) -> tuple[str, str]:
@@ -36,7 +37,7 @@ def foreign_name(rows: Rows, parameter: Parameter) -> tuple[str, str]:
 
 
 def canonical_name(rows: Rows, foreign: str) -> tuple[str, str] | None:
-    """The inverse of ``foreign_name``; ``None`` for a name that is none of the layout's.
+    """The inverse of ``foreign_name``; ``None`` for a name that is not in the table.
 
     >>> from gptcore.checkpoint.layouts import nnx
     >>> canonical_name(nnx.ROWS, "h.3.ln_1.scale")

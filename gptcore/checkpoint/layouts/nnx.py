@@ -26,7 +26,7 @@ ROWS: Rows = {
     "score.weight": ("score.kernel", "transpose"),
 }
 
-VALUE = ".value"  # between a parameter and its array, in a state that was not made a pure dict
+VALUE = ".value"  # ends the path of a parameter in a state that was not converted to a pure dict
 
 # Entries of a saved state that are not parameters: the random streams of dropout.
 DROPPED = (r"(.+\.)?rngs\..+",)

@@ -11,7 +11,7 @@ WRAPPERS = ("module.", "_orig_mod.", TRUNK_PREFIX)  # of DataParallel, torch.com
 # Mask buffers that older versions of transformers saved beside the weights.
 DROPPED = (r"h\.\d+\.attn\.(bias|masked_bias)", r"position_ids")
 
-# A second name of the token embedding; some files hold it beside the first, some instead of it.
+# The second name of the token embedding. Some files have both names, some only this one.
 TIED_HEAD = "lm_head.weight"
 TIED_TO = "tokens_embed.weight"
 
@@ -31,7 +31,7 @@ def published_name(name: str, head: Head) -> str:
 
 
 def unwrapped(name: str) -> str:
-    """The canonical name of a published one, which wrappers of the model may have prefixed.
+    """The canonical name of a published one, without the prefixes of model wrappers.
 
     >>> unwrapped("module.transformer.h.0.ln_1.bias")
     'h.0.ln_1.bias'
