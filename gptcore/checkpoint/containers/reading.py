@@ -103,6 +103,6 @@ def resolve_inside(folder: Path, name: Any) -> Path:
 
 
 def check_exists(path: Path, name: Path | None = None) -> None:
-    """Raise a ``CheckpointError`` unless ``path`` is a file or a directory; the error shows ``name``, if it is given."""
+    """Raise a ``CheckpointError`` unless ``path`` is a file or a directory; the error shows ``name`` if given."""
     if not path.is_file() and not path.is_dir():
         raise CheckpointError(f"{name or path} is missing or not a regular file.")
