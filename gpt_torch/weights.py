@@ -10,7 +10,7 @@ from torch import nn
 
 from gptcore.checkpoint import check_modules
 from gptcore.checkpoint.dtypes import check_dtype
-from gptcore.checkpoint.formats import published_name
+from gptcore.checkpoint.layouts.published import published_name
 from gptcore.errors import ConfigError
 from gptcore.spec.parameters import Kind, parameters
 

@@ -17,7 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from gptcore.cli.loading import Device, use_trainers
 from gptcore.cli.report import print_report, print_settings
 from gptcore.cli.settings import SHIPPED, columns_named, examples, model_named, parse_settings
-from gptcore.errors import ConfigError, GPTError, TrainingError
+from gptcore.errors import ConfigError, GPTError
 from gptcore.installation import install_command
 from gptcore.release import DEFAULT_MODEL
 from gptcore.report.curves import draw, plot
@@ -27,7 +27,7 @@ from gptcore.training import Evaluation, read_log
 from gptcore.training.examples import LABEL, class_names
 from gptcore.training.fitting import evaluate
 from gptcore.training.jobs import Job, columns_of, prepare_lm, prepare_task
-from gptcore.training.run import LOG_NAME, Interrupted, Record, has_run
+from gptcore.training.run import LOG_NAME, Interrupted, Record, check_has_no_run
 
 TRAIN_LM = "gptcore train lm books --tokenizer words --preset small --output runs/books"
 EVAL_LM = ("gptcore eval lm heldout", "gptcore eval lm heldout --model runs/books")
@@ -179,8 +179,8 @@ def require_libraries() -> None:
 
 def require_no_run(output: Path, resume: bool) -> None:
     """Raise a ``TrainingError`` if the folder already holds a run, before anything is loaded."""
-    if not resume and has_run(output):
-        raise TrainingError(f"{output} already holds a run. Add --resume, or choose another --output.")
+    if not resume:
+        check_has_no_run(output, "Add --resume, or choose another --output.")
 
 
 def start(job: Job, *, resume: bool, quiet: bool) -> None:

@@ -1,9 +1,10 @@
-"""The model card, ``README.md``, generated from nothing but the files of a checkpoint."""
+"""The model card, ``README.md``, generated from the files of a checkpoint only."""
 
 from __future__ import annotations
 
 import html
 
+from gptcore.checkpoint.formats import FORMATS
 from gptcore.checkpoint.opening import Checkpoint, other_files, source_folder
 from gptcore.release import PRODUCER
 from gptcore.spec.config import OpenAIGPTConfig
@@ -26,12 +27,13 @@ CALL = {
     Head.DOUBLE_HEADS: "model(input_ids).mc_logits",
     Head.SEQUENCE_CLASSIFICATION: "model(input_ids).logits",
 }
-FRAMEWORKS = (  # title, import, package, prefix of the classes, what makes an array
+FRAMEWORKS = (  # title, import, package, prefix of the classes, function that creates an array
     ("PyTorch", "import torch", "gpt_torch", "", "torch.tensor"),
     ("Keras on TensorFlow", "import tensorflow as tf", "gpt_tf", "TF", "tf.constant"),
     ("Flax", "import jax.numpy as jnp", "gpt_flax", "Flax", "jnp.array"),
 )
-
+PICKLES = {form.container for form in FORMATS.values() if form.is_pickle}
+"""The formats that are read only if the user allows pickles, as ``Checkpoint.form`` names them."""
 
 SHOWN_LABELS = 20
 MARKDOWN = {ord(character): f"&#{ord(character)};" for character in "|`*[]\\~"}
@@ -51,7 +53,7 @@ def model_card(
 
     Args:
         config: The config of the model.
-        head: One of the four models.
+        head: The head of the model.
         form: The format of the weights, such as ``safetensors``.
         dtype: The dtype of the weights in the files.
         has_tokenizer: Whether the folder has the tokenizer's files.
@@ -129,12 +131,12 @@ def _front_matter(head: Head, form: str) -> str:
 
 
 def _examples(config: OpenAIGPTConfig, head: Head, form: str, dtype: str, has_tokenizer: bool) -> str:
-    """A block for each framework, and one for the tokenizer."""
+    """A code block for each framework, and one for the tokenizer."""
     ids = [i % config.vocab_size for i in range(min(3, config.n_positions))]
     shown: object = [[ids, ids[::-1]]] if head is Head.DOUBLE_HEADS else [ids]
     call = CALL[head].format(new=max(1, min(20, config.n_positions - len(ids))))
     options = ', dtype="auto"' if dtype != "float32" else ""
-    options += ", allow_pickle=True" if form == "pytorch" else ""
+    options += ", allow_pickle=True" if form in PICKLES else ""
     blocks = [
         f"{title}:\n\n```python\n{imported}\nfrom {package} import {prefix}{head.architecture}\n\n"
         f'model = {prefix}{head.architecture}{LOADING}"."{options})\n'
@@ -142,7 +144,7 @@ def _examples(config: OpenAIGPTConfig, head: Head, form: str, dtype: str, has_to
         for title, imported, package, prefix, array in FRAMEWORKS
     ]
     if has_tokenizer:
-        # A tokenizer with a task may take pairs alone.
+        # A tokenizer with a task may accept pairs only.
         plain = "" if head in (Head.NONE, Head.LM) else ", add_special_tokens=False"
         blocks.append(
             "Text to ids:\n\n```python\nfrom tokenization import OpenAIGPTTokenizerFast\n\n"
@@ -153,7 +155,7 @@ def _examples(config: OpenAIGPTConfig, head: Head, form: str, dtype: str, has_to
 
 
 def card_of(checkpoint: Checkpoint, history: str = "") -> str:
-    """The model card of a checkpoint; ``model_card`` says what the others are."""
+    """The model card of a checkpoint, with ``history`` as in ``model_card``."""
     names = other_files(source_folder(checkpoint))
     return model_card(
         checkpoint.config,

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from gptcore.errors import InputError
 from gptcore.generation.config import GenerationConfig
 from gptcore.spec.config import OpenAIGPTConfig
-from gptcore.spec.inputs import as_array
+from gptcore.spec.inputs import ArrayInfo, as_array, check_range
 
 Ids = NDArray[np.int64]
 
@@ -72,13 +72,8 @@ def check_prompt(
         )
     if ids.size == 0:
         raise InputError(f"the prompt must have at least one token per row; got shape {ids.shape}.")
-    wrong = (ids < 0) | (ids >= model.vocab_size)
-    if wrong.any():
-        row, column = np.argwhere(wrong)[0]
-        raise InputError(
-            f"input_ids[{row}, {column}] must be 0 to {model.vocab_size - 1} (vocab_size={model.vocab_size}); got "
-            f"{ids[row, column]}."
-        )
+    info = ArrayInfo(ids.shape, ids.dtype.name, lambda: ids)
+    check_range("input_ids", info, 0, model.vocab_size, "vocab_size")
     for token in (*config.eos_token_ids, *([] if config.pad_token_id is None else [config.pad_token_id])):
         if token >= model.vocab_size:
             raise InputError(f"eos_token_id and pad_token_id must be 0 to {model.vocab_size - 1}; got {token}.")

@@ -101,8 +101,8 @@ def resolve(
         ConfigError: The name is not a string or a path, or the token is invalid.
     """
     if not isinstance(path_or_repo_id, (str, Path)):
-        given = type(path_or_repo_id).__name__
-        raise ConfigError(f"a model or tokenizer must be named by a folder or a repository id; got {given}.")
+        kind = type(path_or_repo_id).__name__
+        raise ConfigError(f"the path or repository id of a model or tokenizer must be a string or a path; got {kind}.")
     folder = Path(path_or_repo_id)
     if folder.is_dir():
         last = folder / LAST
@@ -124,8 +124,8 @@ def resolve(
                 raise
             return _cached_instead(repo_id, revision, cache, cause)
         names = [sibling.rfilename for sibling in info.siblings or []]
-        wanted = choose([name for name in names if "/" not in name])
-        files = [_download(repo_id, name, revision, cache) for name in wanted]
+        selected = choose([name for name in names if "/" not in name])
+        files = [_download(repo_id, name, revision, cache) for name in selected]
     except StorageError:
         raise
     except Exception as cause:  # the hub client raises a dozen unrelated types

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from gptcore.backends.training import LoadTrainer, load_trainers
-from gptcore.errors import TrainingError
 from gptcore.release import DEFAULT_MODEL
 from gptcore.spec.config import OpenAIGPTConfig
 from gptcore.spec.parameters import Head
@@ -29,7 +28,7 @@ from gptcore.training.jobs import (
     trained_on,
 )
 from gptcore.training.memory import keep_freed_memory
-from gptcore.training.run import Evaluation, Record, has_run
+from gptcore.training.run import Evaluation, Record, check_has_no_run
 from tokenization import OpenAIGPTTokenizerFast
 
 
@@ -90,8 +89,8 @@ def fit(
     >>> sorted(record)  # doctest: +SKIP
     ['grad_norm', 'learning_rate', 'lm_loss', 'loss', 'step', 'task_loss', 'tokens_per_second']
     """
-    if not resume and has_run(Path(output)):
-        raise TrainingError(f"{output} already holds a run. Pass resume=True, or choose another output.")
+    if not resume:
+        check_has_no_run(Path(output))
     loading = load_trainers(backend)
     options: dict[str, Any] = {"evaluate_every": evaluate_every, "save_every": save_every, "patience": patience}
     if task == "lm":

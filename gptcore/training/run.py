@@ -126,10 +126,8 @@ class Run:
 
     def _begin(self, resume: bool) -> tuple[int, float, int]:
         """The step to start with, the best score so far, and the number of evaluations since."""
-        if not resume and has_run(self.checkpoints.folder):
-            raise TrainingError(
-                f"{self.checkpoints.folder} already holds a run. Pass resume=True, or choose another folder."
-            )
+        if not resume:
+            check_has_no_run(self.checkpoints.folder)
         if not self.checkpoints.steps():
             self._cut_log(0)
             return 0, -math.inf, 0
@@ -182,10 +180,11 @@ class Run:
                 file.writelines(json.dumps(record).encode() + b"\n" for record in earlier)
 
 
-def has_run(folder: Path) -> bool:
-    """Whether a folder already holds logged or saved updates, which a new run would replace."""
+def check_has_no_run(folder: Path, advice: str = "Pass resume=True, or choose another folder.") -> None:
+    """Raise a ``TrainingError`` if a folder already holds logged or saved updates, which a new run would replace."""
     log = folder / LOG_NAME
-    return any(folder.glob(f"step-????????/{STATE_NAME}")) or (log.is_file() and log.stat().st_size > 0)
+    if any(folder.glob(f"step-????????/{STATE_NAME}")) or (log.is_file() and log.stat().st_size > 0):
+        raise TrainingError(f"{folder} already holds a run. {advice}")
 
 
 @contextmanager

@@ -150,6 +150,11 @@ def test_labels_are_named(labels, row):
     assert row in model_card(CONFIG.replace(**labels), head, form="safetensors", dtype="float32")
 
 
+def test_the_examples_allow_pickles_only_if_the_weights_are_one():
+    cards = {form: model_card(CONFIG, Head.LM, form=form, dtype="float32") for form in WRITABLE}
+    assert [form for form, card in cards.items() if "allow_pickle=True" in card] == ["pytorch"]
+
+
 def test_a_card_that_was_made_is_made_again(tmp_path):
     """It would describe other files than those beside it."""
     save(tmp_path / "a", Head.LM)

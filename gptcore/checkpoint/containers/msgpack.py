@@ -1,20 +1,18 @@
-"""``flax_model.msgpack``: nested maps of arrays, as ``flax.serialization`` writes them.
+"""msgpack files: nested maps of arrays, as ``flax.serialization`` writes them.
 
-Flax's own reader copies every array. This one walks the maps and notes where the arrays lie; it knows maps, text and
-arrays, and nothing else.
+Flax's own reader copies every array. This reader walks the maps and records the offset of each array. It accepts maps,
+text and arrays only.
 """
 
 from __future__ import annotations
 
-import math
 import mmap
 import struct
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from gptcore.checkpoint.dtypes import STORAGE
-from gptcore.checkpoint.formats.reading import check_inside, damage_reported
+from gptcore.checkpoint.containers.reading import check_inside, check_size, damage_reported
 from gptcore.checkpoint.tensors import OutgoingTensor, StoredTensor
 from gptcore.errors import CheckpointError
 
@@ -24,11 +22,16 @@ MAX_TENSORS = 100_000
 MAX_AXES = 8
 
 
+def begins_map(code: int) -> bool:
+    """Whether a byte is the first of a map."""
+    return code >> 4 == 0x8 or code in (0xDE, 0xDF)
+
+
 def read(path: Path) -> list[StoredTensor]:
-    """The arrays of a file. The name of an array is its path of keys, joined by dots.
+    """Describe the arrays of a file. The name of an array is its path of keys, joined by dots.
 
     Raises:
-        CheckpointError: the file is damaged, or holds anything but arrays.
+        CheckpointError: The file is damaged, or holds anything but arrays.
     """
     with damage_reported(path, "msgpack"), path.open("rb") as file:
         if path.stat().st_size == 0:
@@ -45,7 +48,7 @@ class _Walk:
     """One pass over the file, from the front."""
 
     def __init__(self, path: Path, data: mmap.mmap) -> None:
-        self.path, self.data, self.position, self.found = path, data, 0, 0
+        self.path, self.data, self.position, self.count = path, data, 0, 0  # of arrays
 
     def take(self, count: int) -> bytes:
         if self.position + count > len(self.data):
@@ -58,7 +61,7 @@ class _Walk:
         return int.from_bytes(self.take(width), "big")
 
     def entries(self, keys: tuple[str, ...]) -> Iterator[StoredTensor]:
-        """The arrays of the map at the position."""
+        """Describe the arrays of the map at the position."""
         if len(keys) > MAX_DEPTH:
             raise CheckpointError(f"maps are nested more than {MAX_DEPTH} deep")
         seen = set()
@@ -67,18 +70,17 @@ class _Walk:
             if key in seen:
                 raise CheckpointError(f"the name {key!r} occurs twice")
             seen.add(key)
-            code = self.data[self.position]
-            if code >> 4 == 0x8 or code in (0xDE, 0xDF):
+            if begins_map(self.data[self.position]):
                 yield from self.entries((*keys, key))
             else:
                 yield self.array(".".join((*keys, key)))
 
     def map_length(self) -> int:
         code = self.size(1)
+        if not begins_map(code):
+            raise CheckpointError(f"expected a map of names; got 0x{code:02x}")
         if code >> 4 == 0x8:
             return code & 0xF
-        if code not in (0xDE, 0xDF):
-            raise CheckpointError(f"expected a map of names, found 0x{code:02x}")
         return self.size(2 if code == 0xDE else 4)
 
     def text(self) -> str:
@@ -88,14 +90,14 @@ class _Walk:
         elif code in (0xD9, 0xDA):
             length = self.size(code - 0xD8)
         else:
-            raise CheckpointError(f"expected a name, found 0x{code:02x}")
+            raise CheckpointError(f"expected a name; got 0x{code:02x}")
         return self.take(length).decode()
 
     def array(self, name: str) -> StoredTensor:
-        """The array at the position, which is skipped."""
-        self.found += 1
-        if self.found > MAX_TENSORS:
-            raise CheckpointError(f"more than {MAX_TENSORS} arrays")
+        """Describe the array at the position, and skip it."""
+        self.count += 1
+        if self.count > MAX_TENSORS:
+            raise CheckpointError(f"the file has more than {MAX_TENSORS} arrays")
         code = self.size(1)
         if code in (0xC7, 0xC8, 0xC9):
             length = self.size(1 << (code - 0xC7))
@@ -104,7 +106,7 @@ class _Walk:
         else:
             raise CheckpointError(f"{name!r} is not an array")
         if self.size(1) != ARRAY:
-            raise CheckpointError(f"{name!r} must be an array; found another msgpack extension")
+            raise CheckpointError(f"{name!r} must be an array; got another msgpack extension")
         end = self.position + length
         if self.size(1) != 0x93:
             raise CheckpointError(f"{name!r} is not an array of shape, dtype and numbers")
@@ -112,8 +114,7 @@ class _Walk:
         dtype = self.text()
         size = self.binary_length(name)
         check_inside(name, self.position, size, len(self.data))
-        if dtype in STORAGE and size != math.prod(shape) * STORAGE[dtype].itemsize:
-            raise CheckpointError(f"tensor {name!r} of shape {shape} {dtype} cannot have {size} bytes")
+        check_size(name, dtype, shape, size)
         tensor = StoredTensor.at(self.path, name, dtype, shape, self.position)
         self.position += size
         if self.position != end:
@@ -131,7 +132,7 @@ class _Walk:
         if code < 0x80:
             return code
         if code not in (0xCC, 0xCD, 0xCE, 0xCF):
-            raise CheckpointError(f"expected a size, found 0x{code:02x}")
+            raise CheckpointError(f"expected a size; got 0x{code:02x}")
         return self.size(1 << (code - 0xCC))
 
     def binary_length(self, name: str) -> int:
@@ -142,7 +143,7 @@ class _Walk:
 
 
 def write(file: BinaryIO, tensors: Iterable[OutgoingTensor]) -> None:
-    """Write nested maps, split at the dots of the names; tensors are read and written one after the other."""
+    """Write nested maps, split at the dots of the names; tensors are loaded and written one at a time."""
     tree: dict[str, object] = {}
     for tensor in tensors:
         *parents, last = tensor.name.split(".")

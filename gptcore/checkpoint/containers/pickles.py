@@ -1,7 +1,8 @@
-"""Pickles of PyTorch, read without running anything: a stack machine that knows tensors, dicts, lists and values.
+"""Pickles of PyTorch, read without executing them: a stack machine for tensors, dicts, lists and plain values.
 
-Python's own unpickler calls what the file names. This one calls nothing: a global is a name, and the only "calls" that
-it understands are those that describe a tensor. The opcodes come from the standard library's disassembler.
+Python's own unpickler calls the functions that a file names. This reader calls none of them: a global is only a name,
+and the only calls that it interprets are those that describe a tensor. The opcodes come from the standard library's
+disassembler.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ MARK = object()
 
 @dataclass(frozen=True)
 class Global:
-    """A name that the file would have imported."""
+    """A name that Python's unpickler would import."""
 
     module: str
     name: str
@@ -29,7 +30,7 @@ class Global:
 
 @dataclass(frozen=True)
 class Storage:
-    """Numbers elsewhere in the file that tensors are views of."""
+    """Numbers elsewhere in the file; tensors are views of them."""
 
     kind: str  # such as FloatStorage
     key: str
@@ -38,7 +39,7 @@ class Storage:
 
 @dataclass(frozen=True)
 class View:
-    """A tensor: some numbers of a storage."""
+    """A tensor: a view of some numbers of a storage."""
 
     storage: Storage
     offset: int
@@ -47,11 +48,11 @@ class View:
 
 
 def load(stream: io.BytesIO) -> Any:
-    """The object of one pickle; ``stream`` is left behind it.
+    """Read the object of one pickle, and leave ``stream`` at the end of the pickle.
 
     Raises:
-        CheckpointError: it uses a name or an operation that no checkpoint of weights needs. It has not been run.
-        ValueError, LookupError, TypeError: it is damaged.
+        CheckpointError: The pickle uses a name or an instruction that weights do not need; nothing was executed.
+        ValueError, LookupError, TypeError: The pickle is damaged.
     """
     machine = _Machine()
     with warnings.catch_warnings(action="ignore", category=DeprecationWarning):  # a backslash in a damaged name
@@ -108,12 +109,12 @@ class _Machine:
         arguments, function = self.stack.pop(), self.stack.pop()
         describe = CALLS.get(function) if isinstance(function, Global) else None
         if describe is None:
-            named = f"{function.module}.{function.name}" if isinstance(function, Global) else repr(function)
-            raise CheckpointError(f"the pickle would call {named}, which weights do not need; nothing was executed")
+            callee = f"{function.module}.{function.name}" if isinstance(function, Global) else repr(function)
+            raise CheckpointError(f"the pickle would call {callee}, which weights do not need; nothing was executed")
         self.push(describe(*arguments))
 
     def build(self) -> None:
-        self.stack.pop()  # attributes of a dict of weights, such as its _metadata: no weights
+        self.stack.pop()  # the attributes of a state dict, such as _metadata, are no weights
         if not isinstance(self.stack[-1], dict):
             raise CheckpointError("the pickle would set attributes of an object; nothing was executed")
 

@@ -1,8 +1,8 @@
-"""HDF5 files of Keras and of transformers' TensorFlow classes: finds each dataset, without following links.
+"""HDF5 files of Keras and of transformers' TensorFlow classes. Links to other files are never followed.
 
-HDF5 can point into other files (external links, external storage, virtual datasets) and pack bytes so that a small file
-becomes a large array. No file of weights needs that: all four are refused. A heap of names with a cyclic list of free
-blocks is refused, too: the HDF5 library would follow it until the memory is full.
+HDF5 can point into other files (external links, external storage, virtual datasets) and compress data, so that a small
+file becomes a large array. Weights need none of this: all four are rejected. A heap of names with a cyclic list of free
+blocks is rejected too, because the HDF5 library would follow it until it runs out of memory.
 """
 
 from __future__ import annotations
@@ -16,30 +16,31 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from gptcore.checkpoint.containers.reading import bytes_at, check_inside, damage_reported, occurrences
 from gptcore.checkpoint.dtypes import STORAGE
-from gptcore.checkpoint.formats.reading import bytes_at, check_inside, damage_reported, occurrences
 from gptcore.checkpoint.tensors import OutgoingTensor, StoredTensor
 from gptcore.errors import CheckpointError, GPTError
 from gptcore.installation import install_command
 
+SIGNATURE = b"\x89HDF\r\n\x1a\n"
 MAX_DEPTH = 16
 MAX_ENTRIES = 100_000
 MAX_FREE_BLOCKS = 100_000  # a group has one or two
-# How a file of h5py begins, by version: with 8 bytes an address, 8 a length; addresses count from 0.
+# The start of a file of h5py, by superblock version: addresses and lengths of 8 bytes, addresses from 0.
 SUPERBLOCKS = {0: re.compile(rb".{13}\x08\x08.{9}\0{8}", re.DOTALL), 2: re.compile(rb".{9}\x08\x08.\0{8}", re.DOTALL)}
 HEAP = re.compile(rb"HEAP\0")  # of a group's names
 HEAP_FIELDS = struct.Struct("<QQQ")  # size, first free block, address
 FREE_BLOCK = struct.Struct("<QQ")  # next, size
 LAST = 1
 DTYPES = {np.dtype(kind): name for name, kind in STORAGE.items() if name != "bfloat16"}
-HALF_BITS = np.dtype("V2")  # Keras keeps bfloat16 as two bytes without a type, and says so beside it
+HALF_BITS = np.dtype("V2")  # Keras stores bfloat16 as two bytes without a type, and the dtype as an attribute
 
 
 def read(path: Path) -> list[StoredTensor]:
-    """The datasets of a file by their paths.
+    """Describe the datasets of a file; the name of each is its path.
 
     Raises:
-        CheckpointError: the file is damaged, or leads outside of itself.
+        CheckpointError: The file is damaged, or points outside itself.
         GPTError: h5py is not installed.
     """
     h5py = library()
@@ -49,16 +50,16 @@ def read(path: Path) -> list[StoredTensor]:
         file_size, count, tensors = path.stat().st_size, 0, []
         for count, (name, dataset) in enumerate(_datasets(file, h5py, 0), 1):
             if count > MAX_ENTRIES:
-                raise CheckpointError(f"more than {MAX_ENTRIES} datasets")
+                raise CheckpointError(f"the file has more than {MAX_ENTRIES} datasets")
             if stored := _stored(path, name, dataset, file_size):
                 tensors.append(stored)
         return tensors
 
 
 def write(file: BinaryIO, tensors: Iterable[OutgoingTensor], attributes: Mapping[str, Mapping[str, Any]]) -> None:
-    """Write datasets at the paths that are their names; ``attributes`` are those of groups by path.
+    """Write each tensor as a dataset with its name as the path; ``attributes`` holds those of groups by path.
 
-    Tensors are read and written one after the other.
+    Tensors are loaded and written one at a time.
     """
     with library().File(file, "w") as root:
         for path, values in attributes.items():
@@ -73,7 +74,7 @@ def write(file: BinaryIO, tensors: Iterable[OutgoingTensor], attributes: Mapping
 
 
 def library() -> Any:
-    """The module ``h5py``; a ``GPTError`` says how to get it."""
+    """Import ``h5py``, or raise a ``GPTError`` that says how to install it."""
     try:
         import h5py
     except ImportError as cause:
@@ -82,25 +83,25 @@ def library() -> Any:
 
 
 def _check_heaps(file: BinaryIO) -> None:
-    """Raise a ``CheckpointError`` unless the free blocks of all heaps come to an end."""
+    """Raise a ``CheckpointError`` if the list of free blocks of a heap is endless."""
     head = bytes_at(file, 0, 64)
     if not SUPERBLOCKS[2 if head[8] > 1 else 0].match(head):
-        raise CheckpointError("unsupported HDF5 superblock")
+        raise CheckpointError("the file has an unsupported HDF5 superblock")
     count = 0
     for place in occurrences(file, HEAP, 5):
         fields = bytes_at(file, place + 8, HEAP_FIELDS.size)
         if len(fields) < HEAP_FIELDS.size:
             return
         size, block, begin = HEAP_FIELDS.unpack(fields)
-        # What is out of reach is an error of the library.
+        # The library itself reports blocks outside of the heap or the file.
         while block != LAST and block < size and begin + block < 1 << 62:
-            found = bytes_at(file, begin + block, FREE_BLOCK.size)
-            if len(found) < FREE_BLOCK.size:
+            fields = bytes_at(file, begin + block, FREE_BLOCK.size)
+            if len(fields) < FREE_BLOCK.size:
                 break
-            block, _ = FREE_BLOCK.unpack(found)
+            block, _ = FREE_BLOCK.unpack(fields)
             count += 1
             if count > MAX_FREE_BLOCKS:
-                raise CheckpointError(f"its heaps have more than {MAX_FREE_BLOCKS} free blocks")
+                raise CheckpointError(f"the heaps of the file have more than {MAX_FREE_BLOCKS} free blocks")
 
 
 def _datasets(group: Any, h5py: Any, depth: int) -> Iterator[tuple[str, Any]]:
