@@ -9,7 +9,7 @@ from typing import NamedTuple
 from tokenizers import AddedToken
 
 from gptcore.errors import TokenizerError
-from tokenization.characters import lower
+from tokenization.text_paths.characters import lower
 from tokenization.vocabulary import Vocabulary
 
 NAMED = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")

@@ -10,13 +10,13 @@ from typing import Any, ClassVar
 from gptcore.errors import InputError, TokenizerError
 from gptcore.spec.tasks import TASK_TOKENS, check_texts
 from tokenization.added import ADDITIONAL, NAMED, AnyToken, Segment
-from tokenization.alignment import Aligned, Span
 from tokenization.calls import CallMixin
-from tokenization.characters import lower
 from tokenization.encoding import SIDES, as_list, joined, one_of, to_list
-from tokenization.modes import pre_tokenizer as make_pre_tokenizer
 from tokenization.pretrained import PretrainedMixin
 from tokenization.readable import readable_text
+from tokenization.text_paths.alignment import Aligned, Span
+from tokenization.text_paths.characters import lower
+from tokenization.text_paths.modes import pre_tokenizer as make_pre_tokenizer
 from tokenization.vocabulary import Vocabulary, read_vocabulary
 
 

@@ -10,7 +10,6 @@ from typing import Any, ClassVar
 from gptcore.errors import InputError, TokenizerError
 from gptcore.settings import is_integer, unknown
 from gptcore.spec.tasks import check_texts, part_length
-from tokenization.alignment import Span
 from tokenization.encoding import (
     NO_LIMIT,
     PADDINGS,
@@ -26,6 +25,7 @@ from tokenization.encoding import (
     truncate_pair,
 )
 from tokenization.special import SpecialTokensMixin
+from tokenization.text_paths.alignment import Span
 
 logger = logging.getLogger("tokenization")
 

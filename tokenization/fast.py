@@ -16,8 +16,8 @@ from tokenization.added import AnyToken
 from tokenization.base import TokenizerBase
 from tokenization.bpe import MAX_WORD_LENGTH, cut
 from tokenization.cache import BoundedCache
-from tokenization.characters import lower
-from tokenization.pretokenizer import NEWLINE
+from tokenization.text_paths.characters import lower
+from tokenization.text_paths.pretokenizer import NEWLINE
 from tokenization.tokenizer_json import check_task, read_tokenizer_json
 from tokenization.vocabulary import END_OF_WORD
 

@@ -12,10 +12,10 @@ from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
 from gptcore.errors import TokenizerError
 from gptcore.storage.tables import TEXT, find, parts
-from tokenization.characters import lower
 from tokenization.fast import OpenAIGPTTokenizerFast
-from tokenization.modes import pre_tokenizer as make_pre_tokenizer
-from tokenization.pretokenizer import NEWLINE, PreTokenizer
+from tokenization.text_paths.characters import lower
+from tokenization.text_paths.modes import pre_tokenizer as make_pre_tokenizer
+from tokenization.text_paths.pretokenizer import NEWLINE, PreTokenizer
 from tokenization.vocabulary import END_OF_WORD, Vocabulary
 
 MAX_VOCAB_SIZE = 10_000_000

@@ -101,7 +101,7 @@ def test_long_texts_in_blocks_have_the_same_ids(monkeypatch, loaded):
     lines = paragraphs("heldout", 60)
     text = "\n\n".join(lines) + "\n" + " ".join("' ''a ''b" for _ in range(50))
     expected = {key: tokenizer(text).input_ids for key, tokenizer in loaded.items()}
-    monkeypatch.setattr("tokenization.pretokenizer.cut_at_white_space.__defaults__", (500,))
+    monkeypatch.setattr("tokenization.text_paths.pretokenizer.cut_at_white_space.__defaults__", (500,))
     for (kind, mode), tokenizer in loaded.items():
         assert (
             tokenizer("\n\n".join(lines)).input_ids

@@ -6,8 +6,8 @@ import pytest
 from text_data import VOCABULARY
 from tokenizer_kinds import KINDS, MODES
 
-from tokenization import english
-from tokenization.english import EnglishRules
+from tokenization.text_paths import english
+from tokenization.text_paths.english import EnglishRules
 
 N = 20_000
 

@@ -5,9 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from tokenization.alignment import Aligned, join
-from tokenization.characters import WHITE_SPACE, is_cjk, is_dropped, is_mark, is_punctuation, lower, normalize
-from tokenization.pretokenizer import BLOCK_LENGTH, PreTokenizer, cut_at_white_space
+from tokenization.text_paths.alignment import Aligned, join
+from tokenization.text_paths.characters import (
+    WHITE_SPACE,
+    is_cjk,
+    is_dropped,
+    is_mark,
+    is_punctuation,
+    lower,
+    normalize,
+)
+from tokenization.text_paths.pretokenizer import BLOCK_LENGTH, PreTokenizer, cut_at_white_space
 
 _CHUNK = re.compile(f"[^{WHITE_SPACE}]+")
 _UNSEEN = re.compile(r"[\x0b\x0c\x1c-\x1f\x85]+")

@@ -11,9 +11,9 @@ from importlib.metadata import PackageNotFoundError, version
 
 from gptcore.errors import TokenizerError
 from gptcore.installation import install_command
-from tokenization.basic import BasicPreTokenizer
-from tokenization.original import OriginalPreTokenizer
-from tokenization.pretokenizer import PreTokenizer
+from tokenization.text_paths.basic import BasicPreTokenizer
+from tokenization.text_paths.original import OriginalPreTokenizer
+from tokenization.text_paths.pretokenizer import PreTokenizer
 
 MODES = ("auto", "original", "basic")
 ORIGINAL_FINGERPRINTS = ("d56fd93cd6ab112b",)

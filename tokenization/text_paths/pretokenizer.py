@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from itertools import groupby
 from typing import ClassVar
 
-from tokenization.alignment import Aligned
+from tokenization.text_paths.alignment import Aligned
 
 NEWLINE = "\n"
 """The chunk, and the word, that represents one or more line breaks."""

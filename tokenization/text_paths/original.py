@@ -7,12 +7,12 @@ import json
 import re
 from collections.abc import Iterator
 
-from tokenization.alignment import Aligned, join
-from tokenization.characters import lower
-from tokenization.english import EnglishRules, boundaries
-from tokenization.pretokenizer import BLOCK_LENGTH, NEWLINE, PreTokenizer, cut_at_white_space
-from tokenization.repair import Repair, may_change
-from tokenization.repair import rules as repair_rules
+from tokenization.text_paths.alignment import Aligned, join
+from tokenization.text_paths.characters import lower
+from tokenization.text_paths.english import EnglishRules, boundaries
+from tokenization.text_paths.pretokenizer import BLOCK_LENGTH, NEWLINE, PreTokenizer, cut_at_white_space
+from tokenization.text_paths.repair import Repair, may_change
+from tokenization.text_paths.repair import rules as repair_rules
 
 _TO_ASCII = {"\u2014": "-", "\u2013": "-", "\u2015": "-", "\u2026": "...", "\u00b4": "'"}
 _ALONE = '-~!";?+,)(\\/*[]}{|_'

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from tokenization.characters import normalize
+from tokenization.text_paths.characters import normalize
 
 MAX_ROUNDS = 64
 """ftfy repeats its fixes until nothing changes. Text that was damaged twice takes two or three rounds; crafted text can
