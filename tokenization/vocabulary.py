@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 from gptcore.errors import TokenizerError
 from gptcore.storage.tables import decoded
@@ -45,6 +45,23 @@ class Vocabulary:
     def ranks(self) -> dict[Merge, int]:
         """Merge -> its rank; lower ranks are merged first."""
         return {merge: rank for rank, merge in enumerate(self.merges)}
+
+
+class Unknown(NamedTuple):
+    """The token for characters that are not in the vocabulary."""
+
+    token: str | None
+    token_id: int | None
+
+    def checked_id(self) -> int:
+        """The id.
+
+        Raises:
+            TokenizerError: the tokenizer has no unknown token.
+        """
+        if self.token_id is None:
+            raise TokenizerError("unk_token must be one of the tokenizer's tokens, such as '<unk>'. Set it.")
+        return self.token_id
 
 
 def read_vocabulary(vocab_file: str | Path, merges_file: str | Path) -> Vocabulary:
