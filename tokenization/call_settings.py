@@ -27,6 +27,7 @@ class Defaults(Protocol):
     model_max_length: int
     padding_side: str
     truncation_side: str
+    split_special_tokens: bool
 
     @property
     def task(self) -> str | None: ...
@@ -113,6 +114,7 @@ class CallSettings:
             )
         self.padding_side = one_of("padding_side", padding_side or tokenizer.padding_side, SIDES)
         self.truncation_side = tokenizer.truncation_side
+        self.split_special_tokens = tokenizer.split_special_tokens
         self.tensors = return_tensors
         self.token_type_ids = bool(return_token_type_ids)
         self.attention_mask = return_attention_mask is None or return_attention_mask

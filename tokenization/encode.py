@@ -1,212 +1,77 @@
-"""Rows from ids: truncation, the tokens of a task, padding and tensors, for one text or many."""
+"""Texts to rows, and rows to a result: what a call does, for one text or many."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, TypeVar
+from collections.abc import Sequence
+from typing import Any, cast
 
 from gptcore.errors import InputError
-from gptcore.spec.tasks import check_texts, part_length
 from tokenization.batch_encoding import BatchEncoding
 from tokenization.call_settings import WORDS, CallSettings
-from tokenization.inputs import as_list, plain_text, to_list
-from tokenization.text_paths.alignment import Span
-
-T = TypeVar("T")
-Row = dict[str, Any]
-"""The keys of a result, for one row."""
+from tokenization.inputs import PlainText, plain_items, plain_text
+from tokenization.padding import pad_rows
+from tokenization.rows import Part, Row, rows_of
+from tokenization.tokenizer import Tokenizer
 
 
-class Part(NamedTuple):
-    """A text as ids and, on request, the span and the word that each of them comes from."""
-
-    ids: list[int]
-    offsets: list[Span]
-    words: list[int]
+def text_rows(tokenizer: Tokenizer, texts: Sequence[PlainText], call: CallSettings) -> list[Row]:
+    """The rows of one text or pair: one row, or several if the tokens that overflow are requested."""
+    return rows_of(_parts(tokenizer, texts, call), call)
 
 
-def join_words(parts: Sequence[Part]) -> Part:
+def batch_rows(tokenizer: Tokenizer, items: Sequence[Any], call: CallSettings) -> list[Row]:
+    """The rows of a batch.
+
+    Args:
+        tokenizer: The tokenizer.
+        items: A str for each text, or a list or tuple of one or two texts: what ``batch_items`` and ``paired`` return.
+        call: The settings.
+    """
+    if call.offsets or call.words or not all(isinstance(item, str) for item in items):
+        batch = [_parts(tokenizer, texts, call) for texts in plain_items(items)]
+    else:
+        all_ids = tokenizer.batch_ids(cast("Sequence[str]", items), split_special_tokens=call.split_special_tokens)
+        if call.is_plain:
+            if not call.attention_mask:
+                return [{"input_ids": ids} for ids in all_ids]
+            return [{"input_ids": ids, "attention_mask": [1] * len(ids)} for ids in all_ids]
+        batch = [[Part(ids, [], [])] for ids in all_ids]
+    return [row for i, parts in enumerate(batch) for row in rows_of(parts, call, i)]
+
+
+def _parts(tokenizer: Tokenizer, texts: Sequence[PlainText], call: CallSettings) -> list[Part]:
+    """A text or pair as ids; with ``is_split_into_words``, each text is a list of words, or one word."""
+    if not call.words:
+        return [_part(tokenizer, text, call) for text in texts]
+    return [
+        _join_words([_part(tokenizer, plain_text(word, "a word"), call) for word in words])
+        for words in ([text] if isinstance(text, str) else text for text in texts)
+    ]
+
+
+def _part(tokenizer: Tokenizer, text: PlainText, call: CallSettings) -> Part:
+    """A text, or tokens or ids, as ids and, on request, their offsets."""
+    if isinstance(text, str):
+        if call.offsets:
+            return Part(*tokenizer.ids_and_offsets(text, split_special_tokens=call.split_special_tokens), [])
+        return Part(tokenizer.ids(text, split_special_tokens=call.split_special_tokens), [], [])
+    if call.offsets:
+        raise InputError("cannot return offsets of tokens or ids. Pass a text, or omit return_offsets_mapping.")
+    if all(isinstance(item, int) for item in text):
+        return Part(cast("list[int]", text), [], [])
+    if not all(isinstance(item, str) for item in text):
+        raise InputError(f"a list must hold only tokens or only ids; got {text!r:.80}")
+    ids = [tokenizer.tokens.id_or_unknown(token) for token in cast("list[str]", text)]
+    return Part(cast("list[int]", ids), [], [])
+
+
+def _join_words(parts: Sequence[Part]) -> Part:
     """Words as one part, in which each id has the number of its word."""
     return Part(
         [token_id for part in parts for token_id in part.ids],
         [span for part in parts for span in part.offsets],
         [i for i, part in enumerate(parts) for _ in part.ids],
     )
-
-
-def is_list(value: object) -> bool:
-    """Whether a value is a list or a tuple."""
-    return isinstance(value, (list, tuple))
-
-
-def is_batch(text: object, is_split_into_words: bool) -> bool:
-    """Whether an argument is several texts rather than one text or its words."""
-    return isinstance(text, (list, tuple)) and not (is_split_into_words and _are_words(text))
-
-
-def _are_words(items: Sequence[object]) -> bool:
-    """Whether items are the words of one text rather than several texts."""
-    return not items or isinstance(items[0], (str, int))
-
-
-def batch_items(batch: object, is_split_into_words: bool) -> list[Any]:
-    """The items of a batch: each is a str, or a list of one or two texts.
-
-    Raises:
-        InputError: the batch is not a list, or an item is neither a text nor a pair.
-    """
-    listed = as_list(batch)
-    if not is_list(listed):
-        raise InputError(f"a batch must be a list of texts; got {type(batch).__name__}.")
-    items: list[Any] = []
-    for i, item in enumerate(listed):
-        parts = item if isinstance(item, str) else as_list(item)
-        is_pair = is_batch(parts, is_split_into_words)
-        if is_pair and len(parts) != 2:
-            raise InputError(f"texts[{i}] must be a text or a pair of texts; got {len(parts)} items.")
-        items.append(parts if is_pair or isinstance(item, str) else [parts])
-    return items
-
-
-def paired(texts: Sequence[Any], pairs: Any) -> list[Any]:
-    """Each of several texts with its second text.
-
-    Raises:
-        InputError: there is not one second text for each text.
-    """
-    if not is_list(pairs) or len(pairs) != len(texts):
-        size = f"{len(pairs)} texts" if is_list(pairs) else "one text"
-        raise InputError(f"text and text_pair must have the same length; got {len(texts)} texts and {size}.")
-    return list(zip(texts, pairs, strict=True))
-
-
-def plain_items(items: Sequence[Any]) -> list[list[str | list[str] | list[int]]]:
-    """The items of a batch, checked: each is a list of one or two texts.
-
-    Raises:
-        InputError: a text is not one.
-    """
-    return [
-        [plain_text(text, f"{name}[{i}]") for text, name in zip(texts, ("texts", "text_pair"), strict=False)]
-        for i, texts in enumerate([item] if isinstance(item, str) else item for item in items)
-    ]
-
-
-def rows_of(parts: Sequence[Part], call: CallSettings, sample: int = 0) -> list[Row]:
-    """Truncate a text or pair to one row and, on request, more rows with the overflowing tokens.
-
-    Args:
-        parts: One or two texts.
-        call: The settings.
-        sample: The number of the text in its batch.
-
-    Raises:
-        InputError: the texts do not fit the task, or cannot be truncated as requested.
-    """
-    if call.task is not None:
-        check_texts(call.task, len(parts))
-    if call.limit is None:
-        return [_row(parts, call, sample)]
-    first = parts[0]
-    second = parts[1] if len(parts) > 1 else None
-    if call.overflow and second is not None and call.truncation == "longest_first":
-        raise InputError(
-            "return_overflowing_tokens with pairs needs truncation='only_first' or 'only_second'; got 'longest_first'."
-        )
-    length, pair_length = _lengths(len(first.ids), None if second is None else len(second.ids), call)
-    firsts = _windows(first, length, call)
-    if second is None or pair_length is None:
-        return [_row((window,), call, sample) for window in firsts]
-    seconds = _windows(second, pair_length, call)
-    return [_row((window, pair), call, sample) for window in firsts for pair in seconds]
-
-
-def _lengths(length: int, pair_length: int | None, call: CallSettings) -> tuple[int, int | None]:
-    """The number of tokens to keep of a text, or of each text of a pair, so that the row has at most ``limit``.
-
-    Raises:
-        InputError: the task's tokens leave no room, or the text that the strategy cuts is too short.
-    """
-    assert call.limit is not None
-    parts = 1 if pair_length is None else 2
-    added = 0 if call.task is None else parts + 1
-    room = part_length(call.limit, parts) if call.as_in_training else call.limit - added
-    if added and room < 1:
-        raise InputError(f"max_length must leave room for text beside the tokens of {call.task}; got {call.limit}.")
-    if call.as_in_training:
-        return min(length, room), None if pair_length is None else min(pair_length, room)
-    return truncate_pair(length, pair_length, room, call.truncation)
-
-
-def truncate_pair(first: int, second: int | None, limit: int, strategy: str) -> tuple[int, int | None]:
-    """The number of tokens to keep of each text, so that together they have at most ``limit``.
-
-    Raises:
-        InputError: the text that the strategy truncates is too short.
-    """
-    excess = first + (second or 0) - limit
-    if strategy == "do_not_truncate" or excess <= 0:
-        return first, second
-    if second is None or strategy == "only_first":
-        if first <= excess and limit > 0:
-            raise InputError(
-                f"cannot truncate: truncation={strategy!r} must remove {excess} tokens from the first text, which has "
-                f"{first}. Use 'longest_first' or 'only_second', or raise max_length."
-            )
-        return max(0, first - excess), second
-    if strategy == "only_second":
-        if second <= excess:
-            raise InputError(
-                f"cannot truncate: truncation='only_second' must remove {excess} tokens from the second text, which "
-                f"has {second}. Use 'longest_first' or 'only_first', or raise max_length."
-            )
-        return first, second - excess
-    level = min(abs(first - second), excess)  # first make the longer one as short as the other, then take from both
-    rest = excess - level
-    if first > second:
-        return first - level - rest // 2, second - (rest - rest // 2)
-    return first - rest // 2, second - level - (rest - rest // 2)
-
-
-def _windows(part: Part, length: int, call: CallSettings) -> list[Part]:
-    """Cut a part to ``length`` and, on request, into more windows of this length that share ``stride`` tokens."""
-    total, step = len(part.ids), length - call.stride
-    if length >= total:
-        return [part]
-    if call.overflow and step < 1:
-        raise InputError(
-            f"stride must be less than {length}, the number of tokens that truncation keeps; got {call.stride}. "
-            "Lower stride, or raise max_length."
-        )
-    count = 1 - (length - total) // step if call.overflow else 1
-    if call.truncation_side == "right":
-        cuts = [slice(i * step, i * step + length) for i in range(count)]
-    else:
-        cuts = [slice(max(0, total - i * step - length), total - i * step) for i in range(count)]
-    return [Part(part.ids[cut], part.offsets[cut], part.words[cut]) for cut in cuts]
-
-
-def _row(parts: Sequence[Part], call: CallSettings, sample: int) -> Row:
-    """A row with the ids and the requested keys."""
-
-    def row_of(values: Sequence[list[T]], *marks: T) -> list[T]:
-        return joined(values, marks if call.marks else None)
-
-    row: Row = {"input_ids": joined([part.ids for part in parts], call.marks)}
-    if call.token_type_ids:
-        row["token_type_ids"] = row_of([[i] * len(part.ids) for i, part in enumerate(parts)], 0, 0, len(parts) - 1)
-    if call.attention_mask:
-        row["attention_mask"] = [1] * len(row["input_ids"])
-    if call.special_tokens_mask:
-        row["special_tokens_mask"] = row_of([[0] * len(part.ids) for part in parts], 1, 1, 1)
-    if call.offsets:
-        row["offset_mapping"] = row_of([part.offsets for part in parts], (0, 0), (0, 0), (0, 0))
-    if call.overflow:
-        row["overflow_to_sample_mapping"] = sample
-    if call.words:
-        words: list[list[int | None]] = [[*part.words] for part in parts]
-        row[WORDS] = row_of(words, None, None, None)
-    return row
 
 
 def first_too_long(rows: Sequence[Row], call: CallSettings) -> int | None:
@@ -232,66 +97,3 @@ def to_encoding(rows: list[Row], call: CallSettings, *, batch: bool) -> BatchEnc
         encoding = BatchEncoding(rows[0])
     encoding._words = words
     return encoding.convert_to_tensors(call.tensors, prepend_batch_axis=not batch)
-
-
-def plain_encoding(all_ids: list[list[int]], call: CallSettings) -> BatchEncoding:
-    """The same as ``to_encoding`` where nothing is truncated, padded or requested."""
-    masks = {"attention_mask": [[1] * len(ids) for ids in all_ids]} if call.attention_mask else {}
-    return BatchEncoding(input_ids=all_ids, **masks).convert_to_tensors(call.tensors)
-
-
-def columns_of(encoded_inputs: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Encoded inputs by key: one row, a dict of lists of rows, or a list of rows.
-
-    Raises:
-        InputError: ``input_ids`` are missing.
-    """
-    if not isinstance(encoded_inputs, Mapping):
-        examples = as_list(encoded_inputs)
-        keys = examples[0] if examples else {}
-        encoded_inputs = {key: [example[key] for example in examples] for key in keys}
-    columns = {key: to_list(value) for key, value in encoded_inputs.items()}
-    if "input_ids" not in columns:
-        raise InputError(f"encoded_inputs must have input_ids; got {', '.join(columns) or 'no keys'}.")
-    return columns
-
-
-def pad_columns(columns: Mapping[str, Any], call: CallSettings) -> BatchEncoding:
-    """Pad what ``columns_of`` returns."""
-    batch = bool(columns["input_ids"]) and isinstance(columns["input_ids"][0], list)
-    count = len(columns["input_ids"]) if batch else 1
-    rows: list[Row] = [{key: value[i] if batch else value for key, value in columns.items()} for i in range(count)]
-    for row in rows:
-        if call.attention_mask and "attention_mask" not in row:
-            row["attention_mask"] = [1] * len(row["input_ids"])
-    pad_rows(rows, call)
-    if batch:
-        return BatchEncoding({key: [row[key] for row in rows] for key in rows[0]}).convert_to_tensors(call.tensors)
-    return BatchEncoding(rows[0]).convert_to_tensors(call.tensors)
-
-
-def pad_rows(rows: Sequence[Row], call: CallSettings) -> None:
-    """Pad the lists of rows, in place."""
-    if call.padding == "do_not_pad" or not rows:
-        return
-    longest = max(len(row["input_ids"]) for row in rows)
-    length = call.max_length if call.padding == "max_length" and call.max_length is not None else longest
-    if call.multiple:
-        length = -(-length // call.multiple) * call.multiple
-    for row in rows:
-        for name, value in call.fill.items():
-            if name in row:
-                padding = [value] * (length - len(row[name]))
-                row[name] = [*row[name], *padding] if call.padding_side == "right" else [*padding, *row[name]]
-
-
-def joined(parts: Sequence[list[T]], marks: Sequence[T] | None) -> list[T]:
-    """Join one or two parts to a row; ``marks`` are the items for the start, delimiter and extract tokens, if any.
-
-    >>> joined([[5, 6], [7]], (1, 2, 3)), joined([[5, 6]], (1, 2, 3)), joined([[5, 6], [7]], None)
-    ([1, 5, 6, 2, 7, 3], [1, 5, 6, 3], [5, 6, 7])
-    """
-    if marks is not None:
-        start, delimiter, extract = marks
-        return [start, *parts[0], *(item for part in parts[1:] for item in (delimiter, *part)), extract]
-    return parts[0] if len(parts) == 1 else parts[0] + parts[1]

@@ -6,11 +6,11 @@ import logging
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Self, Unpack, cast
+from typing import Any, ClassVar, Self, Unpack
 
 from tokenizers import AddedToken
 
-from gptcore.errors import InputError, TokenizerError
+from gptcore.errors import TokenizerError
 from gptcore.settings import passes_on
 from gptcore.spec.tasks import TASK_TOKENS, check_texts
 from gptcore.storage import hub
@@ -19,10 +19,11 @@ from tokenization import decode, encode, folders
 from tokenization.batch_encoding import BatchEncoding
 from tokenization.bpe import Engine
 from tokenization.call_settings import SIDES, CallSettings
-from tokenization.encode import Part, Row, joined
 from tokenization.folders import TokenizerOptions, TokenizerSettings
-from tokenization.inputs import PlainText, as_list, one_of, plain_text, to_list
+from tokenization.inputs import as_list, batch_items, is_batch, one_of, paired, plain_text, to_list
+from tokenization.padding import columns_of, pad_columns
 from tokenization.readable import readable_text
+from tokenization.rows import Row, joined
 from tokenization.special_attributes import NamedToken, NamedTokenId
 from tokenization.text_paths.modes import pre_tokenizer as make_pre_tokenizer
 from tokenization.tokenizer import Tokenizer
@@ -293,11 +294,11 @@ class TokenizerBase(ABC):
             TokenizerError: a setting is unknown, or padding is requested without a padding token.
         """
         texts, pairs = as_list(text), as_list(text_pair)
-        if not encode.is_batch(texts, is_split_into_words):
+        if not is_batch(texts, is_split_into_words):
             return self.encode_plus(texts, pairs, is_split_into_words=is_split_into_words, **settings)
         if pairs is None:
             return self.batch_encode_plus(texts, is_split_into_words=is_split_into_words, **settings)
-        return self._encode_batch(encode.paired(texts, pairs), is_split_into_words, settings)
+        return self._encode_batch(paired(texts, pairs), is_split_into_words, settings)
 
     def encode_plus(
         self, text: Text, text_pair: Text | None = None, *, is_split_into_words: bool = False, **settings: Any
@@ -307,50 +308,22 @@ class TokenizerBase(ABC):
         texts = [plain_text(text, "text")]
         if text_pair is not None:
             texts.append(plain_text(text_pair, "text_pair"))
-        return self._to_encoding(encode.rows_of(self._parts(texts, call), call), call, batch=call.overflow)
+        return self._to_encoding(encode.text_rows(self._tokenizer, texts, call), call, batch=call.overflow)
 
     def batch_encode_plus(
         self, batch_text_or_text_pairs: Sequence[Any], *, is_split_into_words: bool = False, **settings: Any
     ) -> BatchEncoding:
         """Encode several texts, or pairs (tuples or lists of two); settings are those of a call."""
-        items = encode.batch_items(batch_text_or_text_pairs, is_split_into_words)
+        items = batch_items(batch_text_or_text_pairs, is_split_into_words)
         return self._encode_batch(items, is_split_into_words, settings)
 
     def _encode_batch(self, items: list[Any], is_split_into_words: bool, settings: dict[str, Any]) -> BatchEncoding:
-        """Encode the result of ``encode.batch_items`` or ``encode.paired``."""
+        """Encode what ``batch_items`` or ``paired`` returns."""
         call = self._call_settings(is_split_into_words=is_split_into_words, **settings)
-        if call.offsets or call.words or not all(isinstance(item, str) for item in items):
-            batch = (self._parts(texts, call) for texts in encode.plain_items(items))
-        else:
-            all_ids = self._tokenizer.batch_ids(items, split_special_tokens=self.split_special_tokens)
-            if call.is_plain and max(map(len, all_ids), default=0) <= self.model_max_length:
-                return encode.plain_encoding(all_ids, call)
-            batch = ([Part(ids, [], [])] for ids in all_ids)
-        rows = [row for i, parts in enumerate(batch) for row in encode.rows_of(parts, call, i)]
-        return self._to_encoding(rows, call, batch=True)
+        return self._to_encoding(encode.batch_rows(self._tokenizer, items, call), call, batch=True)
 
     def _call_settings(self, **settings: Any) -> CallSettings:
         return CallSettings(self, self._tokens.marks(), **settings)
-
-    def _parts(self, texts: list[PlainText], call: CallSettings) -> list[Part]:
-        if not call.words:
-            return [self._part(text, call.offsets) for text in texts]
-        return [
-            encode.join_words([self._part(plain_text(word, "a word"), call.offsets) for word in words])
-            for words in ([text] if isinstance(text, str) else text for text in texts)
-        ]
-
-    def _part(self, text: PlainText, offsets: bool) -> Part:
-        """A text, or tokens or ids, as ids and, on request, their offsets."""
-        if isinstance(text, str):
-            if offsets:
-                ids, spans = self._tokenizer.ids_and_offsets(text, split_special_tokens=self.split_special_tokens)
-                return Part(ids, spans, [])
-            return Part(self._tokenizer.ids(text, split_special_tokens=self.split_special_tokens), [], [])
-        if offsets:
-            raise InputError("cannot return offsets of tokens or ids. Pass a text, or omit return_offsets_mapping.")
-        is_ids = len(text) > 0 and isinstance(text[0], int)
-        return Part(cast("list[int]", text) if is_ids else self.convert_tokens_to_ids(cast("list[str]", text)), [], [])
 
     def _to_encoding(self, rows: list[Row], call: CallSettings, *, batch: bool) -> BatchEncoding:
         length = None if self._warned_too_long else encode.first_too_long(rows, call)
@@ -379,7 +352,7 @@ class TokenizerBase(ABC):
             InputError: ``input_ids`` are missing.
             TokenizerError: the tokenizer has no padding token.
         """
-        columns = encode.columns_of(encoded_inputs)
+        columns = columns_of(encoded_inputs)
         call = self._call_settings(
             padding=padding,
             truncation=False,
@@ -389,7 +362,7 @@ class TokenizerBase(ABC):
             return_attention_mask=return_attention_mask,
             return_tensors=return_tensors,
         )
-        return encode.pad_columns(columns, call)
+        return pad_columns(columns, call)
 
     # OpenAI GPT puts no special tokens around a text; a task does.
 

@@ -46,6 +46,64 @@ def plain_text(text: Any, name: str) -> PlainText:
     raise InputError(f"{name} must be a str, or a list of words, tokens or ids; got {text!r:.80}")
 
 
+def is_list(value: object) -> bool:
+    """Whether a value is a list or a tuple."""
+    return isinstance(value, (list, tuple))
+
+
+def is_batch(text: object, is_split_into_words: bool) -> bool:
+    """Whether an argument is several texts rather than one text or its words."""
+    return isinstance(text, (list, tuple)) and not (is_split_into_words and _are_words(text))
+
+
+def _are_words(items: Sequence[object]) -> bool:
+    """Whether items are the words of one text rather than several texts."""
+    return not items or isinstance(items[0], (str, int))
+
+
+def batch_items(batch: object, is_split_into_words: bool) -> list[Any]:
+    """The items of a batch: each is a str, or a list of one or two texts.
+
+    Raises:
+        InputError: the batch is not a list, or an item is neither a text nor a pair.
+    """
+    listed = as_list(batch)
+    if not is_list(listed):
+        raise InputError(f"a batch must be a list of texts; got {type(batch).__name__}.")
+    items: list[Any] = []
+    for i, item in enumerate(listed):
+        parts = item if isinstance(item, str) else as_list(item)
+        is_pair = is_batch(parts, is_split_into_words)
+        if is_pair and len(parts) != 2:
+            raise InputError(f"texts[{i}] must be a text or a pair of texts; got {len(parts)} items.")
+        items.append(parts if is_pair or isinstance(item, str) else [parts])
+    return items
+
+
+def paired(texts: Sequence[Any], pairs: Any) -> list[Any]:
+    """Each of several texts with its second text.
+
+    Raises:
+        InputError: there is not one second text for each text.
+    """
+    if not is_list(pairs) or len(pairs) != len(texts):
+        size = f"{len(pairs)} texts" if is_list(pairs) else "one text"
+        raise InputError(f"text and text_pair must have the same length; got {len(texts)} texts and {size}.")
+    return list(zip(texts, pairs, strict=True))
+
+
+def plain_items(items: Sequence[Any]) -> list[list[PlainText]]:
+    """The items of a batch, checked: each is a list of one or two texts.
+
+    Raises:
+        InputError: a text is not one.
+    """
+    return [
+        [plain_text(text, f"{name}[{i}]") for text, name in zip(texts, ("texts", "text_pair"), strict=False)]
+        for i, texts in enumerate([item] if isinstance(item, str) else item for item in items)
+    ]
+
+
 def one_of(name: str, value: object, allowed: Sequence[str]) -> str:
     """Return a setting that must be one of the ``allowed`` words.
 

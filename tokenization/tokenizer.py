@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from tokenizers import Tokenizer as LibraryTokenizer
 
 from gptcore.errors import InputError
@@ -104,7 +106,7 @@ class Tokenizer:
                 ids = self.part_ids(segment.text)
         return ids
 
-    def batch_ids(self, texts: list[str], *, split_special_tokens: bool = False) -> list[list[int]]:
+    def batch_ids(self, texts: Iterable[str], *, split_special_tokens: bool = False) -> list[list[int]]:
         """The ids of each text, with a shortcut for ordinary texts."""
         self._refresh()
         occur_in = self.tokens.matcher.occur_in

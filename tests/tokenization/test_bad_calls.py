@@ -53,6 +53,11 @@ BAD_CALLS = {
         r"texts\[0\] must be a text or a pair of texts; got 3 items",
     ),
     "no batch": (lambda tokenizer: tokenizer.batch_encode_plus("a"), InputError, "must be a list of texts; got str"),
+    "tokens and ids": (
+        lambda tokenizer: tokenizer.encode_plus(["a</w>", 5]),
+        InputError,
+        r"a list must hold only tokens or only ids; got \['a</w>', 5\]",
+    ),
     "offsets of ids": (
         lambda tokenizer: tokenizer.encode_plus([481], return_offsets_mapping=True),
         InputError,
