@@ -55,10 +55,10 @@ class BatchEncoding(dict[str, Any]):
         return dict(self)
 
     def word_ids(self, batch_index: int = 0) -> list[int | None]:
-        """The word that each token of a row comes from, ``None`` for padding; in a pair each text counts from 0.
+        """The number of the word that each token of a row comes from, ``None`` for padding. Each text counts from 0.
 
         Raises:
-            InputError: the call did not set ``is_split_into_words``.
+            InputError: The call did not set ``is_split_into_words``.
         """
         if self._words is None:
             raise InputError(
@@ -145,9 +145,9 @@ def to_tensor(rows: Any, tensor_type: str, name: str = "input_ids") -> Any:
     """Convert rows to an integer tensor: 64 bits for ``np`` and ``pt``, 32 for ``tf`` and ``jax``, as in transformers.
 
     Raises:
-        InputError: the rows have different lengths.
-        TokenizerError: the type of tensor is unknown.
-        GPTError: the framework is not installed.
+        InputError: The rows have different lengths.
+        TokenizerError: The type of tensor is unknown.
+        GPTError: The framework is not installed.
     """
     if tensor_type not in TENSORS:
         raise TokenizerError(f"return_tensors must be one of {', '.join(map(repr, TENSORS))}; got {tensor_type!r}.")

@@ -37,7 +37,7 @@ class Engine(Protocol):
         """The ids of the pieces of words.
 
         Raises:
-            TokenizerError: the tokenizer has no unknown token.
+            TokenizerError: The tokenizer has no unknown token.
         """
 
     def files(self) -> tuple[bytes, bytes]:
@@ -45,7 +45,7 @@ class Engine(Protocol):
 
 
 class PlainBPE:
-    """Byte-pair encoding in plain Python. Remembers the pieces of frequent words, in bounded memory."""
+    """Byte-pair encoding in plain Python. Caches the pieces of frequent words in bounded memory."""
 
     def __init__(self, vocabulary: Vocabulary, unknown: Unknown) -> None:
         self._encoder, self._merges, self._unknown = vocabulary.encoder, vocabulary.merges, unknown
@@ -63,7 +63,7 @@ class PlainBPE:
 
 
 class FastBPE:
-    """Byte-pair encoding by the ``tokenizers`` library. Remembers the ids of frequent words, in bounded memory.
+    """Byte-pair encoding by the ``tokenizers`` library. Caches the ids of frequent words in bounded memory.
 
     Attributes:
         model: The model of the library.
@@ -103,7 +103,7 @@ class FastBPE:
             return Path(vocab_file).read_bytes(), Path(merges_file).read_bytes()
 
     def word_ids(self, word: str) -> tuple[int, ...]:
-        """The ids of the pieces of one word, which is not remembered."""
+        """The ids of the pieces of one word, without caching them."""
         self._unknown.checked_id()
         parts = cut(word) if len(word) > MAX_WORD_LENGTH else (word,)
         return tuple([token.id for part in parts for token in self.model.tokenize(part)])
@@ -120,7 +120,7 @@ class BytePairEncoding:
     the best pair at once. Where two merges make the same piece, it is what the ``tokenizers`` library does.
 
     Args:
-        ranks: merge -> place in the order, from 0.
+        ranks: Merge -> place in the order, from 0.
 
     >>> BytePairEncoding({("l", "o"): 0, ("lo", "w</w>"): 1})("low")
     ['low</w>']
@@ -154,7 +154,7 @@ class BytePairEncoding:
             _, left, joined = heapq.heappop(heap)
             right = following[left]
             if not pieces[left] or right == len(pieces) or pieces[left] + pieces[right] != joined:
-                continue  # one of the two has been joined to something else since
+                continue  # outdated: one of the two is part of another piece by now
             if (pieces[left], pieces[right]) not in ranks:
                 continue
             pieces[left], pieces[right] = joined, ""

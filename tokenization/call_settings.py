@@ -1,4 +1,4 @@
-"""The settings of a call, checked and resolved with those of the tokenizer."""
+"""The settings of a call: checked, with defaults from the tokenizer."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class CallSettings:
 
     Args:
         tokenizer: The tokenizer's settings.
-        marks: The ids of the tokens of the tokenizer's task, if it has one.
+        marks: The ids of the tokens of the tokenizer's task, or ``None`` without a task.
 
     The other arguments are those of a call.
     """

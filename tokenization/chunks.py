@@ -1,4 +1,4 @@
-"""Text to ids by chunks: what lies between white space is split and encoded once, then remembered."""
+"""Text to ids by chunks: each chunk between white space is split and encoded once, then cached."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class ChunkEncoder:
         return ids
 
     def line_ids(self, text: str) -> list[int] | None:
-        """The ids of an ordinary text of one line, at once; ``None`` for any other, which goes by ``ids``."""
+        """The ids of an ordinary text of one line; ``None`` for any other text, which needs ``ids``."""
         chunks = self._path.chunks(text)
         if chunks is None:
             return None

@@ -1,4 +1,4 @@
-"""Tokens to text. The two classes join tokens differently, as those of transformers with these names do."""
+"""Tokens to text. The two classes join tokens differently, like the classes of transformers with these names."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def ids_of_text(token_ids: object) -> list[int]:
     """The ids of one text as a list.
 
     Raises:
-        InputError: these are several texts, or no ids.
+        InputError: The argument is not the ids of a single text.
     """
     ids = to_list(token_ids)
     if isinstance(ids, str) or (isinstance(ids, list) and any(isinstance(i, (str, list)) for i in ids)):
@@ -22,12 +22,12 @@ def ids_of_text(token_ids: object) -> list[int]:
 
 
 def plain_string(tokens: list[str]) -> str:
-    """The text of tokens as the plain class joins them: without white space at its ends."""
+    """Join tokens as the plain class does: no white space at either end."""
     return "".join(tokens).replace(END_OF_WORD, " ").strip()
 
 
 def fast_string(tokens: list[str]) -> str:
-    """The text of tokens as the fast class joins them: only the last token ends without a space."""
+    """Join tokens as the fast class does: only the last token has no space after it."""
     if not tokens:
         return ""
     return "".join(tokens[:-1]).replace(END_OF_WORD, " ") + tokens[-1].replace(END_OF_WORD, "")
@@ -36,7 +36,7 @@ def fast_string(tokens: list[str]) -> str:
 def join_apart(
     tokens: Iterable[str], apart: Collection[str], to_string: Callable[[list[str]], str], separator: str
 ) -> str:
-    """The text of tokens, with some of them apart from the text around them.
+    """Join tokens; ``separator`` stands between a token in ``apart`` and the text around it.
 
     >>> join_apart(["a</w>", "<pad>", "b</w>", "c</w>"], {"<pad>"}, plain_string, "_")
     'a_<pad>_b c'

@@ -1,8 +1,8 @@
-"""Texts to rows, and rows to a result: what a call does, for one text or many."""
+"""What a call does: texts to ids, ids to rows, rows to a result; for one text or many."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, cast
 
 from gptcore.errors import InputError
@@ -13,30 +13,36 @@ from tokenization.padding import pad_rows
 from tokenization.rows import Part, Row, rows_of
 from tokenization.tokenizer import Tokenizer
 
-
-def text_rows(tokenizer: Tokenizer, texts: Sequence[PlainText], call: CallSettings) -> list[Row]:
-    """The rows of one text or pair: one row, or several if the tokens that overflow are requested."""
-    return rows_of(_parts(tokenizer, texts, call), call)
+Warn = Callable[[int], None]
+"""A function that is called with the length of a text that is too long for the model."""
 
 
-def batch_rows(tokenizer: Tokenizer, items: Sequence[Any], call: CallSettings) -> list[Row]:
-    """The rows of a batch.
+def encode_texts(tokenizer: Tokenizer, texts: Sequence[PlainText], call: CallSettings, warn: Warn) -> BatchEncoding:
+    """Encode one text or pair."""
+    rows = rows_of(_parts(tokenizer, texts, call), call)
+    return _to_encoding(rows, call, warn, batch=call.overflow)
+
+
+def encode_batch(tokenizer: Tokenizer, items: Sequence[Any], call: CallSettings, warn: Warn) -> BatchEncoding:
+    """Encode several texts or pairs.
 
     Args:
         tokenizer: The tokenizer.
         items: A str for each text, or a list or tuple of one or two texts: what ``batch_items`` and ``paired`` return.
         call: The settings.
+        warn: Function that is called if a text is too long for the model.
     """
     if call.offsets or call.words or not all(isinstance(item, str) for item in items):
         batch = [_parts(tokenizer, texts, call) for texts in plain_items(items)]
     else:
         all_ids = tokenizer.batch_ids(cast("Sequence[str]", items), split_special_tokens=call.split_special_tokens)
-        if call.is_plain:
-            if not call.attention_mask:
-                return [{"input_ids": ids} for ids in all_ids]
-            return [{"input_ids": ids, "attention_mask": [1] * len(ids)} for ids in all_ids]
+        if call.is_plain:  # rows would cost more time than the ids of a frequent text
+            _check_lengths(all_ids, call, warn)
+            masks = {"attention_mask": [[1] * len(ids) for ids in all_ids]} if call.attention_mask else {}
+            return BatchEncoding(input_ids=all_ids, **masks).convert_to_tensors(call.tensors)
         batch = [[Part(ids, [], [])] for ids in all_ids]
-    return [row for i, parts in enumerate(batch) for row in rows_of(parts, call, i)]
+    rows = [row for i, parts in enumerate(batch) for row in rows_of(parts, call, i)]
+    return _to_encoding(rows, call, warn, batch=True)
 
 
 def _parts(tokenizer: Tokenizer, texts: Sequence[PlainText], call: CallSettings) -> list[Part]:
@@ -74,17 +80,18 @@ def _join_words(parts: Sequence[Part]) -> Part:
     )
 
 
-def first_too_long(rows: Sequence[Row], call: CallSettings) -> int | None:
-    """The length of the first row that is too long for the model, unless truncation or ``verbose=False`` is set."""
+def _check_lengths(all_ids: Iterable[list[int]], call: CallSettings, warn: Warn) -> None:
+    """Warn of the first text that is too long for the model, unless truncation or ``verbose=False`` is set."""
     if call.limit is None and call.verbose:
-        for row in rows:
-            if len(row["input_ids"]) > call.model_max_length:
-                return len(row["input_ids"])
-    return None
+        for ids in all_ids:
+            if len(ids) > call.model_max_length:
+                warn(len(ids))
+                break
 
 
-def to_encoding(rows: list[Row], call: CallSettings, *, batch: bool) -> BatchEncoding:
+def _to_encoding(rows: list[Row], call: CallSettings, warn: Warn, *, batch: bool) -> BatchEncoding:
     """Pad rows and convert them to tensors, as requested; without ``batch``, the result is the only row."""
+    _check_lengths((row["input_ids"] for row in rows), call, warn)
     if call.length:
         for row in rows:
             row["length"] = len(row["input_ids"])

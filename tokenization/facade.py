@@ -23,7 +23,7 @@ from tokenization.folders import TokenizerOptions, TokenizerSettings
 from tokenization.inputs import as_list, batch_items, is_batch, one_of, paired, plain_text, to_list
 from tokenization.padding import columns_of, pad_columns
 from tokenization.readable import readable_text
-from tokenization.rows import Row, joined
+from tokenization.rows import joined
 from tokenization.special_attributes import NamedToken, NamedTokenId
 from tokenization.text_paths.modes import pre_tokenizer as make_pre_tokenizer
 from tokenization.tokenizer import Tokenizer
@@ -39,7 +39,7 @@ class TokenizerBase(ABC):
     """A tokenizer. Names, arguments and results are those of transformers 4.57.
 
     The work is done by ``Tokenizer`` (text to ids), ``encode`` (rows), ``decode`` (ids to text), ``TokenSet`` (added
-    tokens) and ``folders`` (files). Only what differs between the two classes of transformers is left to them.
+    tokens) and ``folders`` (files). The two public classes define only what differs between them.
 
     Args:
         vocab_file: Path of ``vocab.json``, the pieces with their ids.
@@ -59,7 +59,7 @@ class TokenizerBase(ABC):
             ``added_tokens_decoder``. Other options have no effect, but are saved.
 
     Raises:
-        TokenizerError: a file or a setting is invalid, or the text path needs a package that is not installed.
+        TokenizerError: A file or a setting is invalid, or the text path needs a package that is not installed.
     """
 
     is_fast: ClassVar[bool]
@@ -127,8 +127,8 @@ class TokenizerBase(ABC):
         self.split_special_tokens = bool(split_special_tokens)
         self._warned_too_long = False
         named = {name: token for name in NAMED if (token := {"unk_token": unk_token, **options}.get(name)) is not None}
-        tokens = TokenSet(vocabulary, named, options.get(ADDITIONAL) or (), options.get("added_tokens_decoder"))
-        self._tokenizer = Tokenizer(path, tokens, self._engine)
+        self._tokens = TokenSet(vocabulary, named, options.get(ADDITIONAL) or (), options.get("added_tokens_decoder"))
+        self._tokenizer = Tokenizer(path, self._tokens, self._engine)
         if task is not None:
             self.task = task
         self.init_kwargs = {
@@ -141,10 +141,6 @@ class TokenizerBase(ABC):
     def __setstate__(self, state: dict[str, object]) -> None:
         vars(self).update(state)
         self._warned_too_long = False
-
-    @property
-    def _tokens(self) -> TokenSet:
-        return self._tokenizer.tokens
 
     # Sizes and names.
 
@@ -279,7 +275,7 @@ class TokenizerBase(ABC):
                 ``pad_to_multiple_of``; ``padding_side``; ``return_tensors`` (``"np"``, ``"pt"``, ``"tf"``, ``"jax"``,
                 default lists); ``return_attention_mask`` (default ``True``); ``return_token_type_ids``,
                 ``return_special_tokens_mask``, ``return_offsets_mapping``, ``return_length`` (without padding; default
-                ``False``); ``return_overflowing_tokens``: what truncation cuts off follows in rows of its own, as in
+                ``False``); ``return_overflowing_tokens``: more rows hold the tokens that truncation removes, as in
                 transformers' fast class; each begins with the last ``stride`` (default 0) tokens of the row before.
 
         Returns:
@@ -289,9 +285,9 @@ class TokenizerBase(ABC):
             text that each row comes from.
 
         Raises:
-            InputError: an input is not a text or does not fit the task, or the two lists of a batch of pairs have
+            InputError: An input is not a text or does not fit the task, or the two lists of a batch of pairs have
                 different lengths.
-            TokenizerError: a setting is unknown, or padding is requested without a padding token.
+            TokenizerError: A setting is unknown, or padding is requested without a padding token.
         """
         texts, pairs = as_list(text), as_list(text_pair)
         if not is_batch(texts, is_split_into_words):
@@ -308,7 +304,7 @@ class TokenizerBase(ABC):
         texts = [plain_text(text, "text")]
         if text_pair is not None:
             texts.append(plain_text(text_pair, "text_pair"))
-        return self._to_encoding(encode.text_rows(self._tokenizer, texts, call), call, batch=call.overflow)
+        return encode.encode_texts(self._tokenizer, texts, call, self._warn_too_long)
 
     def batch_encode_plus(
         self, batch_text_or_text_pairs: Sequence[Any], *, is_split_into_words: bool = False, **settings: Any
@@ -320,21 +316,19 @@ class TokenizerBase(ABC):
     def _encode_batch(self, items: list[Any], is_split_into_words: bool, settings: dict[str, Any]) -> BatchEncoding:
         """Encode what ``batch_items`` or ``paired`` returns."""
         call = self._call_settings(is_split_into_words=is_split_into_words, **settings)
-        return self._to_encoding(encode.batch_rows(self._tokenizer, items, call), call, batch=True)
+        return encode.encode_batch(self._tokenizer, items, call, self._warn_too_long)
 
     def _call_settings(self, **settings: Any) -> CallSettings:
         return CallSettings(self, self._tokens.marks(), **settings)
 
-    def _to_encoding(self, rows: list[Row], call: CallSettings, *, batch: bool) -> BatchEncoding:
-        length = None if self._warned_too_long else encode.first_too_long(rows, call)
-        if length is not None:
+    def _warn_too_long(self, length: int) -> None:
+        if not self._warned_too_long:
             self._warned_too_long = True
             logger.warning(
                 "A text has %d tokens, but the model accepts at most %d. Pass truncation=True.",
                 length,
                 self.model_max_length,
             )
-        return encode.to_encoding(rows, call, batch=batch)
 
     def pad(
         self,
@@ -350,7 +344,7 @@ class TokenizerBase(ABC):
 
         Raises:
             InputError: ``input_ids`` are missing.
-            TokenizerError: the tokenizer has no padding token.
+            TokenizerError: A setting is invalid, or the tokenizer has no padding token.
         """
         columns = columns_of(encoded_inputs)
         call = self._call_settings(
@@ -447,7 +441,7 @@ class TokenizerBase(ABC):
         return self.clean_up_tokenization(text) if clean else text
 
     def batch_decode(self, sequences: Any, skip_special_tokens: bool = False, **settings: Any) -> list[str]:
-        """``decode`` for each row of a list, an array or a tensor."""
+        """Decode each row of a list, an array or a tensor; the settings are those of ``decode``."""
         return [self.decode(row, skip_special_tokens, **settings) for row in as_list(sequences)]
 
     @staticmethod
@@ -484,7 +478,7 @@ class TokenizerBase(ABC):
 
     @property
     def additional_special_tokens_ids(self) -> list[int | None]:
-        """Their ids."""
+        """The ids of ``additional_special_tokens``."""
         return [self._tokens.id_or_unknown(token) for token in self.additional_special_tokens]
 
     @property
@@ -502,21 +496,21 @@ class TokenizerBase(ABC):
 
     @property
     def all_special_ids(self) -> list[int | None]:
-        """Their ids."""
+        """The ids of ``all_special_tokens``."""
         return [self._tokens.id_or_unknown(token) for token in self.all_special_tokens]
 
     @property
     def added_tokens_encoder(self) -> dict[str, int]:
-        """Added tokens and their ids. A special token that is a piece of the vocabulary is one of them."""
+        """Added tokens with their ids, including special tokens that are pieces of the vocabulary."""
         return self._tokens.added_ids()
 
     @property
     def added_tokens_decoder(self) -> dict[int, AddedToken]:
-        """Ids and added tokens."""
+        """Added tokens by id."""
         return dict(sorted(self._tokens.added.items()))
 
     def get_added_vocab(self) -> dict[str, int]:
-        """Added tokens and their ids."""
+        """Added tokens with their ids, as in ``added_tokens_encoder``."""
         return self._tokens.added_ids()
 
     def add_tokens(self, new_tokens: AnyToken | Sequence[AnyToken], special_tokens: bool = False) -> int:
@@ -540,7 +534,7 @@ class TokenizerBase(ABC):
         """Set special tokens by name, and add those that are not in the vocabulary yet.
 
         Args:
-            special_tokens_dict: name -> token, for ``bos_token``, ``eos_token``, ``unk_token``, ``sep_token``,
+            special_tokens_dict: Name -> token, for ``bos_token``, ``eos_token``, ``unk_token``, ``sep_token``,
                 ``pad_token``, ``cls_token``, ``mask_token``; and ``additional_special_tokens`` -> a list of tokens.
             replace_additional_special_tokens: Whether new additional special tokens replace the old ones, which remain
                 added tokens. Default: true.
@@ -549,7 +543,7 @@ class TokenizerBase(ABC):
             The number of new tokens; a model then needs ``resize_token_embeddings(len(tokenizer))``.
 
         Raises:
-            TokenizerError: a name is unknown, or a value is not a token.
+            TokenizerError: A name is unknown, or a value is not a token.
         """
         return self._tokens.add_special(special_tokens_dict, replace=replace_additional_special_tokens)
 
@@ -580,8 +574,8 @@ class TokenizerBase(ABC):
                 class, which override the settings of the folder.
 
         Raises:
-            TokenizerError: a file is missing or invalid, or the saved text path is not available.
-            StorageError: there is no such folder, and it cannot be downloaded from the hub.
+            TokenizerError: A file is missing or invalid, or the saved text path is not available.
+            StorageError: There is no such folder, and it cannot be downloaded from the hub.
         """
         vocabulary, settings = folders.load(pretrained_model_name_or_path, options)
         tokenizer = cls.from_vocabulary(vocabulary, **settings)
@@ -603,7 +597,7 @@ class TokenizerBase(ABC):
         ``task`` is saved in both files: in ``tokenizer.json``, as a template that adds its tokens.
 
         Raises:
-            StorageError: a file cannot be written; it is unchanged.
+            StorageError: A file cannot be written; it is unchanged.
         """
         folder = Path(save_directory)
         make_folder(folder)
@@ -632,7 +626,7 @@ class TokenizerBase(ABC):
             The URL of the commit.
 
         Raises:
-            StorageError: the hub cannot be reached or refused the request; the repository is unchanged.
+            StorageError: The hub cannot be reached or refused the request; the repository is unchanged.
         """
         with hub.temporary_folder() as folder:
             return hub.push(
@@ -655,7 +649,7 @@ class TokenizerBase(ABC):
             filename_prefix: Prefix of both names, followed by a hyphen. Default: none.
 
         Raises:
-            TokenizerError: the folder does not exist.
-            StorageError: a file cannot be written; it is unchanged.
+            TokenizerError: The folder does not exist.
+            StorageError: A file cannot be written; it is unchanged.
         """
         return folders.save_vocabulary(save_directory, self._tokenizer.bpe.files(), filename_prefix)

@@ -58,7 +58,7 @@ class OpenAIGPTTokenizerFast(TokenizerBase):
         # As the class of transformers that has the path: in the basic one, what is unknown shows as unk_token; in the
         # original one it shows as it is.
         if self.pre_tokenizer == "basic":
-            return [token for i in self._tokenizer.part_ids(text) if (token := self._tokens.token_of(i)) is not None]
+            return [token for token in map(self._tokens.token_of, self._tokenizer.part_ids(text)) if token is not None]
         return self._tokenizer.part_pieces(text)
 
     def _unknown_token(self) -> str | None:

@@ -27,7 +27,7 @@ CONFIG_FILE = "tokenizer_config.json"
 SPECIAL_TOKENS_FILE = "special_tokens_map.json"
 ADDED_TOKENS_FILE = "added_tokens.json"
 VOCABULARY_FILES = (("vocab.json", "merges.txt"), ("encoder_bpe_40000.json", "vocab_40000.bpe"))
-"""Ours and transformers' names, then OpenAI's."""
+"""The names of transformers, which are also ours, then the names of OpenAI."""
 
 FILES = (
     *(name for pair in VOCABULARY_FILES for name in pair),
@@ -38,11 +38,11 @@ FILES = (
 )
 RULES_KEY = "pre_tokenizer_rules"
 _NOT_OURS = ("tokenizer_class", "name_or_path", "auto_map", "special_tokens_map_file", "tokenizer_file")
-_ARGUMENTS = ("cls", "self", "vocabulary")  # of the methods that take what a folder says as keywords
+_ARGUMENTS = ("cls", "self", "vocabulary")  # of the methods that take the settings of a folder as keywords
 
 
 class TokenizerSettings(TypedDict, total=False):
-    """What a folder says of a tokenizer, as keywords of a function that overrides it, for editors."""
+    """The keywords that override the settings of a folder, with their types for editors."""
 
     pre_tokenizer: str
     unk_token: AnyToken
@@ -67,7 +67,7 @@ class TokenizerOptions(hub.Location, TokenizerSettings, total=False):
 
 
 class Saved(Protocol):
-    """What a folder records of a tokenizer."""
+    """The attributes of a tokenizer that a folder records."""
 
     is_fast: ClassVar[bool]
     init_kwargs: dict[str, Any]
@@ -97,7 +97,7 @@ class Saved(Protocol):
 
 
 def load(source: str | Path, options: Mapping[str, Any]) -> tuple[Vocabulary, dict[str, Any]]:
-    """Load what a folder or a repository on the hub says of a tokenizer.
+    """Load the vocabulary and the settings of a tokenizer from a folder or a repository on the hub.
 
     Args:
         source: The folder, or ``owner/name``.
@@ -107,8 +107,8 @@ def load(source: str | Path, options: Mapping[str, Any]) -> tuple[Vocabulary, di
         The vocabulary, and the settings of the tokenizer.
 
     Raises:
-        TokenizerError: a file is missing or invalid.
-        StorageError: there is no such folder, and it cannot be downloaded from the hub.
+        TokenizerError: A file is missing or invalid.
+        StorageError: There is no such folder, and it cannot be downloaded from the hub.
     """
     location, settings = hub.split_options(options)
     folder = hub.resolve(source, hub.named(*FILES), **location)
@@ -134,7 +134,7 @@ def save_settings(tokenizer: Saved, folder: Path, backend: Tokenizer | None, pre
         The names of the files.
 
     Raises:
-        StorageError: a file cannot be written; it is unchanged.
+        StorageError: A file cannot be written; it is unchanged.
     """
     beyond = {
         token.content: token_id
@@ -155,8 +155,8 @@ def save_vocabulary(save_directory: str | Path, files: tuple[bytes, bytes], pref
     """Write ``vocab.json`` and ``merges.txt``; returns their names.
 
     Raises:
-        TokenizerError: the folder does not exist.
-        StorageError: a file cannot be written; it is unchanged.
+        TokenizerError: The folder does not exist.
+        StorageError: A file cannot be written; it is unchanged.
     """
     folder = Path(save_directory)
     if not folder.is_dir():

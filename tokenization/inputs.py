@@ -38,17 +38,12 @@ def plain_text(text: Any, name: str) -> PlainText:
         name: The name of the argument for errors, such as ``texts[3]``.
 
     Raises:
-        InputError: the input is neither.
+        InputError: The input is neither a text nor such a list.
     """
     items = text if isinstance(text, str) else to_list(text)
     if isinstance(items, str) or (isinstance(items, list) and all(isinstance(item, (str, int)) for item in items)):
         return items
     raise InputError(f"{name} must be a str, or a list of words, tokens or ids; got {text!r:.80}")
-
-
-def is_list(value: object) -> bool:
-    """Whether a value is a list or a tuple."""
-    return isinstance(value, (list, tuple))
 
 
 def is_batch(text: object, is_split_into_words: bool) -> bool:
@@ -65,10 +60,10 @@ def batch_items(batch: object, is_split_into_words: bool) -> list[Any]:
     """The items of a batch: each is a str, or a list of one or two texts.
 
     Raises:
-        InputError: the batch is not a list, or an item is neither a text nor a pair.
+        InputError: The batch is not a list, or an item is neither a text nor a pair.
     """
     listed = as_list(batch)
-    if not is_list(listed):
+    if not isinstance(listed, (list, tuple)):
         raise InputError(f"a batch must be a list of texts; got {type(batch).__name__}.")
     items: list[Any] = []
     for i, item in enumerate(listed):
@@ -81,22 +76,23 @@ def batch_items(batch: object, is_split_into_words: bool) -> list[Any]:
 
 
 def paired(texts: Sequence[Any], pairs: Any) -> list[Any]:
-    """Each of several texts with its second text.
+    """Combine each of several texts with its second text.
 
     Raises:
-        InputError: there is not one second text for each text.
+        InputError: The number of second texts differs from the number of texts.
     """
-    if not is_list(pairs) or len(pairs) != len(texts):
-        size = f"{len(pairs)} texts" if is_list(pairs) else "one text"
+    is_list = isinstance(pairs, (list, tuple))
+    if not is_list or len(pairs) != len(texts):
+        size = f"{len(pairs)} texts" if is_list else "one text"
         raise InputError(f"text and text_pair must have the same length; got {len(texts)} texts and {size}.")
     return list(zip(texts, pairs, strict=True))
 
 
 def plain_items(items: Sequence[Any]) -> list[list[PlainText]]:
-    """The items of a batch, checked: each is a list of one or two texts.
+    """Check the items of a batch, and return each as a list of one or two texts.
 
     Raises:
-        InputError: a text is not one.
+        InputError: A text is neither a str nor a list of words, tokens or ids.
     """
     return [
         [plain_text(text, f"{name}[{i}]") for text, name in zip(texts, ("texts", "text_pair"), strict=False)]
@@ -108,7 +104,7 @@ def one_of(name: str, value: object, allowed: Sequence[str]) -> str:
     """Return a setting that must be one of the ``allowed`` words.
 
     Raises:
-        TokenizerError: the value is another one.
+        TokenizerError: The value is not one of them.
     """
     if value not in allowed:
         raise TokenizerError(f"{name} must be one of {', '.join(map(repr, allowed))}; got {value!r}.")

@@ -20,7 +20,7 @@ class Segment(NamedTuple):
 
 
 class Matcher:
-    """Finds the added tokens of a tokenizer in a text. Immutable: a change of the tokens makes a new one.
+    """Finds the added tokens of a tokenizer in a text. Immutable: every change of the tokens creates a new matcher.
 
     Args:
         special: The special tokens, which are never lower-cased.

@@ -1,4 +1,4 @@
-"""Padding: of the rows of a call, and of rows that a caller has already."""
+"""Padding, for the rows of a call and for inputs that are already encoded."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def columns_of(encoded_inputs: Mapping[str, Any] | Sequence[Mapping[str, Any]]) 
 
 
 def pad_columns(columns: Mapping[str, Any], call: CallSettings) -> BatchEncoding:
-    """Pad what ``columns_of`` returns."""
+    """Pad encoded inputs, given by key as ``columns_of`` returns them."""
     batch = bool(columns["input_ids"]) and isinstance(columns["input_ids"][0], list)
     count = len(columns["input_ids"]) if batch else 1
     rows: list[Row] = [{key: value[i] if batch else value for key, value in columns.items()} for i in range(count)]

@@ -1,4 +1,4 @@
-"""Rows from ids: truncation, windows of what overflows, and the tokens of a task."""
+"""Ids to rows: truncation, overflowing tokens, and the tokens of a task."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tokenization.text_paths.alignment import Span
 
 T = TypeVar("T")
 Row = dict[str, Any]
-"""The keys of a result, for one row."""
+"""One row of a result: key -> value."""
 
 
 class Part(NamedTuple):
@@ -32,7 +32,7 @@ def rows_of(parts: Sequence[Part], call: CallSettings, sample: int = 0) -> list[
         sample: The number of the text in its batch.
 
     Raises:
-        InputError: the texts do not fit the task, or cannot be truncated as requested.
+        InputError: The texts do not fit the task, or cannot be truncated as requested.
     """
     if call.task is not None:
         check_texts(call.task, len(parts))
@@ -42,7 +42,8 @@ def rows_of(parts: Sequence[Part], call: CallSettings, sample: int = 0) -> list[
     second = parts[1] if len(parts) > 1 else None
     if call.overflow and second is not None and call.truncation == "longest_first":
         raise InputError(
-            "return_overflowing_tokens with pairs needs truncation='only_first' or 'only_second'; got 'longest_first'."
+            "truncation must be 'only_first' or 'only_second' for pairs with return_overflowing_tokens; "
+            "got 'longest_first'."
         )
     length, pair_length = _lengths(len(first.ids), None if second is None else len(second.ids), call)
     firsts = _windows(first, length, call)
@@ -56,7 +57,7 @@ def _lengths(length: int, pair_length: int | None, call: CallSettings) -> tuple[
     """The number of tokens to keep of a text, or of each text of a pair, so that the row has at most ``limit``.
 
     Raises:
-        InputError: the task's tokens leave no room, or the text that the strategy cuts is too short.
+        InputError: The task's tokens leave no room, or the text that the strategy truncates is too short.
     """
     assert call.limit is not None
     parts = 1 if pair_length is None else 2
@@ -73,7 +74,7 @@ def truncate_pair(first: int, second: int | None, limit: int, strategy: str) -> 
     """The number of tokens to keep of each text, so that together they have at most ``limit``.
 
     Raises:
-        InputError: the text that the strategy truncates is too short.
+        InputError: The text that the strategy truncates is too short.
     """
     excess = first + (second or 0) - limit
     if strategy == "do_not_truncate" or excess <= 0:
@@ -92,7 +93,8 @@ def truncate_pair(first: int, second: int | None, limit: int, strategy: str) -> 
                 f"has {second}. Use 'longest_first' or 'only_first', or raise max_length."
             )
         return first, second - excess
-    level = min(abs(first - second), excess)  # first make the longer one as short as the other, then take from both
+    # First shorten the longer text to the length of the other, then shorten both.
+    level = min(abs(first - second), excess)
     rest = excess - level
     if first > second:
         return first - level - rest // 2, second - (rest - rest // 2)

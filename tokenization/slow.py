@@ -1,4 +1,4 @@
-"""The plain tokenizer: the definition."""
+"""The plain tokenizer: the reference in plain Python."""
 
 from __future__ import annotations
 

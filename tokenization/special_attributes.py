@@ -9,10 +9,9 @@ from tokenization.tokens import AnyToken, TokenSet
 
 
 class HasTokens(Protocol):
-    """A tokenizer."""
+    """A tokenizer with its tokens."""
 
-    @property
-    def _tokens(self) -> TokenSet: ...
+    _tokens: TokenSet
 
 
 class NamedToken:
@@ -26,7 +25,7 @@ class NamedToken:
         return None if token is None else str(token.content)
 
     def __set__(self, tokenizer: HasTokens, token: AnyToken | None) -> None:
-        tokenizer._tokens.name(self.name, token)
+        tokenizer._tokens.set_named(self.name, token)
 
 
 class NamedTokenId:

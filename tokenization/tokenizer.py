@@ -19,16 +19,16 @@ from tokenization.vocabulary import END_OF_WORD, Unknown
 
 
 class Tokenizer:
-    """What turns a text into ids. A text goes through it once, downwards.
+    """Turns a text into ids, in three steps.
 
     1. ``TokenSet.matcher`` lower-cases the text and cuts it at added tokens.
-    2. The text path splits the text between them into words.
-    3. The byte-pair encoding splits words into pieces and looks up their ids in the vocabulary.
+    2. The text path splits the text between added tokens into words.
+    3. The byte-pair encoding splits the words into pieces, and looks up their ids in the vocabulary.
 
     Args:
         path: The text path.
-        tokens: The vocabulary and the added tokens. They may change; what depends on them is then rebuilt.
-        engine: The class of the byte-pair encoding. With ``FastBPE``, ids are remembered by chunk.
+        tokens: The vocabulary and the added tokens. The tokenizer follows later changes of them.
+        engine: The class of the byte-pair encoding. With ``FastBPE``, the ids of chunks are cached.
     """
 
     def __init__(self, path: PreTokenizer, tokens: TokenSet, engine: type[Engine]) -> None:
@@ -43,21 +43,21 @@ class Tokenizer:
         self._start()
 
     def _start(self) -> None:
-        self._use(self.tokens.unknown)
+        self._start_engine(self.tokens.unknown)
         self._matcher = self.tokens.matcher
         self._backend: LibraryTokenizer | None = None
 
-    def _use(self, unknown: Unknown) -> None:
-        """Create the engine, which depends on no added token but the unknown one."""
+    def _start_engine(self, unknown: Unknown) -> None:
+        """Create the engine. Of all special and added tokens, it depends on the unknown token only."""
         self._unknown = unknown
         self._bpe = self._engine(self.tokens.vocabulary, unknown)
         self.chunks = ChunkEncoder(self.path, self._bpe) if isinstance(self._bpe, FastBPE) else None
 
     def _refresh(self) -> None:
-        """Follow the changes of the tokens."""
+        """Rebuild what depends on the tokens, if they have changed."""
         if self._matcher is not self.tokens.matcher:
             if self._unknown != self.tokens.unknown:
-                self._use(self.tokens.unknown)
+                self._start_engine(self.tokens.unknown)
             self._matcher, self._backend = self.tokens.matcher, None
 
     @property
@@ -76,7 +76,7 @@ class Tokenizer:
             split_special_tokens: Whether added tokens in the text are plain text. Default: false.
 
         Raises:
-            InputError: the text is not a str.
+            InputError: The text is not a str.
         """
         if not isinstance(text, str):
             raise InputError(f"text must be a str; got {text!r:.80}")
@@ -109,19 +109,18 @@ class Tokenizer:
     def batch_ids(self, texts: Iterable[str], *, split_special_tokens: bool = False) -> list[list[int]]:
         """The ids of each text, with a shortcut for ordinary texts."""
         self._refresh()
-        occur_in = self.tokens.matcher.occur_in
+        if self.chunks is None:
+            return [self.ids(text, split_special_tokens=split_special_tokens) for text in texts]
+        occur_in, line_ids = self.tokens.matcher.occur_in, self.chunks.line_ids
         rows = []
         for text in texts:
-            ids = None
-            if self.chunks is not None:
-                lowered = lower(text)
-                if not occur_in(text) and not occur_in(lowered):
-                    ids = self.chunks.line_ids(lowered)
+            lowered = lower(text)
+            ids = None if occur_in(text) or occur_in(lowered) else line_ids(lowered)
             rows.append(self.ids(text, split_special_tokens=split_special_tokens) if ids is None else ids)
         return rows
 
     def ids_and_offsets(self, text: str, *, split_special_tokens: bool = False) -> tuple[list[int], list[Span]]:
-        """The ids of a text, and where in the text they come from."""
+        """The ids of a text, and the span of the text that each comes from."""
         segments = self.segments(text, split_special_tokens=split_special_tokens)
         lowered = self.tokens.matcher.lower(text)
         aligned = Aligned.identity(text).map(lower) if len(lowered) != len(text) else Aligned.identity(text)

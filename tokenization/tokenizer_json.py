@@ -59,7 +59,7 @@ def read_tokenizer_json(file: str | Path) -> TokenizerJson:
     """Read a ``tokenizer.json``.
 
     Raises:
-        TokenizerError: the file cannot be read, is not an OpenAI GPT tokenizer, or has an invalid vocabulary.
+        TokenizerError: The file cannot be read, is not an OpenAI GPT tokenizer, or has an invalid vocabulary.
     """
     content = read_json(file)
     if not isinstance(content, dict) or not isinstance(content.get("model"), dict):
@@ -108,7 +108,7 @@ def added_tokens(file: str | Path, tokens: Any) -> dict[int, AddedToken]:
     """Convert added tokens from JSON: id -> an object with the token's text and flags.
 
     Raises:
-        TokenizerError: an entry is not an added token.
+        TokenizerError: An entry is not an added token.
     """
     if not isinstance(tokens, dict):
         raise TokenizerError(f"{file}: added tokens must be an object that maps ids to tokens; got {tokens!r}.")
@@ -122,7 +122,7 @@ def added_tokens(file: str | Path, tokens: Any) -> dict[int, AddedToken]:
 
 
 def added_token(entry: Any) -> AddedToken:
-    """One added token: a text, or an object with ``content`` and flags."""
+    """Convert one added token from JSON: a text, or an object with ``content`` and flags."""
     if isinstance(entry, str):
         return AddedToken(entry, normalized=False, special=True)
     flags = {name: bool(entry[name]) for name in ("single_word", "lstrip", "rstrip", "normalized") if name in entry}

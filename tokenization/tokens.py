@@ -25,14 +25,14 @@ class TokenSet:
         vocabulary: The pieces.
         named: Special tokens by the names in ``NAMED``.
         additional: Special tokens without a name of their own.
-        added: Added tokens with the ids that they were saved with.
+        added: Added tokens by their saved ids.
 
     Attributes:
         matcher: Finds the added tokens in a text; a new object after every change.
 
     Raises:
-        TokenizerError: a token is neither a str nor an ``AddedToken``, or has an id that is neither that of the same
-            piece nor the next free one.
+        TokenizerError: A token is neither a str nor an ``AddedToken``, or its saved id is neither the id of the same
+            piece nor the next free id.
     """
 
     matcher: Matcher
@@ -127,7 +127,7 @@ class TokenSet:
 
     # Changes.
 
-    def name(self, name: str, token: AnyToken | None) -> None:
+    def set_named(self, name: str, token: AnyToken | None) -> None:
         """Set or remove the special token with a name; adds nothing to the vocabulary."""
         if token is None:
             self.named.pop(name, None)
@@ -166,7 +166,7 @@ class TokenSet:
             replace: Whether additional tokens replace the old ones, which remain added tokens. Default: true.
 
         Raises:
-            TokenizerError: a name is unknown, or a value is not a token.
+            TokenizerError: A name is unknown, or a value is not a token.
         """
         new: list[AddedToken] = []
         for name, value in tokens.items():
@@ -189,7 +189,7 @@ class TokenSet:
         self._added_ids[token.content] = token_id
 
     def _put_saved(self, token_id: int, token: AddedToken) -> None:
-        """Add a token with the id that it was saved with."""
+        """Add a token with its saved id."""
         expected = self.id_of(token.content)
         if token_id != (len(self) if expected is None else expected):
             allowed = f"{len(self)}, the next free id" if expected is None else f"{expected}, as in the vocabulary"

@@ -61,8 +61,8 @@ def train(
         The tokenizer.
 
     Raises:
-        DataError: there are no files, or a file is missing or not UTF-8.
-        TokenizerError: the vocabulary is too small for the characters.
+        DataError: There are no files, or a file is missing or not UTF-8.
+        TokenizerError: The vocabulary is too small for the characters.
 
     >>> from tempfile import NamedTemporaryFile
     >>> with NamedTemporaryFile("w", suffix=".txt") as corpus:
@@ -110,8 +110,8 @@ def _count_words(files: list[Path], path: PreTokenizer, progress: Progress | Non
 
     def flush() -> None:
         for chunk, count in chunks.items():
-            found = path.split(chunk)
-            for word in path.split_line([chunk]) if found is None else found:
+            split = path.split(chunk)
+            for word in path.split_line([chunk]) if split is None else split:
                 words[word] += count
         chunks.clear()
 

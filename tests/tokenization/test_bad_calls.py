@@ -117,7 +117,7 @@ BAD_CALLS = {
     "overflow of both": (
         lambda tokenizer: tokenizer("a", "b", truncation=True, max_length=9, return_overflowing_tokens=True),
         InputError,
-        "needs truncation='only_first' or 'only_second'",
+        "truncation must be 'only_first' or 'only_second' for pairs with return_overflowing_tokens; got",
     ),
     "no ids to pad": (
         lambda tokenizer: tokenizer.pad({"x": [1]}),

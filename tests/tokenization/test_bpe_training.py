@@ -79,10 +79,10 @@ def test_merges_are_those_of_the_definition(tmp_path):
         best = max(pairs.values(), default=0)
         if best < 2:
             break
-        merges.append((trained._tokenizer.tokens.vocabulary.merges[len(merges)], pairs, best))
+        merges.append((trained._tokens.vocabulary.merges[len(merges)], pairs, best))
         ranks = {merge: rank for rank, (merge, _, _) in enumerate(merges)}
         words = {word: BytePairEncoding(ranks)(word) for word in words}
-    assert len(merges) == len(trained._tokenizer.tokens.vocabulary.merges)
+    assert len(merges) == len(trained._tokens.vocabulary.merges)
     assert all(pairs[merge] == best for merge, pairs, best in merges)
 
 

@@ -23,7 +23,7 @@ _UNSEEN = re.compile(r"[\x0b\x0c\x1c-\x1f\x85]+")
 
 _ASCII_PUNCTUATION = "".join(mark for mark in map(chr, range(0x21, 0x7F)) if not mark.isalnum())
 _OVERLAY = "\u0338"
-"""The only character that composes with an ASCII punctuation mark: an equals sign and this become one character."""
+"""The only character that composes with ASCII punctuation: with an equals sign before it, it becomes one character."""
 
 _ASCII_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]+")
 _ASCII_WORD = re.compile(r"[a-z0-9]+|[!-/:-@\[-`{-~]")
@@ -76,8 +76,8 @@ class BasicPreTokenizer(PreTokenizer):
                 yield from self._aligned(chunk)
 
     def _aligned(self, chunk: Aligned) -> Iterator[Aligned]:
-        kept = chunk.map(lambda character: "" if is_dropped(character) else character)
-        for part in _between_ideographs(kept):
+        visible = chunk.map(lambda character: "" if is_dropped(character) else character)
+        for part in _between_ideographs(visible):
             plain = _aligned_plain(part)
             start = 0
             for word in _split_at_punctuation(plain.text):

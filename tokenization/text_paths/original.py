@@ -1,4 +1,4 @@
-"""The original text path: ftfy, a standardisation, spaCy's English rules."""
+"""The original text path: ftfy, standard punctuation, spaCy's English rules."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ _CHUNK_OR_NEWLINE = re.compile(r"\S+|\n")
 class OriginalPreTokenizer(PreTokenizer):
     """The text path of the published model, as transformers implements it.
 
-    Line by line, mojibake, entities, ligatures and curly quotes are repaired; dashes, the ellipsis and the acute become
-    ASCII; runs of punctuation stand alone; spaCy's English rules split the rest. Line breaks become one word.
+    It repairs mojibake, entities, ligatures and curly quotes line by line, converts dashes, the ellipsis and the acute
+    to ASCII, and separates runs of punctuation. spaCy's English rules split the rest. Line breaks become one word.
 
     Raises:
-        ImportError: spaCy or ftfy is not installed.
+        ImportError: The package spacy or ftfy is not installed.
 
     >>> path = OriginalPreTokenizer()
     >>> list(path.words("don't stop\\u2014e.g. o'neil, u.s.\\n\\n(\\u00a31 caf\\u00e9)"))
@@ -107,7 +107,7 @@ class OriginalPreTokenizer(PreTokenizer):
 
 
 def standardize(text: str) -> str:
-    """Dashes, ellipsis and acute to ASCII; spaces around runs of one punctuation mark.
+    """Convert dashes, ellipsis and acute to ASCII, and put spaces around runs of one punctuation mark.
 
     >>> standardize("wait\u2026what?!--no.").split()
     ['wait...what', '?', '!', '--', 'no.']
