@@ -98,7 +98,8 @@ def memory(megabytes=100):
             if done > megabytes * 1_000_000:
                 break
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
-        print(f"{mode}: {done / 1e6:.0f} MB encoded, {len(tokenizer._chunks):,} chunks remembered, peak {peak} MB")
+        chunks = len(tokenizer._tokenizer.chunks.cache)
+        print(f"{mode}: {done / 1e6:.0f} MB encoded, {chunks:,} chunks remembered, peak {peak} MB")
 
 
 def run(name, pythons):

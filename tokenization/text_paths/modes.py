@@ -11,9 +11,9 @@ from importlib.metadata import PackageNotFoundError, version
 
 from gptcore.errors import TokenizerError
 from gptcore.installation import install_command
-from tokenization.basic import BasicPreTokenizer
-from tokenization.original import OriginalPreTokenizer
-from tokenization.pretokenizer import PreTokenizer
+from tokenization.text_paths.basic import BasicPreTokenizer
+from tokenization.text_paths.original import OriginalPreTokenizer
+from tokenization.text_paths.pretokenizer import PreTokenizer
 
 MODES = ("auto", "original", "basic")
 ORIGINAL_FINGERPRINTS = ("d56fd93cd6ab112b",)
@@ -30,7 +30,7 @@ def pre_tokenizer(mode: str, fingerprint: str | None = None) -> PreTokenizer:
         fingerprint: The required fingerprint of the path's rules, as in a saved tokenizer. Default: any known one.
 
     Raises:
-        TokenizerError: the mode is unknown, spaCy or ftfy is missing, or the installed versions have other rules.
+        TokenizerError: The mode is unknown, spaCy or ftfy is missing, or the installed versions have other rules.
     """
     if mode not in MODES:
         raise TokenizerError(f"pre_tokenizer must be one of {', '.join(map(repr, MODES))}; got {mode!r}.")
@@ -41,11 +41,11 @@ def pre_tokenizer(mode: str, fingerprint: str | None = None) -> PreTokenizer:
         known: tuple[str, ...] = (BasicPreTokenizer.fingerprint,)
     else:
         path, known = _original(), ORIGINAL_FINGERPRINTS
-    wanted = (fingerprint,) if fingerprint else known
-    if path.fingerprint not in wanted:
+    required = (fingerprint,) if fingerprint else known
+    if path.fingerprint not in required:
         raise TokenizerError(
             f"cannot use the text path {mode!r}: its rules have the fingerprint {path.fingerprint}, but the tokenizer "
-            f"needs {' or '.join(map(str, wanted))}, so ids would differ. Installed: {_versions()}. Install "
+            f"needs {' or '.join(map(str, required))}, so ids would differ. Installed: {_versions()}. Install "
             "spacy>=3.8,<3.9 and ftfy>=6.3,<6.4, or pass pre_tokenizer='basic', which gives different ids."
         )
     return path
@@ -55,7 +55,7 @@ def pre_tokenizer(mode: str, fingerprint: str | None = None) -> PreTokenizer:
 def _original() -> OriginalPreTokenizer:
     try:
         path = OriginalPreTokenizer()
-        gc.collect()  # the import of spaCy leaves a lot; else this falls into the first call, and doubles its time
+        gc.collect()  # the import of spaCy leaves so much garbage that the first call would take twice the time
         return path
     except ImportError as cause:
         raise TokenizerError(
@@ -89,13 +89,13 @@ def _automatic() -> str:
 
 
 def _versions() -> str:
-    found = []
+    versions = []
     for name in ("spacy", "ftfy"):
         try:
-            found.append(f"{name} {version(name)}")
+            versions.append(f"{name} {version(name)}")
         except PackageNotFoundError:
-            found.append(f"no {name}")
-    return ", ".join(found)
+            versions.append(f"no {name}")
+    return ", ".join(versions)
 
 
 def _reduced(path: PreTokenizer) -> tuple[Callable[..., PreTokenizer], tuple[str, str]]:

@@ -1,4 +1,4 @@
-"""Kinds of characters, as BERT's text path sorts them, by Unicode 14 whatever Python runs it."""
+"""The classes of characters that BERT's text path uses, by Unicode 14 in every version of Python."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import unicodedata
 from bisect import bisect_right
 from functools import cache
 
-# First and last code point of what Unicode 15.0 and 15.1 added. Python 3.11 knows Unicode 14, 3.13 knows 15.1; a
-# character that only some of them know would have other ids in each, so it counts as unassigned in all.
+# First and last code points of the ranges that Unicode 15.0 and 15.1 added. Python 3.11 has Unicode 14, Python 3.13
+# has 15.1. Ids must not depend on the version of Python, so these characters count as unassigned in all.
 _ADDED_LATER = (
     0xCF3, 0xCF3, 0xECE, 0xECE, 0x2FFC, 0x2FFF, 0x31EF, 0x31EF, 0x10EFD, 0x10EFF, 0x1123F, 0x11241, 0x11B00, 0x11B09,
     0x11F00, 0x11F10, 0x11F12, 0x11F3A, 0x11F3E, 0x11F59, 0x1342F, 0x1342F, 0x13439, 0x13455, 0x1B132, 0x1B132,
@@ -18,20 +18,20 @@ _ADDED_LATER = (
     0x1FAF7, 0x1FAF8, 0x2B739, 0x2B739, 0x2EBF0, 0x2EE5D, 0x31350, 0x323AF,
 )  # fmt: skip
 
-# The blocks that BERT spaces out, first and last code point.
+# First and last code points of the blocks whose characters BERT separates by spaces.
 _CJK = (
     0x3400, 0x4DBF, 0x4E00, 0x9FFF, 0xF900, 0xFAFF, 0x20000, 0x2A6DF, 0x2A700, 0x2B73F, 0x2B740, 0x2B81F,
     0x2B820, 0x2CEAF, 0x2F800, 0x2FA1F,
 )  # fmt: skip
 
 WHITE_SPACE = " \t\n\r\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
-"""What separates words, as the inside of a regular expression's brackets."""
+"""The characters that separate words, for the brackets of a regular expression."""
 
 LONG_MARK_RUN = 256
 
 
 def is_dropped(character: str) -> bool:
-    """NUL, the replacement character, and all of category C: control, format, surrogate, private, unassigned.
+    """Whether BERT drops a character: NUL, U+FFFD, and category C (control, format, surrogate, private, unassigned).
 
     >>> [is_dropped(character) for character in ("a", "\\x00", "\\ufffd", "\\u200b", "\\ud800", "\\t")]
     [False, True, True, True, True, False]
@@ -43,7 +43,7 @@ def is_dropped(character: str) -> bool:
 
 
 def is_punctuation(character: str) -> bool:
-    """All of category P, and every ASCII symbol.
+    """Whether a character is punctuation: category P, and every ASCII symbol.
 
     >>> [is_punctuation(character) for character in "a1-$\\u2014\\u20ac"]
     [False, False, True, True, True, False]
@@ -54,17 +54,17 @@ def is_punctuation(character: str) -> bool:
 
 
 def is_cjk(character: str) -> bool:
-    """A CJK ideograph, which BERT's text path makes a word of its own."""
+    """Whether a character is a CJK ideograph, which is a word of its own in BERT's text path."""
     return character >= "\u3400" and _within(character, _CJK)
 
 
 def is_mark(character: str) -> bool:
-    """An accent or other mark that does not take space (category Mn)."""
+    """Whether a character is an accent or another nonspacing mark (category Mn)."""
     return unicodedata.category(character) == "Mn"
 
 
 def lower(text: str) -> str:
-    """Lower case, character by character. Unlike ``str.lower``, a final capital sigma is treated as any other.
+    """Lower case, character by character. Unlike ``str.lower``, it treats a final capital sigma like any other.
 
     >>> lower("ΟΔΟΣ")
     'οδοσ'

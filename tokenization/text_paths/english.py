@@ -10,28 +10,29 @@ from itertools import accumulate
 from typing import Any
 
 _WINDOW = 24
+"""The number of characters at an end of a chunk that the affix rules see at first."""
+
 _MARGIN = 8
-"""How much of an end of a chunk the affix rules are shown at first, and how near to its inner edge a match makes them
-see more. No rule but that for dots reaches further than the margin."""
+"""A match this near to the inner edge of the window lets the rules see more. Only the rule for dots reaches further."""
 
 _CACHED_WINDOWS = 4096
 _MAX_ADDRESS_STEPS = 1_000_000
 """spaCy's pattern for web addresses tries every colon as the end of a user's name: quadratic in hostile text."""
 
 _LETTERS = re.compile(r"[a-z]+")
-"""No affix and no infix is made of small letters alone."""
+"""No affix and no infix consists of small letters only."""
 
 
 class EnglishRules:
     """spaCy's tokenizer, with the rules of ``spacy.lang.en`` and no model.
 
     The rules split prefixes and suffixes, such as punctuation, off the ends of a chunk. The rest is a special case, a
-    web address, or is split at infixes. Finally, special cases are found among the words of the whole line. In each
+    web address, or is split at infixes. Finally, special cases are matched among the words of the whole line. In each
     step, spaCy scans the whole rest of a chunk, and this class only its ends, so that a long chunk of punctuation takes
     linear time.
 
     Raises:
-        ImportError: spaCy is not installed.
+        ImportError: The package spacy is not installed.
     """
 
     def __init__(self) -> None:
@@ -48,7 +49,7 @@ class EnglishRules:
             text: [token[ORTH] for token in tokens] for text, tokens in defaults.tokenizer_exceptions.items()
         }
         self._longest_special = max(map(len, self._special))
-        # Hostile text is long and repeats itself: what a window gave is remembered.
+        # Hostile text is long and repetitive, so the spans in a window are cached.
         self._prefix_span = lru_cache(_CACHED_WINDOWS)(lambda window: _span(self._prefix.match(window)))
         self._suffix_span = lru_cache(_CACHED_WINDOWS)(lambda window: _span(self._suffix.search(window)))
         self._broken = self._broken_special()
@@ -57,7 +58,7 @@ class EnglishRules:
             self._broken_lengths[words[0]].add(len(words))
 
     def rules(self) -> list[object]:
-        """All that decides the words, for the fingerprint."""
+        """The rules, for the fingerprint."""
         url = getattr(self._url_match, "__self__", self._url_match)
         patterns = [self._prefix, self._suffix, self._infix, url]
         return [[getattr(pattern, "pattern", repr(pattern)) for pattern in patterns], sorted(self._special.items())]
@@ -81,7 +82,7 @@ class EnglishRules:
         return words if words == joined else None
 
     def split(self, chunk: str) -> list[str]:
-        """The words of a chunk, before special cases are looked for across words."""
+        """The words of a chunk, before special cases are matched across words."""
         if _LETTERS.fullmatch(chunk) and chunk not in self._special:
             return [chunk]
         return self._split(chunk, self._special)
@@ -131,7 +132,7 @@ class EnglishRules:
         return text.count(":") * len(text) <= _MAX_ADDRESS_STEPS and bool(self._url_match(text))
 
     def _prefix_length(self, chunk: str, start: int, end: int) -> int:
-        """How much a rule splits off in front."""
+        """The length of the prefix that a rule splits off."""
         window = _WINDOW
         while True:
             first, last = self._prefix_span(chunk[start : min(end, start + window)])
@@ -140,7 +141,7 @@ class EnglishRules:
             window *= 4
 
     def _suffix_length(self, chunk: str, start: int, end: int) -> int:
-        """How much a rule splits off at the back."""
+        """The length of the suffix that a rule splits off."""
         window = _WINDOW
         while True:
             edge = max(start, end - window)
@@ -165,7 +166,7 @@ class EnglishRules:
         return words
 
     def _broken_special(self) -> dict[tuple[str, ...], list[str]]:
-        """The words that the affix rules break a special case into -> the words that it is instead."""
+        """The words that the affix rules split a special case into -> the words of the special case."""
         return {
             tuple(self._split(text, {})): tokens
             for text, tokens in self._special.items()
@@ -173,31 +174,31 @@ class EnglishRules:
         }
 
     def _join_special(self, words: list[str], chunk_of: list[int]) -> list[str]:
-        """Put special cases in the place of the words they were broken into.
+        """Replace the words that a special case was split into by the words of the special case.
 
         Longer sequences have priority over shorter ones, earlier ones over later ones, and overlapping ones are
         ignored. A sequence that spans chunks is not joined, but still blocks the sequences that it overlaps.
         """
-        found: list[tuple[int, int, list[str]]] = []
+        candidates: list[tuple[int, int, list[str]]] = []
         for start, word in enumerate(words):
             for length in self._broken_lengths.get(word, ()):
                 end = start + length
                 tokens = self._broken.get(tuple(words[start:end]))
                 if tokens is not None and end <= len(words):
-                    found.append((start, end, tokens))
-        if not found:
+                    candidates.append((start, end, tokens))
+        if not candidates:
             return words
-        found.sort(key=lambda match: (match[0] - match[1], match[0]))
+        candidates.sort(key=lambda match: (match[0] - match[1], match[0]))
         seen: set[int] = set()
-        chosen: dict[int, tuple[int, list[str]]] = {}
-        for start, end, tokens in found:
+        replacements: dict[int, tuple[int, list[str]]] = {}
+        for start, end, tokens in candidates:
             if start not in seen and end - 1 not in seen and chunk_of[start] == chunk_of[end - 1]:
-                chosen[start] = end, tokens
+                replacements[start] = end, tokens
             seen.update(range(start, end))
         result: list[str] = []
         at = 0
         while at < len(words):
-            end, tokens = chosen.get(at, (at + 1, [words[at]]))
+            end, tokens = replacements.get(at, (at + 1, [words[at]]))
             result += tokens
             at = end
         return result
@@ -208,7 +209,7 @@ def _span(match: re.Match[str] | None) -> tuple[int, int]:
 
 
 def boundaries(words: Sequence[str]) -> list[tuple[int, int]]:
-    """First and last position of each word in the text that they make up together.
+    """First and last position of each word in the text that they form together.
 
     >>> boundaries(["do", "n't"])
     [(0, 2), (2, 5)]

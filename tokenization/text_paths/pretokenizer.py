@@ -1,4 +1,4 @@
-"""What the two text paths have in common: text -> chunks -> words."""
+"""The interface of the two text paths: text -> chunks -> words."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from itertools import groupby
 from typing import ClassVar
 
-from tokenization.alignment import Aligned
+from tokenization.text_paths.alignment import Aligned
 
 NEWLINE = "\n"
 """The chunk, and the word, that represents one or more line breaks."""
@@ -18,15 +18,15 @@ _GAP = re.compile(r"\s")
 
 
 class PreTokenizer(ABC):
-    """A text path: from lower-cased text to the words that byte-pair encoding takes apart.
+    """A text path: from lower-cased text to the words that byte-pair encoding splits into pieces.
 
-    Text falls into chunks at white space. What a chunk becomes depends on the chunk alone, but for a few chunks of the
-    original path; so chunk -> ids can be remembered.
+    White space separates the chunks of a text. The words of a chunk depend on the chunk alone, except for a few chunks
+    of the original path, so the ids of chunks can be cached.
     """
 
     name: ClassVar[str]
     fingerprint: str
-    """Names the rules; two paths with the same fingerprint give the same words for every text."""
+    """Identifies the rules: paths with the same fingerprint give the same words for every text."""
 
     @abstractmethod
     def blocks(self, text: str) -> Iterator[list[str]]:
@@ -34,11 +34,11 @@ class PreTokenizer(ABC):
 
     @abstractmethod
     def chunks(self, text: str) -> list[str] | None:
-        """The chunks of an ordinary text of one line, at once; ``None`` for any other, which goes by ``blocks``."""
+        """The chunks of an ordinary text of one line; ``None`` for any other text, which needs ``blocks``."""
 
     @abstractmethod
     def split(self, chunk: str) -> list[str] | None:
-        """The words of a chunk; ``None`` where they depend on its neighbours in the line."""
+        """The words of a chunk; ``None`` if they depend on its neighbours in the line."""
 
     @abstractmethod
     def split_line(self, chunks: list[str]) -> list[str]:
@@ -46,7 +46,7 @@ class PreTokenizer(ABC):
 
     @abstractmethod
     def aligned_words(self, text: Aligned) -> Iterator[Aligned]:
-        """The words of a text, with what each character was made from."""
+        """The words of a text, with the span that each character comes from."""
 
     def words(self, text: str) -> Iterator[str]:
         """The words of a text, one by one."""
@@ -61,7 +61,7 @@ class PreTokenizer(ABC):
 
 
 def cut_at_white_space(text: str, length: int = BLOCK_LENGTH) -> Iterator[str]:
-    """A text in parts of about ``length`` characters; no word is cut.
+    """Yield a text in parts of about ``length`` characters, without cutting a word.
 
     >>> list(cut_at_white_space("aa bb cccc d", 4))
     ['aa bb', ' cccc', ' d']

@@ -5,9 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from tokenization.alignment import Aligned, join
-from tokenization.characters import WHITE_SPACE, is_cjk, is_dropped, is_mark, is_punctuation, lower, normalize
-from tokenization.pretokenizer import BLOCK_LENGTH, PreTokenizer, cut_at_white_space
+from tokenization.text_paths.alignment import Aligned, join
+from tokenization.text_paths.characters import (
+    WHITE_SPACE,
+    is_cjk,
+    is_dropped,
+    is_mark,
+    is_punctuation,
+    lower,
+    normalize,
+)
+from tokenization.text_paths.pretokenizer import BLOCK_LENGTH, PreTokenizer, cut_at_white_space
 
 _CHUNK = re.compile(f"[^{WHITE_SPACE}]+")
 _UNSEEN = re.compile(r"[\x0b\x0c\x1c-\x1f\x85]+")
@@ -15,7 +23,7 @@ _UNSEEN = re.compile(r"[\x0b\x0c\x1c-\x1f\x85]+")
 
 _ASCII_PUNCTUATION = "".join(mark for mark in map(chr, range(0x21, 0x7F)) if not mark.isalnum())
 _OVERLAY = "\u0338"
-"""The only character that composes with an ASCII punctuation mark: an equals sign and this become one character."""
+"""The only character that composes with ASCII punctuation: with an equals sign before it, it becomes one character."""
 
 _ASCII_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]+")
 _ASCII_WORD = re.compile(r"[a-z0-9]+|[!-/:-@\[-`{-~]")
@@ -68,8 +76,8 @@ class BasicPreTokenizer(PreTokenizer):
                 yield from self._aligned(chunk)
 
     def _aligned(self, chunk: Aligned) -> Iterator[Aligned]:
-        kept = chunk.map(lambda character: "" if is_dropped(character) else character)
-        for part in _between_ideographs(kept):
+        visible = chunk.map(lambda character: "" if is_dropped(character) else character)
+        for part in _between_ideographs(visible):
             plain = _aligned_plain(part)
             start = 0
             for word in _split_at_punctuation(plain.text):

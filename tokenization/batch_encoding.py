@@ -1,26 +1,18 @@
-"""Rows of ids: truncation, padding, and conversion to the tensors of a framework."""
+"""The result of a call, and its conversion to the tensors of a framework."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Self, TypeVar
+from collections.abc import Callable, Iterable
+from typing import Any, Self
 
 import numpy as np
 
 from gptcore.backends import load_tensors
 from gptcore.errors import InputError, TokenizerError
 
-T = TypeVar("T")
-
 TENSORS = {"np": None, "pt": "torch", "tf": "tf", "jax": "flax"}
 """Value of ``return_tensors`` -> the backend that creates the tensors."""
-
-PADDINGS = ("longest", "max_length", "do_not_pad")
-TRUNCATIONS = ("longest_first", "only_first", "only_second", "do_not_truncate")
-SIDES = ("right", "left")
-NO_LIMIT = 10**20
-"""A ``model_max_length`` above this means no limit."""
 
 
 class BatchEncoding(dict[str, Any]):
@@ -63,10 +55,10 @@ class BatchEncoding(dict[str, Any]):
         return dict(self)
 
     def word_ids(self, batch_index: int = 0) -> list[int | None]:
-        """The word that each token of a row comes from, ``None`` for padding; in a pair each text counts from 0.
+        """The number of the word that each token of a row comes from, ``None`` for padding. Each text counts from 0.
 
         Raises:
-            InputError: the call did not set ``is_split_into_words``.
+            InputError: The call did not set ``is_split_into_words``.
         """
         if self._words is None:
             raise InputError(
@@ -145,17 +137,17 @@ def register_trees() -> None:
 
 def _is_imported(module: str) -> bool:
     """Whether the import of a module is complete."""
-    found = sys.modules.get(module)
-    return found is not None and not getattr(found.__spec__, "_initializing", False)
+    imported = sys.modules.get(module)
+    return imported is not None and not getattr(imported.__spec__, "_initializing", False)
 
 
 def to_tensor(rows: Any, tensor_type: str, name: str = "input_ids") -> Any:
     """Convert rows to an integer tensor: 64 bits for ``np`` and ``pt``, 32 for ``tf`` and ``jax``, as in transformers.
 
     Raises:
-        InputError: the rows have different lengths.
-        TokenizerError: the type of tensor is unknown.
-        GPTError: the framework is not installed.
+        InputError: The rows have different lengths.
+        TokenizerError: The type of tensor is unknown.
+        GPTError: The framework is not installed.
     """
     if tensor_type not in TENSORS:
         raise TokenizerError(f"return_tensors must be one of {', '.join(map(repr, TENSORS))}; got {tensor_type!r}.")
@@ -170,99 +162,3 @@ def to_tensor(rows: Any, tensor_type: str, name: str = "input_ids") -> Any:
     if backend is None:
         return array
     return load_tensors(backend)(array)
-
-
-def to_list(value: Any) -> Any:
-    """Convert ids or texts to Python objects: an int, a str, or lists of them.
-
-    Accepts tensors and arrays of any framework, columns of tables (pandas, datasets), other sequences, and iterators.
-    """
-    if isinstance(value, (str, bytes)):
-        return value
-    if hasattr(value, "numpy") and not hasattr(value, "tolist"):  # TensorFlow
-        value = value.numpy()
-    if hasattr(value, "tolist"):
-        return value.tolist()
-    return [to_list(item) for item in value] if isinstance(value, (Sequence, Iterator)) else value
-
-
-def as_list(value: Any) -> Any:
-    """``to_list``, but a list or tuple stays as it is."""
-    return value if isinstance(value, (str, list, tuple)) else to_list(value)
-
-
-def plain_text(text: Any, name: str) -> str | list[str] | list[int]:
-    """Check that an input is a text, or a list of words, tokens or ids, and return it.
-
-    Args:
-        text: The input.
-        name: The name of the argument for errors, such as ``texts[3]``.
-
-    Raises:
-        InputError: the input is neither.
-    """
-    items = text if isinstance(text, str) else to_list(text)
-    if isinstance(items, str) or (isinstance(items, list) and all(isinstance(item, (str, int)) for item in items)):
-        return items
-    raise InputError(f"{name} must be a str, or a list of words, tokens or ids; got {text!r:.80}")
-
-
-def truncate_pair(first: int, second: int | None, limit: int, strategy: str) -> tuple[int, int | None]:
-    """The number of tokens to keep of each text, so that together they have at most ``limit``.
-
-    Raises:
-        InputError: the text that the strategy truncates is too short.
-    """
-    excess = first + (second or 0) - limit
-    if strategy == "do_not_truncate" or excess <= 0:
-        return first, second
-    if second is None or strategy == "only_first":
-        if first <= excess and limit > 0:
-            raise InputError(
-                f"cannot truncate: truncation={strategy!r} must remove {excess} tokens from the first text, which has "
-                f"{first}. Use 'longest_first' or 'only_second', or raise max_length."
-            )
-        return max(0, first - excess), second
-    if strategy == "only_second":
-        if second <= excess:
-            raise InputError(
-                f"cannot truncate: truncation='only_second' must remove {excess} tokens from the second text, which "
-                f"has {second}. Use 'longest_first' or 'only_first', or raise max_length."
-            )
-        return first, second - excess
-    level = min(abs(first - second), excess)  # first make the longer one as short as the other, then take from both
-    rest = excess - level
-    if first > second:
-        return first - level - rest // 2, second - (rest - rest // 2)
-    return first - rest // 2, second - level - (rest - rest // 2)
-
-
-def joined(parts: Sequence[list[T]], marks: Sequence[T] | None) -> list[T]:
-    """Join one or two parts to a row; ``marks`` are the items for the start, delimiter and extract tokens, if any.
-
-    >>> joined([[5, 6], [7]], (1, 2, 3)), joined([[5, 6]], (1, 2, 3)), joined([[5, 6], [7]], None)
-    ([1, 5, 6, 2, 7, 3], [1, 5, 6, 3], [5, 6, 7])
-    """
-    if marks is not None:
-        start, delimiter, extract = marks
-        return [start, *parts[0], *(item for part in parts[1:] for item in (delimiter, *part)), extract]
-    return parts[0] if len(parts) == 1 else parts[0] + parts[1]
-
-
-def pad_row(row: dict[str, Any], length: int, side: str, fill: Mapping[str, Any]) -> None:
-    """Pad the lists of one row to ``length``, in place; ``fill`` gives the padding value of each key."""
-    for name, value in fill.items():
-        if name in row:
-            padding = [value] * (length - len(row[name]))
-            row[name] = [*row[name], *padding] if side == "right" else [*padding, *row[name]]
-
-
-def one_of(name: str, value: str, allowed: Sequence[str]) -> str:
-    """Return a setting that must be one of the ``allowed`` words.
-
-    Raises:
-        TokenizerError: the value is another one.
-    """
-    if value not in allowed:
-        raise TokenizerError(f"{name} must be one of {', '.join(map(repr, allowed))}; got {value!r}.")
-    return value

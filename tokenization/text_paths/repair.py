@@ -1,4 +1,4 @@
-"""ftfy's repair of damaged text, skipped where it changes nothing and held to linear time."""
+"""ftfy's repair of damaged text, in linear time, and skipped where it changes nothing."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from tokenization.characters import normalize
+from tokenization.text_paths.characters import normalize
 
 MAX_ROUNDS = 64
 """ftfy repeats its fixes until nothing changes. Text that was damaged twice takes two or three rounds; crafted text can
@@ -34,7 +34,7 @@ class Repair:
     """``ftfy.fix_text`` with ftfy's default settings, for as many rounds as damaged text needs.
 
     Raises:
-        ImportError: ftfy is not installed.
+        ImportError: The package ftfy is not installed.
     """
 
     def __init__(self) -> None:
@@ -58,7 +58,7 @@ class Repair:
             done = text.find("\n", touched.start()) + 1 or len(text)
             for at in range(start, done, MAX_SEGMENT):
                 end = min(done, at + MAX_SEGMENT)
-                unescape = first_tag < 0 or first_tag >= end  # from the first tag on, entities are taken for HTML
+                unescape = first_tag < 0 or first_tag >= end  # from the first tag on, ftfy takes entities for HTML
                 yield text[at:end], self._fix(text[at:end], unescape)
         if done < len(text):
             yield text[done:], text[done:]
@@ -80,7 +80,7 @@ class Repair:
         return line
 
     def _fix_encoding(self, line: str, rounds: int) -> tuple[str, int]:
-        """``ftfy.fix_encoding`` in a bounded number of rounds; also gives how many it took."""
+        """``ftfy.fix_encoding`` in a bounded number of rounds; returns the text and the number of rounds."""
         config = self._ftfy.TextFixerConfig(explain=False)
         for done in range(rounds):
             # Private in name, but the only step of ftfy that can be repeated a bounded number of times.
@@ -92,7 +92,7 @@ class Repair:
 
 
 def may_change(text: str) -> bool:
-    """Whether there is anything in a text that ftfy could change.
+    """Whether a text has characters that ftfy could change.
 
     >>> [may_change(text) for text in ("don't", "yes\\u2014no", "caf\\u00e9", "&amp;", "a\\r\\n")]
     [False, False, True, True, True]
@@ -101,7 +101,7 @@ def may_change(text: str) -> bool:
 
 
 def rules() -> list[object]:
-    """All that decides what ftfy does, for the fingerprint."""
+    """The rules of ftfy, for the fingerprint."""
     from ftfy import badness, chardata
 
     patterns: list[re.Pattern[Any]] = [

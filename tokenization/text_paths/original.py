@@ -1,4 +1,4 @@
-"""The original text path: ftfy, a standardisation, spaCy's English rules."""
+"""The original text path: ftfy, standard punctuation, spaCy's English rules."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import json
 import re
 from collections.abc import Iterator
 
-from tokenization.alignment import Aligned, join
-from tokenization.characters import lower
-from tokenization.english import EnglishRules, boundaries
-from tokenization.pretokenizer import BLOCK_LENGTH, NEWLINE, PreTokenizer, cut_at_white_space
-from tokenization.repair import Repair, may_change
-from tokenization.repair import rules as repair_rules
+from tokenization.text_paths.alignment import Aligned, join
+from tokenization.text_paths.characters import lower
+from tokenization.text_paths.english import EnglishRules, boundaries
+from tokenization.text_paths.pretokenizer import BLOCK_LENGTH, NEWLINE, PreTokenizer, cut_at_white_space
+from tokenization.text_paths.repair import Repair, may_change
+from tokenization.text_paths.repair import rules as repair_rules
 
 _TO_ASCII = {"\u2014": "-", "\u2013": "-", "\u2015": "-", "\u2026": "...", "\u00b4": "'"}
 _ALONE = '-~!";?+,)(\\/*[]}{|_'
@@ -24,11 +24,11 @@ _CHUNK_OR_NEWLINE = re.compile(r"\S+|\n")
 class OriginalPreTokenizer(PreTokenizer):
     """The text path of the published model, as transformers implements it.
 
-    Line by line, mojibake, entities, ligatures and curly quotes are repaired; dashes, the ellipsis and the acute become
-    ASCII; runs of punctuation stand alone; spaCy's English rules split the rest. Line breaks become one word.
+    It repairs mojibake, entities, ligatures and curly quotes line by line, converts dashes, the ellipsis and the acute
+    to ASCII, and separates runs of punctuation. spaCy's English rules split the rest. Line breaks become one word.
 
     Raises:
-        ImportError: spaCy or ftfy is not installed.
+        ImportError: The package spacy or ftfy is not installed.
 
     >>> path = OriginalPreTokenizer()
     >>> list(path.words("don't stop\\u2014e.g. o'neil, u.s.\\n\\n(\\u00a31 caf\\u00e9)"))
@@ -107,7 +107,7 @@ class OriginalPreTokenizer(PreTokenizer):
 
 
 def standardize(text: str) -> str:
-    """Dashes, ellipsis and acute to ASCII; spaces around runs of one punctuation mark.
+    """Convert dashes, ellipsis and acute to ASCII, and put spaces around runs of one punctuation mark.
 
     >>> standardize("wait\u2026what?!--no.").split()
     ['wait...what', '?', '!', '--', 'no.']
