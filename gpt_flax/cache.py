@@ -5,6 +5,7 @@ from typing import Any, NamedTuple, Self
 import jax
 import jax.numpy as jnp
 from jax import export
+from jax.typing import DTypeLike
 
 from gptcore.spec.config import OpenAIGPTConfig
 from gptcore.spec.inputs import CacheInfo, cache_length, check_capacity
@@ -35,7 +36,13 @@ class KVCache(NamedTuple):
     length: jax.Array
 
     @classmethod
-    def empty(cls, config: OpenAIGPTConfig, batch_size: int, capacity: int | None = None, dtype=jnp.float32) -> Self:
+    def empty(
+        cls,
+        config: OpenAIGPTConfig,
+        batch_size: int,
+        capacity: int | None = None,
+        dtype: DTypeLike = jnp.float32,
+    ) -> Self:
         """A cache without tokens.
 
         Args:

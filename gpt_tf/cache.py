@@ -34,7 +34,13 @@ class KVCache(NamedTuple):
     length: tf.Tensor
 
     @classmethod
-    def empty(cls, config: OpenAIGPTConfig, batch_size: int, capacity: int | None = None, dtype=tf.float32) -> Self:
+    def empty(
+        cls,
+        config: OpenAIGPTConfig,
+        batch_size: int | tf.Tensor,
+        capacity: int | None = None,
+        dtype: str | tf.DType = tf.float32,
+    ) -> Self:
         """A cache without tokens.
 
         Args:

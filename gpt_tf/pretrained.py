@@ -1,10 +1,12 @@
 """What all four models share: initial weights, ``from_pretrained`` and ``save_pretrained``, resizing, input checks."""
 
+from __future__ import annotations
+
 import functools
 import inspect
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Self, Unpack
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, Unpack, overload
 
 import keras
 import tensorflow as tf
@@ -42,7 +44,20 @@ from gptcore.spec.inputs import (
 from gptcore.spec.parameters import Head, resized_embedding
 from gptcore.storage import hub
 
+if TYPE_CHECKING:
+    from gpt_tf.embedding import Embedding
+    from gpt_tf.modeling import TFOpenAIGPTModel
+
 IDS = ("input_ids", "token_type_ids", "position_ids", "mc_token_ids", "mc_labels")
+
+
+class _LoadingKeywords(LoadingOptions, total=False):
+    """The keywords of ``from_pretrained`` but ``output_loading_info``, which selects what is returned."""
+
+    dtype: str | tf.DType | keras.DTypePolicy | None
+    attn_implementation: str
+    quantization: str | None
+    seed: int
 
 
 class TFOpenAIGPTPreTrainedModel(Configured, Fit, Pushable, keras.Model):
@@ -53,8 +68,11 @@ class TFOpenAIGPTPreTrainedModel(Configured, Fit, Pushable, keras.Model):
     """
 
     head: ClassVar[Head]
+    if TYPE_CHECKING:
+        transformer: TFOpenAIGPTModel  # of a model with a head
+        _attn_implementation: str  # of the trunk
 
-    def __init__(self, config: OpenAIGPTConfig, **keras_options: Any):
+    def __init__(self, config: OpenAIGPTConfig, **keras_options: Any) -> None:
         dtype = framework_dtype(keras_options.pop("dtype", None))
         super().__init__(dtype=dtype, autocast=False, **keras_options)  # labels keep their dtype
         self.config = config
@@ -70,6 +88,22 @@ class TFOpenAIGPTPreTrainedModel(Configured, Fit, Pushable, keras.Model):
         if seed is not None:
             assign(self, fresh_values(self.config, self.head, dtype_name(self.dtype), seed))
 
+    @overload
+    @classmethod
+    def from_pretrained(
+        cls,
+        path_or_repo_id: str | Path,
+        *,
+        output_loading_info: Literal[False] = False,
+        **options: Unpack[_LoadingKeywords],
+    ) -> Self: ...
+
+    @overload
+    @classmethod
+    def from_pretrained(
+        cls, path_or_repo_id: str | Path, *, output_loading_info: Literal[True], **options: Unpack[_LoadingKeywords]
+    ) -> tuple[Self, dict[str, list[str]]]: ...
+
     @classmethod
     @passes_on(hub.resolve, open_pretrained, stored=OpenAIGPTConfig)
     def from_pretrained(
@@ -82,7 +116,7 @@ class TFOpenAIGPTPreTrainedModel(Configured, Fit, Pushable, keras.Model):
         output_loading_info: bool = False,
         seed: int = 0,
         **options: Unpack[LoadingOptions],
-    ) -> Self:
+    ) -> Self | tuple[Self, dict[str, list[str]]]:
         """Load a checkpoint folder or a repository of the hub.
 
         Args:
@@ -169,13 +203,20 @@ class TFOpenAIGPTPreTrainedModel(Configured, Fit, Pushable, keras.Model):
         return (size,) * (3 if self.head is Head.DOUBLE_HEADS else 2)
 
     @functools.wraps(keras.Model.export)
-    def export(self, filepath, format="tf_saved_model", verbose=None, input_signature=None, **options):
+    def export(
+        self,
+        filepath: str | Path,
+        format: str = "tf_saved_model",
+        verbose: bool | None = None,
+        input_signature: Any = None,
+        **options: Any,
+    ) -> None:
         if input_signature is None:
             input_signature = [tf.TensorSpec(self.ids_shape(None), tf.int32, name="input_ids")]
         super().export(filepath, format, verbose, input_signature, **options)
 
     @property
-    def trunk(self) -> keras.Model:
+    def trunk(self) -> TFOpenAIGPTModel:
         """The ``TFOpenAIGPTModel``: this model itself, or the model under its head."""
         return self if self.head is Head.NONE else self.transformer
 
@@ -192,7 +233,7 @@ class TFOpenAIGPTPreTrainedModel(Configured, Fit, Pushable, keras.Model):
     def attn_implementation(self, value: str) -> None:
         self.trunk._attn_implementation = check_attn_implementation(value)
 
-    def get_input_embeddings(self) -> keras.layers.Layer:
+    def get_input_embeddings(self) -> Embedding:
         """The token embedding: callable on ids, and the weight of the language-modelling head."""
         return self.trunk.tokens_embed
 
@@ -205,7 +246,7 @@ class TFOpenAIGPTPreTrainedModel(Configured, Fit, Pushable, keras.Model):
 
     def resize_token_embeddings(
         self, new_num_tokens: int, pad_to_multiple_of: int | None = None, mean_resizing: bool = False
-    ) -> keras.layers.Layer:
+    ) -> Embedding:
         """Change the vocabulary in place; old rows stay unchanged, new rows are fresh. Also replaces ``config``.
 
         Call ``compile`` again afterwards, also on a model around this one: the optimizer and the compiled functions of
@@ -245,14 +286,14 @@ class TFOpenAIGPTPreTrainedModel(Configured, Fit, Pushable, keras.Model):
         """An argument of the call or, if it is ``None``, the setting of the config."""
         return getattr(self.config, name) if argument is None else bool(argument)
 
-    def _check(self, cache: KVCache | None = None, **inputs: Any) -> tuple[tf.Tensor | None, ...]:
+    def _check(self, cache: KVCache | None = None, **inputs: Any) -> tuple[Any, ...]:
         """The arguments of a call as tensors, checked against the config; while tracing, only shapes and dtypes."""
         try:
             tensors = {name: as_tensor(name, value) for name, value in inputs.items()}
-            described = {name: describe(tensor) for name, tensor in tensors.items()}
+            described = {name: describe(tensor) for name, tensor in tensors.items() if tensor is not None}
             check_inputs(self.config, self.head, described, cache_info(cache, self.compute_dtype))
         except InputError as error:  # Keras and AutoGraph would rewrite it
-            error._keras_call_info_injected = error.ag_pass_through = True
+            error._keras_call_info_injected = error.ag_pass_through = True  # type: ignore[attr-defined]
             raise
         return tuple(map(widened, tensors.values()))
 
@@ -261,12 +302,13 @@ class TFOpenAIGPTPreTrainedModel(Configured, Fit, Pushable, keras.Model):
         becomes the attention mask if none is passed.
         """
         if args and isinstance(args[0], Mapping):
+            inputs = args[0]
             if len(args) > 1:
                 raise InputError(
                     f"inputs after a dict must be keyword arguments; got {len(args) - 1} positional. Pass them by name."
                 )
-            check_names(args[0], inspect.signature(self.call).parameters)
-            args, kwargs = (), dict(**args[0], **kwargs)
+            check_names(inputs, inspect.signature(self.call).parameters)
+            args, kwargs = (), dict(**inputs, **kwargs)
         elif any(isinstance(value, (list, str)) for value in args):  # which Keras allows by keyword only
             args, kwargs = (), inspect.signature(self.call).bind(*args, **kwargs).arguments
         names = [*self.call_signature_parameters, *[""] * len(args)][: len(args)]
@@ -304,7 +346,7 @@ def check_one_array(input_ids: Any) -> None:
 
 def layers_of(layer: keras.Layer, prefix: str = "") -> dict[str, keras.Layer]:
     """The layers inside a layer by their names, outer ones first."""
-    found = {}
+    found: dict[str, keras.Layer] = {}
     for child in layer._flatten_layers(include_self=False, recursive=False):
         name = prefix + child.name
         found |= {name: child, **layers_of(child, f"{name}/")}
@@ -333,9 +375,7 @@ def widened(tensor: tf.Tensor | None) -> tf.Tensor | None:
     return tf.cast(tensor, tf.int64) if tensor is not None and tensor.dtype.name in NARROW_INTEGERS else tensor
 
 
-def describe(tensor: tf.Tensor | None) -> ArrayInfo | None:
+def describe(tensor: tf.Tensor) -> ArrayInfo:
     """What the checks need to know about a tensor."""
-    if tensor is None:
-        return None
     values = tensor.numpy if isinstance(tensor, tf.__internal__.EagerTensor) else None
     return ArrayInfo(tuple(tensor.shape), tensor.dtype.name, values)

@@ -32,7 +32,12 @@ class KVCache(NamedTuple):
 
     @classmethod
     def empty(
-        cls, config: OpenAIGPTConfig, batch_size: int, capacity: int | None = None, dtype=torch.float32, device=None
+        cls,
+        config: OpenAIGPTConfig,
+        batch_size: int,
+        capacity: int | None = None,
+        dtype: str | torch.dtype = torch.float32,
+        device: str | torch.device | None = None,
     ) -> Self:
         """A cache without tokens.
 

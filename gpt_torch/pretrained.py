@@ -1,11 +1,14 @@
 """What all four models share: initial weights, ``from_pretrained`` and ``save_pretrained``, resizing, input checks."""
 
+from __future__ import annotations
+
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Self, Unpack
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, Unpack, overload
 
 import torch
+from numpy.typing import NDArray
 from torch import nn
 from torch.utils._python_dispatch import is_in_torch_dispatch_mode
 
@@ -41,22 +44,37 @@ from gptcore.spec.inputs import (
 from gptcore.spec.parameters import Head, resized_embedding
 from gptcore.storage import hub
 
+if TYPE_CHECKING:
+    from gpt_torch.modeling import OpenAIGPTModel
+
 NARROW = tuple(getattr(torch, name) for name in NARROW_INTEGERS)
 
 
 class _LoadingOptions(LoadingOptions, total=False):
-    """The keywords of ``from_pretrained``, with those of transformers that only PyTorch has."""
+    """The keywords that ``from_pretrained`` passes on, with those of transformers that only PyTorch has."""
 
     torch_dtype: str | torch.dtype | None
     device_map: Any
+
+
+class _LoadingKeywords(_LoadingOptions, total=False):
+    """The keywords of ``from_pretrained`` but ``output_loading_info``, which selects what is returned."""
+
+    dtype: str | torch.dtype | None
+    attn_implementation: str
+    quantization: str | None
+    seed: int
 
 
 class OpenAIGPTPreTrainedModel(Configured, Pushable, nn.Module):
     """Base of the four models; ``config`` and ``head`` say which parameters it has."""
 
     head: ClassVar[Head]
+    if TYPE_CHECKING:
+        transformer: OpenAIGPTModel  # of a model with a head
+        _attn_implementation: str  # of the trunk
 
-    def __init__(self, config: OpenAIGPTConfig):
+    def __init__(self, config: OpenAIGPTConfig) -> None:
         super().__init__()
         self.config = config
         self.gradient_checkpointing = False
@@ -72,6 +90,22 @@ class OpenAIGPTPreTrainedModel(Configured, Pushable, nn.Module):
             if seed is not None:
                 assign(self, fresh_values(self.config, self.head, dtype_name(self.dtype), seed))
 
+    @overload
+    @classmethod
+    def from_pretrained(
+        cls,
+        path_or_repo_id: str | Path,
+        *,
+        output_loading_info: Literal[False] = False,
+        **options: Unpack[_LoadingKeywords],
+    ) -> Self: ...
+
+    @overload
+    @classmethod
+    def from_pretrained(
+        cls, path_or_repo_id: str | Path, *, output_loading_info: Literal[True], **options: Unpack[_LoadingKeywords]
+    ) -> tuple[Self, dict[str, list[str]]]: ...
+
     @classmethod
     @passes_on(hub.resolve, open_pretrained, stored=OpenAIGPTConfig)
     def from_pretrained(
@@ -84,7 +118,7 @@ class OpenAIGPTPreTrainedModel(Configured, Pushable, nn.Module):
         output_loading_info: bool = False,
         seed: int = 0,
         **options: Unpack[_LoadingOptions],
-    ) -> Self:
+    ) -> Self | tuple[Self, dict[str, list[str]]]:
         """Load a checkpoint folder or a repository of the hub.
 
         The model is in evaluation mode.
@@ -112,10 +146,13 @@ class OpenAIGPTPreTrainedModel(Configured, Pushable, nn.Module):
         dtype = options.pop("torch_dtype", None) if dtype is None else dtype
         device = device_of(options.pop("device_map", None))
         source = open_pretrained(
-            path_or_repo_id, cls.head, str(dtype).removeprefix("torch.") if dtype else None, **options
+            path_or_repo_id,
+            cls.head,
+            str(dtype).removeprefix("torch.") if dtype else None,
+            **options,  # type: ignore[misc]  # without torch_dtype and device_map
         )
         with device or contextlib.nullcontext():
-            model = cls(source.config, dtype=source.dtype, attn_implementation=attn_implementation, seed=None)
+            model = cls(source.config, dtype=source.dtype, attn_implementation=attn_implementation, seed=None)  # type: ignore[call-arg]  # a model's own arguments
         assign(model, source.values(seed))
         if isinstance(model, Generates):
             model._load_generation_config(source.folder)
@@ -162,9 +199,9 @@ class OpenAIGPTPreTrainedModel(Configured, Pushable, nn.Module):
         super()._load_from_state_dict(state_dict, prefix, *arguments)
 
     @property
-    def trunk(self) -> nn.Module:
+    def trunk(self) -> OpenAIGPTModel:
         """The ``OpenAIGPTModel``: this model itself, or the model under its head."""
-        return self if self.head is Head.NONE else self.transformer
+        return self if self.head is Head.NONE else self.transformer  # type: ignore[return-value]  # without a head, the trunk
 
     @property
     def attn_implementation(self) -> str:
@@ -187,13 +224,13 @@ class OpenAIGPTPreTrainedModel(Configured, Pushable, nn.Module):
         offloaded = getattr(getattr(embedding, "_hf_hook", None), "execution_device", None)
         return embedding.weight.device if offloaded is None else torch.device(offloaded)
 
-    def get_input_embeddings(self) -> nn.Embedding:
+    def get_input_embeddings(self) -> nn.Embedding | Int8Embedding:
         """The token embedding: callable on ids, and the weight of the language-modelling head."""
         return self.trunk.tokens_embed
 
     def num_parameters(self, only_trainable: bool = False, exclude_embeddings: bool = False) -> int:
         """Number of weights, with adapters; a tied weight counts once."""
-        counted = [p for p in self.parameters() if p.requires_grad or not only_trainable]
+        counted: list[torch.Tensor] = [p for p in self.parameters() if p.requires_grad or not only_trainable]
         if not only_trainable:
             counted += [module.weight for module in self.modules() if isinstance(module, Int8Weight)]
         excluded = (self.trunk.tokens_embed, self.trunk.positions_embed) if exclude_embeddings else ()
@@ -212,9 +249,9 @@ class OpenAIGPTPreTrainedModel(Configured, Pushable, nn.Module):
         rows = from_numpy(resized_embedding(wide, config), torch.float32).to(old)
         kept = min(len(rows), len(old))
         rows[:kept] = old.detach()[:kept]  # float64 rows keep every bit
-        self.trunk.tokens_embed = nn.Embedding.from_pretrained(rows, freeze=not old.requires_grad)
+        table = self.trunk.tokens_embed = nn.Embedding.from_pretrained(rows, freeze=not old.requires_grad)
         self._adopt(config)
-        return self.trunk.tokens_embed
+        return table
 
     def gradient_checkpointing_enable(
         self,
@@ -265,11 +302,11 @@ class OpenAIGPTPreTrainedModel(Configured, Pushable, nn.Module):
             return False
         return getattr(self.config, name) if argument is None else bool(argument)
 
-    def _check(self, cache: KVCache | None = None, **inputs: Any) -> tuple[torch.Tensor | None, ...]:
+    def _check(self, cache: KVCache | None = None, **inputs: Any) -> tuple[Any, ...]:
         """The arguments of a call as tensors, checked against the config; while tracing, only shapes and dtypes."""
         tensors = {name: as_tensor(name, value, self.device) for name, value in inputs.items()}
         if not torch.compiler.is_compiling():  # which would put the checks into the graph
-            described = {name: describe(tensor) for name, tensor in tensors.items()}
+            described = {name: describe(tensor) for name, tensor in tensors.items() if tensor is not None}
             check_inputs(self.config, self.head, described, cache_info(cache, dtype_name(self.dtype)))
         return tuple(map(widened, tensors.values()))
 
@@ -286,12 +323,10 @@ def widened(tensor: torch.Tensor | None) -> torch.Tensor | None:
     return tensor.long() if tensor is not None and tensor.dtype in NARROW else tensor
 
 
-def describe(tensor: torch.Tensor | None) -> ArrayInfo | None:
+def describe(tensor: torch.Tensor) -> ArrayInfo:
     """What the checks need to know about a tensor."""
-    if tensor is None:
-        return None
 
-    def values():
+    def values() -> NDArray[Any]:
         return (tensor.float() if tensor.dtype is torch.bfloat16 else tensor).detach().cpu().numpy()
 
     return ArrayInfo(tuple(tensor.shape), dtype_name(tensor.dtype), values if readable(tensor) else None)
@@ -305,7 +340,7 @@ def readable(tensor: torch.Tensor) -> bool:
 
 
 @contextlib.contextmanager
-def without_dropout(model):
+def without_dropout(model: nn.Module) -> Iterator[None]:
     """Evaluation mode inside the block; afterwards each module is back in its own mode."""
     training = [module for module in model.modules() if module.training]
     for module in training:

@@ -1,20 +1,27 @@
 """Training (Radford et al. 2018, sections 3.1 and 3.2): the losses, AdamW, and a training step."""
 
+from __future__ import annotations
+
 import atexit
 import contextlib
 import functools
 import math
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 from torch.distributed.tensor import DTensor, distribute_tensor
 
 from gpt_torch.backend import MODELS
 from gpt_torch.heads import LMHead, classification_loss, language_modeling_loss
 from gpt_torch.modeling import take_position
-from gpt_torch.pretrained import describe
+from gpt_torch.pretrained import OpenAIGPTPreTrainedModel, describe
 from gpt_torch.weights import dtype_name, left_out, parameters_of, to_numpy_bits
+from gptcore.backends.training import Batch, Named
 from gptcore.installation import required
 from gptcore.spec.config import OpenAIGPTConfig
 from gptcore.spec.inputs import problem_type
@@ -36,13 +43,19 @@ class Objective(nn.Module):
         model: a model with a head.
     """
 
-    def __init__(self, model):
+    def __init__(self, model: OpenAIGPTPreTrainedModel) -> None:
         super().__init__()
         self.model = model
         self.lm_head = LMHead()
         self.extract_dropout = nn.Dropout(model.config.summary_first_dropout)
 
-    def forward(self, input_ids, labels, extract_positions=None, targets=None):
+    def forward(
+        self,
+        input_ids: torch.Tensor,
+        labels: torch.Tensor,
+        extract_positions: torch.Tensor | None = None,
+        targets: torch.Tensor | None = None,
+    ) -> dict[str, torch.Tensor]:
         """The language-modelling loss and, for a task, its loss and logits.
 
         Args:
@@ -62,19 +75,23 @@ class Objective(nn.Module):
             )
             return {"lm_loss": output.loss, "task_loss": output.mc_loss, "logits": output.mc_logits}
         hidden_states = self.model.transformer(input_ids, return_dict=True).last_hidden_state
-        extracted = take_position(hidden_states, extract_positions)  # (B, C) or (B, N, C)
+        # A classifier's batch holds both arrays, and the model a score.
+        extracted = take_position(hidden_states, extract_positions)  # type: ignore[arg-type]  # (B, C) or (B, N, C)
         if extracted.ndim == 3:
             extracted = extracted.sum(1)  # both orders of a similarity are added before the linear layer
-        logits = self.model.score(self.extract_dropout(extracted))
+        logits = self.model.score(self.extract_dropout(extracted))  # type: ignore[operator]
         lm_logits = self.lm_head(hidden_states, self.model.transformer.tokens_embed)
+        kind = problem_type(self.model.config, describe(targets))  # type: ignore[arg-type]
         return {
             "lm_loss": language_modeling_loss(lm_logits, labels),
-            "task_loss": classification_loss(logits, targets, problem_type(self.model.config, describe(targets))),
+            "task_loss": classification_loss(logits, targets, kind),  # type: ignore[arg-type]
             "logits": logits,
         }
 
 
-def adamw(model, recipe: Recipe, total_steps):
+def adamw(
+    model: OpenAIGPTPreTrainedModel, recipe: Recipe, total_steps: int
+) -> tuple[torch.optim.AdamW, torch.optim.lr_scheduler.LambdaLR]:
     """The recipe's AdamW with its learning rates, for a loop of your own.
 
     Clip the gradients yourself, by ``recipe.max_grad_norm``. In Keras and optax the optimizer clips and holds the
@@ -109,7 +126,7 @@ def adamw(model, recipe: Recipe, total_steps):
     return optimizer, schedule
 
 
-def _factor(rates, step):
+def _factor(rates: Sequence[float], step: int) -> float:
     """The factor of the learning rate in a step; after the last step it stays."""
     return rates[min(step, len(rates) - 1)]
 
@@ -136,7 +153,14 @@ class Trainer:
     True
     """
 
-    def __init__(self, model, recipe: Recipe, total_steps, *, distribution=None):
+    def __init__(
+        self,
+        model: OpenAIGPTPreTrainedModel,
+        recipe: Recipe,
+        total_steps: int,
+        *,
+        distribution: Accelerator | None = None,
+    ) -> None:
         check_weights(model.head, dtype_name(model.dtype), left_out(model))
         for parameter in model.parameters():
             check_weights(model.head, dtype_name(parameter.dtype))
@@ -148,7 +172,7 @@ class Trainer:
         optimizer, _ = adamw(model, recipe, total_steps)
         self.objective, self.optimizer = self.accelerator.prepare(Objective(model), optimizer)
 
-    def step(self, step, batch):
+    def step(self, step: int, batch: Batch) -> dict[str, float]:
         """Update the weights by one batch; see ``gptcore.training.Trainer``."""
         batch = check_batch(self.config, self.head, batch)
         process, processes = self.accelerator.process_index, self.accelerator.num_processes
@@ -174,7 +198,7 @@ class Trainer:
         return {**results, "grad_norm": float(whole(norm)), "learning_rate": float(self.rates[step])}
 
     @torch.no_grad()
-    def evaluate(self, batch):
+    def evaluate(self, batch: Batch) -> dict[str, NDArray[Any]]:
         """The losses of a batch without dropout, and the logits of its task."""
         batch = check_batch(self.config, self.head, batch)
         self.objective.eval()
@@ -182,12 +206,12 @@ class Trainer:
             found = self.objective(**self.to_tensors(batch))
         return {name: to_numpy_bits(value.float()) for name, value in found.items()}
 
-    def weights(self):
+    def weights(self) -> Iterator[tuple[str, NDArray[Any]]]:
         """Canonical name and value of every parameter."""
         for name, parameter in parameters_of(self.model).items():
             yield name, to_numpy_bits(whole(parameter))
 
-    def moments(self):
+    def moments(self) -> Iterator[tuple[str, NDArray[Any]]]:
         """Adam's two moments of every parameter; zeros for those that do not change."""
         for name, parameter in parameters_of(self.model).items():
             state = self.optimizer.state.get(parameter, {})
@@ -195,7 +219,7 @@ class Trainer:
                 yield f"{moment}.{name}", to_numpy_bits(whole(state.get(moment, torch.zeros_like(parameter))))
 
     @torch.no_grad()
-    def restore(self, step, weights, moments):
+    def restore(self, step: int, weights: Named, moments: Named) -> None:
         """Continue as if ``step`` updates had led to these weights and moments."""
         targets = parameters_of(self.model)
         for name, array in weights:
@@ -206,11 +230,11 @@ class Trainer:
             state[moment] = like(targets[parameter], array)
             state["step"] = torch.tensor(float(step))
 
-    def autocast(self):
+    def autocast(self) -> torch.autocast:
         narrow = self.recipe.precision == "bfloat16"
         return torch.autocast(self.accelerator.device.type, torch.bfloat16, enabled=narrow)
 
-    def to_tensors(self, batch):
+    def to_tensors(self, batch: Batch) -> dict[str, torch.Tensor]:
         return {
             name: torch.from_numpy(np.asarray(array, np.int64 if array.dtype.kind == "i" else np.float32)).to(
                 self.accelerator.device
@@ -219,12 +243,12 @@ class Trainer:
         }
 
 
-def whole(tensor):
+def whole(tensor: torch.Tensor) -> torch.Tensor:
     """The whole tensor, of which this process may hold a shard."""
     return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
 
 
-def like(parameter, array):
+def like(parameter: torch.Tensor, array: NDArray[Any]) -> torch.Tensor:
     """The values of an array, on the device of a parameter and sharded as it is."""
     values = torch.from_numpy(np.array(array)).to(parameter.device)
     return (
@@ -234,11 +258,19 @@ def like(parameter, array):
     )
 
 
-def load_trainer(source, head, recipe, total_steps, *, vocab_size=None, **config) -> Trainer:
+def load_trainer(
+    source: str | Path | OpenAIGPTConfig,
+    head: Head,
+    recipe: Recipe,
+    total_steps: int,
+    *,
+    vocab_size: int | None = None,
+    **config: Any,
+) -> Trainer:
     """A model in training; see ``gptcore.backends.training.LoadTrainer``."""
     torch.set_float32_matmul_precision("highest")
     if isinstance(source, OpenAIGPTConfig):
-        model = MODELS[head](source.replace(**config), seed=recipe.seed)
+        model = MODELS[head](source.replace(**config), seed=recipe.seed)  # type: ignore[call-arg]  # a model's own arguments
     else:
         model = MODELS[head].from_pretrained(source, seed=recipe.seed, ignore_mismatched_labels=True, **config)
     if vocab_size and vocab_size != model.config.vocab_size:

@@ -1,4 +1,4 @@
-"""The core and the tokenizers are typed, strictly: ``[tool.mypy]`` in ``pyproject.toml`` says how."""
+"""All packages pass mypy with the settings of ``[tool.mypy]`` in ``pyproject.toml``."""
 
 import subprocess
 import sys
