@@ -94,7 +94,7 @@ def without_idioms(options: Mapping[str, Any], answers: Answers) -> dict[str, An
     """Return the options that the table does not list.
 
     Raises:
-        ConfigError: a listed option has a value that would have an effect; says what to do instead.
+        ConfigError: A listed option has a value that would have an effect; the error says what to do instead.
 
     >>> without_idioms({"low_cpu_mem_usage": True, "num_labels": 3}, LOADING)
     {'num_labels': 3}
@@ -123,7 +123,7 @@ def saves(is_main_process: bool, options: Mapping[str, Any]) -> bool:
     """Whether ``save_pretrained`` writes files; first its other options are checked.
 
     Raises:
-        ConfigError, TypeError: an option is not supported or unknown.
+        ConfigError, TypeError: An option is not supported or unknown.
     """
     unknown = without_idioms(options, SAVING)
     if unknown:

@@ -39,7 +39,7 @@ def required(extra: str, reason: str, *modules: str) -> Iterator[None]:
         modules: Names of top-level modules. Any other import error is raised unchanged.
 
     Raises:
-        ModuleNotFoundError: with the name of the module.
+        ModuleNotFoundError: With the name of the module.
 
     >>> with required("train", "the plot needs matplotlib", "matplotlib_of_tomorrow"):  # doctest: +ELLIPSIS
     ...     import matplotlib_of_tomorrow
@@ -57,8 +57,8 @@ def required(extra: str, reason: str, *modules: str) -> Iterator[None]:
 
 def _pip() -> str:
     """``pip`` if it belongs to this environment, else ``PYTHON -m pip``."""
-    found = shutil.which("pip")
-    own = found is not None and Path(found).parent == Path(sys.executable).parent
+    pip = shutil.which("pip")
+    own = pip is not None and Path(pip).parent == Path(sys.executable).parent
     return "pip" if own else f"{shlex.quote(sys.executable)} -m pip"
 
 

@@ -59,9 +59,9 @@ def pipeline(
         A ``TextGeneration``, a ``Scoring`` or a ``Prediction``: call it with a text or a list of texts.
 
     Raises:
-        ConfigError: the task is unknown, or the model was not fine-tuned for it.
-        GPTError: the framework is not installed.
-        CheckpointError, StorageError: the model cannot be read.
+        ConfigError: The task is unknown, or the model was not fine-tuned for it.
+        GPTError: The framework is not installed.
+        CheckpointError, StorageError: The model cannot be read.
 
     >>> write = pipeline("text-generation")
     >>> write("Once upon a time", max_new_tokens=5)
@@ -129,7 +129,7 @@ class TextGeneration:
             lists.
 
         Raises:
-            InputError: a text has no tokens, or too many for the model; names its position.
+            InputError: A text has no tokens, or too many for the model; the error names its position.
         """
         single = isinstance(texts, str)
         config = settled(self.model.config, generation_config or self.model.generation_config, settings)
@@ -213,7 +213,7 @@ class Scoring:
             ``tokens``, the number of tokens that are scored; ``perplexity``.
 
         Raises:
-            InputError: a text has too few or too many tokens; names its position.
+            InputError: A text has too few or too many tokens; the error names its position.
         """
         single = isinstance(texts, str)
         rows = []
@@ -223,7 +223,7 @@ class Scoring:
             if not 2 <= len(row) <= self.model.config.n_positions:
                 raise InputError(f"{name} must have 2 to {self.model.config.n_positions} tokens; got {len(row)}.")
             rows.append(row)
-        found = []
+        scores = []
         for start in range(0, len(rows), self.batch_size):
             ids, mask = right_padded(rows[start : start + self.batch_size], self.model.config)
             logits = self.model.forward({"input_ids": ids, "attention_mask": mask})["logits"].astype(np.float64)
@@ -232,8 +232,8 @@ class Scoring:
             each = np.take_along_axis(logits[:, :-1], ids[:, 1:, None], axis=-1)[..., 0] * mask[:, 1:]
             for total, count in zip(each.sum(-1).tolist(), mask[:, 1:].sum(-1).tolist(), strict=True):
                 perplexity = math.exp(min(-total / count, 700.0))
-                found.append({"log_probability": total, "tokens": count, "perplexity": perplexity})
-        return found[0] if single else found
+                scores.append({"log_probability": total, "tokens": count, "perplexity": perplexity})
+        return scores[0] if single else scores
 
 
 class Prediction:
@@ -264,7 +264,7 @@ class Prediction:
             with one label, and the score is the logit for a regression.
 
         Raises:
-            InputError, DataError: an input does not fit the task; names its position.
+            InputError, DataError: An input does not fit the task; the error names its position.
         """
         single = isinstance(inputs, (Mapping, str if self.task == "classify" else tuple))
         items = {"input": inputs} if single else {f"inputs[{i}]": x for i, x in enumerate(listed(inputs, "inputs"))}
@@ -302,18 +302,18 @@ class Prediction:
             columns = choices_of(rows[0])
         config = self.model.config
         examples = TaskExamples(self.task, rows, self.tokenizer, config, columns, labelled=False)
-        found = []
+        logits_of_batches = []
         for start in range(0, len(examples), self.batch_size):
             batch = examples.collate([examples[i] for i in range(start, min(start + self.batch_size, len(examples)))])
             ids, ends = batch["input_ids"], batch["extract_positions"]
             if self.task == "choice":
-                found.append(self.model.forward({"input_ids": ids, "mc_token_ids": ends})["mc_logits"])
+                logits_of_batches.append(self.model.forward({"input_ids": ids, "mc_token_ids": ends})["mc_logits"])
                 continue
             mask = (np.arange(ids.shape[-1]) <= ends[..., None]).astype(np.int64)
             inputs = {"input_ids": ids.reshape(-1, ids.shape[-1]), "attention_mask": mask.reshape(-1, ids.shape[-1])}
             logits = self.model.forward(inputs)["logits"]
-            found.append(logits.reshape(*ends.shape, -1).reshape(len(ends), -1, logits.shape[-1]).sum(1))
-        return np.concatenate(found)
+            logits_of_batches.append(logits.reshape(*ends.shape, -1).reshape(len(ends), -1, logits.shape[-1]).sum(1))
+        return np.concatenate(logits_of_batches)
 
 
 def scores_of(logits: NDArray[np.float64], kind: str | None) -> NDArray[np.float64]:

@@ -30,9 +30,9 @@ def passes_on(*targets: Callable[..., Any], stored: Callable[..., Any] | None = 
     """Add the keywords that a function passes on as ``**options`` to its signature, for ``help`` and editors.
 
     Args:
-        targets: functions, classes and ``TypedDict``s whose keyword-only parameters or keys are added, without
+        targets: Functions, classes and ``TypedDict``s whose keyword-only parameters or keys are added, without
             ``extra``.
-        stored: another target, whose parameters override the values of a file.
+        stored: Another target, whose parameters override the values of a file.
 
     >>> def draw(*, colour: str = "blue"): ...
     >>> @passes_on(draw)
@@ -87,8 +87,8 @@ class Settings:
     Values of NumPy, PyTorch and JAX become plain Python values, and mappings become frozen.
 
     Attributes:
-        title: what the settings are, for errors.
-        variable: where a user has them, for advice.
+        title: What the settings are, for errors.
+        variable: Where a user has them, for advice.
     """
 
     title: ClassVar[str]

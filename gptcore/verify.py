@@ -27,10 +27,10 @@ class Error:
 
     Attributes:
         quantity: ``logits``, ``loss`` or ``gradients``.
-        largest: largest absolute difference (gradients: in units of each tensor's largest entry).
-        typical: root mean square of the differences.
-        scaled: the error that is compared with ``tolerance``.
-        tolerance: from ``gptcore.spec.tolerances``.
+        largest: Largest absolute difference (gradients: in units of each tensor's largest entry).
+        typical: Root mean square of the differences.
+        scaled: The error that is compared with ``tolerance``.
+        tolerance: From ``gptcore.spec.tolerances``.
     """
 
     quantity: str
@@ -127,7 +127,7 @@ def verify(
         location: ``revision``, ``cache_dir``, ``local_files_only``, ``token``, ``allow_pickle``.
 
     Raises:
-        CheckpointError, StorageError, InputError: the checkpoint cannot be read or the ids do not fit it.
+        CheckpointError, StorageError, InputError: The checkpoint cannot be read or the ids do not fit it.
     """
     source = open_pretrained(checkpoint, Head.LM, dtype, **location)
     weights = {name: convert(array, source.dtype, "float64") for name, array in source.values()}

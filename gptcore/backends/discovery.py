@@ -23,8 +23,8 @@ def load(group: str, name: str) -> Any:
     """Import the object that a backend registers in an entry-point group.
 
     Raises:
-        ConfigError: the group has no such backend.
-        GPTError: its framework is not installed (with the install command), or its import fails.
+        ConfigError: The group has no such backend.
+        GPTError: Its framework is not installed (with the install command), or its import fails.
     """
     points = available(group)
     if name not in points:
@@ -42,7 +42,7 @@ def installed() -> list[str]:
     """The names of the backends whose framework is installed.
 
     Raises:
-        GPTError: no framework is installed, or the import of an installed one fails.
+        GPTError: No framework is installed, or the import of an installed one fails.
     """
     names = []
     for name in available():

@@ -108,7 +108,7 @@ def load_backend(name: str) -> Backend:
     """Import one backend.
 
     Raises:
-        GPTError: the backend is unknown, its framework is not installed (with the install command), or its import
+        GPTError: The backend is unknown, its framework is not installed (with the install command), or its import
             fails.
     """
     backend: Backend = load(INFERENCE, name)
@@ -134,7 +134,7 @@ def device_named(device: str, devices: Sequence[str]) -> str:
         devices: The names of all devices of this machine.
 
     Raises:
-        ConfigError: this machine has no such device; lists its devices.
+        ConfigError: This machine has no such device; the error lists its devices.
 
     >>> device_named("gpu", ["CPU:0", "GPU:0", "GPU:1"])
     'GPU:0'

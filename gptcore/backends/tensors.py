@@ -21,7 +21,7 @@ def load_tensors(name: str) -> ToTensor:
     """Import the conversion function of one framework.
 
     Raises:
-        GPTError: as ``load``.
+        GPTError: As ``load``.
     """
     function: ToTensor = load(TENSORS, name)
     return function

@@ -90,7 +90,7 @@ def load_trainers(name: str) -> LoadTrainer:
     """Import the function that loads trainers of one framework.
 
     Raises:
-        GPTError: as ``load``.
+        GPTError: As ``load``.
     """
     function: LoadTrainer = load(TRAINING, name)
     return function

@@ -4,7 +4,7 @@ from gptcore.installation import install_command
 
 
 def main() -> None:
-    """Run the command line; says what to install where its libraries are missing."""
+    """Run the command line, or say what to install if its libraries are missing."""
     try:
         from gptcore.cli.app import app
 

@@ -76,33 +76,33 @@ def inspect_command(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
     """List the tensors of a checkpoint and the models that can load it; exit status 1 if it has a problem."""
-    found = describe(source, allow_pickle=allow_pickle, **parse_settings(config or [], "--config"))
+    description = describe(source, allow_pickle=allow_pickle, **parse_settings(config or [], "--config"))
     if as_json:
-        print(json.dumps(found, indent=2))
+        print(json.dumps(description, indent=2))
     else:
-        _print(found)
-    raise typer.Exit(1 if found["problems"] else 0)
+        _print(description)
+    raise typer.Exit(1 if description["problems"] else 0)
 
 
-def _print(found: Any) -> None:
+def _print(description: Any) -> None:
     console = Console(highlight=False, markup=False, soft_wrap=True)
-    console.print(f"{found['path']}: {', '.join(found['files'])} ({', '.join(found['formats'])})")
+    console.print(f"{description['path']}: {', '.join(description['files'])} ({', '.join(description['formats'])})")
     table = Table()
     for heading in ("tensor", "parameter", "dtype", "shape", "bytes"):
         table.add_column(heading, justify="right" if heading == "bytes" else "left", overflow="fold")
-    for tensor in found["tensors"]:
+    for tensor in description["tensors"]:
         shape = " x ".join(map(str, tensor["shape"]))
         table.add_row(tensor["name"], tensor["parameter"], tensor["dtype"], shape, f"{tensor['bytes']:,}")
     console.print(table)
-    if found["config"]:
+    if description["config"]:
         sizes = ("n_layer", "n_embd", "n_head", "n_positions", "vocab_size")
-        settings = ", ".join(f"{name} {found['config'][name]}" for name in sizes)
-        console.print(f"{found['model']}, {found['parameters']:,} parameters: {settings}")
-    tied = "tied; the head is stored, too" if found["tied_head_stored"] else "tied; stored once"
+        settings = ", ".join(f"{name} {description['config'][name]}" for name in sizes)
+        console.print(f"{description['model']}, {description['parameters']:,} parameters: {settings}")
+    tied = "tied; the head is stored, too" if description["tied_head_stored"] else "tied; stored once"
     console.print(f"token embedding and language-modelling head: {tied}")
-    for architecture, loads in found["loads"].items():
+    for architecture, loads in description["loads"].items():
         fresh, aside = loads["fresh"], loads["left_aside"]
         text = f"new and untrained: {', '.join(fresh)}" if fresh else "loads every parameter"
         console.print(f"  {architecture}: {text}" + (f"; not used: {', '.join(aside[:4])}" if aside else ""))
-    for problem in found["problems"]:
+    for problem in description["problems"]:
         console.print(Text.assemble(("problem:", "red"), f" {problem}"))

@@ -74,8 +74,8 @@ def _program() -> str:
     path = Path(sys.argv[0])
     if path.name == "__main__.py":
         return "python -m gptcore"
-    found = shutil.which(path.name)
-    if found and Path(found).absolute() == path.absolute():
+    on_path = shutil.which(path.name)
+    if on_path and Path(on_path).absolute() == path.absolute():
         return path.name
     inside = path.absolute().is_relative_to(Path.cwd())
     return shlex.quote(os.path.relpath(path) if inside else str(path.absolute()))

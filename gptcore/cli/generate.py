@@ -89,10 +89,10 @@ def generate_command(
     lines = {} if file is None else _lines(file)
     options: TokenizerOptions = {} if pre_tokenizer is None else {"pre_tokenizer": pre_tokenizer}
     tokenizer = OpenAIGPTTokenizerFast.from_pretrained(model, **options)
-    chosen = use_backend(context, backend, device)
-    require(chosen, "generate")
+    framework = use_backend(context, backend, device)
+    require(framework, "generate")
     own = {} if quantization is None else {"quantization": quantization}
-    loaded = chosen.load(model, Head.LM, dtype=dtype, **own)
+    loaded = framework.load(model, Head.LM, dtype=dtype, **own)
     if text is not None:
         _one(loaded, tokenizer, text, settings, raw)
     else:
@@ -103,13 +103,13 @@ def generate_command(
 
 def _check_sampling(settings: dict[str, Any]) -> None:
     """Raise a ``ConfigError`` for settings of sampling that would have no effect."""
-    idle = [name for name in SAMPLING if name in settings]
-    if settings.get("penalty_alpha") is not None and "top_k" in idle:
-        idle.remove("top_k")  # contrastive search ranks this many candidates
-    if idle and not settings["do_sample"]:
-        names = ", ".join(idle)
+    unused = [name for name in SAMPLING if name in settings]
+    if settings.get("penalty_alpha") is not None and "top_k" in unused:
+        unused.remove("top_k")  # contrastive search ranks this many candidates
+    if unused and not settings["do_sample"]:
         raise ConfigError(
-            f"{names} need sampling, which greedy search and beam search switch off. Omit one of the two."
+            f"cannot use {', '.join(unused)} without sampling, which --greedy, --num-beams or penalty_alpha turn off. "
+            "Omit one or the other."
         )
 
 

@@ -30,7 +30,7 @@ def load_backends(names: Sequence[str] | None = None) -> list[Backend]:
         names: The backends to import. Default: every backend whose framework is installed.
 
     Raises:
-        GPTError: a backend is unknown or cannot be imported, or none is installed.
+        GPTError: A backend is unknown or cannot be imported, or none is installed.
     """
     with quiet():
         return [load_backend(name) for name in names or installed()]
@@ -45,8 +45,8 @@ def use_backend(context: typer.Context, name: str, device: str | None) -> Backen
         device: One of its devices. Default: the framework's own choice.
 
     Raises:
-        GPTError: as ``load_backends``.
-        ConfigError: this machine has no such device; the error lists its devices.
+        GPTError: As ``load_backends``.
+        ConfigError: This machine has no such device; the error lists its devices.
     """
     (backend,) = load_backends([name])
     if device is not None:

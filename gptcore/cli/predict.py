@@ -63,11 +63,11 @@ def predict_command(
         raise ConfigError("pass either FILES or --text, and not both.")
     rows: Sequence[Mapping[str, Any]]
     if files:
-        chosen = columns_named(task, columns, choices)
-        names = chosen or columns_of(model, task)
-        rows = found = read_table(files, names, header.split(",") if header else None)
-        if chosen is None:
-            reject_unread_choices(task, found, names)
+        requested = columns_named(task, columns, choices)
+        names = requested or columns_of(model, task)
+        rows = table = read_table(files, names, header.split(",") if header else None)
+        if requested is None:
+            reject_unread_choices(task, table, names)
     else:
         names = text_columns(task, columns, max(len(text or ()) - 1, 2))
         rows = [dict(zip(names, text or [], strict=False))]

@@ -69,16 +69,16 @@ def print_report(evaluation: Evaluation, subject: str, labels: Sequence[str] = (
     if note:
         console.print(escape(note), soft_wrap=True)
     if outputs is not None and targets is not None and labels:
-        found = confusion(outputs, targets)
-        console.print(f"{np.trace(found):,} of {found.sum():,} examples are labelled correctly.")
-        _print_confusion(console, found, labels)
+        confusions = confusion(outputs, targets)
+        console.print(f"{np.trace(confusions):,} of {confusions.sum():,} examples are labelled correctly.")
+        _print_confusion(console, confusions, labels)
 
 
 def _figure(value: float) -> str:
     return f"{value:,.4f}" if math.isfinite(value) else "-"
 
 
-def _print_confusion(console: Console, found: NDArray[np.int64], labels: Sequence[str]) -> None:
+def _print_confusion(console: Console, confusions: NDArray[np.int64], labels: Sequence[str]) -> None:
     """Print the confusion table, headed by numbers if names are too long; if still too wide, only its largest cells."""
     numbers = list(map(str, range(len(labels))))
     numbered = [f"{number} {label}" for number, label in zip(numbers, labels, strict=True)]
@@ -86,12 +86,12 @@ def _print_confusion(console: Console, found: NDArray[np.int64], labels: Sequenc
         table = Table("true \\ predicted")
         for column in columns:
             table.add_column(escape(column), justify="right", no_wrap=True)
-        for row, counts in zip(rows, found.tolist(), strict=True):
+        for row, counts in zip(rows, confusions.tolist(), strict=True):
             table.add_row(escape(row), *(f"{count:,}" for count in counts))
         if Measurement.get(console, console.options.update(max_width=10**6), table).maximum <= console.width:
             console.print(table)
             return
-    wrong = found * (1 - np.eye(len(labels), dtype=np.int64))
+    wrong = confusions * (1 - np.eye(len(labels), dtype=np.int64))
     order = [int(i) for i in np.argsort(-wrong, axis=None, kind="stable")[:MOST] if wrong.flat[i]]
     table = Table("true", "predicted", "examples", title="most frequent confusions")
     for true, predicted in (divmod(i, len(labels)) for i in order):

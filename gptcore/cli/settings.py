@@ -29,18 +29,18 @@ def parse_settings(texts: Iterable[str], option: str) -> dict[str, Any]:
     """Parse ``NAME=JSON`` texts to settings by name; see ``gptcore.settings.literal`` for the accepted values.
 
     Raises:
-        ConfigError: a text has no ``=``.
+        ConfigError: A text has no ``=``.
 
     >>> parse_settings(["min_p=0.1", "schedule=linear"], "--set")
     {'min_p': 0.1, 'schedule': 'linear'}
     """
-    found = {}
+    settings = {}
     for text in texts:
         name, equals, value = text.partition("=")
         if not equals or not name:
             raise ConfigError(f"{option} must be NAME=JSON, such as seed=1; got {text!r}.")
-        found[name] = literal(value)
-    return found
+        settings[name] = literal(value)
+    return settings
 
 
 def columns_named(task: str, columns: str | None, choices: int | None) -> tuple[str, ...] | None:

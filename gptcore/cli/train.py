@@ -137,7 +137,7 @@ def train_lm(
     require_no_run(output, resume)
     if preset not in PRESETS:
         raise ConfigError(f"--preset must be one of {', '.join(PRESETS)}; got {preset!r}.")
-    chosen = chosen_recipe(PRESETS[preset].recipe, recipe, settings)
+    merged = merged_recipe(PRESETS[preset].recipe, recipe, settings)
     if tokenizer is None and model is None:
         raise ConfigError(
             'Training from scratch needs --tokenizer. Create one with "gptcore tokenizer train FILES --output words".'
@@ -145,7 +145,7 @@ def train_lm(
     job = prepare_lm(
         files, output, use_trainers(context, backend, device),
         model=model, tokenizer=tokenizer, config=parse_settings(config or [], "--config"),
-        fresh=PRESETS[preset].sizes, column=column, validation=validation, recipe=chosen,
+        fresh=PRESETS[preset].sizes, column=column, validation=validation, recipe=merged,
         evaluate_every=evaluate_every, save_every=save_every, patience=patience,
     )  # fmt: skip
     start(job, resume=resume, quiet=quiet)
@@ -189,8 +189,8 @@ def start(job: Job, *, resume: bool, quiet: bool) -> None:
     def show(record: Record) -> None:
         text = f"loss {record['loss']:.4f}, {record['tokens_per_second']:,.0f} tokens/s"
         bar.update(shown, completed=record["step"] + 1, description=text)
-        if not quiet and (found := evaluation_text(record)):
-            bar.console.print(f"after {record['step'] + 1:,} updates: {found}", highlight=False)
+        if not quiet and (evaluation := evaluation_text(record)):
+            bar.console.print(f"after {record['step'] + 1:,} updates: {evaluation}", highlight=False)
 
     def tell(text: str) -> None:
         if is_main:
@@ -205,7 +205,7 @@ def start(job: Job, *, resume: bool, quiet: bool) -> None:
         raise typer.Exit(128 + stop.signal) from None
     except KeyboardInterrupt:
         advice = "Add --resume to continue." if run.checkpoints.steps() else "Add --resume to start again."
-        tell(f"Stopped immediately; {run.kept()}. {advice}")
+        tell(f"Stopped immediately; {run.resumable()}. {advice}")
         raise typer.Exit(128 + signal.SIGINT) from None
     finally:
         log = output / LOG_NAME
@@ -247,7 +247,7 @@ def named(header: str | None) -> list[str] | None:
     return header.split(",") if header else None
 
 
-def chosen_recipe(stage: Recipe, file: Path | None, settings: Sequence[str] | None) -> Recipe:
+def merged_recipe(stage: Recipe, file: Path | None, settings: Sequence[str] | None) -> Recipe:
     """The recipe of a stage, with the settings of a file and of the command line."""
     base = stage if file is None else Recipe.read(file)
     return base.replace(**parse_settings(settings or [], "--set"))
@@ -283,11 +283,11 @@ def add_task_commands(task: str, help_text: str) -> None:
     ) -> None:
         require_libraries()
         require_no_run(output, resume)
-        chosen = chosen_recipe(FINE_TUNING, recipe, settings)
+        merged = merged_recipe(FINE_TUNING, recipe, settings)
         job = prepare_task(
             task, files, output, use_trainers(context, backend, device),
             model=model, columns=columns_named(task, columns, choices), label=label, header=named(header),
-            validation=validation, recipe=chosen,
+            validation=validation, recipe=merged,
             evaluate_every=evaluate_every, save_every=save_every, patience=patience,
         )  # fmt: skip
         start(job, resume=resume, quiet=quiet)
@@ -312,9 +312,11 @@ def add_task_commands(task: str, help_text: str) -> None:
     ) -> None:
         load_trainer = use_trainers(context, backend, device)
         names = columns_named(task, columns, choices)
-        found = evaluate(task, files, model, backend=load_trainer, columns=names, label=label, header=named(header))
+        evaluation = evaluate(
+            task, files, model, backend=load_trainer, columns=names, label=label, header=named(header)
+        )
         labels = class_names(task, OpenAIGPTConfig.from_pretrained(model), names or columns_of(model, task))
-        report(found, as_json, f"{task}: {model}, {found.count:,} examples", labels)
+        report(evaluation, as_json, f"{task}: {model}, {evaluation.count:,} examples", labels)
 
 
 @eval_application.command("lm", epilog=examples(*EVAL_LM))
@@ -337,8 +339,8 @@ def eval_lm(
 ) -> None:
     """Evaluate a language model: loss per token, perplexity and bits per byte of a corpus."""
     load_trainer = use_trainers(context, backend, device)
-    found = evaluate("lm", files, model, backend=load_trainer, columns=[column] if column else None, stride=stride)
-    report(found, as_json, f"lm: {model_named(model)}, {found.count:,} tokens")
+    evaluation = evaluate("lm", files, model, backend=load_trainer, columns=[column] if column else None, stride=stride)
+    report(evaluation, as_json, f"lm: {model_named(model)}, {evaluation.count:,} tokens")
 
 
 def report(evaluation: Evaluation, as_json: bool, subject: str, labels: Sequence[str] = ()) -> None:

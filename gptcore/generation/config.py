@@ -95,7 +95,8 @@ class GenerationConfig(Settings):
     ``num_beam_groups`` is missing because group beam search is deprecated in transformers.
 
     Raises:
-        ConfigError: a keyword is unknown, or values are out of range or contradict each other; lists all problems.
+        ConfigError: A keyword is unknown, or values are out of range or contradict each other; the error lists all
+            problems.
 
     >>> config = GenerationConfig(do_sample=True, top_k=40, max_new_tokens=8)
     >>> config.replace(seed=3).seed, config.top_p
@@ -165,7 +166,8 @@ class GenerationConfig(Settings):
         """Return a copy with some settings changed. Arguments of transformers that have no effect are ignored.
 
         Raises:
-            ConfigError: a setting is invalid, or an argument of transformers is not supported; gives advice.
+            ConfigError: A setting is invalid, or an argument of transformers is not supported; the error says what
+                to do.
         """
         return self._replaced(without_idioms(changes, GENERATING))
 
@@ -184,7 +186,7 @@ class GenerationConfig(Settings):
         """Load ``generation_config.json`` from a folder, or another JSON file.
 
         Raises:
-            ConfigError: the file is missing, is not a JSON object or holds invalid settings.
+            ConfigError: The file is missing, is not a JSON object or holds invalid settings.
         """
         path = Path(folder)
         return cls.from_dict(read_json_object(path if path.is_file() else path / GENERATION_CONFIG_NAME), **overrides)

@@ -25,7 +25,7 @@ class Generates:
         token ids of ``config``. ``save_pretrained`` writes them if they were set or loaded.
 
         Raises:
-            InputError: the new value is not a ``GenerationConfig``.
+            InputError: The new value is not a ``GenerationConfig``.
         """
         return self._generation_config or settled(self.config, None, {})
 

@@ -33,9 +33,9 @@ class Method(NamedTuple):
     """The settings that a program is compiled for.
 
     Attributes:
-        do_sample: whether to sample; if not, the other settings have no effect.
-        top_k: number of most likely tokens to sample from; 0 for all.
-        top_p, min_p: whether these filters are on.
+        do_sample: Whether to sample; if not, the other settings have no effect.
+        top_k: Number of most likely tokens to sample from; 0 for all.
+        top_p, min_p: Whether these filters are on.
     """
 
     do_sample: bool
@@ -48,12 +48,12 @@ class Numbers(NamedTuple):
     """The arguments of a program.
 
     Attributes:
-        seed, temperature, min_p: as in ``GenerationConfig``; 0 for a filter that is off.
+        seed, temperature, min_p: As in ``GenerationConfig``; 0 for a filter that is off.
         tail: ``1 - top_p``.
-        min_new_tokens: minimum number of new tokens before the text may end.
-        max_new_tokens: maximum number of new tokens.
-        eos_token_ids: all ids that end a text.
-        fill_token_id: the id that fills a row after its end.
+        min_new_tokens: Minimum number of new tokens before the text may end.
+        max_new_tokens: Maximum number of new tokens.
+        eos_token_ids: All ids that end a text.
+        fill_token_id: The id that fills a row after its end.
     """
 
     seed: np.uint32
@@ -106,7 +106,7 @@ def check_traced(
         The number of new tokens.
 
     Raises:
-        InputError: the settings need the host, the shape is unknown, or the prompt leaves no room.
+        InputError: The settings need the host, the shape is unknown, or the prompt leaves no room.
     """
     names = host_settings(config) + (["return_dict_in_generate"] if config.return_dict_in_generate else [])
     names += [] if streamer is None else ["streamer"]

@@ -62,7 +62,7 @@ def check_prompt(
         attention_mask: 1 or 0, (B, T). Default: 1 except for ``pad_token_id``.
 
     Raises:
-        InputError: a prompt is invalid, or leaves no room for new tokens.
+        InputError: A prompt is invalid, or leaves no room for new tokens.
     """
     ids = as_array("input_ids", input_ids)
     if ids.ndim != 2 or ids.dtype.kind not in "iu":
@@ -95,12 +95,13 @@ def _mask(config: GenerationConfig, ids: NDArray[Any], attention_mask: Any) -> N
         pad = padding_token(config)
         mask = np.ones(ids.shape, bool) if pad is None else np.asarray(ids != pad, bool)
     else:
-        given = as_array("attention_mask", attention_mask)
-        if given.shape != ids.shape or not np.isin(given, (0, 1)).all():
+        passed = as_array("attention_mask", attention_mask)
+        if passed.shape != ids.shape or not np.isin(passed, (0, 1)).all():
             raise InputError(
-                f"attention_mask must be 1 (attend) or 0 (ignore) in shape {ids.shape}; got shape {given.shape}."
+                f"attention_mask must hold 0 or 1 (1: attend) and have shape {ids.shape}; got shape {passed.shape} and "
+                f"values from {passed.min(initial=1)} to {passed.max(initial=0)}."
             )
-        mask = np.asarray(given != 0, bool)
+        mask = np.asarray(passed != 0, bool)
     empty = np.flatnonzero(~mask.any(-1))
     if len(empty):
         raise InputError(f"each row of the prompt must have a token to attend to; row {empty[0]} has none. Remove it.")
@@ -111,7 +112,7 @@ def check_room(model: OpenAIGPTConfig, config: GenerationConfig, length: int) ->
     """Return the number of new tokens for a prompt of ``length`` columns.
 
     Raises:
-        InputError: the model has no room for that many tokens.
+        InputError: The model has no room for that many tokens.
     """
     new = config.max_new_tokens
     if new is None:
@@ -124,7 +125,7 @@ def check_room(model: OpenAIGPTConfig, config: GenerationConfig, length: int) ->
     longest = model.n_positions
     if length > longest or (length + new > longest and config.context == "error"):
         raise InputError(
-            f"cannot generate {length} prompt + {new} new tokens = {length + new}: n_positions={longest}. Shorten the "
-            "prompt, lower max_new_tokens, or pass context='sliding'."
+            f"cannot generate {new} tokens after a prompt of {length}: n_positions={longest} is less than "
+            f"{length + new}. Shorten the prompt, lower max_new_tokens, or pass context='sliding'."
         )
     return new

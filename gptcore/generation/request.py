@@ -11,7 +11,7 @@ from gptcore.errors import InputError, warn_once
 from gptcore.generation.config import GenerationConfig
 from gptcore.generation.device import host_settings
 from gptcore.generation.host.decoding import GenerateOutput, decode
-from gptcore.generation.host.search import NOTHING, check_chosen
+from gptcore.generation.host.search import NOTHING, check_selected
 from gptcore.generation.host.stepper import DeviceStepper, Uncached
 from gptcore.generation.prompt import check_prompt
 from gptcore.spec.config import OpenAIGPTConfig
@@ -24,7 +24,7 @@ def settled(
 
     Raises:
         InputError: ``generation_config`` has another type, such as a dict.
-        ConfigError: settings are invalid or contradict each other.
+        ConfigError: Settings are invalid or contradict each other.
     """
     check_generation_config(generation_config)
     default = generation_config or GenerationConfig(eos_token_id=model.eos_token_id, pad_token_id=model.pad_token_id)
@@ -82,7 +82,7 @@ def generate(
     if streamer is None and not host_settings(config):
         prompt = prompt.repeated(config.num_return_sequences)
         new = stepper.continued(config, prompt)
-        check_chosen(new != NOTHING)
+        check_selected(new != NOTHING)
         return config, GenerateOutput(sequences=np.concatenate([prompt.input_ids, new], axis=1))
     if streamer is not None:
         streamer.put(prompt.input_ids)

@@ -28,8 +28,8 @@ def curve(records: Sequence[Record], name: str) -> tuple[list[int], list[float]]
     >>> curve([{"step": 0, "loss": 3.0}, {"step": 1, "loss": 2.5, "eval_loss": 2.6}], "eval_loss")
     ([1], [2.6])
     """
-    found = [(record["step"], record[name]) for record in records if name in record]
-    return [step for step, _ in found], [value for _, value in found]
+    points = [(record["step"], record[name]) for record in records if name in record]
+    return [step for step, _ in points], [value for _, value in points]
 
 
 @dataclass(frozen=True)
@@ -37,13 +37,13 @@ class Losses:
     """The losses of training as they are drawn.
 
     Attributes:
-        updates: number of updates before each loss.
-        values: the losses, NaN where a loss was not finite.
-        window: number of losses in the running median, fewer at both ends; 1 for no median.
-        spacing: number of updates between two losses.
-        centres: indices of ``values`` at which the median is computed, at most 400.
-        medians: the running median at each centre.
-        top: the largest value that is drawn; outliers above it are marked at the edge.
+        updates: Number of updates before each loss.
+        values: The losses, NaN where a loss was not finite.
+        window: Number of losses in the running median, fewer at both ends; 1 for no median.
+        spacing: Number of updates between two losses.
+        centres: Indices of ``values`` at which the median is computed, at most 400.
+        medians: The running median at each centre.
+        top: The largest value that is drawn; outliers above it are marked at the edge.
     """
 
     updates: NDArray[Any]
@@ -63,8 +63,8 @@ class Losses:
 def losses(records: Sequence[Record], name: str) -> Losses:
     """The losses of this name, with their running median.
 
-    >>> found = losses([{"step": step, "loss": 900.0 if step == 3 else 5 - step / 100} for step in range(100)], "loss")
-    >>> found.window, round(float(found.medians.max()), 1), found.top < 10
+    >>> drawn = losses([{"step": step, "loss": 900.0 if step == 3 else 5 - step / 100} for step in range(100)], "loss")
+    >>> drawn.window, round(float(drawn.medians.max()), 1), drawn.top < 10
     (21, 5.0, True)
     """
     steps, logged = curve(records, name)
@@ -92,9 +92,9 @@ def plot(records: Sequence[Record], path: str | Path) -> None:
     separate panels for its loss, its metric and its language-modelling loss.
 
     Args:
-        records: the log, as ``read_log`` returns it; each record has at least ``step``, counted from 0, and ``loss``. A
+        records: The log, as ``read_log`` returns it; each record has at least ``step``, counted from 0, and ``loss``. A
             loss is that of the weights before its update, an evaluation that of the weights after it.
-        path: the file; its suffix decides the format.
+        path: The file; its suffix decides the format.
     """
     task = any("task_loss" in record for record in records)
     metric = next((name for name in METRICS if any(f"eval_{name}" in record for record in records)), None)
@@ -146,16 +146,16 @@ def whole_updates() -> Any:
 
 def draw_losses(axis: Axes, records: Sequence[Record], name: str, label: str) -> None:
     """Draw a training loss and the held-out loss on one axis."""
-    found = losses(records, name)
+    drawn = losses(records, name)
     axis.set_ylabel(label)
-    few = found.window == 1
-    each = "training, each update" if found.spacing == 1 else f"training, every {found.spacing:,} updates"
+    few = drawn.window == 1
+    each = "training, each update" if drawn.spacing == 1 else f"training, every {drawn.spacing:,} updates"
     raw: dict[str, Any] = {"color": DARK, "marker": "s", "markersize": 4} if few else {"color": PALE, "linewidth": 0.8}
-    axis.plot(found.updates, found.values, label=each, **raw)
+    axis.plot(drawn.updates, drawn.values, label=each, **raw)
     if not few:
-        axis.plot(found.updates[found.centres], found.medians, color=DARK, linewidth=1.8, label=found.smoothing)
+        axis.plot(drawn.updates[drawn.centres], drawn.medians, color=DARK, linewidth=1.8, label=drawn.smoothing)
     above = draw_held_out(axis, records, f"eval_{name}")
-    limit_losses(axis, found, above)
+    limit_losses(axis, drawn, above)
     evaluations = [record for record in records if record.get("eval_bits_per_byte")]
     ratios = [record["eval_bits_per_byte"] / record["eval_loss"] for record in evaluations]
     ratio = next(filter(math.isfinite, ratios), None)
@@ -180,21 +180,21 @@ def draw_held_out(axis: Axes, records: Sequence[Record], name: str, best: Any = 
     return values
 
 
-def limit_losses(axis: Axes, found: Losses, held_out: NDArray[Any]) -> None:
+def limit_losses(axis: Axes, drawn: Losses, held_out: NDArray[Any]) -> None:
     """Set limits that ignore a few outliers, and mark values outside of them at the edge."""
-    shown = np.concatenate([found.values[found.values <= found.top], held_out[np.isfinite(held_out)]])
+    shown = np.concatenate([drawn.values[drawn.values <= drawn.top], held_out[np.isfinite(held_out)]])
     if len(shown):
         low, high = shown.min(), shown.max()
         margin = 0.05 * (high - low) or 0.05 * abs(high) or 1.0
         axis.set_ylim(low - margin, high + margin)
     marks = (
-        (found.values > max(shown, default=math.inf), 0.97, "^", "above the axis"),
-        (np.isnan(found.values), 0.03, "x", "not finite"),
+        (drawn.values > max(shown, default=math.inf), 0.97, "^", "above the axis"),
+        (np.isnan(drawn.values), 0.03, "x", "not finite"),
     )
     for which, height, marker, what in marks:
         if which.any():
             label, edge = f"{what} ({which.sum():,})", axis.get_xaxis_transform()
-            axis.plot(found.updates[which], [height] * which.sum(), f"k{marker}", transform=edge, label=label)
+            axis.plot(drawn.updates[which], [height] * which.sum(), f"k{marker}", transform=edge, label=label)
 
 
 def draw_metric(axis: Axes, records: Sequence[Record], metric: str) -> None:
@@ -229,17 +229,17 @@ def draw(records: Sequence[Record], width: int = 80, height: int = 16) -> str:
 
     task = any("task_loss" in record for record in records)
     name, unit = ("task_loss", "task loss") if task else ("loss", "loss, nats per token")
-    found = losses(records, name)
+    drawn = losses(records, name)
     steps, held_out = curve(records, f"eval_{name}")
     plotext.clear_figure()
     plotext.plot_size(width, height)
-    plotext.title(f"{unit}: {'training' if found.window == 1 else found.smoothing}{', held-out (o)' if steps else ''}")
-    lines = ((found.updates[found.centres], found.medians, "braille"), (np.array(steps) + 1, np.array(held_out), "o"))
+    plotext.title(f"{unit}: {'training' if drawn.window == 1 else drawn.smoothing}{', held-out (o)' if steps else ''}")
+    lines = ((drawn.updates[drawn.centres], drawn.medians, "braille"), (np.array(steps) + 1, np.array(held_out), "o"))
     for (updates, values, marker), put in zip(lines, (plotext.plot, plotext.scatter), strict=True):
         finite = np.isfinite(values)
         if finite.any():
             put(updates[finite].tolist(), values[finite].tolist(), marker=marker)
-    last = int(found.updates.max(initial=0)) + 1
+    last = int(drawn.updates.max(initial=0)) + 1
     ticks = [tick for tick in whole_updates().tick_values(0, last) if 0 <= tick <= last]
     plotext.xlim(0, last)
     plotext.xticks(ticks, [f"{tick:,.0f}" for tick in ticks])

@@ -40,10 +40,10 @@ def picture(path: str | Path, width: float, height: float, title: str) -> Iterat
     The backend and the figures of pyplot are unchanged.
 
     Args:
-        path: the file to write.
-        width: width in inches.
-        height: height in inches.
-        title: the title of the figure.
+        path: The file to write.
+        width: Width in inches.
+        height: Height in inches.
+        title: The title of the figure.
     """
     import matplotlib as mpl
     from matplotlib import style
@@ -88,10 +88,10 @@ def plot_attentions(
     """Write attention maps as PNG, SVG or PDF: one row per layer, one column per head.
 
     Args:
-        attentions: the weights of each layer, (1, H, T, T) or (H, T, T), as ``output_attentions=True`` returns them.
-        tokens: the T tokens.
-        path: the file; its suffix decides the format.
-        marked: cells to put a box around, as (layer, query, key), each counted from 0.
+        attentions: The weights of each layer, (1, H, T, T) or (H, T, T), as ``output_attentions=True`` returns them.
+        tokens: The T tokens.
+        path: The file; its suffix decides the format.
+        marked: Cells to put a box around, as (layer, query, key), each counted from 0.
     """
     count = len(tokens)
     layers = [np.asarray(layer, np.float32).reshape(-1, count, count) for layer in attentions]

@@ -87,31 +87,31 @@ class OpenAIGPTConfig(Settings):
     The defaults are the released model: 12 layers, 116,534,784 parameters (Radford et al. 2018, section 4.1).
 
     Args:
-        vocab_size: number of token embeddings, at least 1.
-        n_positions: length of the longest sequence, in tokens.
-        n_embd: width of the hidden states; must be a multiple of ``n_head``.
-        n_layer: number of blocks.
-        n_head: attention heads per block.
-        afn: activation of the feed-forward layer, one of ``gelu`` (the tanh form of OpenAI's code),
+        vocab_size: Number of token embeddings, at least 1.
+        n_positions: Length of the longest sequence, in tokens.
+        n_embd: Width of the hidden states; must be a multiple of ``n_head``.
+        n_layer: Number of blocks.
+        n_head: Attention heads per block.
+        afn: Activation of the feed-forward layer, one of ``gelu`` (the tanh form of OpenAI's code),
             ``relu``, ``silu``, ``swish``.
-        resid_pdrop, embd_pdrop, attn_pdrop: dropout probabilities, in [0, 1).
-        layer_norm_epsilon: added to the variance in every LayerNorm, above 0.
-        initializer_range: standard deviation of fresh weights, at least 0.
-        summary_type: which hidden state the multiple-choice head reads: ``last``, ``first``, ``mean``, ``cls_index``.
-        summary_use_proj: whether the multiple-choice head has a linear layer.
+        resid_pdrop, embd_pdrop, attn_pdrop: Dropout probabilities, in [0, 1).
+        layer_norm_epsilon: Added to the variance in every LayerNorm, above 0.
+        initializer_range: Standard deviation of fresh weights, at least 0.
+        summary_type: Which hidden state the multiple-choice head reads: ``last``, ``first``, ``mean``, ``cls_index``.
+        summary_use_proj: Whether the multiple-choice head has a linear layer.
         summary_activation: ``None`` or one of ``tanh``, ``relu``, ``silu``, ``swish``, ``gelu_new``.
-        summary_proj_to_labels: whether that linear layer has one output per choice (else ``n_embd``).
-        summary_first_dropout, summary_last_dropout: dropout before and after it, in [0, 1).
-        num_labels: outputs of the sequence classification head; 1 means regression.
-        id2label, label2id: names of the labels by number, and the inverse. Default: ``LABEL_0``, ``LABEL_1``, ...
+        summary_proj_to_labels: Whether that linear layer has one output per choice (else ``n_embd``).
+        summary_first_dropout, summary_last_dropout: Dropout before and after it, in [0, 1).
+        num_labels: Outputs of the sequence classification head; 1 means regression.
+        id2label, label2id: Names of the labels by number, and the inverse. Default: ``LABEL_0``, ``LABEL_1``, ...
         problem_type: ``None`` (decided by ``num_labels`` and the labels' dtype) or one of ``regression``,
             ``single_label_classification``, ``multi_label_classification``.
-        pad_token_id, bos_token_id, eos_token_id: token ids, or ``None``.
-        output_attentions, output_hidden_states, return_dict: what a model call returns by default.
-        extra: unknown keys of a ``config.json``. They are kept and written back, but have no effect.
+        pad_token_id, bos_token_id, eos_token_id: Token ids, or ``None``.
+        output_attentions, output_hidden_states, return_dict: What a model call returns by default.
+        extra: Unknown keys of a ``config.json``. They are kept and written back, but have no effect.
 
     Raises:
-        ConfigError: a keyword is unknown, or values are out of range; lists all problems.
+        ConfigError: A keyword is unknown, or values are out of range; the error lists all problems.
 
     >>> config = OpenAIGPTConfig(n_layer=2, n_embd=64, n_head=4)
     >>> config.hidden_size, config.replace(n_layer=3).n_layer
@@ -302,8 +302,8 @@ class OpenAIGPTConfig(Settings):
                 raise ConfigError(
                     f"{alias} and {name} are one setting and must agree; got {settings[alias]!r} and {ours[name]!r}."
                 )
-        kept = set(settings) - known - set(cls.aliases) - {"model_type"}
-        config = cls(**ours, extra={key: settings[key] for key in settings if key in kept})
+        unknown_keys = set(settings) - known - set(cls.aliases) - {"model_type"}
+        config = cls(**ours, extra={key: settings[key] for key in settings if key in unknown_keys})
         return config.replace(**overrides) if overrides else config
 
     @classmethod
@@ -312,12 +312,12 @@ class OpenAIGPTConfig(Settings):
         """Load a config from a folder, a JSON file or a repository on the hub.
 
         Args:
-            path_or_repo_id: a folder, the path of a JSON file, or ``owner/name``.
+            path_or_repo_id: A folder, the path of a JSON file, or ``owner/name``.
             options: ``revision``, ``cache_dir``, ``local_files_only``, ``token`` as in ``gptcore.storage.hub.resolve``;
                 all others override settings of the file.
 
         Raises:
-            ConfigError: the file is missing, is not a JSON object or holds invalid settings.
+            ConfigError: The file is missing, is not a JSON object or holds invalid settings.
         """
         location, overrides = hub.split_options(options)
         path = Path(path_or_repo_id)
@@ -342,7 +342,7 @@ def read_json_object(path: Path) -> dict[str, Any]:
     """Load a JSON object from a file; a byte order mark, as written by Windows programs, is accepted.
 
     Raises:
-        ConfigError: the file cannot be read, is too large, or does not hold a JSON object.
+        ConfigError: The file cannot be read, is too large, or does not hold a JSON object.
     """
     try:
         if path.stat().st_size > MAX_CONFIG_BYTES:

@@ -35,7 +35,7 @@ class Configured:
         """The settings of the model. To change some, set ``model.config = model.config.replace(...)``.
 
         Raises:
-            ConfigError: the new config changes a setting that the weights or layers were built from.
+            ConfigError: The new config changes a setting that the weights or layers were built from.
         """
         return self._config
 

@@ -32,9 +32,9 @@ class ArrayInfo:
     """What the checks need to know about a tensor.
 
     Attributes:
-        shape: sizes; ``None`` where a traced size is unknown.
+        shape: Sizes; ``None`` where a traced size is unknown.
         dtype: NumPy's name of the dtype, or ``bfloat16``.
-        values: returns the values as a NumPy array; ``None`` under tracing.
+        values: Returns the values as a NumPy array; ``None`` under tracing.
     """
 
     shape: Shape
@@ -57,10 +57,10 @@ class CacheInfo:
     """What the checks need to know about a KV cache.
 
     Attributes:
-        batch: number of rows; ``None`` if unknown.
-        capacity: number of slots; ``None`` if unknown.
-        length: number of filled slots, or ``None`` under tracing.
-        sizes: sizes of its model: layers, heads, and the width of a head.
+        batch: Number of rows; ``None`` if unknown.
+        capacity: Number of slots; ``None`` if unknown.
+        length: Number of filled slots, or ``None`` under tracing.
+        sizes: Sizes of its model: layers, heads, and the width of a head.
         dtype: NumPy's name of the dtype, or ``bfloat16``.
     """
 
@@ -75,11 +75,11 @@ def cache_info(cache: Any, dtype: str) -> CacheInfo | None:
     """The description of ``past_key_values``, or ``None`` without one.
 
     Args:
-        cache: the argument of the call.
-        dtype: the dtype in which the model computes.
+        cache: The argument of the call.
+        dtype: The dtype in which the model computes.
 
     Raises:
-        InputError: the argument is not a ``KVCache`` (but, for example, a cache of transformers), or has another dtype.
+        InputError: The argument is not a ``KVCache`` (but, for example, a cache of transformers), or has another dtype.
     """
     if cache is not None and not hasattr(cache, "info"):
         expected = "the KVCache that the model returned with use_cache=True"
@@ -112,13 +112,13 @@ def check_inputs(
     """Check all arguments of one call: shapes, dtypes, then values.
 
     Args:
-        config: the config, which sets the limits.
-        head: the head, which determines the shape and dtype of labels.
-        inputs: argument name -> description, ``None`` if it was not passed.
-        cache: description of ``past_key_values``.
+        config: The config, which sets the limits.
+        head: The head, which determines the shape and dtype of labels.
+        inputs: Argument name -> description, ``None`` if it was not passed.
+        cache: Description of ``past_key_values``.
 
     Raises:
-        InputError: names the argument, what was received, what is allowed and what to do.
+        InputError: An argument is invalid; the error names it, and says what is allowed and what to do.
 
     Warns:
         if rows of a classifier may be padded; once.
@@ -159,11 +159,11 @@ def check_task(
     """Check the other arrays of a task's batch, as ``check_inputs`` does.
 
     Args:
-        config: the config, which sets the limits.
-        head: the head of the task.
-        shape: the shape of the ids.
-        extract_positions: one position per sequence; ``None`` if it was not passed.
-        targets: one target per example.
+        config: The config, which sets the limits.
+        head: The head of the task.
+        shape: The shape of the ids.
+        extract_positions: One position per sequence; ``None`` if it was not passed.
+        targets: One target per example.
     """
     if extract_positions is not None:
         _check_shape("extract_positions", extract_positions, shape[:-1])
@@ -178,7 +178,7 @@ def as_array(name: str, value: Any) -> NDArray[Any]:
     """Convert an argument that is not a tensor of the framework (an array, or a list of rows) to a NumPy array.
 
     Raises:
-        InputError: the argument is text or a mapping, has rows of different lengths, or holds anything but numbers.
+        InputError: The argument is text or a mapping, has rows of different lengths, or holds anything but numbers.
     """
     if isinstance(value, Mapping):
         raise InputError(f"{name} must be an array; got {type(value).__name__}. Pass its entries: model(**inputs).")

@@ -145,7 +145,7 @@ def initial_value(parameter: Parameter, config: OpenAIGPTConfig, seed: int) -> N
         float32 array of the parameter's shape.
 
     Raises:
-        ConfigError: the seed is not an integer.
+        ConfigError: The seed is not an integer.
     """
     seed = check_seed(seed)
     if parameter.kind is Kind.SCALE:
@@ -171,8 +171,8 @@ def resized_embedding(values: NDArray[np.float32], config: OpenAIGPTConfig) -> N
     """Resize the token embedding to ``config.vocab_size``: existing rows are unchanged, new rows are random.
 
     Args:
-        values: the old embedding, float32, (old vocabulary, C).
-        config: the config with the new ``vocab_size``.
+        values: The old embedding, float32, (old vocabulary, C).
+        config: The config with the new ``vocab_size``.
 
     Returns:
         float32, (new vocabulary, C); the same in every framework.

@@ -107,7 +107,7 @@ class Recipe(Settings):
         precision: ``float32``, or ``bfloat16`` to compute in bfloat16 with weights in float32.
 
     Raises:
-        ConfigError: settings are unknown or out of range; the error lists all of them.
+        ConfigError: Settings are unknown or out of range; the error lists all of them.
 
     >>> Recipe(max_steps=4, warmup_steps=2).learning_rates(4).tolist()
     [0.0, 0.000125, 0.00025, 0.000125]
@@ -151,7 +151,7 @@ class Recipe(Settings):
         """A recipe from a ``.yaml``, ``.yml`` or ``.json`` file.
 
         Raises:
-            ConfigError: the file cannot be read, or does not hold a mapping of known settings.
+            ConfigError: The file cannot be read, or does not hold a mapping of known settings.
         """
         import yaml  # comes with huggingface_hub; slow to import
 
@@ -234,10 +234,10 @@ class Setting:
     """The description of one setting of a recipe.
 
     Attributes:
-        name: its name in a recipe and for ``--set``.
-        type: the type of its values, in words.
-        unit: the unit of a number, or empty.
-        text: what it does, and its limits.
+        name: Its name in a recipe and for ``--set``.
+        type: The type of its values, in words.
+        unit: The unit of a number, or empty.
+        text: What it does, and its limits.
     """
 
     name: str
@@ -309,8 +309,8 @@ class Preset:
     """Defaults of ``gptcore train lm``.
 
     Attributes:
-        recipe: the hyperparameters.
-        sizes: the model sizes that go with them, by their names in ``OpenAIGPTConfig``.
+        recipe: The hyperparameters.
+        sizes: The model sizes that go with them, by their names in ``OpenAIGPTConfig``.
     """
 
     recipe: Recipe

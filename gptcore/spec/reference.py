@@ -55,12 +55,12 @@ class Reference:
     """One model with its weights.
 
     Args:
-        config: sizes and settings.
-        weights: canonical name -> array of any floating-point type, for every parameter of the model.
-        head: which of the four models.
+        config: Sizes and settings.
+        weights: Canonical name -> array of any floating-point type, for every parameter of the model.
+        head: Which of the four models.
 
     Raises:
-        CheckpointError: the weights are not those of this model; all problems are listed at once.
+        CheckpointError: The weights are not those of this model; all problems are listed at once.
 
     >>> from gptcore.spec.parameters import initial_value
     >>> config = OpenAIGPTConfig(vocab_size=11, n_positions=8, n_embd=6, n_layer=1, n_head=2)
@@ -86,18 +86,18 @@ class Reference:
     ) -> dict[str, Any]:
         """The present output fields as float64 arrays, in the order of the output classes."""
         fields = self._run(inputs)
-        wanted = {"attentions": output_attentions, "hidden_states": output_hidden_states}
+        requested = {"attentions": output_attentions, "hidden_states": output_hidden_states}
         return {
             name: tuple(item.value for item in value) if isinstance(value, tuple) else value.value
             for name, value in fields.items()
-            if wanted.get(name, True)
+            if requested.get(name, True)
         }
 
     def loss_and_gradients(self, inputs: Inputs) -> tuple[dict[str, float], dict[str, Array]]:
         """The losses by field name, and the gradient of their sum for every parameter (zeros where unused).
 
         Raises:
-            InputError: the model has no loss, or its labels were not given.
+            InputError: The model has no loss, or its labels were not given.
         """
         if self.head is Head.NONE:
             raise InputError(f"cannot compute a loss: {self.head.architecture} has no head. Use a model with a head.")

@@ -24,9 +24,9 @@ class Task:
     """One of the four kinds of task.
 
     Attributes:
-        columns: names of the text columns.
-        sequences: the texts of a row -> the parts of each sequence.
-        head: the head of the model for this task.
+        columns: Names of the text columns.
+        sequences: The texts of a row -> the parts of each sequence.
+        head: The head of the model for this task.
     """
 
     columns: tuple[str, ...]

@@ -20,7 +20,7 @@ def make_folder(folder: Path) -> None:
     """Create a folder and those above it, unless it exists.
 
     Raises:
-        StorageError: it cannot be created, for example because it is a file.
+        StorageError: It cannot be created, for example because it is a file.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -33,7 +33,7 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
     """Open a temporary file next to ``path``; on success it is synced to disk and renamed to ``path``.
 
     Raises:
-        StorageError: the folder cannot be written or the disk is full; ``path`` is unchanged.
+        StorageError: The folder cannot be written or the disk is full; ``path`` is unchanged.
     """
     temporary: Path | None = None
     try:

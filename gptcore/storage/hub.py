@@ -56,7 +56,7 @@ def split_options(options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str,
     """Split keyword arguments into those that locate a checkpoint and all others.
 
     Raises:
-        ConfigError: an option of transformers has no counterpart; says what to do instead.
+        ConfigError: An option of transformers has no counterpart; the error says what to do instead.
 
     >>> split_options({"revision": "main", "n_layer": 2})
     ({'revision': 'main'}, {'n_layer': 2})
@@ -89,16 +89,16 @@ def resolve(
     Without a connection, cached files are used.
 
     Args:
-        path_or_repo_id: a folder, or ``owner/name`` on the hub. For the folder of a run, its last checkpoint is used.
-        choose: function that selects the files to download from the names in the repository.
-        revision: branch, tag or commit on the hub. Default: the main branch.
-        cache_dir: folder for downloads. Default: the hub's default.
-        local_files_only: whether to never use the network. Default: false.
-        token: access token, or ``True`` for the stored one.
+        path_or_repo_id: A folder, or ``owner/name`` on the hub. For the folder of a run, its last checkpoint is used.
+        choose: Function that selects the files to download from the names in the repository.
+        revision: Branch, tag or commit on the hub. Default: the main branch.
+        cache_dir: Folder for downloads. Default: the hub's default.
+        local_files_only: Whether to never use the network. Default: false.
+        token: Access token, or ``True`` for the stored one.
 
     Raises:
-        StorageError: there is no such folder, and the name is not a repository id or cannot be downloaded.
-        ConfigError: the name is not a string or a path, or the token is invalid.
+        StorageError: There is no such folder, and the name is not a repository id or cannot be downloaded.
+        ConfigError: The name is not a string or a path, or the token is invalid.
     """
     if not isinstance(path_or_repo_id, (str, Path)):
         given = type(path_or_repo_id).__name__
@@ -153,21 +153,21 @@ def push(
     """Upload files to a repository on the hub, all in one commit.
 
     Args:
-        files: name in the repository -> local file.
+        files: Name in the repository -> local file.
         repo_id: ``owner/name``, or ``name`` for one of your own repositories; created if missing.
-        commit_message: the commit message.
-        token: access token with write access. Default: the stored one.
-        private: whether a newly created repository is private. Default: the owner's default.
-        revision: a branch, created if missing. Default: the main branch.
-        replaces: function that selects files of the repository to delete, unless they are uploaded again.
-        card: text of a generated model card, uploaded as ``README.md`` unless the repository has a hand-written one.
+        commit_message: The commit message.
+        token: Access token with write access. Default: the stored one.
+        private: Whether a newly created repository is private. Default: the owner's default.
+        revision: A branch, created if missing. Default: the main branch.
+        replaces: Function that selects files of the repository to delete, unless they are uploaded again.
+        card: Text of a generated model card, uploaded as ``README.md`` unless the repository has a hand-written one.
 
     Returns:
         The URL of the commit, or of the last commit if nothing has changed.
 
     Raises:
-        ConfigError: the token is invalid.
-        StorageError: the repository id is invalid, or the hub cannot be reached or refused the request. The repository
+        ConfigError: The token is invalid.
+        StorageError: The repository id is invalid, or the hub cannot be reached or refused the request. The repository
             is unchanged. If the response to the commit was lost, pushing again is safe.
     """
     if not REPO_ID.fullmatch(repo_id):
@@ -200,7 +200,7 @@ def temporary_folder() -> Iterator[Path]:
     """A temporary folder for files to upload.
 
     Raises:
-        StorageError: the folder cannot be created.
+        StorageError: The folder cannot be created.
     """
     try:
         folder = tempfile.TemporaryDirectory(prefix="gptcore-")
@@ -233,8 +233,8 @@ def _download(repo_id: str, name: str, revision: str | None, cache: dict[str, An
     is_new = not isinstance(known, str) or Path(known).resolve() != blob
     if is_new and SHA256.fullmatch(blob.name):  # large files are named by their hash
         with blob.open("rb") as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
-        if found != blob.name:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        if digest != blob.name:
             path.unlink(missing_ok=True)
             blob.unlink(missing_ok=True)
             raise StorageError(f"{repo_id!r}: the downloaded {name} does not match the hub's hash. Try again.")
@@ -261,8 +261,8 @@ def _cached_instead(repo_id: str, revision: str | None, cache: dict[str, Any], c
 
 def _status(error: BaseException) -> int | None:
     """The HTTP status in an error of the hub client or in what caused it, if there is one."""
-    found = (getattr(getattr(one, "response", None), "status_code", None) for one in _causes(error))
-    return next((status for status in found if status is not None), None)
+    statuses = (getattr(getattr(one, "response", None), "status_code", None) for one in _causes(error))
+    return next((status for status in statuses if status is not None), None)
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
@@ -281,8 +281,8 @@ def _reason(error: Exception, advice: Mapping[int, str]) -> str:
         return f"the hub has a server error ({status}). Try again later."
     causes = list(_causes(error))
     if status is not None:
-        told = next((text for one in causes if (text := getattr(one, "server_message", None))), "no reason given")
-        return f"the hub refused the request ({status}): {' '.join(told.split())}"
+        message = next((text for one in causes if (text := getattr(one, "server_message", None))), "no reason given")
+        return f"the hub refused the request ({status}): {' '.join(message.split())}"
     deepest = [one for one in causes if str(one).strip()][-1:] or [error]
     text = f"{type(deepest[0]).__name__}: {' '.join(str(deepest[0]).split())}"
     if any(HTTP_CLIENT.match(type(one).__module__) for one in causes):

@@ -34,7 +34,7 @@ class Row(dict[str, Any]):
     """A row of a table: its cells by column.
 
     Attributes:
-        place: the file and line that the row is from: ``rows.jsonl, line 3``.
+        place: The file and line that the row is from: ``rows.jsonl, line 3``.
     """
 
     def __init__(self, cells: Mapping[str, Any], place: str) -> None:
@@ -61,27 +61,27 @@ def find(files: str | Path | Sequence[str | Path], kinds: Sequence[str]) -> list
     """Find the files of a dataset; a folder is replaced by the files of the given kinds in it, sorted by name.
 
     Raises:
-        DataError: a file or folder does not exist, or there are no files.
+        DataError: A file or folder does not exist, or there are no files.
     """
     named = [files] if isinstance(files, (str, Path)) else list(files)
-    found: list[Path] = []
+    paths: list[Path] = []
     for path in map(Path, named):
         if path.is_dir():
-            found += sorted(inner for inner in path.rglob("*") if inner.is_file() and kind(inner) in kinds)
+            paths += sorted(inner for inner in path.rglob("*") if inner.is_file() and kind(inner) in kinds)
         elif path.is_file():
-            found.append(path)
+            paths.append(path)
         else:
             raise DataError(f"no file or folder named {path}. Check the path.")
-    if not found:
+    if not paths:
         raise DataError(f"no files of the kinds {', '.join(kinds)} in {', '.join(map(str, named)) or 'an empty list'}")
-    return found
+    return paths
 
 
 def parts(path: Path) -> Iterator[str]:
     """The text of a file, in parts that end with a line unless lines are very long.
 
     Raises:
-        DataError: the file cannot be read, or is not UTF-8; names the line.
+        DataError: The file cannot be read, or is not UTF-8; the error names the line.
     """
     lines_read = 0
     with _open(path, lambda: f"after line {lines_read}") as file:
@@ -98,11 +98,11 @@ def rows(path: Path, columns: Sequence[str], names: Sequence[str] | None = None)
         path: ``.jsonl``, ``.csv``, ``.tsv`` or ``.json``, plain or ``.xz`` or ``.gz``. In TSV, quotes have no special
             meaning. ``.json`` holds JSON lines or a list of objects; a list is read as a whole, and its rows are
             numbered instead of lines.
-        columns: names of the columns that each row must have.
-        names: names of all columns, for CSV or TSV without a header.
+        columns: Names of the columns that each row must have.
+        names: Names of all columns, for CSV or TSV without a header.
 
     Raises:
-        DataError: the file cannot be read, two columns have the same name, or a row is malformed or lacks a column;
+        DataError: The file cannot be read, two columns have the same name, or a row is malformed or lacks a column;
             names the line.
     """
     if not is_table(path):
@@ -110,12 +110,12 @@ def rows(path: Path, columns: Sequence[str], names: Sequence[str] | None = None)
     line = 0
     with _open(path, lambda: f"line {line + 1}") as file:
         if kind(path) in (".csv", ".tsv"):
-            unit, found = "line", _csv_rows(path, file, columns, names)
+            unit, numbered = "line", _csv_rows(path, file, columns, names)
         elif kind(path) == JSON and _starts_list(file):
-            unit, found = "row", _json_list(path, file)
+            unit, numbered = "row", _json_list(path, file)
         else:
-            unit, found = "line", _json_rows(path, file)
-        for line, row in found:  # the lambda above reads line
+            unit, numbered = "line", _json_rows(path, file)
+        for line, row in numbered:  # the lambda above reads line
             missing = [name for name in columns if name not in row]
             if missing:
                 has = ", ".join(map(repr, row)) or "none"
@@ -137,7 +137,7 @@ def read_table(
         names: Names of all columns, for CSV or TSV without a header.
 
     Raises:
-        DataError: as ``find`` and ``rows``, or there are no rows.
+        DataError: As ``find`` and ``rows``, or there are no rows.
     """
     paths = find(files, TABLES)
     table = [row for path in paths for _, row in rows(path, columns, names)]
@@ -167,14 +167,14 @@ def _starts_list(file: io.TextIOWrapper) -> bool:
 
 def _json_list(path: Path, file: IO[str]) -> Iterator[tuple[int, dict[str, Any]]]:
     try:
-        found = json.load(file, object_pairs_hook=_object)
+        content = json.load(file, object_pairs_hook=_object)
     except (json.JSONDecodeError, RecursionError) as cause:
         raise DataError(f"{path}: not JSON: {cause}") from cause
     except UnicodeDecodeError:
         raise
     except ValueError as cause:
         raise DataError(f"{path}: {cause}") from cause
-    for number, row in enumerate(found, 1):
+    for number, row in enumerate(content, 1):
         if not isinstance(row, dict):
             raise DataError(f"{path}, row {number}: must be a JSON object; got {type(row).__name__}")
         yield number, row
@@ -239,9 +239,9 @@ def decoded(content: bytes, name: object, error: type[GPTError] = DataError) -> 
     """UTF-8 as text, without a byte order mark.
 
     Args:
-        content: all bytes of a file.
-        name: the name of the file, for errors.
-        error: the type of error to raise if the bytes are not UTF-8; names the line.
+        content: All bytes of a file.
+        name: The name of the file, for errors.
+        error: The type of the error for bytes that are not UTF-8; it names the line.
 
     >>> decoded(codecs.BOM_UTF8 + b"a", "a.txt")
     'a'

@@ -31,7 +31,7 @@ class Transaction:
         folder: The folder; created if missing.
 
     Raises:
-        StorageError: the folder cannot be written or the disk is full; its files are unchanged.
+        StorageError: The folder cannot be written or the disk is full; its files are unchanged.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -126,7 +126,7 @@ def recover(folder: Path) -> None:
     """Complete a save that was decided and then interrupted, if there is one.
 
     Raises:
-        StorageError: the journal is damaged, or the folder cannot be written.
+        StorageError: The journal is damaged, or the folder cannot be written.
     """
     path = folder / JOURNAL_NAME
     if not path.is_file():

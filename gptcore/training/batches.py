@@ -81,7 +81,7 @@ class Batches:
             batches at random.
 
     Raises:
-        DataError: there are no examples, or ``lengths`` does not have one entry per example.
+        DataError: There are no examples, or ``lengths`` does not have one entry per example.
 
     >>> examples = [{"input_ids": np.array([i])} for i in range(5)]
     >>> batches = Batches(examples, 2, seed=0)

@@ -67,7 +67,7 @@ class Checkpoints:
         """Save the state after ``step`` updates, atomically.
 
         Raises:
-            StorageError: the disk is full or the folder cannot be written; earlier checkpoints are unchanged.
+            StorageError: The disk is full or the folder cannot be written; earlier checkpoints are unchanged.
         """
         path, partial = self.path(step), self.folder / f"step-{step:08d}{PARTIAL}"
         weights, moments = trainer.weights(), trainer.moments()
@@ -102,8 +102,8 @@ class Checkpoints:
         """Load the newest checkpoint into a trainer; returns the next step and the saved ``progress``.
 
         Raises:
-            TrainingError: there is no checkpoint, or the run has different settings; lists the differences.
-            CheckpointError: the checkpoint is damaged.
+            TrainingError: There is no checkpoint, or the run has different settings; the error lists the differences.
+            CheckpointError: The checkpoint is damaged.
         """
         if not self.steps():
             raise TrainingError(f"cannot resume {self.folder}: it has no checkpoint.")
@@ -123,13 +123,13 @@ class Checkpoints:
         sources = match(read_tensors(path), trainer.config, trainer.head).sources
         stored = {tensor.name: tensor for tensor in safetensors.read(path / OPTIMIZER_NAME)}
         table = parameters(trainer.config, trainer.head)
-        wanted = {f"{moment}.{name}": table[name].shape for moment in MOMENTS for name in table}
-        if wanted != {name: tensor.shape for name, tensor in stored.items()}:
+        expected = {f"{moment}.{name}": table[name].shape for moment in MOMENTS for name in table}
+        if expected != {name: tensor.shape for name, tensor in stored.items()}:
             raise CheckpointError(f"cannot resume: {path / OPTIMIZER_NAME} does not fit this model.")
         trainer.restore(
             state["step"],
             ((name, sources[name].read("float32")) for name in table),
-            ((name, stored[name].read("float32")) for name in wanted),
+            ((name, stored[name].read("float32")) for name in expected),
         )
         return state["step"], state["progress"]
 
@@ -190,7 +190,7 @@ def read_state(path: Path) -> dict[str, Any]:
     """Load ``training.json`` of a checkpoint.
 
     Raises:
-        CheckpointError: the file cannot be read or has a wrong structure.
+        CheckpointError: The file cannot be read or has a wrong structure.
     """
     try:
         state = json.loads((path / STATE_NAME).read_text(encoding="utf-8"))

@@ -59,7 +59,7 @@ def tokenize_corpus(
         progress: Function that is called while files are read. Default: none.
 
     Raises:
-        DataError: there are no files, a file cannot be read, or the files hold only white space.
+        DataError: There are no files, a file cannot be read, or the files hold only white space.
     """
     paths = files_module.find(files, (*files_module.TEXT, *files_module.TABLES))
     folder = Path(folder)
@@ -139,7 +139,7 @@ class TokenFile:
         bytes_per_token: Mean number of UTF-8 bytes of text per token.
 
     Raises:
-        DataError: the folder has no corpus, or the corpus is damaged.
+        DataError: The folder has no corpus, or the corpus is damaged.
     """
 
     def __init__(self, folder: str | Path) -> None:
@@ -175,7 +175,7 @@ class Blocks:
             at least ``length - stride`` ids before it.
 
     Raises:
-        DataError: a block or the corpus has fewer than 2 tokens, or ``stride`` is not in [1, length].
+        DataError: A block or the corpus has fewer than 2 tokens, or ``stride`` is not in [1, length].
 
     >>> blocks = Blocks(np.arange(1, 8), 4)
     >>> len(blocks), blocks[1]["input_ids"].tolist(), blocks[1]["labels"].tolist()

@@ -21,12 +21,12 @@ def mean_losses(trainer: Trainer, batches: Sequence[Batch]) -> tuple[dict[str, f
     totals: dict[str, int] = {}
     logits = []
     for batch in batches:
-        found = trainer.evaluate(batch)
+        results = trainer.evaluate(batch)
         for name, count in counts(batch).items():
-            sums[name] = sums.get(name, 0.0) + float(found[name]) * count
+            sums[name] = sums.get(name, 0.0) + float(results[name]) * count
             totals[name] = totals.get(name, 0) + count
-        if "logits" in found:
-            logits.append(found["logits"])
+        if "logits" in results:
+            logits.append(results["logits"])
     return {name: total / max(totals[name], 1) for name, total in sums.items()}, logits
 
 

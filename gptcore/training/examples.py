@@ -30,15 +30,16 @@ class TaskExamples:
     """The rows of a dataset, encoded: a random-access source for ``Batches``.
 
     Args:
-        task: a name in ``TASKS``.
-        rows: mappings with the columns of the task and ``label``.
-        tokenizer: a tokenizer with the tokens of ``add_task_tokens``.
-        config: the config of the model: ``n_positions`` limits the length, ``label2id`` names the labels.
-        columns: names of the columns, in the task's order. Default: the task's names.
-        labelled: whether the rows have labels; if not, batches have no ``targets``. Default: true.
+        task: A name in ``TASKS``.
+        rows: Mappings with the columns of the task and ``label``.
+        tokenizer: A tokenizer with the tokens of ``add_task_tokens``.
+        config: The config of the model: ``n_positions`` limits the length, ``label2id`` names the labels.
+        columns: Names of the columns, in the task's order. Default: the task's names.
+        labelled: Whether the rows have labels; if not, batches have no ``targets``. Default: true.
 
     Raises:
-        DataError: there are no rows, a text is not a string, or a label is missing or not in the config; names the row.
+        DataError: There are no rows, a text is not a string, or a label is missing or not in the config; the error
+            names the row.
     """
 
     def __init__(
@@ -145,12 +146,12 @@ def class_name(label: Any, place: str) -> str:
     So ``1``, ``"1"``, ``1.0`` and ``"1 "`` are the same class.
 
     Args:
-        label: a string or a number.
-        place: where the label is from, such as ``row 3``.
+        label: A string or a number.
+        place: Where the label is from, such as ``row 3``.
 
     Raises:
-        DataError: the label is missing (``None``, NaN, white space or one of ``MISSING``), or neither a string nor a
-            number; names the place.
+        DataError: The label is missing (``None``, NaN, white space or one of ``MISSING``), or neither a string nor a
+            number; the error names the place.
 
     >>> [class_name(label, "row 1") for label in ("pos ", 1, "1", 1.0, "2.0", 2.5, True)]
     ['pos', '1', '1', '1', '2', '2.5', 'True']
@@ -169,7 +170,7 @@ def score(label: Any, place: str) -> float:
     """A label as a number.
 
     Raises:
-        DataError: the label is missing or not a finite number; names the place.
+        DataError: The label is missing or not a finite number; the error names the place.
     """
     name = class_name(label, place)
     if not is_number(label):
@@ -181,7 +182,7 @@ def target_of(place: str, label: Any, task: Task, config: OpenAIGPTConfig, choic
     """The target of a label: the index of a choice, a score, or the index of a class.
 
     Raises:
-        DataError: the label is none of these; names the ``place``.
+        DataError: The label is none of these; the error names the ``place``.
     """
     if task.head is not Head.DOUBLE_HEADS and config.problem_type == "regression":
         return score(label, place)
@@ -204,12 +205,13 @@ def label_settings(task: str, labels: Sequence[Any], where: Sequence[str] | None
     ids), otherwise by name. Multiple choice needs no settings.
 
     Args:
-        task: a name in ``TASKS``.
-        labels: the labels of all rows.
-        where: the ``places`` of the rows, for errors. Default: row numbers.
+        task: A name in ``TASKS``.
+        labels: The labels of all rows.
+        where: The ``places`` of the rows, for errors. Default: row numbers.
 
     Raises:
-        DataError: a label is missing, a score is not a number, or there is only one class; names the row.
+        DataError: A label is missing, a score is not a number, or there is only one class; the error names
+            the row.
 
     >>> label_settings("classify", ["pos", "neg", "pos"])["label2id"]
     {'neg': 0, 'pos': 1}
@@ -221,17 +223,17 @@ def label_settings(task: str, labels: Sequence[Any], where: Sequence[str] | None
     if task == "choice":
         return {}
     placed = list(zip(labels, where or [f"row {number}" for number in range(1, len(labels) + 1)], strict=True))
-    found = {class_name(label, place) for label, place in placed}
+    class_names = {class_name(label, place) for label, place in placed}
     if task == "similarity" and any(map(is_number, labels)):
         for label, place in placed:
             score(label, place)
         return {"num_labels": 1, "problem_type": "regression"}
-    numbers = {name for name in found if _WHOLE.fullmatch(name)}
-    names = sorted(found, key=int) if numbers == found else sorted(found)
+    numbers = {name for name in class_names if _WHOLE.fullmatch(name)}
+    names = sorted(class_names, key=int) if numbers == class_names else sorted(class_names)
     if len(names) < 2:
         raise DataError(f"the rows must have at least two different labels; all {len(labels)} have {names[0]!r}.")
-    if numbers and len(found - numbers) > 1:
-        mixed = f"{min(numbers)!r} and {min(found - numbers)!r}"
+    if numbers and len(class_names - numbers) > 1:
+        mixed = f"{min(numbers)!r} and {min(class_names - numbers)!r}"
         warn_once(f"Some labels are numbers and others are names, such as {mixed}. Each is a class of its own.")
     return {
         "num_labels": len(names),
@@ -245,9 +247,9 @@ def class_names(task: str, config: OpenAIGPTConfig, columns: Sequence[str]) -> l
     """The names of the classes of a task, by number; empty if the model predicts scores.
 
     Args:
-        task: a name in ``TASKS``.
-        config: the config of the model; its ``id2label`` names the labels.
-        columns: the text columns; for ``choice``, the context and the choices.
+        task: A name in ``TASKS``.
+        config: The config of the model; its ``id2label`` names the labels.
+        columns: The text columns; for ``choice``, the context and the choices.
 
     >>> class_names("choice", OpenAIGPTConfig(), ("context", "choice1", "choice2", "choice3"))
     ['0', '1', '2']

@@ -79,9 +79,9 @@ def fit(
         run was finished before.
 
     Raises:
-        ConfigError, DataError, CheckpointError, StorageError, TokenizerError: an argument or a file is invalid.
+        ConfigError, DataError, CheckpointError, StorageError, TokenizerError: An argument or a file is invalid.
         TrainingError: ``output`` holds a run and ``resume`` is false, the run cannot be resumed, or it diverged.
-        Interrupted: after Ctrl-C; the updates so far are saved.
+        Interrupted: After Ctrl-C; the updates so far are saved.
 
     >>> rows = [{"text": "a fine day", "label": "good"}, {"text": "a dull day", "label": "bad"}] * 2
     >>> record = fit("classify", rows, "runs/days", recipe=FINE_TUNING.replace(max_steps=1))  # doctest: +SKIP
@@ -150,7 +150,7 @@ def evaluate(
         An ``Evaluation`` with ``metrics`` and, for a task, the ``outputs`` and ``targets`` of all examples.
 
     Raises:
-        ConfigError, DataError, CheckpointError, StorageError, TokenizerError: an argument or a file is invalid.
+        ConfigError, DataError, CheckpointError, StorageError, TokenizerError: An argument or a file is invalid.
     """
     keep_freed_memory()
     load_trainer = load_trainers(backend) if isinstance(backend, str) else backend

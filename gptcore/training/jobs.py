@@ -43,8 +43,8 @@ class Job:
 
     Attributes:
         task: ``"lm"`` or a name in ``TASKS``.
-        recipe: the hyperparameters.
-        run: the training loop; append to ``run.listeners`` to follow it.
+        recipe: The hyperparameters.
+        run: The training loop; append to ``run.listeners`` to follow it.
     """
 
     task: str
@@ -87,12 +87,12 @@ def prepare_lm(
     """Load and encode everything that training a language model needs.
 
     Args:
-        data, output, model, tokenizer, validation: as in ``fit``.
-        load_trainer: the function of a backend that loads a trainer.
-        recipe: the hyperparameters.
-        config: settings of the config to change.
-        fresh: default settings of a model that is trained from scratch; ``config`` overrides them.
-        column: name of the text column of tables. Default: ``text``.
+        data, output, model, tokenizer, validation: As in ``fit``.
+        load_trainer: The function of a backend that loads a trainer.
+        recipe: The hyperparameters.
+        config: Settings of the config to change.
+        fresh: Default settings of a model that is trained from scratch; ``config`` overrides them.
+        column: Name of the text column of tables. Default: ``text``.
         options: ``evaluate_every``, ``save_every`` and ``patience`` of ``Run``.
     """
     if tokenizer is None and model is None:
@@ -199,7 +199,7 @@ def task_named(task: str) -> Any:
     """Return a task by name.
 
     Raises:
-        ConfigError: the name is unknown.
+        ConfigError: The name is unknown.
     """
     if task not in TASKS:
         raise ConfigError(f"task must be one of {', '.join(map(repr, ('lm', *TASKS)))}; got {task!r}.")
@@ -210,7 +210,7 @@ def rows_of(data: Paths | Rows, names: Sequence[str], label: str, header: Sequen
     """Return the rows of tables, or the passed rows, with the label in the column ``label``.
 
     Raises:
-        DataError: there are no rows, or a file cannot be read or lacks a column.
+        DataError: There are no rows, or a file cannot be read or lacks a column.
     """
     if is_rows(data):
         where = places(data)

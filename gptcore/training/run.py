@@ -93,10 +93,10 @@ class Run:
                 of an uninterrupted run. Default: false.
 
         Raises:
-            TrainingError: the loss or the gradient is not finite (checkpoints are unchanged), or the folder already
+            TrainingError: The loss or the gradient is not finite (checkpoints are unchanged), or the folder already
                 holds a run and ``resume`` is false.
-            StorageError: the disk is full; earlier checkpoints are unchanged.
-            Interrupted: a ``KeyboardInterrupt`` after the first Ctrl-C or SIGTERM; the current update is finished and
+            StorageError: The disk is full; earlier checkpoints are unchanged.
+            Interrupted: A ``KeyboardInterrupt`` after the first Ctrl-C or SIGTERM; the current update is finished and
                 saved. A second signal stops the run immediately. Signals are only handled in the main thread, if the
                 program has no handlers of its own, and if a single process trains: several processes would stop at
                 different updates.
@@ -146,11 +146,11 @@ class Run:
             if not math.isfinite(results[name]):
                 raise TrainingError(
                     f"the run diverged: {name} is {results[name]} at step {step}, with a learning rate of "
-                    f"{results['learning_rate']:.3g}; {self.kept()}. Lower learning_rate, or lengthen the warm-up."
+                    f"{results['learning_rate']:.3g}; {self.resumable()}. Lower learning_rate, or lengthen the warm-up."
                 )
         return {"step": step, **results, "tokens_per_second": batch["input_ids"].size / seconds}
 
-    def kept(self) -> str:
+    def resumable(self) -> str:
         """Describe the checkpoint that the run could resume from now."""
         steps = self.checkpoints.steps()
         return (
@@ -167,7 +167,7 @@ class Run:
                 with path.open("a", encoding="utf-8") as file:
                     file.write(json.dumps(record) + "\n")
             except OSError as cause:
-                raise StorageError(f"cannot write {path}: {cause.strerror}; {self.kept()}.") from cause
+                raise StorageError(f"cannot write {path}: {cause.strerror}; {self.resumable()}.") from cause
             for listener in self.listeners:
                 listener(record)
 
@@ -175,9 +175,9 @@ class Run:
         """Drop records after the checkpoint that the run resumes from, and an incomplete last line."""
         if self.trainer.is_main:
             path = self.checkpoints.folder / LOG_NAME
-            kept = [record for record in read_log(path) if record["step"] < step] if path.is_file() else []
+            earlier = [record for record in read_log(path) if record["step"] < step] if path.is_file() else []
             with atomic_write(path) as file:
-                file.writelines(json.dumps(record).encode() + b"\n" for record in kept)
+                file.writelines(json.dumps(record).encode() + b"\n" for record in earlier)
 
 
 def has_run(folder: Path) -> bool:

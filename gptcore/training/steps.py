@@ -43,7 +43,7 @@ def check_batch(config: OpenAIGPTConfig, head: Head, batch: Mapping[str, Any]) -
     """Check the batch of a step and return it as NumPy arrays.
 
     Raises:
-        InputError: a name is missing or unknown, or an id, position or class is out of range. (In a compiled step,
+        InputError: A name is missing or unknown, or an id, position or class is out of range. (In a compiled step,
             such values would turn all weights into NaN.)
     """
     names = ("input_ids", "labels") if head is Head.LM else ("input_ids", "labels", "extract_positions", "targets")
@@ -65,7 +65,7 @@ def rows_of_process(rows: int, process: int, processes: int) -> slice:
     """The rows of a batch that a process computes.
 
     Raises:
-        TrainingError: the number of rows is not a multiple of the number of processes.
+        TrainingError: The number of rows is not a multiple of the number of processes.
 
     >>> rows_of_process(6, 1, 2)
     slice(3, 6, None)

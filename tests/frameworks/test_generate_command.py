@@ -79,9 +79,12 @@ def test_a_file_gives_json_lines_that_all_frameworks_agree_on(run, folder, tmp_p
         (("a", "--max-new-tokens", 99), "n_positions=40"),
         (("--file", "nowhere.txt"), "cannot read nowhere.txt"),
         (("--file", Path(__file__).parent), "cannot read"),
-        (("a", "--greedy", "--temperature", 0.7), "temperature need sampling, which greedy search and beam search"),
-        (("a", "--greedy", "--top-k", 7, "--top-p", 0.5), "top_k, top_p need sampling"),
-        (("a", "--num-beams", 2, "--set", "min_p=0.1"), "min_p need sampling"),
+        (
+            ("a", "--greedy", "--temperature", 0.7),
+            "cannot use temperature without sampling, which --greedy",
+        ),
+        (("a", "--greedy", "--top-k", 7, "--top-p", 0.5), "cannot use top_k, top_p without sampling"),
+        (("a", "--num-beams", 2, "--set", "min_p=0.1"), "cannot use min_p without sampling"),
         (("a", "--backend", "tf", "--quantization", "int8"), "quantization must be None; got 'int8'. Only gpt_torch"),
         (("a", "--device", "cuda:99"), "device must be one of cpu"),
         (("a", "--backend", "tf", "--device", "GPU:99"), "device must be one of CPU:0"),
@@ -99,7 +102,7 @@ def test_mistakes(run, folder, arguments, message):
     ("line", "message"),
     [
         ("\u200b", "line 4: the prompt must have at least one token"),  # white space to no Python, and no token either
-        ("a " * 38, "line 4: cannot generate 38 prompt + 3 new tokens = 41: n_positions=40"),
+        ("a " * 38, "line 4: cannot generate 3 tokens after a prompt of 38: n_positions=40 is less than 41"),
     ],
     ids=["no token", "too long"],
 )

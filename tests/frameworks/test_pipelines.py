@@ -155,7 +155,7 @@ MISTAKES = {
     "a text that is too long, of a later batch": (
         lambda models: pipeline("text-generation", batch_size=1)(["a text", "a text " * 300], max_new_tokens=1),
         InputError,
-        r"texts\[1\]: cannot generate 900 prompt \+ 1 new tokens",
+        r"texts\[1\]: cannot generate 1 tokens after a prompt of 900",
     ),
     "a loaded model": (lambda models: pipeline(model=object()), ConfigError, "named by a folder .*; got object"),
     "no pair": (

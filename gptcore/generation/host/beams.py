@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from gptcore.generation.config import GenerationConfig
 from gptcore.generation.host.processors import process
-from gptcore.generation.host.search import DecodeText, check_chosen, holds_stop, usable
+from gptcore.generation.host.search import DecodeText, check_selected, holds_stop, usable
 from gptcore.generation.host.stepper import Logits, Stepper
 from gptcore.generation.prompt import Ids, Prompt
 from gptcore.spec.random_numbers import gumbel
@@ -25,27 +25,27 @@ class Hypotheses:
     def __init__(self, size: int, length_penalty: float, early_stopping: bool | str, max_new_tokens: int) -> None:
         self.size, self.length_penalty, self.early_stopping = size, length_penalty, early_stopping
         self.max_new_tokens = max_new_tokens
-        self.kept: list[tuple[float, Ids]] = []
+        self.items: list[tuple[float, Ids]] = []
 
     def add(self, tokens: Ids, log_probability: float) -> None:
         """Keep a continuation if it is among the best. One that contains a forbidden token is never kept."""
         if log_probability == -np.inf:
             return
         score = log_probability / len(tokens) ** self.length_penalty
-        if len(self.kept) < self.size or score > self.kept[-1][0]:
-            self.kept.append((score, tokens))
-            self.kept.sort(key=lambda item: -item[0])
-            del self.kept[self.size :]
+        if len(self.items) < self.size or score > self.items[-1][0]:
+            self.items.append((score, tokens))
+            self.items.sort(key=lambda item: -item[0])
+            del self.items[self.size :]
 
     def is_done(self, best_log_probability: float, length: int) -> bool:
         """Whether running hypotheses of ``length`` new tokens can no longer, or are unlikely to, join the best ones."""
-        if len(self.kept) < self.size:
+        if len(self.items) < self.size:
             return False
         if self.early_stopping is True:
             return True
         if self.early_stopping == "never" and self.length_penalty > 0:
             length = self.max_new_tokens
-        return bool(self.kept[-1][0] >= best_log_probability / length**self.length_penalty)
+        return bool(self.items[-1][0] >= best_log_probability / length**self.length_penalty)
 
 
 def beam_search(
@@ -76,12 +76,12 @@ def beam_search(
     finished = np.zeros(batch, bool)
     vocabulary = logits.shape[-1]
     for new in range(1, prompt.max_new_tokens + 1):
-        check_chosen((usable(logits) | finished.repeat(beams)).reshape(batch, beams))
+        check_selected((usable(logits) | finished.repeat(beams)).reshape(batch, beams))
         rows = [np.append(start, row) for start, row in zip(starts, tokens, strict=True)]
         scores = process(config, log_softmax(logits), rows, new - 1, prompt.length)
         scores = (scores.reshape(batch, beams, -1) + totals[:, :, None]).reshape(batch, -1)
         candidates = _candidates(config, scores, new - 1)
-        chosen = np.zeros((batch, beams), np.int64)
+        selected = np.zeros((batch, beams), np.int64)
         for i in range(batch):
             running = []
             for rank, candidate in enumerate(candidates[i].tolist()):
@@ -93,14 +93,14 @@ def beam_search(
                 if (ends or new == prompt.max_new_tokens) and rank < beams and not finished[i]:
                     done[i].add(text, float(scores[i, candidate]))
             running = running[:beams]  # fewer where nearly every token is an end of text
-            chosen[i, : len(running)] = running
+            selected[i, : len(running)] = running
             totals[i] = -np.inf
             totals[i, : len(running)] = scores[i, running]
             finished[i] |= done[i].is_done(float(totals[i, 0]), new)
         if finished.all() or new == prompt.max_new_tokens:
             break
-        order = (np.arange(batch)[:, None] * beams + chosen // vocabulary).reshape(-1)
-        last = (chosen % vocabulary).reshape(-1)
+        order = (np.arange(batch)[:, None] * beams + selected // vocabulary).reshape(-1)
+        last = (selected % vocabulary).reshape(-1)
         tokens = np.concatenate([tokens[order], last[:, None]], axis=1)
         logits, state = stepper.step(last, stepper.reordered(state, order))
     return _collected(config, prompt, done)
@@ -120,8 +120,8 @@ def _candidates(config: GenerationConfig, scores: Logits, step: int) -> NDArray[
 
 
 def _collected(config: GenerationConfig, prompt: Prompt, done: list[Hypotheses]) -> tuple[Ids, NDArray[np.float32]]:
-    check_chosen(np.array([len(hypotheses.kept) >= config.num_return_sequences for hypotheses in done]))
-    best = [item for hypotheses in done for item in hypotheses.kept[: config.num_return_sequences]]
+    check_selected(np.array([len(hypotheses.items) >= config.num_return_sequences for hypotheses in done]))
+    best = [item for hypotheses in done for item in hypotheses.items[: config.num_return_sequences]]
     width = max(len(tokens) for _, tokens in best)
     sequences = np.full((len(best), prompt.length + width), config.fill_token_id, np.int64)
     sequences[:, : prompt.length] = np.repeat(prompt.input_ids, config.num_return_sequences, 0)

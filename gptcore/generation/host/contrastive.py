@@ -29,15 +29,15 @@ class ContrastiveSearch(Search):
         state = self.stepper.reordered(self.state, self.rows.repeat(k))
         self.logits, self.state = self.stepper.step(candidates.reshape(-1), state)
         ahead = unit(self.stepper.hidden_states(self.state)[:, 0]).reshape(*candidates.shape, -1)  # (B, K, C)
-        chosen, possible = np.zeros(len(scores), np.int64), usable(scores)
+        selected, possible = np.zeros(len(scores), np.int64), usable(scores)
         for i in np.flatnonzero(possible):
             penalty = (ahead[i] @ self.context[i].T).max(-1)
             worth = (1 - alpha) * softmax(scores[i])[candidates[i]] - alpha * penalty
             allowed = scores[i, candidates[i]] > -np.inf
-            chosen[i] = np.where(allowed, worth, -np.inf).argmax()
-            self.context[i] = np.append(self.context[i], ahead[i, chosen[i], None], axis=0)
-        self.rows = np.arange(len(scores)) * k + chosen
-        return np.where(possible, np.take_along_axis(candidates, chosen[:, None], -1)[:, 0], NOTHING)
+            selected[i] = np.where(allowed, worth, -np.inf).argmax()
+            self.context[i] = np.append(self.context[i], ahead[i, selected[i], None], axis=0)
+        self.rows = np.arange(len(scores)) * k + selected
+        return np.where(possible, np.take_along_axis(candidates, selected[:, None], -1)[:, 0], NOTHING)
 
     def advance(self, tokens: Ids) -> Logits:
         return self.logits[self.rows]

@@ -12,7 +12,7 @@ from gptcore.generation.config import GenerationConfig
 from gptcore.generation.host.beams import beam_search
 from gptcore.generation.host.contrastive import ContrastiveSearch
 from gptcore.generation.host.processors import process
-from gptcore.generation.host.search import NOTHING, DecodeText, Search, check_chosen, holds_stop
+from gptcore.generation.host.search import NOTHING, DecodeText, Search, check_selected, holds_stop
 from gptcore.generation.host.stepper import Logits, Stepper
 from gptcore.generation.prompt import Ids, Prompt
 from gptcore.spec.config import OpenAIGPTConfig
@@ -81,7 +81,7 @@ def _steps(
     for new in range(prompt.max_new_tokens):
         scores = process(config, logits, rows, new, prompt.length)
         tokens = np.where(running, search.choose(scores, new), config.fill_token_id)
-        check_chosen(tokens != NOTHING)
+        check_selected(tokens != NOTHING)
         if on_tokens is not None:
             on_tokens(tokens)
         yield tokens, scores
@@ -105,9 +105,9 @@ def _capacity(model: OpenAIGPTConfig, prompt: Prompt) -> int:
 
 def _last_half(model: OpenAIGPTConfig, rows: list[Ids]) -> tuple[Ids, NDArray[np.bool_]]:
     """Ids and mask of the last ``n_positions // 2`` tokens of each row, or fewer if a row is shorter."""
-    kept = [row[-max(model.n_positions // 2, 1) :] for row in rows]
-    width = max(map(len, kept))
-    ids, mask = np.zeros((len(kept), width), np.int64), np.zeros((len(kept), width), bool)
-    for i, row in enumerate(kept):
+    tails = [row[-max(model.n_positions // 2, 1) :] for row in rows]
+    width = max(map(len, tails))
+    ids, mask = np.zeros((len(tails), width), np.int64), np.zeros((len(tails), width), bool)
+    for i, row in enumerate(tails):
         ids[i, : len(row)], mask[i, : len(row)] = row, True
     return ids, mask

@@ -60,16 +60,16 @@ def choose(config: GenerationConfig, scores: Logits, step: int) -> Ids:
 
     Returns ``NOTHING`` where the highest score is not finite: a logit is infinite or NaN, or no token is allowed.
     """
-    chosen = np.where(usable(scores), scores.argmax(-1), NOTHING)
+    selected = np.where(usable(scores), scores.argmax(-1), NOTHING)
     if not config.do_sample:
-        return chosen
+        return selected
     for i, row in enumerate(scores):
-        if chosen[i] == NOTHING:
+        if selected[i] == NOTHING:
             continue
         candidates = np.flatnonzero(row > -np.inf)
         noise = gumbel(config.seed, i % config.num_return_sequences, step, candidates)
-        chosen[i] = candidates[(row[candidates] + noise).argmax()]
-    return chosen
+        selected[i] = candidates[(row[candidates] + noise).argmax()]
+    return selected
 
 
 def usable(scores: Logits) -> NDArray[np.bool_]:
@@ -78,9 +78,9 @@ def usable(scores: Logits) -> NDArray[np.bool_]:
     return finite
 
 
-def check_chosen(chosen: NDArray[np.bool_]) -> None:
+def check_selected(selected: NDArray[np.bool_]) -> None:
     """Raise an ``InputError`` for the first row, of (B,) or (B, N), in which no token could be selected."""
-    rows = np.nonzero(~chosen)[0]
+    rows = np.nonzero(~selected)[0]
     if len(rows):
         raise InputError(
             f"cannot select a token in row {rows[0]}: its logits are infinite or NaN, or no token is allowed. "
