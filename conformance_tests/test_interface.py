@@ -88,7 +88,7 @@ EXCEPTIONS = {
     "A step on accelerate, in tf.function over replicas, or in jax.jit over a mesh has its own parts and demands.": """
         training:Trainer#* training:Trainer.autocast training:Trainer.to_tensors training:whole training:like
         training:Trainer.distributed training:Trainer.update_* training:Trainer.gradients training:Trainer.moments_of
-        training:Trainer.read_model training:Trainer.updated training:Trainer.loss training:Trainer.found
+        training:Trainer.read_model training:Trainer.updated training:Trainer.loss training:Trainer.outputs
         training:Trainer.run training:Trainer.rounded training:Trainer.named training:Trainer.tree
         training:Trainer.spread training:Trainer.replicated training:Trainer.placed training:gathered
         training:DATA training:TENSOR training:SHARDED_AXES training:MOMENT_OF""",

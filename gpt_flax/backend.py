@@ -66,10 +66,10 @@ class FlaxBackend:
 
 def local_devices() -> dict[str, jax.Device]:
     """The devices of this process by name: those that JAX prefers and, beside a GPU, the CPU."""
-    found = list(jax.local_devices())
+    devices = list(jax.local_devices())
     with contextlib.suppress(RuntimeError):  # JAX_PLATFORMS leaves the CPU out
-        found += jax.local_devices(backend="cpu")
-    return {f"{device.platform}:{device.id}": device for device in found}
+        devices += jax.local_devices(backend="cpu")
+    return {f"{device.platform}:{device.id}": device for device in devices}
 
 
 @contextlib.contextmanager

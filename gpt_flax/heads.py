@@ -45,10 +45,10 @@ SUMMARY_ACTIVATIONS: dict[str | None, Callable[[jax.Array], jax.Array]] = {
 def cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
     """Mean over the labels that are not ignored, 0 if all are; in float32 at least. (..., V), (...) -> ()."""
     labels = signed(labels)
-    kept = labels != IGNORED_LABEL
+    counted = labels != IGNORED_LABEL
     log_probabilities = jax.nn.log_softmax(wide(logits), axis=-1)
-    picked = jnp.take_along_axis(log_probabilities, jnp.where(kept, labels, 0)[..., None], axis=-1)[..., 0]
-    return -jnp.where(kept, picked, 0).sum() / jnp.maximum(kept.sum(), 1).astype(picked.dtype)
+    picked = jnp.take_along_axis(log_probabilities, jnp.where(counted, labels, 0)[..., None], axis=-1)[..., 0]
+    return -jnp.where(counted, picked, 0).sum() / jnp.maximum(counted.sum(), 1).astype(picked.dtype)
 
 
 def language_modeling_loss(logits: jax.Array, labels: jax.Array) -> jax.Array:
@@ -200,17 +200,17 @@ class FlaxOpenAIGPTLMHeadModel(Generates, FlaxOpenAIGPTPreTrainedModel):
         Args:
             input_ids: (B, T) integer token ids of the prompts.
             attention_mask: (B, T), 0 for padding on either side. Default: 1 for all tokens but ``pad_token_id``.
-            generation_config: a ``GenerationConfig``. Default: ``self.generation_config``.
-            streamer: an object whose ``put`` gets the prompt and each new token, and whose ``end`` is called at the
+            generation_config: A ``GenerationConfig``. Default: ``self.generation_config``.
+            streamer: An object whose ``put`` gets the prompt and each new token, and whose ``end`` is called at the
                 end. For one row only.
-            tokenizer: a tokenizer that decodes ids; needed for ``stop_strings``.
-            settings: settings of ``GenerationConfig``; they override those of ``generation_config``.
+            tokenizer: A tokenizer that decodes ids; needed for ``stop_strings``.
+            settings: Settings of ``GenerationConfig``; they override those of ``generation_config``.
 
         Returns:
             (B, T + N) ids with the prompt in front, or a ``GenerateOutput`` with ``return_dict_in_generate``.
 
         Raises:
-            ConfigError, InputError: the settings contradict each other, or the prompt does not fit.
+            ConfigError, InputError: The settings contradict each other, or the prompt does not fit.
         """
         return generate(self, input_ids, attention_mask, generation_config, streamer, tokenizer, settings)
 

@@ -205,13 +205,13 @@ class FlaxOpenAIGPTModel(FlaxOpenAIGPTPreTrainedModel):
     """The trunk: embeddings and blocks, no final LayerNorm.
 
     Args:
-        config: the config, which is not changed.
-        dtype: dtype of all weights: ``float32``, ``float64``, ``bfloat16`` or ``float16``. Default: ``float32``.
+        config: The config, which is not changed.
+        dtype: Dtype of all weights: ``float32``, ``float64``, ``bfloat16`` or ``float16``. Default: ``float32``.
         attn_implementation: ``"sdpa"`` (the default: the framework's fused attention) or ``"eager"`` (written out);
             both give the same numbers.
-        seed: random seed of the initial weights, the same in every framework. Default: drawn from the ``params`` stream
+        seed: Random seed of the initial weights, the same in every framework. Default: drawn from the ``params`` stream
             of ``rngs``, or 0. ``None`` leaves zeros that take no memory, for a caller that sets the weights.
-        rngs: random streams of the dropout, and of the weights if no ``seed`` is passed. Default: made from ``seed``.
+        rngs: Random streams of the dropout, and of the weights if no ``seed`` is passed. Default: made from ``seed``.
 
     On a mesh with explicit axes, call the model inside ``jax.sharding.auto_axes``: ``nnx.Embed`` needs it.
 
@@ -267,11 +267,11 @@ class FlaxOpenAIGPTModel(FlaxOpenAIGPTPreTrainedModel):
                 or 0 to T - 1.
             head_mask: (H,) or (L, H) floats, factors of the attention probabilities.
             inputs_embeds: (..., T, C) floats, used instead of ``input_ids``.
-            output_attentions: whether to return the probabilities; attention is then computed by ``"eager"``.
-            output_hidden_states: whether to return the embeddings and the output of every block.
-            return_dict: whether to return an output object; ``False`` returns a tuple of the fields that are set.
-            past_key_values: the ``KVCache`` of the earlier tokens; positions and attention continue from there.
-            use_cache: whether to return ``past_key_values``: a new cache of ``n_positions`` slots if none was passed.
+            output_attentions: Whether to return the probabilities; attention is then computed by ``"eager"``.
+            output_hidden_states: Whether to return the embeddings and the output of every block.
+            return_dict: Whether to return an output object; ``False`` returns a tuple of the fields that are set.
+            past_key_values: The ``KVCache`` of the earlier tokens; positions and attention continue from there.
+            use_cache: Whether to return ``past_key_values``: a new cache of ``n_positions`` slots if none was passed.
 
         ``output_attentions``, ``output_hidden_states`` and ``return_dict`` default to the settings of the config.
 
@@ -279,7 +279,7 @@ class FlaxOpenAIGPTModel(FlaxOpenAIGPTPreTrainedModel):
             FlaxBaseModelOutput.
 
         Raises:
-            InputError: an argument does not fit. Checked before work starts (under ``jit``, shapes and dtypes only).
+            InputError: An argument does not fit. Checked before work starts (under ``jit``, shapes and dtypes only).
         """
         input_ids, attention_mask, token_type_ids, position_ids, head_mask, inputs_embeds = self._check(
             input_ids=input_ids,

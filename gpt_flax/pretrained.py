@@ -122,21 +122,21 @@ class FlaxOpenAIGPTPreTrainedModel(Configured, Pushable, nnx.Module):
         The model is in evaluation mode.
 
         Args:
-            path_or_repo_id: a folder, or a repository as ``owner/name``.
-            dtype: dtype of the weights in memory: ``float32`` if ``None``, ``auto`` for the stored one.
+            path_or_repo_id: A folder, or a repository as ``owner/name``.
+            dtype: Dtype of the weights in memory: ``float32`` if ``None``, ``auto`` for the stored one.
             attn_implementation: ``"sdpa"`` (the default) or ``"eager"``, as in ``FlaxOpenAIGPTModel``.
-            quantization: must be ``None``; only PyTorch supports ``"int8"``.
-            output_loading_info: whether to return also a dict of ``missing_keys``, which got initial values, and
+            quantization: Must be ``None``; only PyTorch supports ``"int8"``.
+            output_loading_info: Whether to return also a dict of ``missing_keys``, which got initial values, and
                 ``unexpected_keys``, which are ignored.
-            seed: random seed of the weights that the checkpoint lacks; default 0.
-            rngs: random streams of the dropout; made from ``seed`` if ``None``.
+            seed: Random seed of the weights that the checkpoint lacks; default 0.
+            rngs: Random streams of the dropout; made from ``seed`` if ``None``.
             options: ``revision``, ``cache_dir``, ``local_files_only``, ``token``; ``allow_pickle=True`` to read
                 files of ``torch.save``; ``ignore_mismatched_sizes=True`` for a fresh head if the stored one has
                 another shape, for example another ``num_labels``. All others override the config.
 
         Raises:
-            CheckpointError, ConfigError: with every problem, before anything of the model's size is allocated.
-            StorageError: there is no such folder or repository, or it cannot be downloaded.
+            CheckpointError, ConfigError: With every problem, before anything of the model's size is allocated.
+            StorageError: There is no such folder or repository, or it cannot be downloaded.
         """
         named = dtype if isinstance(dtype, str) or dtype is None else dtype_name(dtype)
         check_quantization(quantization)
@@ -160,10 +160,10 @@ class FlaxOpenAIGPTPreTrainedModel(Configured, Pushable, nnx.Module):
         """Write ``config.json`` and safetensors that the other two backends and transformers read.
 
         Args:
-            folder: the folder to write; created if missing.
-            max_shard_size: largest size of a file, in bytes or as ``"2GB"``; ``None`` (the default) for one file.
-            is_main_process: whether to write; pass ``False`` in the other processes of a run. Default: ``True``.
-            options: other arguments of transformers have no effect, or raise an error that says what to do.
+            folder: The folder to write; created if missing.
+            max_shard_size: Largest size of a file, in bytes or as ``"2GB"``; ``None`` (the default) for one file.
+            is_main_process: Whether to write; pass ``False`` in the other processes of a run. Default: ``True``.
+            options: Other arguments of transformers have no effect, or raise an error that says what to do.
         """
         if saves(is_main_process, options):
             check_modules(self.head, (), left_out(self))
@@ -208,8 +208,8 @@ class FlaxOpenAIGPTPreTrainedModel(Configured, Pushable, nnx.Module):
         table = self.trunk.tokens_embed
         old = table.embedding.get_value()
         rows = from_numpy(resized_embedding(to_numpy_bits(old.astype(jnp.float32)), config), jnp.float32)
-        kept = min(len(rows), len(old))
-        table.embedding.set_value(rows.astype(old.dtype).at[:kept].set(old[:kept]))  # float64 rows keep every bit
+        shared = min(len(rows), len(old))
+        table.embedding.set_value(rows.astype(old.dtype).at[:shared].set(old[:shared]))  # float64 rows keep every bit
         table.num_embeddings = len(rows)
         self._adopt(config)
         return table

@@ -41,7 +41,7 @@ class Objective(nnx.Module):
     """A model with its losses: what is trained.
 
     Args:
-        model: a model with a head.
+        model: A model with a head.
     """
 
     def __init__(self, model: FlaxOpenAIGPTPreTrainedModel) -> None:
@@ -60,7 +60,7 @@ class Objective(nnx.Module):
 
         Args:
             input_ids: (B, T) integer token ids, or (B, N, T) for N sequences per example.
-            labels: integer token ids of the shape of ``input_ids``; -100 is ignored.
+            labels: Integer token ids of the shape of ``input_ids``; -100 is ignored.
             extract_positions: (B,) or (B, N) integer positions of the extract tokens.
             targets: (B,) integer classes or right choices, or float scores.
 
@@ -95,9 +95,9 @@ def adamw(model: FlaxOpenAIGPTPreTrainedModel, recipe: Recipe, total_steps: int)
     Or for ``nnx.Optimizer``. The optimizer clips the gradients and holds the schedule.
 
     Args:
-        model: a model of ``gpt_flax``.
-        recipe: the hyperparameters.
-        total_steps: number of updates in the whole run.
+        model: A model of ``gpt_flax``.
+        recipe: The hyperparameters.
+        total_steps: Number of updates in the whole run.
 
     Returns:
         An ``optax.GradientTransformation`` over ``nnx.state(model, nnx.Param)``, or over what another filter selects.
@@ -136,17 +136,17 @@ class Trainer:
     """A model in training, as ``gptcore.training.Trainer``.
 
     Args:
-        model: a model with a head and float32 weights; changed in place. Each step starts from the weights that it
+        model: A model with a head and float32 weights; changed in place. Each step starts from the weights that it
             holds then. Its mode and the variables that are no ``nnx.Param`` stay unchanged. Set dropout rates first:
             later changes have no effect on the steps. A step donates the weights: to keep some, copy them by
             ``jax.tree.map(jnp.copy, nnx.state(model))``.
-        recipe: the hyperparameters.
-        total_steps: number of updates in the whole run, for the schedule.
-        distribution: a ``jax.sharding.Mesh`` over the devices of all processes, with the axis ``data`` and, to shard
+        recipe: The hyperparameters.
+        total_steps: Number of updates in the whole run, for the schedule.
+        distribution: A ``jax.sharding.Mesh`` over the devices of all processes, with the axis ``data`` and, to shard
             the weights, ``tensor``. Default: one device.
 
     Raises:
-        ConfigError: the model has no head, has weights that are not float32, or has parameters that a checkpoint has no
+        ConfigError: The model has no head, has weights that are not float32, or has parameters that a checkpoint has no
             place for.
 
     >>> from gpt_flax import OpenAIGPTConfig, FlaxOpenAIGPTLMHeadModel
@@ -203,7 +203,7 @@ class Trainer:
         # Each step returns them, so that the next one reuses their memory: temporary memory is cleared in each step.
         self.gradients = jax.tree.map(jnp.zeros_like, self.params)
         self.update = jax.jit(self.updated, donate_argnums=(0, 1, 2), keep_unused=True)
-        self.losses = jax.jit(self.found)
+        self.losses = jax.jit(self.outputs)
 
     def step(self, step: int, batch: Batch) -> dict[str, float]:
         """Update the weights by one batch; see ``gptcore.training.Trainer``."""
@@ -223,11 +223,11 @@ class Trainer:
         stacked["batch"] = self.placed(stacked["batch"], PartitionSpec(None, DATA))
         self.read_model()
         with jax.default_matmul_precision(self.precision):
-            self.params, self.optimizer_state, self.gradients, found = self.update(
+            self.params, self.optimizer_state, self.gradients, results = self.update(
                 self.params, self.optimizer_state, self.gradients, self.frozen, stacked
             )
         nnx.update(self.model, self.params)  # the old arrays are gone
-        return {**{name: float(value) for name, value in found.items()}, "learning_rate": float(self.rates[step])}
+        return {**{name: float(value) for name, value in results.items()}, "learning_rate": float(self.rates[step])}
 
     def read_model(self) -> None:
         """Use the weights that the caller has set since the last step; copies, since a step donates them."""
@@ -245,8 +245,8 @@ class Trainer:
         """Add up the gradients of all parts and update the weights. Of the old gradients, only the memory is used."""
 
         def gradients(part: dict[str, Any]) -> tuple[dict[str, jax.Array], nnx.State[Any, Any]]:
-            (loss, found), gradient = jax.value_and_grad(self.loss, has_aux=True)(params, frozen, part)
-            return {"loss": loss, **found}, gradient
+            (loss, losses), gradient = jax.value_and_grad(self.loss, has_aux=True)(params, frozen, part)
+            return {"loss": loss, **losses}, gradient
 
         def add(total: Any, part: dict[str, Any]) -> tuple[Any, None]:
             return jax.tree.map(jnp.add, total, gradients(part)), None
@@ -257,13 +257,13 @@ class Trainer:
         else:  # from zeros, so that the model is compiled once
             zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(gradients, first))
             total, _ = jax.lax.scan(add, zeros, parts)
-        found, gradient = total
+        losses, gradient = total
         changes, optimizer_state = self.optimizer.update(gradient, optimizer_state, params)
         return (
             optax.apply_updates(params, changes),
             optimizer_state,
             gradient,
-            {**found, "grad_norm": optax.tree.norm(gradient)},
+            {**losses, "grad_norm": optax.tree.norm(gradient)},
         )
 
     def loss(
@@ -271,11 +271,11 @@ class Trainer:
     ) -> tuple[jax.Array, dict[str, jax.Array]]:
         """The loss that is minimised, and the losses of one part, weighted by its share."""
         counts = jax.tree.map(lambda count: part["seeds"].astype(count.dtype), self.counts)
-        found = self.run(self.train_graph, params, frozen, counts, part["batch"])
-        found = {name: found[name] * share for name, share in part["shares"].items()}
-        return objective(found, self.recipe.lm_coefficient), found
+        outputs = self.run(self.train_graph, params, frozen, counts, part["batch"])
+        losses = {name: outputs[name] * share for name, share in part["shares"].items()}
+        return objective(losses, self.recipe.lm_coefficient), losses
 
-    def found(self, params: nnx.State[Any, Any], frozen: nnx.State[Any, Any], batch: Any) -> dict[str, jax.Array]:
+    def outputs(self, params: nnx.State[Any, Any], frozen: nnx.State[Any, Any], batch: Any) -> dict[str, jax.Array]:
         return self.run(self.eval_graph, params, frozen, self.counts, batch)
 
     def run(
@@ -300,8 +300,8 @@ class Trainer:
         batch = check_batch(self.config, self.head, batch)
         self.read_model()
         with jax.default_matmul_precision(self.precision):
-            found = self.losses(self.params, self.frozen, self.placed(batch, PartitionSpec()))
-        return {name: gathered(value.astype(jnp.float32)) for name, value in found.items()}
+            outputs = self.losses(self.params, self.frozen, self.placed(batch, PartitionSpec()))
+        return {name: gathered(value.astype(jnp.float32)) for name, value in outputs.items()}
 
     def weights(self) -> Iterator[tuple[str, NDArray[Any]]]:
         """Canonical name and value of every parameter."""
@@ -322,11 +322,11 @@ class Trainer:
 
     def restore(self, step: int, weights: Named, moments: Named) -> None:
         """Continue as if ``step`` updates had led to these weights and moments."""
-        weights, found = dict(weights), dict(moments)
+        weights, moments = dict(weights), dict(moments)
         self.params, self.frozen = (self.tree(weights, old) for old in (self.params, self.frozen))
         nnx.update(self.model, self.params, self.frozen)
         changes = {
-            field: self.tree({name: found[f"{moment}.{name}"] for name in paths_of(self.model)}, self.params)
+            field: self.tree({name: moments[f"{moment}.{name}"] for name in paths_of(self.model)}, self.params)
             for moment, field in MOMENT_OF.items()
         }
         changed = optax.tree.set(self.optimizer_state, count=jnp.asarray(step, jnp.int32), **changes)

@@ -51,29 +51,29 @@ def wide(array: jax.Array) -> jax.Array:
 def paths_of(model: FlaxOpenAIGPTPreTrainedModel) -> dict[str, tuple[str | int, ...]]:
     """Where the parameters are in the model, by canonical name, in the order of the table."""
     own = {row.name for row in head_rows(model.config, model.head)}
-    found = {}
+    paths = {}
     for name, parameter in parameters(model.config, model.head).items():
         trunk = () if model.head is Head.NONE or name in own else ("transformer",)
         steps = foreign_name(ROWS, parameter)[0].split(".")
-        found[name] = (*trunk, *(int(step) if step.isdecimal() else step for step in steps))
-    return found
+        paths[name] = (*trunk, *(int(step) if step.isdecimal() else step for step in steps))
+    return paths
 
 
 def parameters_of(model: FlaxOpenAIGPTPreTrainedModel) -> dict[str, nnx.Param[Any]]:
     """The model's parameters by canonical name, in the order of the table.
 
     Raises:
-        CheckpointError: some are missing, since modules were replaced by others.
+        CheckpointError: Some are missing, since modules were replaced by others.
     """
-    paths, found = paths_of(model), {}
+    paths, nodes = paths_of(model), {}
     for name, path in paths.items():
         node: Any = model
         with contextlib.suppress(AttributeError, IndexError):
             for step in path:
                 node = node[step] if isinstance(step, int) else getattr(node, step)
-            found[name] = node
-    check_modules(model.head, [name for name in paths if not isinstance(found.get(name), nnx.Variable)])
-    return found
+            nodes[name] = node
+    check_modules(model.head, [name for name in paths if not isinstance(nodes.get(name), nnx.Variable)])
+    return nodes
 
 
 def weights_of(module: nnx.Module) -> dict[str, nnx.Variable[Any]]:
@@ -116,7 +116,7 @@ def export(model: FlaxOpenAIGPTPreTrainedModel) -> Iterator[tuple[str, NDArray[A
 
 
 def from_numpy(array: NDArray[Any], dtype: DTypeLike) -> jax.Array:
-    """A JAX array of ``dtype`` with a copy of the values of ``array`` (bfloat16 given as bits)."""
+    """A JAX array of ``dtype`` with a copy of the values of ``array`` (bfloat16 as bits)."""
     bits = np.array(array)  # JAX may go on to use this memory, never the caller's
     copy = jax.device_put(bits.view(jnp.bfloat16) if dtype == jnp.bfloat16 else bits)
     return jax.block_until_ready(copy)  # or the sources of several copies would be in memory at once

@@ -103,9 +103,9 @@ class TFBackendModel:
             losses = {name: value for name, value in output.items() if name.endswith("loss")}
             total = sum(losses.values())
         sources = {name: variable.value for name, variable in variables.items()}
-        found = tape.gradient(total, sources, unconnected_gradients="zero")
+        raw_gradients = tape.gradient(total, sources, unconnected_gradients="zero")
         table = parameters(self.config, self.model.head)
-        gradients = {name: transform_of(table[name])(to_arrays(found[name])) for name in table}
+        gradients = {name: transform_of(table[name])(to_arrays(raw_gradients[name])) for name in table}
         return {name: float(value) for name, value in losses.items()}, gradients
 
     def tensors(self, inputs: Arrays) -> dict[str, tf.Tensor]:

@@ -19,7 +19,7 @@ class KVCache(NamedTuple):
     overwrite the last slots.
 
     Attributes:
-        keys, values: one (B, H, N, D) per layer, with N slots.
+        keys, values: One (B, H, N, D) per layer, with N slots.
         attended: (B, N) bool, true for slots that hold a token and not padding; ``None`` if all filled slots do.
         length: () int32, number of filled slots.
 
@@ -44,10 +44,10 @@ class KVCache(NamedTuple):
         """A cache without tokens.
 
         Args:
-            config: the config of the model.
-            batch_size: number of rows: all leading dimensions of the ids together.
-            capacity: number of slots; ``n_positions`` if ``None``, which is also the most.
-            dtype: dtype of keys and values: the one in which the model computes. Default: float32.
+            config: The config of the model.
+            batch_size: Number of rows: all leading dimensions of the ids together.
+            capacity: Number of slots; ``n_positions`` if ``None``, which is also the most.
+            dtype: Dtype of keys and values: the one in which the model computes. Default: float32.
         """
         capacity = check_capacity(config, capacity)
         shape = (batch_size, config.n_head, capacity, config.n_embd // config.n_head)

@@ -26,9 +26,9 @@ class Compared(NamedTuple):
     """What one of the model's own losses compares.
 
     Attributes:
-        logits, labels: aligned; the labels of language modelling are already shifted.
-        losses: the loss of each label, 0 if it is ignored.
-        counts: bool, whether each label counts.
+        logits, labels: Aligned; the labels of language modelling are already shifted.
+        losses: The loss of each label, 0 if it is ignored.
+        counts: Bool, whether each label counts.
     """
 
     logits: tf.Tensor

@@ -142,14 +142,14 @@ def loop(
     """Continue prompts without leaving the device.
 
     Args:
-        model: the language model.
+        model: The language model.
         input_ids, attention_mask: (B, N), the prompts; the first ``length`` columns count.
         last: (B,), position of the last token of each row.
         length: (), number of columns of the prompt.
-        method, numbers: the two parts of the settings, from ``gptcore.generation.device.program``.
-        returned: number of consecutive rows that continue the same prompt.
-        capacity: number of slots of the cache.
-        room: number of columns of the result, at least ``numbers.max_new_tokens``.
+        method, numbers: The two parts of the settings, from ``gptcore.generation.device.program``.
+        returned: Number of consecutive rows that continue the same prompt.
+        capacity: Number of slots of the cache.
+        room: Number of columns of the result, at least ``numbers.max_new_tokens``.
 
     Returns:
         The new ids (B, room), and the number of filled columns, ().

@@ -233,12 +233,12 @@ class TFOpenAIGPTLMHeadModel(Generates, TFOpenAIGPTPreTrainedModel):
         Args:
             input_ids: (B, T) integer token ids of the prompts; or a text, or a list of texts.
             attention_mask: (B, T), 0 for padding on either side. Default: 1 for all tokens but ``pad_token_id``.
-            generation_config: a ``GenerationConfig``. Default: ``self.generation_config``.
-            streamer: an object whose ``put`` gets the prompt and each new token, and whose ``end`` is called at the
+            generation_config: A ``GenerationConfig``. Default: ``self.generation_config``.
+            streamer: An object whose ``put`` gets the prompt and each new token, and whose ``end`` is called at the
                 end. For one row only.
-            tokenizer: a tokenizer that decodes ids; needed for ``stop_strings``. It also encodes text, by default
+            tokenizer: A tokenizer that decodes ids; needed for ``stop_strings``. It also encodes text, by default
                 ``model.tokenizer``.
-            settings: settings of ``GenerationConfig``; they override those of ``generation_config``.
+            settings: Settings of ``GenerationConfig``; they override those of ``generation_config``.
 
         Returns:
             (B, T + N) ids with the prompt in front, or a ``GenerateOutput`` with ``return_dict_in_generate``. For a
@@ -246,7 +246,7 @@ class TFOpenAIGPTLMHeadModel(Generates, TFOpenAIGPTPreTrainedModel):
             ``num_return_sequences`` above 1, a list of texts.
 
         Raises:
-            ConfigError, InputError: the settings contradict each other, or the prompt does not fit.
+            ConfigError, InputError: The settings contradict each other, or the prompt does not fit.
         """
         return generate(self, input_ids, attention_mask, generation_config, streamer, tokenizer, settings)
 
@@ -343,12 +343,12 @@ class TFOpenAIGPTDoubleHeadsModel(TFOpenAIGPTPreTrainedModel):
 
     def compared(self, inputs: Mapping[str, Any], output: ModelOutput) -> dict[str, Compared]:
         """What the two losses compare; see ``gpt_tf.fit``."""
-        found = {}
+        pairs = {}
         if inputs.get("labels") is not None:
-            found["labels"] = compared(*next_tokens(output.logits, inputs["labels"]))
+            pairs["labels"] = compared(*next_tokens(output.logits, inputs["labels"]))
         if inputs.get("mc_labels") is not None:
-            found["mc_labels"] = compared(output.mc_logits, inputs["mc_labels"])
-        return found
+            pairs["mc_labels"] = compared(output.mc_logits, inputs["mc_labels"])
+        return pairs
 
 
 @keras.saving.register_keras_serializable(package="gptcore")

@@ -213,15 +213,15 @@ class TFOpenAIGPTModel(TFOpenAIGPTPreTrainedModel):
     """The trunk: embeddings and blocks, no final LayerNorm.
 
     Args:
-        config: the config, which is not changed.
-        dtype: dtype of all weights: ``float32``, ``float64``, ``bfloat16`` or ``float16``; or a Keras policy such as
+        config: The config, which is not changed.
+        dtype: Dtype of all weights: ``float32``, ``float64``, ``bfloat16`` or ``float16``; or a Keras policy such as
             ``mixed_bfloat16`` (float32 weights, computation in bfloat16). Default: Keras' global policy, which is
             float32 unless you change it.
         attn_implementation: ``"sdpa"`` (the default: the framework's fused attention) or ``"eager"`` (written out);
             both give the same numbers.
-        seed: random seed of the initial weights, the same in every framework; default 0. The framework's own seed has
+        seed: Random seed of the initial weights, the same in every framework; default 0. The framework's own seed has
             no effect. ``None`` leaves the weights unset, for a caller that sets them.
-        name, trainable: arguments of ``keras.Model``.
+        name, trainable: Arguments of ``keras.Model``.
 
     >>> model = TFOpenAIGPTModel(OpenAIGPTConfig(vocab_size=11, n_positions=8, n_embd=6, n_layer=1, n_head=2))
     >>> model(tf.constant([[1, 2, 3]])).last_hidden_state.shape
@@ -283,12 +283,12 @@ class TFOpenAIGPTModel(TFOpenAIGPTPreTrainedModel):
                 or 0 to T - 1.
             head_mask: (H,) or (L, H) floats, factors of the attention probabilities.
             inputs_embeds: (..., T, C) floats, used instead of ``input_ids``.
-            output_attentions: whether to return the probabilities; attention is then computed by ``"eager"``.
-            output_hidden_states: whether to return the embeddings and the output of every block.
-            return_dict: whether to return an output object; ``False`` returns a tuple of the fields that are set.
-            past_key_values: the ``KVCache`` of the earlier tokens; positions and attention continue from there.
-            use_cache: whether to return ``past_key_values``: a new cache of ``n_positions`` slots if none was passed.
-            training: whether dropout is on. Attention with dropout is computed by ``"eager"``.
+            output_attentions: Whether to return the probabilities; attention is then computed by ``"eager"``.
+            output_hidden_states: Whether to return the embeddings and the output of every block.
+            return_dict: Whether to return an output object; ``False`` returns a tuple of the fields that are set.
+            past_key_values: The ``KVCache`` of the earlier tokens; positions and attention continue from there.
+            use_cache: Whether to return ``past_key_values``: a new cache of ``n_positions`` slots if none was passed.
+            training: Whether dropout is on. Attention with dropout is computed by ``"eager"``.
 
         ``output_attentions``, ``output_hidden_states`` and ``return_dict`` default to the settings of the config.
 
@@ -296,7 +296,7 @@ class TFOpenAIGPTModel(TFOpenAIGPTPreTrainedModel):
             TFBaseModelOutput.
 
         Raises:
-            InputError: an argument does not fit. Checked before work starts (while tracing, not the values).
+            InputError: An argument does not fit. Checked before work starts (while tracing, not the values).
         """
         input_ids, attention_mask, token_type_ids, position_ids, head_mask, inputs_embeds = self._check(
             input_ids=input_ids,

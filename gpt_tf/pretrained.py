@@ -120,21 +120,21 @@ class TFOpenAIGPTPreTrainedModel(Configured, Fit, Pushable, keras.Model):
         """Load a checkpoint folder or a repository of the hub.
 
         Args:
-            path_or_repo_id: a folder, or a repository as ``owner/name``.
-            dtype: dtype of the weights in memory, or a Keras policy: Keras' global policy if ``None``, ``auto`` for the
+            path_or_repo_id: A folder, or a repository as ``owner/name``.
+            dtype: Dtype of the weights in memory, or a Keras policy: Keras' global policy if ``None``, ``auto`` for the
                 stored dtype.
             attn_implementation: ``"sdpa"`` (the default) or ``"eager"``, as in ``TFOpenAIGPTModel``.
-            quantization: must be ``None``; only PyTorch supports ``"int8"``.
-            output_loading_info: whether to return also a dict of ``missing_keys``, which got initial values, and
+            quantization: Must be ``None``; only PyTorch supports ``"int8"``.
+            output_loading_info: Whether to return also a dict of ``missing_keys``, which got initial values, and
                 ``unexpected_keys``, which are ignored.
-            seed: random seed of the weights that the checkpoint lacks; default 0.
+            seed: Random seed of the weights that the checkpoint lacks; default 0.
             options: ``revision``, ``cache_dir``, ``local_files_only``, ``token``; ``allow_pickle=True`` to read
                 files of ``torch.save``; ``ignore_mismatched_sizes=True`` for a fresh head if the stored one has
                 another shape, for example another ``num_labels``. All others override the config.
 
         Raises:
-            CheckpointError, ConfigError: with every problem, before anything of the model's size is allocated.
-            StorageError: there is no such folder or repository, or it cannot be downloaded.
+            CheckpointError, ConfigError: With every problem, before anything of the model's size is allocated.
+            StorageError: There is no such folder or repository, or it cannot be downloaded.
         """
         policy = None if dtype == "auto" else framework_dtype(dtype)
         stored_as = dtype_name(policy) if policy else "auto"
@@ -159,10 +159,10 @@ class TFOpenAIGPTPreTrainedModel(Configured, Fit, Pushable, keras.Model):
         """Write ``config.json`` and safetensors that the other two backends and transformers read.
 
         Args:
-            folder: the folder to write; created if missing.
-            max_shard_size: largest size of a file, in bytes or as ``"2GB"``; ``None`` (the default) for one file.
-            is_main_process: whether to write; pass ``False`` in the other processes of a run. Default: ``True``.
-            options: other arguments of transformers have no effect, or raise an error that says what to do.
+            folder: The folder to write; created if missing.
+            max_shard_size: Largest size of a file, in bytes or as ``"2GB"``; ``None`` (the default) for one file.
+            is_main_process: Whether to write; pass ``False`` in the other processes of a run. Default: ``True``.
+            options: Other arguments of transformers have no effect, or raise an error that says what to do.
         """
         if saves(is_main_process, options):
             check_modules(self.head, (), left_out(self))
@@ -257,8 +257,8 @@ class TFOpenAIGPTPreTrainedModel(Configured, Fit, Pushable, keras.Model):
         old = tf.convert_to_tensor(self.trunk.tokens_embed.embeddings)
         wide = to_numpy_bits(tf.cast(old, tf.float32))
         rows = tf.cast(from_numpy(resized_embedding(wide, config), tf.float32), old.dtype)
-        kept = min(len(rows), len(old))
-        rows = tf.concat([old[:kept], rows[kept:]], 0)  # float64 rows keep every bit
+        shared = min(len(rows), len(old))
+        rows = tf.concat([old[:shared], rows[shared:]], 0)  # float64 rows keep every bit
         self.trunk.tokens_embed.replace(rows)
         self._adopt(config)
         self._forget_compiled()
@@ -312,11 +312,11 @@ class TFOpenAIGPTPreTrainedModel(Configured, Fit, Pushable, keras.Model):
         elif any(isinstance(value, (list, str)) for value in args):  # which Keras allows by keyword only
             args, kwargs = (), inspect.signature(self.call).bind(*args, **kwargs).arguments
         names = [*self.call_signature_parameters, *[""] * len(args)][: len(args)]
-        given = {**dict(zip(names, args, strict=True)), **kwargs}
-        check_one_array(given.get("input_ids"))
-        masks = (getattr(given.get(name), "_keras_mask", None) for name in ("input_ids", "inputs_embeds"))
+        inputs_by_name = {**dict(zip(names, args, strict=True)), **kwargs}
+        check_one_array(inputs_by_name.get("input_ids"))
+        masks = (getattr(inputs_by_name.get(name), "_keras_mask", None) for name in ("input_ids", "inputs_embeds"))
         mask = next((mask for mask in masks if isinstance(mask, tf.Tensor)), None)
-        if mask is not None and given.get("attention_mask") is None:
+        if mask is not None and inputs_by_name.get("attention_mask") is None:
             args = tuple(mask if name == "attention_mask" else value for name, value in zip(names, args, strict=True))
             kwargs = kwargs if "attention_mask" in names else {**kwargs, "attention_mask": mask}
         if in_symbolic_scope():
@@ -346,11 +346,11 @@ def check_one_array(input_ids: Any) -> None:
 
 def layers_of(layer: keras.Layer, prefix: str = "") -> dict[str, keras.Layer]:
     """The layers inside a layer by their names, outer ones first."""
-    found: dict[str, keras.Layer] = {}
+    layers: dict[str, keras.Layer] = {}
     for child in layer._flatten_layers(include_self=False, recursive=False):
         name = prefix + child.name
-        found |= {name: child, **layers_of(child, f"{name}/")}
-    return found
+        layers |= {name: child, **layers_of(child, f"{name}/")}
+    return layers
 
 
 def build_once(*layers: keras.layers.Layer) -> None:

@@ -14,9 +14,9 @@ def choose(logits: tf.Tensor, method: Method, numbers: Numbers, rows: tf.Tensor,
 
     Args:
         logits: (B, V) floats.
-        method, numbers: the two parts of the settings, from ``gptcore.generation.device.program``.
+        method, numbers: The two parts of the settings, from ``gptcore.generation.device.program``.
         rows: (B,) integers, the number of each row among the continuations of its prompt.
-        step: number of the token in the continuation, from 0.
+        step: Number of the token in the continuation, from 0.
 
     Returns:
         (B,) token ids; -1 where the highest score is not finite.

@@ -35,7 +35,7 @@ class ReadsText(Model):
         """The tokenizer that was set or, after ``from_pretrained``, the one beside the weights, loaded on first use.
 
         Raises:
-            InputError: the model has no tokenizer.
+            InputError: The model has no tokenizer.
         """
         if self._tokenizer is None:
             self._tokenizer = load_tokenizer(self._tokenizer_source)
@@ -140,5 +140,5 @@ def continued(
     write = TextGeneration(model, tokenizer or model.tokenizer, batch_size=len(texts) or 1)
     answers = write(texts, generation_config=generation_config, streamer=streamer, **settings)
     rows = [answers] if isinstance(texts, str) else answers
-    found = [answer["generated_text"] for row in rows for answer in row]
-    return found[0] if isinstance(texts, str) and len(found) == 1 else found
+    generated = [answer["generated_text"] for row in rows for answer in row]
+    return generated[0] if isinstance(texts, str) and len(generated) == 1 else generated

@@ -37,7 +37,7 @@ class Objective:
     """A model with its losses: what is trained.
 
     Args:
-        model: a model with a head.
+        model: A model with a head.
     """
 
     def __init__(self, model: TFOpenAIGPTPreTrainedModel) -> None:
@@ -57,10 +57,10 @@ class Objective:
 
         Args:
             input_ids: (B, T) integer token ids, or (B, N, T) for N sequences per example.
-            labels: integer token ids of the shape of ``input_ids``; -100 is ignored.
+            labels: Integer token ids of the shape of ``input_ids``; -100 is ignored.
             extract_positions: (B,) or (B, N) integer positions of the extract tokens.
             targets: (B,) integer classes or right choices, or float scores.
-            training: whether dropout is on.
+            training: Whether dropout is on.
 
         Returns:
             A dict of ``lm_loss`` () and, for a task, ``task_loss`` () and ``logits`` (B, K).
@@ -164,9 +164,9 @@ def adamw(model: TFOpenAIGPTPreTrainedModel, recipe: Recipe, total_steps: int) -
     Or for ``compile`` and ``fit``. The optimizer clips the gradients and holds the schedule.
 
     Args:
-        model: a model of ``gpt_tf``.
-        recipe: the hyperparameters.
-        total_steps: number of updates in the whole run.
+        model: A model of ``gpt_tf``.
+        recipe: The hyperparameters.
+        total_steps: Number of updates in the whole run.
 
     Returns:
         An ``AdamW``, a subclass of ``keras.optimizers.AdamW``.
@@ -193,14 +193,14 @@ class Trainer:
     """A model in training, as ``gptcore.training.Trainer``.
 
     Args:
-        model: a model with a head and float32 weights, created in the scope of ``distribution``; changed in place. For
+        model: A model with a head and float32 weights, created in the scope of ``distribution``; changed in place. For
             ``recipe.precision="bfloat16"`` its dtype must be ``keras.DTypePolicy("mixed_bfloat16")``.
-        recipe: the hyperparameters.
-        total_steps: number of updates in the whole run, for the schedule.
-        distribution: a ``tf.distribute.Strategy``. Default: the current one.
+        recipe: The hyperparameters.
+        total_steps: Number of updates in the whole run, for the schedule.
+        distribution: A ``tf.distribute.Strategy``. Default: the current one.
 
     Raises:
-        ConfigError: the model has no head, weights that are not float32, or does not compute in the recipe's precision.
+        ConfigError: The model has no head, weights that are not float32, or does not compute in the recipe's precision.
 
     >>> from gpt_tf import OpenAIGPTConfig, TFOpenAIGPTLMHeadModel
     >>> model = TFOpenAIGPTLMHeadModel(OpenAIGPTConfig(vocab_size=11, n_positions=8, n_embd=6, n_layer=1, n_head=2))
@@ -263,10 +263,10 @@ class Trainer:
                 }
             )
         if replicas == 1:
-            found = self.update(parts_of_replica[0])
+            outputs = self.update(parts_of_replica[0])
         else:
-            found = self.update(tf.nest.map_structure(self.distributed, *parts_of_replica))
-        results = {name: float(value) for name, value in found.items()}
+            outputs = self.update(tf.nest.map_structure(self.distributed, *parts_of_replica))
+        results = {name: float(value) for name, value in outputs.items()}
         return {**results, "learning_rate": float(self.rates[step])}
 
     def distributed(self, *of_replicas: Any) -> Any:
@@ -275,10 +275,10 @@ class Trainer:
         )
 
     def update_replicas(self, parts: dict[str, Any]) -> dict[str, tf.Tensor]:
-        found = self.strategy.run(self.update_replica, (parts,))
-        norm = self.strategy.reduce(tf.distribute.ReduceOp.MEAN, found.pop("grad_norm"), None)
+        outputs = self.strategy.run(self.update_replica, (parts,))
+        norm = self.strategy.reduce(tf.distribute.ReduceOp.MEAN, outputs.pop("grad_norm"), None)
         return {
-            **{name: self.strategy.reduce(tf.distribute.ReduceOp.SUM, value, None) for name, value in found.items()},
+            **{name: self.strategy.reduce(tf.distribute.ReduceOp.SUM, value, None) for name, value in outputs.items()},
             "grad_norm": norm,
         }
 
@@ -287,36 +287,36 @@ class Trainer:
         variables = self.model.trainable_variables
         count = parts["seeds"].shape[0]
         if count == 1:
-            found, gradients = self.gradients(tf.nest.map_structure(lambda x: x[0], parts))
+            losses, gradients = self.gradients(tf.nest.map_structure(lambda x: x[0], parts))
         else:  # from zeros, so that the model is traced once
-            found = dict.fromkeys(("loss", *parts["shares"]), tf.constant(0.0))
+            losses = dict.fromkeys(("loss", *parts["shares"]), tf.constant(0.0))
             gradients = [tf.zeros(variable.shape, variable.dtype) for variable in variables]
             for part in tf.range(count):
                 more, more_gradients = self.gradients(tf.nest.map_structure(lambda x, part=part: x[part], parts))
-                found = {name: found[name] + more[name] for name in found}
+                losses = {name: losses[name] + more[name] for name in losses}
                 gradients = [a + b for a, b in zip(gradients, more_gradients, strict=True)]
         replica = tf.distribute.get_replica_context()
         everywhere = gradients
         if replica.num_replicas_in_sync > 1:
             everywhere = replica.all_reduce(tf.distribute.ReduceOp.SUM, gradients)
         self.optimizer.apply(gradients, variables)
-        return {**found, "grad_norm": tf.linalg.global_norm(everywhere)}
+        return {**losses, "grad_norm": tf.linalg.global_norm(everywhere)}
 
     def gradients(self, part: dict[str, Any]) -> tuple[dict[str, tf.Tensor], list[tf.Tensor]]:
         """The losses of one part, weighted by its share, and their gradients."""
         for layer, state in enumerate(self.dropout_states):
             state.assign(tf.stack([part["seeds"], tf.constant(layer, tf.uint32)]))
         with tf.GradientTape() as tape:
-            found = self.objective(**part["batch"], training=True)
-            found = {name: found[name] * share for name, share in part["shares"].items()}
-            loss = objective(found, self.recipe.lm_coefficient)
-        return {"loss": loss, **found}, tape.gradient(loss, self.model.trainable_variables)
+            outputs = self.objective(**part["batch"], training=True)
+            losses = {name: outputs[name] * share for name, share in part["shares"].items()}
+            loss = objective(losses, self.recipe.lm_coefficient)
+        return {"loss": loss, **losses}, tape.gradient(loss, self.model.trainable_variables)
 
     def evaluate(self, batch: Batch) -> dict[str, NDArray[Any]]:
         """The losses of a batch without dropout, and the logits of its task."""
         batch = check_batch(self.config, self.head, batch)
-        found = self.losses({name: tf.convert_to_tensor(array) for name, array in batch.items()})
-        return {name: np.asarray(tf.cast(value, tf.float32)) for name, value in found.items()}
+        outputs = self.losses({name: tf.convert_to_tensor(array) for name, array in batch.items()})
+        return {name: np.asarray(tf.cast(value, tf.float32)) for name, value in outputs.items()}
 
     def weights(self) -> Iterator[tuple[str, NDArray[Any]]]:
         """Canonical name and value of every parameter."""

@@ -62,10 +62,10 @@ def left_out(model: TFOpenAIGPTPreTrainedModel) -> list[str]:
 def is_in_place(model: TFOpenAIGPTPreTrainedModel, parameter: Parameter, variable: keras.Variable) -> bool:
     """Whether the model computes with this variable where its name says, not inside another layer, as an adapter."""
     steps = foreign_name(ROWS, parameter)[0].split("/")
-    found: Any = model.trunk if steps[0].startswith("h_") or hasattr(model.trunk, steps[0]) else model
+    node: Any = model.trunk if steps[0].startswith("h_") or hasattr(model.trunk, steps[0]) else model
     for step in steps:
-        found = found.h[int(step[2:])] if step.startswith("h_") else getattr(found, step, None)
-    return found is variable
+        node = node.h[int(step[2:])] if step.startswith("h_") else getattr(node, step, None)
+    return node is variable
 
 
 def transform_of(parameter: Parameter) -> Callable[[Any], Any]:
@@ -92,7 +92,7 @@ def export(model: TFOpenAIGPTPreTrainedModel) -> Iterator[tuple[str, NDArray[Any
 
 
 def from_numpy(array: NDArray[Any], dtype: str | tf.DType) -> tf.Tensor:
-    """A tensor of ``dtype`` with the values of ``array`` (bfloat16 given as bits)."""
+    """A tensor of ``dtype`` with the values of ``array`` (bfloat16 as bits)."""
     array = np.asarray(array)
     return tf.convert_to_tensor(array.view(ml_dtypes.bfloat16) if dtype == "bfloat16" else array)
 

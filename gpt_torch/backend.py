@@ -40,8 +40,8 @@ class TorchBackend:
         return {"torch": torch.__version__}
 
     def devices(self) -> list[str]:
-        found = torch.accelerator.current_accelerator()
-        return ["cpu", *(f"{found}:{i}" for i in range(torch.accelerator.device_count()))]
+        accelerator = torch.accelerator.current_accelerator()
+        return ["cpu", *(f"{accelerator}:{i}" for i in range(torch.accelerator.device_count()))]
 
     @contextlib.contextmanager
     def on(self, device: str) -> Iterator[None]:

@@ -16,9 +16,9 @@ class KVCache(NamedTuple):
     cache that you passed in again, and do not train with a cache.
 
     Attributes:
-        keys, values: one (B, H, N, D) per layer, with N slots.
+        keys, values: One (B, H, N, D) per layer, with N slots.
         attended: (B, N) bool, true for slots that hold a token and not padding; ``None`` if all filled slots do.
-        length: int, number of filled slots.
+        length: Int, number of filled slots.
 
     >>> cache = KVCache.empty(OpenAIGPTConfig(n_embd=6, n_layer=1, n_head=2), batch_size=1, capacity=8)
     >>> cache.keys[0].shape, cache.length
@@ -42,11 +42,11 @@ class KVCache(NamedTuple):
         """A cache without tokens.
 
         Args:
-            config: the config of the model.
-            batch_size: number of rows: all leading dimensions of the ids together.
-            capacity: number of slots; ``n_positions`` if ``None``, which is also the most.
-            dtype: dtype of keys and values: the one in which the model computes. Default: float32.
-            device: device of the model. Default: PyTorch's default device.
+            config: The config of the model.
+            batch_size: Number of rows: all leading dimensions of the ids together.
+            capacity: Number of slots; ``n_positions`` if ``None``, which is also the most.
+            dtype: Dtype of keys and values: the one in which the model computes. Default: float32.
+            device: Device of the model. Default: PyTorch's default device.
         """
         capacity = check_capacity(config, capacity)
         shape = (batch_size, config.n_head, capacity, config.n_embd // config.n_head)

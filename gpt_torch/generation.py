@@ -106,11 +106,11 @@ def loop(
     """Continue prompts without leaving the device.
 
     Args:
-        model: the language model.
+        model: The language model.
         input_ids, attention_mask: (B, T), the prompts; no mask if all tokens count.
         last: (B,), position of the last token of each row.
-        method, numbers: the two parts of the settings, from ``gptcore.generation.device.program``.
-        returned: number of consecutive rows that continue the same prompt.
+        method, numbers: The two parts of the settings, from ``gptcore.generation.device.program``.
+        returned: Number of consecutive rows that continue the same prompt.
 
     Returns:
         The new ids, (B, N).

@@ -126,21 +126,21 @@ class OpenAIGPTPreTrainedModel(Configured, Pushable, nn.Module):
         ``torch_dtype`` and ``device_map`` work as in transformers; the model must be on one device.
 
         Args:
-            path_or_repo_id: a folder, or a repository as ``owner/name``.
-            dtype: dtype of the weights in memory: ``float32`` if ``None``, ``auto`` for the stored one.
+            path_or_repo_id: A folder, or a repository as ``owner/name``.
+            dtype: Dtype of the weights in memory: ``float32`` if ``None``, ``auto`` for the stored one.
             attn_implementation: ``"sdpa"`` (the default) or ``"eager"``, as in ``OpenAIGPTModel``.
             quantization: ``"int8"`` stores kernels and token embedding in one byte per weight, for inference only;
                 such a model cannot be saved.
-            output_loading_info: whether to return also a dict of ``missing_keys``, which got initial values, and
+            output_loading_info: Whether to return also a dict of ``missing_keys``, which got initial values, and
                 ``unexpected_keys``, which are ignored.
-            seed: random seed of the weights that the checkpoint lacks; default 0.
+            seed: Random seed of the weights that the checkpoint lacks; default 0.
             options: ``revision``, ``cache_dir``, ``local_files_only``, ``token``; ``allow_pickle=True`` to read
                 files of ``torch.save``; ``ignore_mismatched_sizes=True`` for a fresh head if the stored one has
                 another shape, for example another ``num_labels``. All others override the config.
 
         Raises:
-            CheckpointError, ConfigError: with every problem, before anything of the model's size is allocated.
-            StorageError: there is no such folder or repository, or it cannot be downloaded.
+            CheckpointError, ConfigError: With every problem, before anything of the model's size is allocated.
+            StorageError: There is no such folder or repository, or it cannot be downloaded.
         """
         check_quantization(quantization, KINDS)
         dtype = options.pop("torch_dtype", None) if dtype is None else dtype
@@ -173,12 +173,12 @@ class OpenAIGPTPreTrainedModel(Configured, Pushable, nn.Module):
         """Write ``config.json`` and safetensors that the other two backends and transformers read.
 
         Args:
-            folder: the folder to write; created if missing.
-            max_shard_size: largest size of a file, in bytes or as ``"2GB"``; ``None`` (the default) for one file.
-            is_main_process: whether to write; pass ``False`` in the other processes of a run. Default: ``True``.
-            state_dict: the tensors to write, such as those that accelerate gathers, or all but your own of a model with
+            folder: The folder to write; created if missing.
+            max_shard_size: Largest size of a file, in bytes or as ``"2GB"``; ``None`` (the default) for one file.
+            is_main_process: Whether to write; pass ``False`` in the other processes of a run. Default: ``True``.
+            state_dict: The tensors to write, such as those that accelerate gathers, or all but your own of a model with
                 more parameters; ``None`` for those of the model.
-            options: other arguments of transformers have no effect, or raise an error that says what to do.
+            options: Other arguments of transformers have no effect, or raise an error that says what to do.
         """
         if saves(is_main_process, options):
             self.reject_quantized("saved")
@@ -247,8 +247,8 @@ class OpenAIGPTPreTrainedModel(Configured, Pushable, nn.Module):
         old = self.trunk.tokens_embed.weight
         wide = to_numpy_bits(old.float())
         rows = from_numpy(resized_embedding(wide, config), torch.float32).to(old)
-        kept = min(len(rows), len(old))
-        rows[:kept] = old.detach()[:kept]  # float64 rows keep every bit
+        shared = min(len(rows), len(old))
+        rows[:shared] = old.detach()[:shared]  # float64 rows keep every bit
         table = self.trunk.tokens_embed = nn.Embedding.from_pretrained(rows, freeze=not old.requires_grad)
         self._adopt(config)
         return table
@@ -262,8 +262,8 @@ class OpenAIGPTPreTrainedModel(Configured, Pushable, nn.Module):
         """Recompute each block in the backward pass: less memory, more time, the same gradients.
 
         Args:
-            gradient_checkpointing_kwargs: arguments of ``torch.utils.checkpoint.checkpoint``.
-            every_n_layers, offload: arguments of transformers; must be 1 and ``False``.
+            gradient_checkpointing_kwargs: Arguments of ``torch.utils.checkpoint.checkpoint``.
+            every_n_layers, offload: Arguments of transformers; must be 1 and ``False``.
         """
         if every_n_layers != 1 or offload:
             raise InputError(

@@ -12,9 +12,9 @@ def choose(logits: torch.Tensor, method: Method, numbers: Numbers, rows: torch.T
 
     Args:
         logits: (B, V) floats.
-        method, numbers: the two parts of the settings, from ``gptcore.generation.device.program``.
+        method, numbers: The two parts of the settings, from ``gptcore.generation.device.program``.
         rows: (B,) integers, the number of each row among the continuations of its prompt.
-        step: number of the token in the continuation, from 0.
+        step: Number of the token in the continuation, from 0.
 
     Returns:
         (B,) token ids; -1 where the highest score is not finite.
@@ -66,9 +66,9 @@ def threefry(key0: int, key1: torch.Tensor, x0: torch.Tensor, x1: torch.Tensor) 
     On int32, which wraps as uint32 does, and in place, to save memory.
 
     Args:
-        key0: the first word of the key, an integer in [0, 2**32).
-        key1: the second word of the key, a tensor of the shape of ``x0``.
-        x0, x1: the counters, which are overwritten with the random bits.
+        key0: The first word of the key, an integer in [0, 2**32).
+        key1: The second word of the key, a tensor of the shape of ``x0``.
+        x0, x1: The counters, which are overwritten with the random bits.
     """
     keys = (signed(key0), key1, key1 ^ signed(key0 ^ PARITY))
     x0 += keys[0]

@@ -40,7 +40,7 @@ class Objective(nn.Module):
     """A model with its losses: what is trained.
 
     Args:
-        model: a model with a head.
+        model: A model with a head.
     """
 
     def __init__(self, model: OpenAIGPTPreTrainedModel) -> None:
@@ -60,7 +60,7 @@ class Objective(nn.Module):
 
         Args:
             input_ids: (B, T) integer token ids, or (B, N, T) for N sequences per example.
-            labels: integer token ids of the shape of ``input_ids``; -100 is ignored.
+            labels: Integer token ids of the shape of ``input_ids``; -100 is ignored.
             extract_positions: (B,) or (B, N) integer positions of the extract tokens.
             targets: (B,) integer classes or right choices, or float scores.
 
@@ -98,9 +98,9 @@ def adamw(
     schedule; loops in PyTorch, such as those of ``accelerate``, Lightning and transformers, do both themselves.
 
     Args:
-        model: a model of ``gpt_torch``.
-        recipe: the hyperparameters.
-        total_steps: number of updates in the whole run.
+        model: A model of ``gpt_torch``.
+        recipe: The hyperparameters.
+        total_steps: Number of updates in the whole run.
 
     Returns:
         A ``torch.optim.AdamW`` and a ``LambdaLR``; step the schedule after the optimizer.
@@ -135,14 +135,14 @@ class Trainer:
     """A model in training, as ``gptcore.training.Trainer``.
 
     Args:
-        model: a model with a head and float32 weights; changed in place.
-        recipe: the hyperparameters.
-        total_steps: number of updates in the whole run, for the schedule.
-        distribution: an ``accelerate.Accelerator`` for devices, DDP or FSDP. Default: as ``accelerate launch`` or
+        model: A model with a head and float32 weights; changed in place.
+        recipe: The hyperparameters.
+        total_steps: Number of updates in the whole run, for the schedule.
+        distribution: An ``accelerate.Accelerator`` for devices, DDP or FSDP. Default: as ``accelerate launch`` or
             ``torchrun`` started this process.
 
     Raises:
-        ConfigError: the model has no head, or weights that are not float32.
+        ConfigError: The model has no head, or weights that are not float32.
 
     >>> from gpt_torch import OpenAIGPTConfig, OpenAIGPTLMHeadModel
     >>> model = OpenAIGPTLMHeadModel(OpenAIGPTConfig(vocab_size=11, n_positions=8, n_embd=6, n_layer=1, n_head=2))
@@ -186,15 +186,15 @@ class Trainer:
             torch.manual_seed(dropout_seed(self.recipe.seed, step, number, process))
             more = self.accelerator.no_sync(self.objective) if part is not parts[-1] else contextlib.nullcontext()
             with more, self.autocast():
-                found = self.objective(**self.to_tensors(part))
-                found = {name: found[name] * share for name, share in shares(part, batch).items()}
-                loss = objective(found, self.recipe.lm_coefficient)
+                outputs = self.objective(**self.to_tensors(part))
+                losses = {name: outputs[name] * share for name, share in shares(part, batch).items()}
+                loss = objective(losses, self.recipe.lm_coefficient)
                 self.accelerator.backward(loss * processes)  # gradients of processes are averaged
-            total = total + torch.stack([loss, *found.values()]).detach()
+            total = total + torch.stack([loss, *losses.values()]).detach()
         norm = self.accelerator.clip_grad_norm_(self.objective.parameters(), self.recipe.max_grad_norm or math.inf)
         self.optimizer.step()
         self.optimizer.zero_grad()
-        results = dict(zip(("loss", *found), self.accelerator.reduce(total, "sum").tolist(), strict=True))
+        results = dict(zip(("loss", *losses), self.accelerator.reduce(total, "sum").tolist(), strict=True))
         return {**results, "grad_norm": float(whole(norm)), "learning_rate": float(self.rates[step])}
 
     @torch.no_grad()
@@ -203,8 +203,8 @@ class Trainer:
         batch = check_batch(self.config, self.head, batch)
         self.objective.eval()
         with self.autocast():
-            found = self.objective(**self.to_tensors(batch))
-        return {name: to_numpy_bits(value.float()) for name, value in found.items()}
+            outputs = self.objective(**self.to_tensors(batch))
+        return {name: to_numpy_bits(value.float()) for name, value in outputs.items()}
 
     def weights(self) -> Iterator[tuple[str, NDArray[Any]]]:
         """Canonical name and value of every parameter."""

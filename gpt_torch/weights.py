@@ -42,7 +42,7 @@ def device_of(device_map: Any) -> torch.device | None:
     """The one device that ``device_map`` of transformers names; ``"auto"`` is the accelerator, or else the CPU.
 
     Raises:
-        ConfigError: it divides the model.
+        ConfigError: It divides the model.
     """
     if isinstance(device_map, dict) and list(device_map) == [""]:
         device_map = device_map[""]
@@ -62,7 +62,7 @@ def parameters_of(
     ``tensors`` under published names, such as a state dict, take the place of the parameters.
 
     Raises:
-        CheckpointError: some are missing, since modules were replaced by others.
+        CheckpointError: Some are missing, since modules were replaced by others.
     """
     published = {name: published_name(name, model.head) for name in parameters(model.config, model.head)}
     by_name = dict(model.named_parameters()) if tensors is None else tensors
@@ -76,8 +76,8 @@ def left_out(model: OpenAIGPTPreTrainedModel, tensors: Mapping[str, torch.Tensor
     Only of those in ``tensors``, if they are passed.
     """
     own = set(map(id, parameters_of(model, tensors).values()))
-    found = {name: p if tensors is None else tensors.get(name) for name, p in model.named_parameters()}
-    return [name for name, tensor in found.items() if tensor is not None and id(tensor) not in own]
+    candidates = {name: p if tensors is None else tensors.get(name) for name, p in model.named_parameters()}
+    return [name for name, tensor in candidates.items() if tensor is not None and id(tensor) not in own]
 
 
 @torch.no_grad()
@@ -104,7 +104,7 @@ def export(
 
 
 def from_numpy(array: NDArray[Any], dtype: torch.dtype) -> torch.Tensor:
-    """A tensor of ``dtype`` over the memory of ``array`` (bfloat16 given as bits)."""
+    """A tensor of ``dtype`` over the memory of ``array`` (bfloat16 as bits)."""
     return torch.from_numpy(np.asarray(array)).view(dtype)
 
 
