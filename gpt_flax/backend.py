@@ -1,4 +1,4 @@
-"""The adapter that conformance and the command line use; see ``gptcore.backends``."""
+"""The adapter that the conformance tests and the command line use; see ``gptcore.backends``."""
 
 from __future__ import annotations
 
@@ -67,14 +67,14 @@ class FlaxBackend:
 def local_devices() -> dict[str, jax.Device]:
     """The devices of this process by name: those that JAX prefers and, beside a GPU, the CPU."""
     devices = list(jax.local_devices())
-    with contextlib.suppress(RuntimeError):  # JAX_PLATFORMS leaves the CPU out
+    with contextlib.suppress(RuntimeError):  # JAX_PLATFORMS excludes the CPU
         devices += jax.local_devices(backend="cpu")
     return {f"{device.platform}:{device.id}": device for device in devices}
 
 
 @contextlib.contextmanager
 def precision(dtype: str) -> Iterator[None]:
-    """The dtype's own precision in matrix products, and float64 where it is asked for."""
+    """Compute matrix products in the full precision of the dtype; allow float64 if that is the dtype."""
     with jax.default_matmul_precision("highest"), jax.enable_x64(dtype == "float64"):
         yield
 
@@ -103,7 +103,7 @@ class FlaxBackendModel:
             flags += (("use_cache", use_cache),)
             arrays["past_key_values"] = past_key_values
         with precision(self.dtype):
-            self.model._check(cache=past_key_values, **inputs)  # under jit, values are out of reach
+            self.model._check(cache=past_key_values, **inputs)  # under jit, values cannot be checked
             output = run(self.model, arrays, flags)
             return {name: to_arrays(value) for name, value in output.items()}
 

@@ -29,11 +29,11 @@ if TYPE_CHECKING:
 Mask = NDArray[np.bool_]
 Graph = nnx.GraphDef["FlaxOpenAIGPTLMHeadModel"]
 Carry = tuple[jax.Array, Any, KVCache, jax.Array]  # ids, column, cache, running
-State = tuple[KVCache, jax.Array]  # and the hidden states of the last call
+State = tuple[KVCache, jax.Array]  # the cache, and the hidden states of the last call
 
 
 class Stepper:
-    """A language model, one token at a time; see ``gptcore.generation.Stepper``."""
+    """Runs a language model one token at a time; see ``gptcore.generation.Stepper``."""
 
     def __init__(self, model: FlaxOpenAIGPTLMHeadModel) -> None:
         self.model = model
@@ -46,7 +46,7 @@ class Stepper:
         )
         ids, mask, last = self.padded(input_ids, attention_mask)
         logits, cache, hidden_states = run(self.graph, self.state, cache, ids, mask, last)
-        # The next token goes over the padding that the bucket brought.
+        # The next token overwrites the padding of the bucket.
         return np.asarray(logits), (cache._replace(length=jnp.asarray(length, jnp.int32)), hidden_states)
 
     def step(self, tokens: Ids, state: State) -> tuple[Logits, State]:
@@ -135,7 +135,7 @@ def loop(
     """Continue prompts without leaving the device.
 
     Args:
-        graph, state: Of the language model.
+        graph, state: The language model, as ``nnx.split`` returns it.
         input_ids, attention_mask: (B, N), the prompts; the first ``length`` columns count.
         last: (B,), position of the last token of each row.
         length: (), number of columns of the prompt.
@@ -154,7 +154,7 @@ def loop(
     def put(
         ids: jax.Array, column: int | jax.Array, logits: jax.Array, running: jax.Array
     ) -> tuple[jax.Array, jax.Array]:
-        """Choose a token for each row that has not ended."""
+        """Select a token for each row that has not ended."""
         tokens = jnp.where(running, choose(logits, method, numbers, rows, column), fill).astype(jnp.int32)
         ids = jax.lax.dynamic_update_slice_in_dim(ids, tokens[:, None], column, axis=1)
         return ids, running & ~jnp.isin(tokens, jnp.asarray(numbers.eos_token_ids, jnp.int32))
@@ -172,7 +172,7 @@ def loop(
 
     cache = KVCache.empty(model.config, batch, capacity, dtype=model.dtype)
     logits, cache, _ = read(graph, state, cache, input_ids, attention_mask, last)
-    # The next token goes over the padding that the bucket brought.
+    # The next token overwrites the padding of the bucket.
     cache = cache._replace(length=jnp.asarray(length, jnp.int32))
     ids, running = put(jnp.full((batch, room), fill, jnp.int32), 0, logits, jnp.ones(batch, bool))
     carry: Carry = (ids, 1, cache, running)
@@ -214,7 +214,7 @@ def traced(
     streamer: Any,
     settings: Mapping[str, Any],
 ) -> jax.Array:
-    """Inside a program of the user's: always (B, T + max_new_tokens) ids, filled behind the end."""
+    """``generate`` inside the user's program: always (B, T + max_new_tokens) ids, padded after the end."""
     seed: Any = settings.get("seed")
     known = settings
     if isinstance(seed, jax.core.Tracer) and seed.shape == () and jnp.issubdtype(seed.dtype, jnp.integer):

@@ -28,7 +28,7 @@ from gptcore.spec.parameters import Head, summary_width
 
 
 def identity(x: jax.Array) -> jax.Array:
-    """Where the summary has no activation."""
+    """The activation of a summary that has none."""
     return x
 
 
@@ -43,7 +43,7 @@ SUMMARY_ACTIVATIONS: dict[str | None, Callable[[jax.Array], jax.Array]] = {
 
 
 def cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
-    """Mean over the labels that are not ignored, 0 if all are; in float32 at least. (..., V), (...) -> ()."""
+    """Mean over the labels that are not ignored, 0 if all are ignored; at least in float32. (..., V), (...) -> ()."""
     labels = signed(labels)
     counted = labels != IGNORED_LABEL
     log_probabilities = jax.nn.log_softmax(wide(logits), axis=-1)
@@ -73,7 +73,7 @@ def signed(ids: jax.Array) -> jax.Array:
 
 
 class LMHead(nnx.Module):
-    """Scores of all tokens by the token embedding itself: a tied weight is one parameter, used twice."""
+    """The logits of all tokens, from the token embedding: a tied weight is one parameter, used twice."""
 
     def __call__(self, hidden_states: jax.Array, tokens_embed: nnx.Embed) -> jax.Array:  # (..., T, C), the embedding
         return tokens_embed.attend(hidden_states)  # (..., T, V)
@@ -179,7 +179,7 @@ class FlaxOpenAIGPTLMHeadModel(Generates, FlaxOpenAIGPTPreTrainedModel):
         )
         return output if self._choose(return_dict, "return_dict") else output.to_tuple()
 
-    _own_forward = __call__  # if a subclass has another, generate calls it
+    _own_forward = __call__  # if a subclass overrides it, generate calls the override
 
     @passes_on(GenerationConfig)
     def generate(
@@ -210,7 +210,7 @@ class FlaxOpenAIGPTLMHeadModel(Generates, FlaxOpenAIGPTPreTrainedModel):
             (B, T + N) ids with the prompt in front, or a ``GenerateOutput`` with ``return_dict_in_generate``.
 
         Raises:
-            ConfigError, InputError: The settings contradict each other, or the prompt does not fit.
+            ConfigError, InputError: The settings contradict each other, or the prompt is invalid.
         """
         return generate(self, input_ids, attention_mask, generation_config, streamer, tokenizer, settings)
 
@@ -379,7 +379,7 @@ class FlaxOpenAIGPTForSequenceClassification(FlaxOpenAIGPTPreTrainedModel):
         return output if self._choose(return_dict, "return_dict") else output.to_tuple()
 
     def last_position(self, input_ids: jax.Array | None, attention_mask: jax.Array | None) -> jax.Array | None:
-        """Index of each row's last token, (B,): attended, else not padding, else ``None`` for the last column."""
+        """Index of each row's last token, (B,): by the mask, else by ``pad_token_id``; ``None`` for the last column."""
         if attention_mask is not None:
             present = attention_mask.astype(bool)
         elif input_ids is not None and self.config.pad_token_id is not None:

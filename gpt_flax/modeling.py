@@ -24,7 +24,7 @@ from gpt_flax.weights import TensorLike, wide
 from gptcore.spec.config import OpenAIGPTConfig
 from gptcore.spec.parameters import Head, feed_forward_width
 
-Slots = tuple[jax.Array, jax.Array, jax.Array]  # keys and values of a layer, number of filled ones
+Slots = tuple[jax.Array, jax.Array, jax.Array]  # keys and values of a layer, and the number of filled slots
 Rows = TypeVar("Rows", jax.Array, None)
 
 
@@ -267,7 +267,7 @@ class FlaxOpenAIGPTModel(FlaxOpenAIGPTPreTrainedModel):
                 or 0 to T - 1.
             head_mask: (H,) or (L, H) floats, factors of the attention probabilities.
             inputs_embeds: (..., T, C) floats, used instead of ``input_ids``.
-            output_attentions: Whether to return the probabilities; attention is then computed by ``"eager"``.
+            output_attentions: Whether to return the attention probabilities, which needs ``"eager"`` attention.
             output_hidden_states: Whether to return the embeddings and the output of every block.
             return_dict: Whether to return an output object; ``False`` returns a tuple of the fields that are set.
             past_key_values: The ``KVCache`` of the earlier tokens; positions and attention continue from there.
@@ -279,7 +279,7 @@ class FlaxOpenAIGPTModel(FlaxOpenAIGPTPreTrainedModel):
             FlaxBaseModelOutput.
 
         Raises:
-            InputError: An argument does not fit. Checked before work starts (under ``jit``, shapes and dtypes only).
+            InputError: An argument is invalid. Checked before work starts (under ``jit``, shapes and dtypes only).
         """
         input_ids, attention_mask, token_type_ids, position_ids, head_mask, inputs_embeds = self._check(
             input_ids=input_ids,
@@ -325,7 +325,7 @@ class FlaxOpenAIGPTModel(FlaxOpenAIGPTPreTrainedModel):
         ) -> tuple[jax.Array, jax.Array | None, tuple[jax.Array, jax.Array] | None]:
             return block(hidden_states, allowed, head_mask, eager, slots)
 
-        # Unrolled: a scan over stacked layers compiles no faster (12 layers: 0.5 s) and runs some 5 % slower.
+        # Unrolled: a scan over stacked layers compiles no faster (12 layers: 0.5 s) and runs about 5 % slower.
         for layer, (block, layer_head_mask) in enumerate(zip(self.h, head_masks, strict=True)):
             slots = None if cache is None else (cache.keys[layer], cache.values[layer], cache.length)
             arguments = (hidden_states, allowed, layer_head_mask, slots)
@@ -349,7 +349,7 @@ class FlaxOpenAIGPTModel(FlaxOpenAIGPTPreTrainedModel):
         return output if self._choose(return_dict, "return_dict") else output.to_tuple()
 
     def _needs_eager(self) -> bool:
-        """Whether attention is written out: by choice, for dropout, or for a dtype that the operation lacks."""
+        """Whether attention is written out: by choice, for dropout, or because the operation lacks the dtype."""
         layers = [block.attn.attn_dropout for block in self.h]
         dropout = any(layer.rate > 0 and not layer.deterministic for layer in layers)
         rounds_to_float32 = self.dtype == jnp.float64

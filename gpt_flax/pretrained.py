@@ -56,7 +56,7 @@ UNSET_SEED = UnsetSeed()
 
 
 class _LoadingKeywords(LoadingOptions, total=False):
-    """The keywords of ``from_pretrained`` but ``output_loading_info``, which selects what is returned."""
+    """All keywords of ``from_pretrained`` except ``output_loading_info``, which selects the type of the result."""
 
     dtype: DTypeLike | None
     attn_implementation: str
@@ -66,12 +66,12 @@ class _LoadingKeywords(LoadingOptions, total=False):
 
 
 class FlaxOpenAIGPTPreTrainedModel(Configured, Pushable, nnx.Module):
-    """Base of the four models; ``config`` and ``head`` say which parameters it has."""
+    """Base of the four models; ``config`` and ``head`` determine its parameters."""
 
     head: ClassVar[Head]
     if TYPE_CHECKING:
-        transformer: FlaxOpenAIGPTModel  # of a model with a head
-        _attn_implementation: str  # of the trunk
+        transformer: FlaxOpenAIGPTModel  # in models with a head
+        _attn_implementation: str  # in the trunk
 
     def __init__(self, config: OpenAIGPTConfig, dtype: DTypeLike | None) -> None:
         self.config = config
@@ -126,7 +126,7 @@ class FlaxOpenAIGPTPreTrainedModel(Configured, Pushable, nnx.Module):
             dtype: Dtype of the weights in memory: ``float32`` if ``None``, ``auto`` for the stored one.
             attn_implementation: ``"sdpa"`` (the default) or ``"eager"``, as in ``FlaxOpenAIGPTModel``.
             quantization: Must be ``None``; only PyTorch supports ``"int8"``.
-            output_loading_info: Whether to return also a dict of ``missing_keys``, which got initial values, and
+            output_loading_info: Whether to also return a dict of ``missing_keys``, which got initial values, and
                 ``unexpected_keys``, which are ignored.
             seed: Random seed of the weights that the checkpoint lacks; default 0.
             rngs: Random streams of the dropout; made from ``seed`` if ``None``.
@@ -135,7 +135,8 @@ class FlaxOpenAIGPTPreTrainedModel(Configured, Pushable, nnx.Module):
                 another shape, for example another ``num_labels``. All others override the config.
 
         Raises:
-            CheckpointError, ConfigError: With every problem, before anything of the model's size is allocated.
+            CheckpointError, ConfigError: The checkpoint or a setting is invalid. The error lists every problem, and is
+                raised before anything of the model's size is allocated.
             StorageError: There is no such folder or repository, or it cannot be downloaded.
         """
         named = dtype if isinstance(dtype, str) or dtype is None else dtype_name(dtype)
@@ -202,7 +203,7 @@ class FlaxOpenAIGPTPreTrainedModel(Configured, Pushable, nnx.Module):
     def resize_token_embeddings(
         self, new_num_tokens: int, pad_to_multiple_of: int | None = None, mean_resizing: bool = False
     ) -> nnx.Embed:
-        """Change the vocabulary in place; old rows stay unchanged, new rows are fresh. Also replaces ``config``."""
+        """Resize the vocabulary in place and replace ``config``; old rows stay, new rows get initial values."""
         vocab_size = padded_vocabulary(new_num_tokens, pad_to_multiple_of, mean_resizing)
         config = self.config.replace(vocab_size=vocab_size)
         table = self.trunk.tokens_embed

@@ -1,4 +1,4 @@
-"""Choosing tokens on the device: what ``gptcore.generation`` defines in NumPy, for a loop that never leaves it."""
+"""Token selection on the device, as ``gptcore.generation`` defines it in NumPy."""
 
 import jax
 import jax.numpy as jnp
@@ -15,8 +15,8 @@ def choose(logits: jax.Array, method: Method, numbers: Numbers, rows: jax.Array,
     Args:
         logits: (B, V) floats.
         method, numbers: The two parts of the settings, from ``gptcore.generation.device.program``.
-        rows: (B,) integers, the number of each row among the continuations of its prompt.
-        step: Number of the token in the continuation, from 0.
+        rows: (B,) integers, the index of each row among the continuations of its prompt.
+        step: Index of the token in the continuation.
 
     Returns:
         (B,) token ids; -1 where the highest score is not finite.

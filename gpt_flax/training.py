@@ -38,7 +38,7 @@ MOMENT_OF = {"exp_avg": "mu", "exp_avg_sq": "nu"}
 
 
 class Objective(nnx.Module):
-    """A model with its losses: what is trained.
+    """A model with the losses that training minimises.
 
     Args:
         model: A model with a head.
@@ -136,9 +136,9 @@ class Trainer:
     """A model in training, as ``gptcore.training.Trainer``.
 
     Args:
-        model: A model with a head and float32 weights; changed in place. Each step starts from the weights that it
-            holds then. Its mode and the variables that are no ``nnx.Param`` stay unchanged. Set dropout rates first:
-            later changes have no effect on the steps. A step donates the weights: to keep some, copy them by
+        model: A model with a head and float32 weights; changed in place. Each step starts from the current weights.
+            The mode and the variables that are not ``nnx.Param`` stay unchanged. Set dropout rates first: later
+            changes have no effect on the steps. A step donates the weights: to keep some, copy them with
             ``jax.tree.map(jnp.copy, nnx.state(model))``.
         recipe: The hyperparameters.
         total_steps: Number of updates in the whole run, for the schedule.
@@ -200,7 +200,7 @@ class Trainer:
         nnx.update(model, self.params, self.frozen)
         self.optimizer = adamw(model, recipe, total_steps)
         self.optimizer_state = jax.tree.map(self.replicated, self.optimizer.init(self.params))
-        # Each step returns them, so that the next one reuses their memory: temporary memory is cleared in each step.
+        # Each step returns them, so that the next one reuses their memory: XLA clears temporary memory in each step.
         self.gradients = jax.tree.map(jnp.zeros_like, self.params)
         self.update = jax.jit(self.updated, donate_argnums=(0, 1, 2), keep_unused=True)
         self.losses = jax.jit(self.outputs)
@@ -209,7 +209,7 @@ class Trainer:
         """Update the weights by one batch; see ``gptcore.training.Trainer``."""
         batch = check_batch(self.config, self.head, batch)
         devices = self.mesh.shape[DATA] if self.mesh else 1
-        rows_of_process(len(batch["input_ids"]), 0, devices)  # or an error
+        rows_of_process(len(batch["input_ids"]), 0, devices)  # raises if they cannot be divided
         size = self.recipe.micro_batch_size
         parts = micro_batches(batch, size and size * devices)
         weights = [shares(part, batch) for part in parts]
@@ -226,7 +226,7 @@ class Trainer:
             self.params, self.optimizer_state, self.gradients, results = self.update(
                 self.params, self.optimizer_state, self.gradients, self.frozen, stacked
             )
-        nnx.update(self.model, self.params)  # the old arrays are gone
+        nnx.update(self.model, self.params)  # the step donated the old arrays
         return {**{name: float(value) for name, value in results.items()}, "learning_rate": float(self.rates[step])}
 
     def read_model(self) -> None:
@@ -395,7 +395,7 @@ def load_trainer(
     if "JAX_COORDINATOR_ADDRESS" in os.environ and not jax.distributed.is_initialized():
         count, index = (int(os.environ[name]) for name in ("JAX_NUM_PROCESSES", "JAX_PROCESS_ID"))
         jax.distributed.initialize(os.environ["JAX_COORDINATOR_ADDRESS"], count, index)
-    rngs = nnx.Rngs(0)  # the steps of a run count in these streams, by the seed of the recipe
+    rngs = nnx.Rngs(0)  # the trainer sets their counts, from the seed of the recipe
     if isinstance(source, OpenAIGPTConfig):
         model = MODELS[head](source.replace(**config), seed=recipe.seed, rngs=rngs)  # type: ignore[call-arg]  # a model's own arguments
     else:

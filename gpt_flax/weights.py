@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from gpt_flax.pretrained import FlaxOpenAIGPTPreTrainedModel
 
 TensorLike: TypeAlias = jax.Array | ArrayLike
-"""What a call turns into tensors."""
+"""An argument that a call converts to a tensor."""
 
 
 def framework_dtype(dtype: DTypeLike | None) -> jnp.dtype:
@@ -44,7 +44,7 @@ def dtype_name(dtype: DTypeLike) -> str:
 
 
 def wide(array: jax.Array) -> jax.Array:
-    """In float32 at least."""
+    """The same values, at least in float32."""
     return array.astype(jnp.promote_types(array.dtype, jnp.float32))
 
 
@@ -63,7 +63,7 @@ def parameters_of(model: FlaxOpenAIGPTPreTrainedModel) -> dict[str, nnx.Param[An
     """The model's parameters by canonical name, in the order of the table.
 
     Raises:
-        CheckpointError: Some are missing, since modules were replaced by others.
+        CheckpointError: Parameters are missing, because modules were replaced.
     """
     paths, nodes = paths_of(model), {}
     for name, path in paths.items():
@@ -77,7 +77,7 @@ def parameters_of(model: FlaxOpenAIGPTPreTrainedModel) -> dict[str, nnx.Param[An
 
 
 def weights_of(module: nnx.Module) -> dict[str, nnx.Variable[Any]]:
-    """Each variable of a module once, by path, except random streams and what ``sow`` keeps."""
+    """Each variable of a module once, by path, except random streams and what ``sow`` stores."""
     return {
         ".".join(map(str, path)): node
         for path, node in nnx.iter_graph(module)
@@ -117,9 +117,9 @@ def export(model: FlaxOpenAIGPTPreTrainedModel) -> Iterator[tuple[str, NDArray[A
 
 def from_numpy(array: NDArray[Any], dtype: DTypeLike) -> jax.Array:
     """A JAX array of ``dtype`` with a copy of the values of ``array`` (bfloat16 as bits)."""
-    bits = np.array(array)  # JAX may go on to use this memory, never the caller's
+    bits = np.array(array)  # JAX may keep using this copy, never the caller's memory
     copy = jax.device_put(bits.view(jnp.bfloat16) if dtype == jnp.bfloat16 else bits)
-    return jax.block_until_ready(copy)  # or the sources of several copies would be in memory at once
+    return jax.block_until_ready(copy)  # otherwise several sources would be in memory at once
 
 
 def to_numpy_bits(array: jax.Array) -> NDArray[Any]:

@@ -1,4 +1,4 @@
-"""The adapter that conformance and the command line use; see ``gptcore.backends``."""
+"""The adapter that the conformance tests and the command line use; see ``gptcore.backends``."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ class Compared(NamedTuple):
     Attributes:
         logits, labels: Aligned; the labels of language modelling are already shifted.
         losses: The loss of each label, 0 if it is ignored.
-        counts: Bool, whether each label counts.
+        counts: Whether each label counts, as bool.
     """
 
     logits: tf.Tensor

@@ -25,14 +25,14 @@ if TYPE_CHECKING:
     from gpt_tf.heads import TFOpenAIGPTLMHeadModel
 
 Mask = NDArray[np.bool_]
-State = tuple[KVCache, tf.Tensor]  # and the hidden states of the last call
+State = tuple[KVCache, tf.Tensor]  # the cache, and the hidden states of the last call
 
 # Model -> its embedding variable and programs. Kept here, because Keras would save what a model holds.
 compiled: weakref.WeakKeyDictionary[TFOpenAIGPTLMHeadModel, tuple[Any, Programs]] = weakref.WeakKeyDictionary()
 
 
 class Stepper:
-    """A language model, one token at a time; see ``gptcore.generation.Stepper``."""
+    """Runs a language model one token at a time; see ``gptcore.generation.Stepper``."""
 
     def __init__(self, model: TFOpenAIGPTLMHeadModel) -> None:
         self.model = model
@@ -45,7 +45,7 @@ class Stepper:
         )
         ids, mask, last = self.padded(input_ids, attention_mask)
         logits, cache, hidden_states = self.programs.read(cache, ids, mask, last)
-        # The next token goes over the padding that the bucket brought.
+        # The next token overwrites the padding of the bucket.
         return logits.numpy(), (cache._replace(length=tf.constant(length)), hidden_states)
 
     def step(self, tokens: Ids, state: State) -> tuple[Logits, State]:
@@ -161,7 +161,7 @@ def loop(
     def put(
         ids: tf.Tensor, column: tf.Tensor, logits: tf.Tensor, running: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        """Choose a token for each row that has not ended."""
+        """Select a token for each row that has not ended."""
         tokens = tf.where(running, choose(logits, method, numbers, rows, column), fill)
         ids = tf.where(tf.range(room) == column, tokens[:, None], ids)
         for end in numbers.eos_token_ids:
@@ -180,7 +180,7 @@ def loop(
 
     cache = KVCache.empty(model.config, batch, capacity, dtype=model.compute_dtype)
     logits, cache, _ = read(model, cache, input_ids, attention_mask, last)
-    # The next token goes over the padding that the bucket brought.
+    # The next token overwrites the padding of the bucket.
     cache = cache._replace(length=length)
     ids, running, tokens = put(tf.fill((batch, room), fill), tf.constant(0), logits, tf.ones(batch, tf.bool))
     ids, count, *_ = tf.while_loop(goes_on, go_on, (ids, tf.constant(1), cache, running, tokens))
@@ -222,7 +222,7 @@ def traced(
     streamer: Any,
     settings: Mapping[str, Any],
 ) -> tf.Tensor:
-    """Inside a graph of the user's: always (B, T + max_new_tokens) ids, filled behind the end."""
+    """``generate`` inside the user's graph: always (B, T + max_new_tokens) ids, padded after the end."""
     config = generation.settled(model.config, generation_config or model._generation_config, settings)
     shape = tuple(tf.convert_to_tensor(input_ids).shape)
     new = check_traced(model.config, config, shape, "tf.function", streamer)

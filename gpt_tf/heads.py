@@ -25,7 +25,7 @@ from gptcore.spec.parameters import Head, summary_width
 
 
 def identity(x: tf.Tensor) -> tf.Tensor:
-    """Where the summary has no activation."""
+    """The activation of a summary that has none."""
     return x
 
 
@@ -66,7 +66,7 @@ def compared(logits: tf.Tensor, labels: tf.Tensor, kind: str = "single_label_cla
 
 
 def cross_entropy(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
-    """Mean over the labels that are not ignored, 0 if all are; in float32 at least. (..., V), (...) -> ()."""
+    """Mean over the labels that are not ignored, 0 if all are ignored; at least in float32. (..., V), (...) -> ()."""
     return mean_loss(*label_losses(logits, labels))
 
 
@@ -86,7 +86,7 @@ def classification_loss(logits: tf.Tensor, labels: tf.Tensor, kind: str) -> tf.T
 
 
 class LMHead(keras.layers.Layer):
-    """Scores of all tokens by the token embedding itself: a tied weight is one parameter, used twice."""
+    """The logits of all tokens, from the token embedding: a tied weight is one parameter, used twice."""
 
     def call(self, hidden_states: tf.Tensor, tokens_embed: Embedding) -> tf.Tensor:  # (..., T, C), the embedding
         rows = tf.reshape(hidden_states, (-1, tokens_embed.width))
@@ -212,7 +212,7 @@ class TFOpenAIGPTLMHeadModel(Generates, TFOpenAIGPTPreTrainedModel):
             return {}
         return {"labels": compared(*next_tokens(output.logits, inputs["labels"]))}
 
-    _own_forward = call  # if a subclass has another, generate calls it
+    _own_forward = call  # if a subclass overrides it, generate calls the override
 
     @passes_on(GenerationConfig)
     def generate(
@@ -246,7 +246,7 @@ class TFOpenAIGPTLMHeadModel(Generates, TFOpenAIGPTPreTrainedModel):
             ``num_return_sequences`` above 1, a list of texts.
 
         Raises:
-            ConfigError, InputError: The settings contradict each other, or the prompt does not fit.
+            ConfigError, InputError: The settings contradict each other, or the prompt is invalid.
         """
         return generate(self, input_ids, attention_mask, generation_config, streamer, tokenizer, settings)
 
@@ -440,7 +440,7 @@ class TFOpenAIGPTForSequenceClassification(TFOpenAIGPTPreTrainedModel):
         return problem_type(self.config, describe(labels))
 
     def last_position(self, input_ids: tf.Tensor | None, attention_mask: tf.Tensor | None) -> tf.Tensor | None:
-        """Index of each row's last token, (B,): attended, else not padding, else ``None`` for the last column."""
+        """Index of each row's last token, (B,): by the mask, else by ``pad_token_id``; ``None`` for the last column."""
         if attention_mask is not None:
             present = tf.cast(attention_mask, tf.bool)
         elif input_ids is not None and self.config.pad_token_id is not None:

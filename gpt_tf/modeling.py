@@ -21,7 +21,7 @@ from gpt_tf.weights import TensorLike, wide
 from gptcore.spec.config import OpenAIGPTConfig
 from gptcore.spec.parameters import Head, feed_forward_width
 
-Slots = tuple[tf.Tensor, tf.Tensor, tf.Tensor]  # keys and values of a layer, number of filled ones
+Slots = tuple[tf.Tensor, tf.Tensor, tf.Tensor]  # keys and values of a layer, and the number of filled slots
 Rows = TypeVar("Rows", tf.Tensor, None)
 
 
@@ -283,7 +283,7 @@ class TFOpenAIGPTModel(TFOpenAIGPTPreTrainedModel):
                 or 0 to T - 1.
             head_mask: (H,) or (L, H) floats, factors of the attention probabilities.
             inputs_embeds: (..., T, C) floats, used instead of ``input_ids``.
-            output_attentions: Whether to return the probabilities; attention is then computed by ``"eager"``.
+            output_attentions: Whether to return the attention probabilities, which needs ``"eager"`` attention.
             output_hidden_states: Whether to return the embeddings and the output of every block.
             return_dict: Whether to return an output object; ``False`` returns a tuple of the fields that are set.
             past_key_values: The ``KVCache`` of the earlier tokens; positions and attention continue from there.
@@ -296,7 +296,7 @@ class TFOpenAIGPTModel(TFOpenAIGPTPreTrainedModel):
             TFBaseModelOutput.
 
         Raises:
-            InputError: An argument does not fit. Checked before work starts (while tracing, not the values).
+            InputError: An argument is invalid. Checked before work starts (while tracing, not the values).
         """
         input_ids, attention_mask, token_type_ids, position_ids, head_mask, inputs_embeds = self._check(
             input_ids=input_ids,

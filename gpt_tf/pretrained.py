@@ -52,7 +52,7 @@ IDS = ("input_ids", "token_type_ids", "position_ids", "mc_token_ids", "mc_labels
 
 
 class _LoadingKeywords(LoadingOptions, total=False):
-    """The keywords of ``from_pretrained`` but ``output_loading_info``, which selects what is returned."""
+    """All keywords of ``from_pretrained`` except ``output_loading_info``, which selects the type of the result."""
 
     dtype: str | tf.DType | keras.DTypePolicy | None
     attn_implementation: str
@@ -61,7 +61,7 @@ class _LoadingKeywords(LoadingOptions, total=False):
 
 
 class TFOpenAIGPTPreTrainedModel(Configured, Fit, Pushable, keras.Model):
-    """Base of the four models; ``config`` and ``head`` say which parameters it has.
+    """Base of the four models; ``config`` and ``head`` determine its parameters.
 
     ``fit`` after ``compile(optimizer)`` minimises the model's own losses, with the labels in the dict of inputs. After
     ``compile(optimizer, loss)`` it passes the logits to that loss. ``gpt_tf.fit.Fit`` has the details.
@@ -69,8 +69,8 @@ class TFOpenAIGPTPreTrainedModel(Configured, Fit, Pushable, keras.Model):
 
     head: ClassVar[Head]
     if TYPE_CHECKING:
-        transformer: TFOpenAIGPTModel  # of a model with a head
-        _attn_implementation: str  # of the trunk
+        transformer: TFOpenAIGPTModel  # in models with a head
+        _attn_implementation: str  # in the trunk
 
     def __init__(self, config: OpenAIGPTConfig, **keras_options: Any) -> None:
         dtype = framework_dtype(keras_options.pop("dtype", None))
@@ -125,7 +125,7 @@ class TFOpenAIGPTPreTrainedModel(Configured, Fit, Pushable, keras.Model):
                 stored dtype.
             attn_implementation: ``"sdpa"`` (the default) or ``"eager"``, as in ``TFOpenAIGPTModel``.
             quantization: Must be ``None``; only PyTorch supports ``"int8"``.
-            output_loading_info: Whether to return also a dict of ``missing_keys``, which got initial values, and
+            output_loading_info: Whether to also return a dict of ``missing_keys``, which got initial values, and
                 ``unexpected_keys``, which are ignored.
             seed: Random seed of the weights that the checkpoint lacks; default 0.
             options: ``revision``, ``cache_dir``, ``local_files_only``, ``token``; ``allow_pickle=True`` to read
@@ -133,7 +133,8 @@ class TFOpenAIGPTPreTrainedModel(Configured, Fit, Pushable, keras.Model):
                 another shape, for example another ``num_labels``. All others override the config.
 
         Raises:
-            CheckpointError, ConfigError: With every problem, before anything of the model's size is allocated.
+            CheckpointError, ConfigError: The checkpoint or a setting is invalid. The error lists every problem, and is
+                raised before anything of the model's size is allocated.
             StorageError: There is no such folder or repository, or it cannot be downloaded.
         """
         policy = None if dtype == "auto" else framework_dtype(dtype)
@@ -191,9 +192,9 @@ class TFOpenAIGPTPreTrainedModel(Configured, Fit, Pushable, keras.Model):
         model = cls(**settings)
         if generation_config is not None:
             model.generation_config = GenerationConfig.from_dict(generation_config)
-        if not all(layer.built for layer in model.layers):  # those of a subclass, made by a call
+        if not all(layer.built for layer in model.layers):  # a subclass may create layers in a call
             model.compute_output_spec(keras.KerasTensor(model.ids_shape(1), "int32"))
-        if frozen is not None:  # an older file does not say
+        if frozen is not None:  # older files lack it
             for name, layer in layers_of(model).items():
                 layer.trainable = name not in frozen
         return model
@@ -247,7 +248,7 @@ class TFOpenAIGPTPreTrainedModel(Configured, Fit, Pushable, keras.Model):
     def resize_token_embeddings(
         self, new_num_tokens: int, pad_to_multiple_of: int | None = None, mean_resizing: bool = False
     ) -> Embedding:
-        """Change the vocabulary in place; old rows stay unchanged, new rows are fresh. Also replaces ``config``.
+        """Resize the vocabulary in place and replace ``config``; old rows stay, new rows get initial values.
 
         Call ``compile`` again afterwards, also on a model around this one: the optimizer and the compiled functions of
         a compiled model refer to the old variable.

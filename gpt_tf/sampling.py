@@ -1,4 +1,4 @@
-"""Choosing tokens on the device: what ``gptcore.generation`` defines in NumPy, for a loop that never leaves it."""
+"""Token selection on the device, as ``gptcore.generation`` defines it in NumPy."""
 
 import math
 
@@ -15,8 +15,8 @@ def choose(logits: tf.Tensor, method: Method, numbers: Numbers, rows: tf.Tensor,
     Args:
         logits: (B, V) floats.
         method, numbers: The two parts of the settings, from ``gptcore.generation.device.program``.
-        rows: (B,) integers, the number of each row among the continuations of its prompt.
-        step: Number of the token in the continuation, from 0.
+        rows: (B,) integers, the index of each row among the continuations of its prompt.
+        step: Index of the token in the continuation.
 
     Returns:
         (B,) token ids; -1 where the highest score is not finite.
@@ -39,7 +39,7 @@ def choose(logits: tf.Tensor, method: Method, numbers: Numbers, rows: tf.Tensor,
 
 def highest(scores: tf.Tensor) -> tf.Tensor:
     """The token with the highest score in each row; -1 where that score is infinite or not a number."""
-    best = tf.reduce_max(tf.where(tf.math.is_nan(scores), math.inf, scores), -1)  # XLA passes over what is no number
+    best = tf.reduce_max(tf.where(tf.math.is_nan(scores), math.inf, scores), -1)  # XLA skips NaN
     return tf.where(tf.math.is_finite(best), tf.argmax(scores, -1), NOTHING)
 
 

@@ -34,7 +34,7 @@ UNDECAYED = {layouts.ROWS[row.name][0].rpartition("/")[2] for row in ROWS if not
 
 
 class Objective:
-    """A model with its losses: what is trained.
+    """A model with the losses that training minimises.
 
     Args:
         model: A model with a head.
@@ -120,7 +120,7 @@ class AdamW(keras.optimizers.AdamW):
         super().build(variables)
 
     def _clip_gradients(self, grads: Sequence[tf.Tensor]) -> list[tf.Tensor]:
-        """Where Keras clips: without missing gradients, and after accumulation and loss scaling."""
+        """Keras calls this after accumulation and loss scaling, without missing gradients."""
         replica = tf.distribute.get_replica_context()
         replicas = replica.num_replicas_in_sync if replica else 1
         if replicas > 1:
@@ -283,7 +283,7 @@ class Trainer:
         }
 
     def update_replica(self, parts: dict[str, Any]) -> dict[str, tf.Tensor]:
-        """Add up the gradients of all parts, update the weights."""
+        """Add up the gradients of all parts and update the weights."""
         variables = self.model.trainable_variables
         count = parts["seeds"].shape[0]
         if count == 1:
@@ -330,7 +330,7 @@ class Trainer:
                 yield f"{moment}.{name}", transform_of(table[name])(to_numpy_bits(values))
 
     def moments_of(self, variable: keras.Variable) -> dict[str, Any]:
-        if not variable.trainable:  # the optimizer does not know it
+        if not variable.trainable:  # the optimizer has no moments for it
             return dict.fromkeys(MOMENTS, tf.zeros_like(variable))
         index = self.optimizer._get_variable_index(variable)
         return {"exp_avg": self.optimizer._momentums[index], "exp_avg_sq": self.optimizer._velocities[index]}

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from gpt_tf.pretrained import TFOpenAIGPTPreTrainedModel
 
 TensorLike: TypeAlias = tf.Tensor | keras.KerasTensor | ArrayLike
-"""What a call turns into tensors."""
+"""An argument that a call converts to a tensor."""
 
 MIXED = "mixed_"
 
@@ -40,7 +40,7 @@ def dtype_name(dtype: str | tf.DType | keras.DTypePolicy) -> str:
 
 
 def wide(tensor: tf.Tensor) -> tf.Tensor:
-    """In float32 at least."""
+    """The same values, at least in float32."""
     return tf.cast(tensor, tf.float64 if tensor.dtype == tf.float64 else tf.float32)
 
 

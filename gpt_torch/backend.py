@@ -1,4 +1,4 @@
-"""The adapter that conformance and the command line use; see ``gptcore.backends``."""
+"""The adapter that the conformance tests and the command line use; see ``gptcore.backends``."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from gptcore.backends import CAPABILITIES, Arrays
 from gptcore.generation import GenerateOutput
 from gptcore.spec.parameters import Head
 
-ACCELERATE_DEVICE = "ACCELERATE_TORCH_DEVICE"  # where a trainer computes, for accelerate
+ACCELERATE_DEVICE = "ACCELERATE_TORCH_DEVICE"  # the device of a trainer, which accelerate reads
 
 MODELS: dict[Head, type[OpenAIGPTPreTrainedModel]] = {
     Head.NONE: OpenAIGPTModel,

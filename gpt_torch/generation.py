@@ -24,11 +24,11 @@ if TYPE_CHECKING:
     from gpt_torch.heads import OpenAIGPTLMHeadModel
 
 Mask = NDArray[np.bool_]
-State = tuple[KVCache, torch.Tensor]  # and the hidden states of the last call
+State = tuple[KVCache, torch.Tensor]  # the cache, and the hidden states of the last call
 
 
 class Stepper:
-    """A language model, one token at a time; see ``gptcore.generation.Stepper``."""
+    """Runs a language model one token at a time; see ``gptcore.generation.Stepper``."""
 
     def __init__(self, model: OpenAIGPTLMHeadModel) -> None:
         self.model = model
@@ -62,7 +62,7 @@ class Stepper:
         return loop(self.model, *tensors, method, numbers, config.num_return_sequences).cpu().numpy()
 
     def tensors(self, input_ids: Ids, attention_mask: Mask) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor]:
-        """Ids, mask or ``None`` where all count, and the position of the last token of each row, (B,)."""
+        """Ids; mask, or ``None`` without padding; and the position of the last token of each row, (B,)."""
         last = input_ids.shape[1] - 1 - attention_mask[:, ::-1].argmax(-1)
         ids, mask, last = (torch.from_numpy(x).to(self.model.device) for x in (input_ids, attention_mask, last))
         return ids, None if attention_mask.all() else mask, last
@@ -107,7 +107,7 @@ def loop(
 
     Args:
         model: The language model.
-        input_ids, attention_mask: (B, T), the prompts; no mask if all tokens count.
+        input_ids, attention_mask: (B, T), the prompts; the mask is ``None`` without padding.
         last: (B,), position of the last token of each row.
         method, numbers: The two parts of the settings, from ``gptcore.generation.device.program``.
         returned: Number of consecutive rows that continue the same prompt.
@@ -127,7 +127,7 @@ def loop(
             logits, cache, _ = read(model, cache, ids[:, column - 1 : column].clamp(min=0))
         tokens = choose(logits, method, numbers, rows, column).where(running, fill)
         ids[:, column] = tokens
-        if numbers.eos_token_ids:  # otherwise the host need not wait
+        if numbers.eos_token_ids:  # otherwise the host does not need to wait
             running &= ~torch.isin(tokens, ends)
             if not running.any():
                 return ids[:, : column + 1]

@@ -24,7 +24,7 @@ from gptcore.spec.parameters import Head, summary_width
 
 
 def identity(x: torch.Tensor) -> torch.Tensor:
-    """Where the summary has no activation."""
+    """The activation of a summary that has none."""
     return x
 
 
@@ -39,7 +39,7 @@ SUMMARY_ACTIVATIONS: dict[str | None, Callable[[torch.Tensor], torch.Tensor]] = 
 
 
 def cross_entropy(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """Mean over the labels that are not ignored, 0 if all are; in float32 at least. (..., V), (...) -> ()."""
+    """Mean over the labels that are not ignored, 0 if all are ignored; at least in float32. (..., V), (...) -> ()."""
     logits, labels = wide(logits).reshape(-1, logits.size(-1)), labels.flatten().long()
     total = functional.cross_entropy(logits, labels, ignore_index=IGNORED_LABEL, reduction="sum")
     return total / (labels != IGNORED_LABEL).sum().clamp(min=1)
@@ -62,7 +62,7 @@ def classification_loss(logits: torch.Tensor, labels: torch.Tensor, kind: str) -
 
 
 class LMHead(nn.Module):
-    """Scores of all tokens by the token embedding itself: a tied weight is one parameter, used twice.
+    """The logits of all tokens, from the token embedding: a tied weight is one parameter, used twice.
 
     If another module replaces the embedding, such as an adapter of PEFT, or accelerate offloads its weight, the head
     looks up the rows of all tokens.
@@ -172,7 +172,7 @@ class OpenAIGPTLMHeadModel(Generates, OpenAIGPTPreTrainedModel):
         )
         return output if self._choose(return_dict, "return_dict") else output.to_tuple()
 
-    _own_forward = forward  # if a subclass has another, generate calls it
+    _own_forward = forward  # if a subclass overrides it, generate calls the override
 
     @passes_on(GenerationConfig)
     def generate(
@@ -199,7 +199,7 @@ class OpenAIGPTLMHeadModel(Generates, OpenAIGPTPreTrainedModel):
             (B, T + N) ids with the prompt in front, or a ``GenerateOutput`` with ``return_dict_in_generate``.
 
         Raises:
-            ConfigError, InputError: The settings contradict each other, or the prompt does not fit.
+            ConfigError, InputError: The settings contradict each other, or the prompt is invalid.
         """
         return generate(self, input_ids, attention_mask, generation_config, streamer, tokenizer, settings)
 
@@ -374,7 +374,7 @@ class OpenAIGPTForSequenceClassification(OpenAIGPTPreTrainedModel):
         return output if self._choose(return_dict, "return_dict") else output.to_tuple()
 
     def last_position(self, input_ids: torch.Tensor | None, attention_mask: torch.Tensor | None) -> torch.Tensor | None:
-        """Index of each row's last token, (B,): attended, else not padding, else ``None`` for the last column."""
+        """Index of each row's last token, (B,): by the mask, else by ``pad_token_id``; ``None`` for the last column."""
         if attention_mask is not None:
             present = attention_mask.bool()
         elif input_ids is not None and self.config.pad_token_id is not None:

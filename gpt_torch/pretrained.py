@@ -51,14 +51,14 @@ NARROW = tuple(getattr(torch, name) for name in NARROW_INTEGERS)
 
 
 class _LoadingOptions(LoadingOptions, total=False):
-    """The keywords that ``from_pretrained`` passes on, with those of transformers that only PyTorch has."""
+    """The keywords that ``from_pretrained`` passes on, and those of transformers that only PyTorch has."""
 
     torch_dtype: str | torch.dtype | None
     device_map: Any
 
 
 class _LoadingKeywords(_LoadingOptions, total=False):
-    """The keywords of ``from_pretrained`` but ``output_loading_info``, which selects what is returned."""
+    """All keywords of ``from_pretrained`` except ``output_loading_info``, which selects the type of the result."""
 
     dtype: str | torch.dtype | None
     attn_implementation: str
@@ -67,12 +67,12 @@ class _LoadingKeywords(_LoadingOptions, total=False):
 
 
 class OpenAIGPTPreTrainedModel(Configured, Pushable, nn.Module):
-    """Base of the four models; ``config`` and ``head`` say which parameters it has."""
+    """Base of the four models; ``config`` and ``head`` determine its parameters."""
 
     head: ClassVar[Head]
     if TYPE_CHECKING:
-        transformer: OpenAIGPTModel  # of a model with a head
-        _attn_implementation: str  # of the trunk
+        transformer: OpenAIGPTModel  # in models with a head
+        _attn_implementation: str  # in the trunk
 
     def __init__(self, config: OpenAIGPTConfig) -> None:
         super().__init__()
@@ -131,7 +131,7 @@ class OpenAIGPTPreTrainedModel(Configured, Pushable, nn.Module):
             attn_implementation: ``"sdpa"`` (the default) or ``"eager"``, as in ``OpenAIGPTModel``.
             quantization: ``"int8"`` stores kernels and token embedding in one byte per weight, for inference only;
                 such a model cannot be saved.
-            output_loading_info: Whether to return also a dict of ``missing_keys``, which got initial values, and
+            output_loading_info: Whether to also return a dict of ``missing_keys``, which got initial values, and
                 ``unexpected_keys``, which are ignored.
             seed: Random seed of the weights that the checkpoint lacks; default 0.
             options: ``revision``, ``cache_dir``, ``local_files_only``, ``token``; ``allow_pickle=True`` to read
@@ -139,7 +139,8 @@ class OpenAIGPTPreTrainedModel(Configured, Pushable, nn.Module):
                 another shape, for example another ``num_labels``. All others override the config.
 
         Raises:
-            CheckpointError, ConfigError: With every problem, before anything of the model's size is allocated.
+            CheckpointError, ConfigError: The checkpoint or a setting is invalid. The error lists every problem, and is
+                raised before anything of the model's size is allocated.
             StorageError: There is no such folder or repository, or it cannot be downloaded.
         """
         check_quantization(quantization, KINDS)
@@ -176,8 +177,8 @@ class OpenAIGPTPreTrainedModel(Configured, Pushable, nn.Module):
             folder: The folder to write; created if missing.
             max_shard_size: Largest size of a file, in bytes or as ``"2GB"``; ``None`` (the default) for one file.
             is_main_process: Whether to write; pass ``False`` in the other processes of a run. Default: ``True``.
-            state_dict: The tensors to write, such as those that accelerate gathers, or all but your own of a model with
-                more parameters; ``None`` for those of the model.
+            state_dict: The tensors to write, for example those that accelerate gathers, or those of the model without
+                parameters that you added. Default: all of the model.
             options: Other arguments of transformers have no effect, or raise an error that says what to do.
         """
         if saves(is_main_process, options):
@@ -190,7 +191,7 @@ class OpenAIGPTPreTrainedModel(Configured, Pushable, nn.Module):
                 self._save_generation_config(folder)
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *arguments: Any) -> None:
-        """As in PyTorch, but for the copy of the token embedding in a ``state_dict`` of transformers' models."""
+        """As in PyTorch, but drop the identical token embedding that a ``state_dict`` of transformers repeats."""
         names = (f"{prefix}lm_head.weight", f"{prefix}transformer.tokens_embed.weight")
         if hasattr(self, "lm_head") and all(name in state_dict for name in names):
             head, tokens = (state_dict[name] for name in names)
@@ -219,7 +220,7 @@ class OpenAIGPTPreTrainedModel(Configured, Pushable, nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """The device of the weights; if accelerate offloads them, the device that it loads them to."""
+        """The device of the weights; if accelerate offloads them, the device to which it loads them."""
         embedding = self.trunk.tokens_embed
         offloaded = getattr(getattr(embedding, "_hf_hook", None), "execution_device", None)
         return embedding.weight.device if offloaded is None else torch.device(offloaded)
@@ -240,7 +241,7 @@ class OpenAIGPTPreTrainedModel(Configured, Pushable, nn.Module):
     def resize_token_embeddings(
         self, new_num_tokens: int, pad_to_multiple_of: int | None = None, mean_resizing: bool = False
     ) -> nn.Embedding:
-        """Change the vocabulary in place; old rows stay unchanged, new rows are fresh. Also replaces ``config``."""
+        """Resize the vocabulary in place and replace ``config``; old rows stay, new rows get initial values."""
         self.reject_quantized("resized")
         vocab_size = padded_vocabulary(new_num_tokens, pad_to_multiple_of, mean_resizing)
         config = self.config.replace(vocab_size=vocab_size)

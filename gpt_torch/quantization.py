@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from gpt_torch.pretrained import OpenAIGPTPreTrainedModel
 
 LEVELS = 127
-FEW_ROWS = 8  # up to this number PyTorch's kernel on int8 weights is faster, for more rows a bfloat16 copy
+FEW_ROWS = 8  # up to this number of rows, PyTorch's int8 kernel is faster; beyond it, a bfloat16 copy of the weight
 KERNEL_WIDTH = 64  # other widths use the copy: the kernel reads beyond the end of rows that do not fill its registers
 KINDS = ("int8",)
 

@@ -37,7 +37,7 @@ __all__ = ["Objective", "Trainer", "adamw", "load_trainer"]
 
 
 class Objective(nn.Module):
-    """A model with its losses: what is trained.
+    """A model with the losses that training minimises.
 
     Args:
         model: A model with a head.
@@ -94,7 +94,7 @@ def adamw(
 ) -> tuple[torch.optim.AdamW, torch.optim.lr_scheduler.LambdaLR]:
     """The recipe's AdamW with its learning rates, for a loop of your own.
 
-    Clip the gradients yourself, by ``recipe.max_grad_norm``. In Keras and optax the optimizer clips and holds the
+    Clip the gradients to ``recipe.max_grad_norm`` yourself. In Keras and optax the optimizer clips and holds the
     schedule; loops in PyTorch, such as those of ``accelerate``, Lightning and transformers, do both themselves.
 
     Args:
@@ -127,7 +127,7 @@ def adamw(
 
 
 def _factor(rates: Sequence[float], step: int) -> float:
-    """The factor of the learning rate in a step; after the last step it stays."""
+    """The factor of the learning rate in a step; constant after the last step."""
     return rates[min(step, len(rates) - 1)]
 
 
@@ -276,5 +276,5 @@ def load_trainer(
     if vocab_size and vocab_size != model.config.vocab_size:
         model.resize_token_embeddings(vocab_size)
     trainer = Trainer(model, recipe, total_steps)
-    atexit.register(trainer.accelerator.state.destroy_process_group)  # or gloo may abort an ending process
+    atexit.register(trainer.accelerator.state.destroy_process_group)  # otherwise gloo may abort the process as it exits
     return trainer

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from gpt_torch.pretrained import OpenAIGPTPreTrainedModel
 
 TensorLike: TypeAlias = torch.Tensor | ArrayLike
-"""What a call turns into tensors."""
+"""An argument that a call converts to a tensor."""
 
 
 def framework_dtype(dtype: str | torch.dtype | None) -> torch.dtype:
@@ -34,7 +34,7 @@ def dtype_name(dtype: torch.dtype) -> str:
 
 
 def wide(tensor: torch.Tensor) -> torch.Tensor:
-    """In float32 at least."""
+    """The same values, at least in float32."""
     return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
 
 
@@ -42,7 +42,7 @@ def device_of(device_map: Any) -> torch.device | None:
     """The one device that ``device_map`` of transformers names; ``"auto"`` is the accelerator, or else the CPU.
 
     Raises:
-        ConfigError: It divides the model.
+        ConfigError: ``device_map`` divides the model.
     """
     if isinstance(device_map, dict) and list(device_map) == [""]:
         device_map = device_map[""]
@@ -62,7 +62,7 @@ def parameters_of(
     ``tensors`` under published names, such as a state dict, take the place of the parameters.
 
     Raises:
-        CheckpointError: Some are missing, since modules were replaced by others.
+        CheckpointError: Parameters are missing, because modules were replaced.
     """
     published = {name: published_name(name, model.head) for name in parameters(model.config, model.head)}
     by_name = dict(model.named_parameters()) if tensors is None else tensors
