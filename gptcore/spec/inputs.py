@@ -58,14 +58,14 @@ class CacheInfo:
 
     Attributes:
         batch: Number of rows; ``None`` if unknown.
-        capacity: Number of slots.
+        capacity: Number of slots; ``None`` if unknown.
         length: Number of filled slots, or ``None`` under tracing.
         sizes: Sizes of its model: layers, heads, and the width of a head.
         dtype: NumPy's name of the dtype, or ``bfloat16``.
     """
 
     batch: int | None
-    capacity: int
+    capacity: int | None
     length: int | None
     sizes: Shape
     dtype: str
@@ -284,7 +284,7 @@ def _check_room(cache: CacheInfo, shape: Shape) -> None:
     if not _fits((rows,), (cache.batch,)):
         raise InputError(f"past_key_values must have {rows} rows, like the input; got {cache.batch}.")
     total = _plus(cache.length, shape[-1])
-    if total is not None and total > cache.capacity:
+    if total is not None and cache.capacity is not None and total > cache.capacity:
         raise InputError(
             f"cannot cache {cache.length} + {shape[-1]} = {total} tokens: past_key_values has {cache.capacity} slots. "
             "Create it with a larger capacity (at most n_positions), or pass fewer tokens."
