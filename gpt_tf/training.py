@@ -18,7 +18,7 @@ from gpt_tf.modeling import random_states, take_position
 from gpt_tf.pretrained import TFOpenAIGPTPreTrainedModel, describe
 from gpt_tf.weights import MIXED, assign, export, left_out, parameters_of, to_numpy_bits, transform_of
 from gptcore.backends.training import Batch, Named
-from gptcore.checkpoint.layouts import keras as layouts
+from gptcore.checkpoint.layouts import keras_model as layouts
 from gptcore.errors import ConfigError
 from gptcore.spec.config import OpenAIGPTConfig
 from gptcore.spec.inputs import problem_type

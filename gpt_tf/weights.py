@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from gptcore.checkpoint import check_modules
 from gptcore.checkpoint.dtypes import check_dtype
 from gptcore.checkpoint.layouts import TRANSFORMS, foreign_name
-from gptcore.checkpoint.layouts.keras import ROWS
+from gptcore.checkpoint.layouts.keras_model import ROWS
 from gptcore.spec.parameters import Parameter, parameters
 
 if TYPE_CHECKING:

@@ -10,8 +10,9 @@ from tokenization.batch_encoding import BatchEncoding
 from tokenization.call_settings import WORDS, CallSettings
 from tokenization.inputs import PlainText, plain_items, plain_text
 from tokenization.padding import pad_rows
-from tokenization.rows import Part, Row, rows_of
+from tokenization.task_tokens import Part, Row
 from tokenization.tokenizer import Tokenizer
+from tokenization.truncation import rows_of
 
 Warn = Callable[[int], None]
 """A function that is called with the length of a text that is too long for the model."""

@@ -23,8 +23,8 @@ from tokenization.folders import TokenizerOptions, TokenizerSettings
 from tokenization.inputs import as_list, batch_items, is_batch, one_of, paired, plain_text, to_list
 from tokenization.padding import columns_of, pad_columns
 from tokenization.readable import readable_text
-from tokenization.rows import joined
 from tokenization.special_attributes import NamedToken, NamedTokenId
+from tokenization.task_tokens import joined
 from tokenization.text_paths.modes import pre_tokenizer as make_pre_tokenizer
 from tokenization.tokenizer import Tokenizer
 from tokenization.tokens import ADDITIONAL, NAMED, AnyToken, TokenSet

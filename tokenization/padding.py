@@ -9,7 +9,7 @@ from gptcore.errors import InputError
 from tokenization.batch_encoding import BatchEncoding
 from tokenization.call_settings import CallSettings
 from tokenization.inputs import as_list, to_list
-from tokenization.rows import Row
+from tokenization.task_tokens import Row
 
 
 def pad_rows(rows: Sequence[Row], call: CallSettings) -> None:

@@ -11,8 +11,7 @@ from gptcore import CheckpointError, OpenAIGPTConfig
 from gptcore.checkpoint.folder import weights_files
 from gptcore.checkpoint.formats import FORMATS, keras, openai, tf
 from gptcore.checkpoint.formats.base import FileFormat
-from gptcore.checkpoint.layouts import TRANSFORMS, canonical_name, foreign_name, nnx
-from gptcore.checkpoint.layouts import keras as keras_model
+from gptcore.checkpoint.layouts import TRANSFORMS, canonical_name, foreign_name, keras_model, nnx
 from gptcore.spec.parameters import ROWS, Head, parameters
 
 FILE_FORMATS = [form for form in FORMATS.values() if isinstance(form, FileFormat)]

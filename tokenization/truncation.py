@@ -1,26 +1,13 @@
-"""Ids to rows: truncation, overflowing tokens, and the tokens of a task."""
+"""Truncate texts to the length of a row and, on request, return rows with the overflowing tokens."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple, TypeVar
 
 from gptcore.errors import InputError
 from gptcore.spec.tasks import check_texts, part_length
-from tokenization.call_settings import WORDS, CallSettings
-from tokenization.text_paths.alignment import Span
-
-T = TypeVar("T")
-Row = dict[str, Any]
-"""One row of a result: key -> value."""
-
-
-class Part(NamedTuple):
-    """A text as ids and, on request, the span and the word that each of them comes from."""
-
-    ids: list[int]
-    offsets: list[Span]
-    words: list[int]
+from tokenization.call_settings import CallSettings
+from tokenization.task_tokens import Part, Row, row_of_parts
 
 
 def rows_of(parts: Sequence[Part], call: CallSettings, sample: int = 0) -> list[Row]:
@@ -37,7 +24,7 @@ def rows_of(parts: Sequence[Part], call: CallSettings, sample: int = 0) -> list[
     if call.task is not None:
         check_texts(call.task, len(parts))
     if call.limit is None:
-        return [_row(parts, call, sample)]
+        return [row_of_parts(parts, call, sample)]
     first = parts[0]
     second = parts[1] if len(parts) > 1 else None
     if call.overflow and second is not None and call.truncation == "longest_first":
@@ -48,9 +35,9 @@ def rows_of(parts: Sequence[Part], call: CallSettings, sample: int = 0) -> list[
     length, pair_length = _lengths(len(first.ids), None if second is None else len(second.ids), call)
     firsts = _windows(first, length, call)
     if second is None or pair_length is None:
-        return [_row((window,), call, sample) for window in firsts]
+        return [row_of_parts((window,), call, sample) for window in firsts]
     seconds = _windows(second, pair_length, call)
-    return [_row((window, pair), call, sample) for window in firsts for pair in seconds]
+    return [row_of_parts((window, pair), call, sample) for window in firsts for pair in seconds]
 
 
 def _lengths(length: int, pair_length: int | None, call: CallSettings) -> tuple[int, int | None]:
@@ -117,38 +104,3 @@ def _windows(part: Part, length: int, call: CallSettings) -> list[Part]:
     else:
         cuts = [slice(max(0, total - i * step - length), total - i * step) for i in range(count)]
     return [Part(part.ids[cut], part.offsets[cut], part.words[cut]) for cut in cuts]
-
-
-def _row(parts: Sequence[Part], call: CallSettings, sample: int) -> Row:
-    """A row with the ids and the requested keys."""
-
-    def row_of(values: Sequence[list[T]], *marks: T) -> list[T]:
-        return joined(values, marks if call.marks else None)
-
-    row: Row = {"input_ids": joined([part.ids for part in parts], call.marks)}
-    if call.token_type_ids:
-        row["token_type_ids"] = row_of([[i] * len(part.ids) for i, part in enumerate(parts)], 0, 0, len(parts) - 1)
-    if call.attention_mask:
-        row["attention_mask"] = [1] * len(row["input_ids"])
-    if call.special_tokens_mask:
-        row["special_tokens_mask"] = row_of([[0] * len(part.ids) for part in parts], 1, 1, 1)
-    if call.offsets:
-        row["offset_mapping"] = row_of([part.offsets for part in parts], (0, 0), (0, 0), (0, 0))
-    if call.overflow:
-        row["overflow_to_sample_mapping"] = sample
-    if call.words:
-        words: list[list[int | None]] = [[*part.words] for part in parts]
-        row[WORDS] = row_of(words, None, None, None)
-    return row
-
-
-def joined(parts: Sequence[list[T]], marks: Sequence[T] | None) -> list[T]:
-    """Join one or two parts to a row; ``marks`` are the items for the start, delimiter and extract tokens, if any.
-
-    >>> joined([[5, 6], [7]], (1, 2, 3)), joined([[5, 6]], (1, 2, 3)), joined([[5, 6], [7]], None)
-    ([1, 5, 6, 2, 7, 3], [1, 5, 6, 3], [5, 6, 7])
-    """
-    if marks is not None:
-        start, delimiter, extract = marks
-        return [start, *parts[0], *(item for part in parts[1:] for item in (delimiter, *part)), extract]
-    return parts[0] if len(parts) == 1 else parts[0] + parts[1]
