@@ -1,10 +1,10 @@
-"""Bits per byte of held-out text from what needs no neural network: a 5-gram model and ``xz -9e``.
+"""Bits per byte of held-out text without a neural network: a 5-gram model and ``xz -9e``.
 
     python benchmarks/compression.py TRAIN HELDOUT --tokenizer FOLDER
 
-TRAIN and HELDOUT are text files or folders. The 5-grams are over the same ids that the model reads, learnt from TRAIN,
-with interpolated Kneser-Ney smoothing and one discount an order. ``xz`` packs the words of HELDOUT with single spaces:
-what the ids can tell, no more. Both are divided by the bytes of the text as it lies on disk.
+TRAIN and HELDOUT are text files or folders. The 5-gram model is estimated from TRAIN, on the ids that the neural model
+reads, with interpolated Kneser-Ney smoothing and one discount per order. ``xz`` compresses the words of HELDOUT with
+single spaces: the text that the ids represent. Both sizes are divided by the size of the original text in bytes.
 """
 
 import argparse

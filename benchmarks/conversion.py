@@ -1,10 +1,10 @@
-"""``gptcore convert`` at full size, from and to every format: time beside that of a plain copy, and memory.
+"""``gptcore convert`` at full size, from and to every format: time, relative to a plain copy, and memory.
 
     python benchmarks/conversion.py [--out FILE]
 
 Each conversion is a process of its own and includes the comparison of every value afterwards. A copy is 466 MB
-through ``shutil.copyfile``, flushed to the disk as a conversion's files are. Memory is the peak above a process that
-has only imported what it needs; mapped pages count, though the system may take them back at any time.
+through ``shutil.copyfile``, flushed to the disk as a conversion's files are. Memory is the peak of the
+conversion minus the memory after the imports. It includes mapped pages, which the system can reclaim at any time.
 """
 
 import argparse

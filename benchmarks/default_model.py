@@ -2,8 +2,8 @@
 
     python benchmarks/default_model.py HELDOUT
 
-``HELDOUT`` has the books that the model never saw. Each is measured in every framework; the samples are those of the
-seeds 0 to 9, as they come.
+``HELDOUT`` has the books that the model never saw. Each is evaluated in every framework. The samples use the
+seeds 0 to 9 and are not selected.
 """
 
 import argparse

@@ -1,9 +1,9 @@
-"""The paper's fine-tuning on five small datasets, in every framework with three seeds, beside TF-IDF.
+"""The paper's fine-tuning on five small datasets, in every framework with three seeds, compared with TF-IDF.
 
     python benchmarks/fine_tuning.py DATA --out results.jsonl
 
 ``DATA`` has the folders ``copa``, ``med``, ``sts-images``, ``sentence-polarity`` and ``subjectivity``. Each run is one
-``gptcore train``; results that ``--out`` already has are not made again. Prints the table of docs/fine-tuning.md.
+``gptcore train``; runs whose results are already in ``--out`` are skipped. Prints the table of docs/fine-tuning.md.
 """
 
 import argparse
@@ -141,11 +141,11 @@ def table(results):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", type=Path)
-    parser.add_argument("--model", default=DEFAULT_MODEL, help="default: the one that ships with gptcore")
+    parser.add_argument("--model", default=DEFAULT_MODEL, help="default: the bundled model")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--dataset", action="append", choices=DATASETS)
     parser.add_argument(
-        "--set", action="append", default=[], dest="settings", help="a hyperparameter, as gptcore train"
+        "--set", action="append", default=[], dest="settings", help="a hyperparameter, as in gptcore train --set"
     )
     arguments = parser.parse_args()
     results = [json.loads(line) for line in arguments.out.read_text().splitlines()] if arguments.out.exists() else []

@@ -1,10 +1,10 @@
-"""Generation and the forward pass against others, in one run: one process each, taking turns; ratios of medians.
+"""Compare the speed of generation and of the forward pass with other libraries, in processes that alternate.
 
     python benchmarks/generation.py --peer-python PYTHON --out FOLDER
 
-``PYTHON`` has transformers 4.57.6, KerasHub and CTranslate2; without it, our three frameworks run among themselves.
-Into ``FOLDER`` go ``generation.json``, ``.png`` and ``.svg``. Speed is only comparable within one run on an idle
-machine: the ratios count, not the tokens per second.
+``PYTHON`` has transformers 4.57.6, KerasHub and CTranslate2; without it, only gptcore's three frameworks are
+compared. The script writes ``generation.json``, ``.png`` and ``.svg`` to ``FOLDER``. Speed is only comparable
+within one run on an idle machine: the ratios count, not the tokens per second.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What int8 weights cost in PyTorch: the perplexity of books, beside float32.
+"""Perplexity of books with int8 weights in PyTorch, compared with float32.
 
     python benchmarks/quantization.py BOOKS
 

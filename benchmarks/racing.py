@@ -40,7 +40,7 @@ class Process:
         self.memory[task] = max(self.memory.get(task, 0), answer["peak_memory"])
 
     def figures(self, task):
-        """Tokens a second but for the first call, by how much that was slower, peak memory above the import."""
+        """Tokens per second without the first call, how much slower that was, and memory relative to the weights."""
         setting, seconds = self.tasks[task], self.seconds[task]
         median = statistics.median(seconds[1:] or seconds)
         return {

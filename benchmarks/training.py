@@ -1,4 +1,4 @@
-"""Steps of training against transformers' class, in one run: one process each, taking turns; ratios of medians.
+"""Compare the speed of training steps with transformers' class, in processes that alternate.
 
     python benchmarks/training.py --peer-python PYTHON --out FILE
 

@@ -46,14 +46,15 @@ EXCEPTIONS = {
         cache:KVCache#1 cache:KVCache#Attributes.length cache:write#0 cache:known""",
     "PyTorch's loop runs step by step; those of TensorFlow and JAX are compiled programs, also inside the user's.": """
         generation:compiled generation:programs_of generation:Programs* generation:traced generation:run
-        generation:Stepper.padded generation:Stepper.tensors generation:loop* generation:read(*) backend:run*
-        backend:total_loss backend:precision backend:BackendModel.__init__(dtype) pretrained:readable""",
+        generation:Stepper.padded generation:Stepper.tensors generation:loop* generation:read(*) generation:Graph
+        generation:Carry backend:run* backend:Flags backend:total_loss backend:precision
+        backend:BackendModel.__init__(dtype) pretrained:readable""",
     "PyTorch's kernels take heads before positions and a rate of dropout.": """
         modeling:eager_attention* modeling:sdpa_attention(dropout_p)""",
     "JAX' attention computes in float32 at most, and has no dropout.": "modeling:OpenAIGPTModel._needs_eager",
     "JAX can be told to raise where arrays of unequal rank are added.": "modeling:default_positions#0",
     "Dropout follows the mode of the modules in PyTorch, an argument in Keras, and random streams in Flax.": """
-        *(training) *(rngs) pretrained:without_dropout modeling:random_states pretrained:seeded""",
+        *(training) *(rngs) *.rngs pretrained:without_dropout modeling:random_states pretrained:seeded""",
     "Flax' random streams may also seed the weights, inside a compiled program too.": """
         *(seed) modeling:OpenAIGPTModel#Args.seed pretrained:UnsetSeed pretrained:UNSET_SEED
         pretrained:traced_fresh_values""",
@@ -87,7 +88,7 @@ EXCEPTIONS = {
     "A step on accelerate, in tf.function over replicas, or in jax.jit over a mesh has its own parts and demands.": """
         training:Trainer#* training:Trainer.autocast training:Trainer.to_tensors training:whole training:like
         training:Trainer.distributed training:Trainer.update_* training:Trainer.gradients training:Trainer.moments_of
-        training:Trainer.read_model training:Trainer.updated training:Trainer.loss training:Trainer.found
+        training:Trainer.read_model training:Trainer.updated training:Trainer.loss training:Trainer.outputs
         training:Trainer.run training:Trainer.rounded training:Trainer.named training:Trainer.tree
         training:Trainer.spread training:Trainer.replicated training:Trainer.placed training:gathered
         training:DATA training:TENSOR training:SHARDED_AXES training:MOMENT_OF""",

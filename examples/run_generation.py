@@ -2,8 +2,8 @@
 
     python examples/run_generation.py --prompt "one day, the"
 
-The options are those of the script of this name that transformers' documentation points to. The same seed gives the
-same text in every framework.
+It has options of transformers' script ``run_generation.py``, under the same names. The same seed gives the same text in
+every framework.
 """
 
 import argparse
@@ -20,13 +20,15 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model_name_or_path", default=DEFAULT_MODEL, help="a folder, or owner/name on the hub")
     parser.add_argument("--backend", default="torch", choices=sorted(available()))
-    parser.add_argument("--prompt", default="", help="asked for where it is not given")
-    parser.add_argument("--length", type=int, default=20, help="tokens that follow")
-    parser.add_argument("--stop_token", help="the text ends before this")
+    parser.add_argument("--prompt", default="", help="the text to continue; default: ask for it")
+    parser.add_argument("--length", type=int, default=20, help="number of new tokens")
+    parser.add_argument("--stop_token", help="cut the continuation before this string")
     parser.add_argument("--temperature", type=float, default=1.0)
     parser.add_argument("--repetition_penalty", type=float, default=1.0)
-    parser.add_argument("--k", type=int, default=0, help="keep the k likeliest tokens; 0 keeps all")
-    parser.add_argument("--p", type=float, default=0.9, help="keep the likeliest tokens of this probability")
+    parser.add_argument("--k", type=int, default=0, help="sample from the k likeliest tokens; 0 keeps all")
+    parser.add_argument(
+        "--p", type=float, default=0.9, help="sample from the smallest set of tokens whose probabilities add up to this"
+    )
     parser.add_argument("--seed", type=int, default=42)
     parser.add_argument("--num_return_sequences", type=int, default=1)
     arguments = parser.parse_args()

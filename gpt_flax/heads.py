@@ -1,11 +1,16 @@
 """The three heads and their losses (Radford et al. 2018, sections 3.1 to 3.3)."""
 
-from typing import Unpack
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Unpack
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
+from jax.typing import DTypeLike
 
+from gpt_flax.cache import KVCache
 from gpt_flax.generation import generate
 from gpt_flax.modeling import FlaxOpenAIGPTModel, gelu, projection, take_position
 from gpt_flax.outputs import (
@@ -14,20 +19,20 @@ from gpt_flax.outputs import (
     FlaxSequenceClassifierOutput,
 )
 from gpt_flax.pretrained import UNSET_SEED, FlaxOpenAIGPTPreTrainedModel, describe, seeded
-from gpt_flax.weights import wide
-from gptcore.generation import Generates, GenerationConfig, GenerationSettings
+from gpt_flax.weights import TensorLike, wide
+from gptcore.generation import GenerateOutput, Generates, GenerationConfig, GenerationSettings
 from gptcore.settings import passes_on
 from gptcore.spec.config import OpenAIGPTConfig
 from gptcore.spec.inputs import IGNORED_LABEL, problem_type
 from gptcore.spec.parameters import Head, summary_width
 
 
-def identity(x):
-    """Where the summary has no activation."""
+def identity(x: jax.Array) -> jax.Array:
+    """The activation of a summary that has none."""
     return x
 
 
-SUMMARY_ACTIVATIONS = {
+SUMMARY_ACTIVATIONS: dict[str | None, Callable[[jax.Array], jax.Array]] = {
     None: identity,
     "tanh": jnp.tanh,
     "relu": jax.nn.relu,
@@ -37,21 +42,21 @@ SUMMARY_ACTIVATIONS = {
 }
 
 
-def cross_entropy(logits, labels):
-    """Mean over the labels that are not ignored, 0 if all are; in float32 at least. (..., V), (...) -> ()."""
+def cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
+    """Mean over the labels that are not ignored, 0 if all are ignored; at least in float32. (..., V), (...) -> ()."""
     labels = signed(labels)
-    kept = labels != IGNORED_LABEL
+    counted = labels != IGNORED_LABEL
     log_probabilities = jax.nn.log_softmax(wide(logits), axis=-1)
-    picked = jnp.take_along_axis(log_probabilities, jnp.where(kept, labels, 0)[..., None], axis=-1)[..., 0]
-    return -jnp.where(kept, picked, 0).sum() / jnp.maximum(kept.sum(), 1).astype(picked.dtype)
+    picked = jnp.take_along_axis(log_probabilities, jnp.where(counted, labels, 0)[..., None], axis=-1)[..., 0]
+    return -jnp.where(counted, picked, 0).sum() / jnp.maximum(counted.sum(), 1).astype(picked.dtype)
 
 
-def language_modeling_loss(logits, labels):
+def language_modeling_loss(logits: jax.Array, labels: jax.Array) -> jax.Array:
     """Each position predicts the next label. (..., T, V), (..., T) -> ()."""
     return cross_entropy(logits[..., :-1, :], labels[..., 1:])
 
 
-def classification_loss(logits, labels, kind):
+def classification_loss(logits: jax.Array, labels: jax.Array, kind: str) -> jax.Array:
     """Loss of the sequence classification head for a ``problem_type``. (B, K), labels -> ()."""
     if kind == "single_label_classification":
         return cross_entropy(logits, labels)
@@ -62,22 +67,22 @@ def classification_loss(logits, labels, kind):
     return (jax.nn.softplus(logits) - labels * logits).mean()
 
 
-def signed(ids):
+def signed(ids: jax.Array) -> jax.Array:
     """Ids as int32: in an unsigned dtype -100 becomes another number, which may be a label."""
     return jnp.asarray(ids).astype(jnp.int32)
 
 
 class LMHead(nnx.Module):
-    """Scores of all tokens by the token embedding itself: a tied weight is one parameter, used twice."""
+    """The logits of all tokens, from the token embedding: a tied weight is one parameter, used twice."""
 
-    def __call__(self, hidden_states, tokens_embed):  # (..., T, C), the embedding
+    def __call__(self, hidden_states: jax.Array, tokens_embed: nnx.Embed) -> jax.Array:  # (..., T, C), the embedding
         return tokens_embed.attend(hidden_states)  # (..., T, V)
 
 
 class SequenceSummary(nnx.Module):
     """One vector or score per sequence, from one position or the mean."""
 
-    def __init__(self, config: OpenAIGPTConfig, dtype, rngs):
+    def __init__(self, config: OpenAIGPTConfig, dtype: jnp.dtype, rngs: nnx.Rngs) -> None:
         self.summary_type = config.summary_type
         self.first_dropout = nnx.Dropout(config.summary_first_dropout, rngs=rngs)
         self.use_proj = config.summary_use_proj
@@ -86,12 +91,12 @@ class SequenceSummary(nnx.Module):
         self.activation = config.summary_activation  # by name: JAX's functions cannot be pickled
         self.last_dropout = nnx.Dropout(config.summary_last_dropout, rngs=rngs)
 
-    def __call__(self, hidden_states, cls_index=None):  # (..., T, C), (...)
+    def __call__(self, hidden_states: jax.Array, cls_index: jax.Array | None = None) -> jax.Array:  # (..., T, C), (...)
         pooled = self.first_dropout(self.pool(hidden_states, cls_index))  # (..., C)
         projected = self.summary(pooled) if self.use_proj else pooled
         return self.last_dropout(SUMMARY_ACTIVATIONS[self.activation](projected))
 
-    def pool(self, hidden_states, cls_index):
+    def pool(self, hidden_states: jax.Array, cls_index: jax.Array | None) -> jax.Array:
         if self.summary_type == "mean":
             return hidden_states.mean(-2)
         if self.summary_type == "first":
@@ -115,7 +120,15 @@ class FlaxOpenAIGPTLMHeadModel(Generates, FlaxOpenAIGPTPreTrainedModel):
 
     head = Head.LM
 
-    def __init__(self, config: OpenAIGPTConfig, *, dtype=None, attn_implementation="sdpa", seed=UNSET_SEED, rngs=None):
+    def __init__(
+        self,
+        config: OpenAIGPTConfig,
+        *,
+        dtype: DTypeLike | None = None,
+        attn_implementation: str = "sdpa",
+        seed: int | jax.Array | None = UNSET_SEED,
+        rngs: nnx.Rngs | None = None,
+    ) -> None:
         super().__init__(config, dtype)
         seed, rngs = seeded(seed, rngs)
         self.transformer = FlaxOpenAIGPTModel(
@@ -126,19 +139,19 @@ class FlaxOpenAIGPTLMHeadModel(Generates, FlaxOpenAIGPTPreTrainedModel):
 
     def __call__(
         self,
-        input_ids=None,
-        attention_mask=None,
-        token_type_ids=None,
-        position_ids=None,
-        head_mask=None,
-        inputs_embeds=None,
-        labels=None,
-        output_attentions=None,
-        output_hidden_states=None,
-        return_dict=None,
-        past_key_values=None,
-        use_cache=None,
-    ):
+        input_ids: TensorLike | None = None,
+        attention_mask: TensorLike | None = None,
+        token_type_ids: TensorLike | None = None,
+        position_ids: TensorLike | None = None,
+        head_mask: TensorLike | None = None,
+        inputs_embeds: TensorLike | None = None,
+        labels: TensorLike | None = None,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+        return_dict: bool | None = None,
+        past_key_values: KVCache | None = None,
+        use_cache: bool | None = None,
+    ) -> FlaxCausalLMOutput | Any:
         """Arguments as in ``FlaxOpenAIGPTModel.__call__``, and these:
 
         Args:
@@ -150,7 +163,7 @@ class FlaxOpenAIGPTLMHeadModel(Generates, FlaxOpenAIGPTPreTrainedModel):
         """
         input_ids, inputs_embeds, labels = self._check(input_ids=input_ids, inputs_embeds=inputs_embeds, labels=labels)
         inputs = (input_ids, attention_mask, token_type_ids, position_ids, head_mask, inputs_embeds)
-        flags = {
+        flags: dict[str, Any] = {
             "output_attentions": output_attentions,
             "output_hidden_states": output_hidden_states,
             "return_dict": True,
@@ -166,18 +179,18 @@ class FlaxOpenAIGPTLMHeadModel(Generates, FlaxOpenAIGPTPreTrainedModel):
         )
         return output if self._choose(return_dict, "return_dict") else output.to_tuple()
 
-    _own_forward = __call__  # if a subclass has another, generate calls it
+    _own_forward = __call__  # if a subclass overrides it, generate calls the override
 
     @passes_on(GenerationConfig)
     def generate(
         self,
-        input_ids,
-        attention_mask=None,
-        generation_config=None,
-        streamer=None,
-        tokenizer=None,
+        input_ids: TensorLike,
+        attention_mask: TensorLike | None = None,
+        generation_config: GenerationConfig | None = None,
+        streamer: Any = None,
+        tokenizer: Any = None,
         **settings: Unpack[GenerationSettings],
-    ):
+    ) -> jax.Array | GenerateOutput:
         """Continue prompts, with a KV cache and without dropout; the same ids in every framework.
 
         Greedy search and sampling compile to one program, which may be part of yours: inside ``jax.jit`` the result
@@ -187,17 +200,17 @@ class FlaxOpenAIGPTLMHeadModel(Generates, FlaxOpenAIGPTPreTrainedModel):
         Args:
             input_ids: (B, T) integer token ids of the prompts.
             attention_mask: (B, T), 0 for padding on either side. Default: 1 for all tokens but ``pad_token_id``.
-            generation_config: a ``GenerationConfig``. Default: ``self.generation_config``.
-            streamer: an object whose ``put`` gets the prompt and each new token, and whose ``end`` is called at the
+            generation_config: A ``GenerationConfig``. Default: ``self.generation_config``.
+            streamer: An object whose ``put`` gets the prompt and each new token, and whose ``end`` is called at the
                 end. For one row only.
-            tokenizer: a tokenizer that decodes ids; needed for ``stop_strings``.
-            settings: settings of ``GenerationConfig``; they override those of ``generation_config``.
+            tokenizer: A tokenizer that decodes ids; needed for ``stop_strings``.
+            settings: Settings of ``GenerationConfig``; they override those of ``generation_config``.
 
         Returns:
             (B, T + N) ids with the prompt in front, or a ``GenerateOutput`` with ``return_dict_in_generate``.
 
         Raises:
-            ConfigError, InputError: the settings contradict each other, or the prompt does not fit.
+            ConfigError, InputError: The settings contradict each other, or the prompt is invalid.
         """
         return generate(self, input_ids, attention_mask, generation_config, streamer, tokenizer, settings)
 
@@ -215,7 +228,15 @@ class FlaxOpenAIGPTDoubleHeadsModel(FlaxOpenAIGPTPreTrainedModel):
 
     head = Head.DOUBLE_HEADS
 
-    def __init__(self, config: OpenAIGPTConfig, *, dtype=None, attn_implementation="sdpa", seed=UNSET_SEED, rngs=None):
+    def __init__(
+        self,
+        config: OpenAIGPTConfig,
+        *,
+        dtype: DTypeLike | None = None,
+        attn_implementation: str = "sdpa",
+        seed: int | jax.Array | None = UNSET_SEED,
+        rngs: nnx.Rngs | None = None,
+    ) -> None:
         super().__init__(config, dtype)
         seed, rngs = seeded(seed, rngs)
         self.transformer = FlaxOpenAIGPTModel(
@@ -227,19 +248,19 @@ class FlaxOpenAIGPTDoubleHeadsModel(FlaxOpenAIGPTPreTrainedModel):
 
     def __call__(
         self,
-        input_ids=None,
-        attention_mask=None,
-        token_type_ids=None,
-        position_ids=None,
-        head_mask=None,
-        inputs_embeds=None,
-        mc_token_ids=None,
-        labels=None,
-        mc_labels=None,
-        output_attentions=None,
-        output_hidden_states=None,
-        return_dict=None,
-    ):
+        input_ids: TensorLike | None = None,
+        attention_mask: TensorLike | None = None,
+        token_type_ids: TensorLike | None = None,
+        position_ids: TensorLike | None = None,
+        head_mask: TensorLike | None = None,
+        inputs_embeds: TensorLike | None = None,
+        mc_token_ids: TensorLike | None = None,
+        labels: TensorLike | None = None,
+        mc_labels: TensorLike | None = None,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+        return_dict: bool | None = None,
+    ) -> FlaxOpenAIGPTDoubleHeadsModelOutput | Any:
         """Arguments as in ``FlaxOpenAIGPTModel.__call__`` with ``input_ids`` (..., N, T) for N choices, and these:
 
         Args:
@@ -259,7 +280,7 @@ class FlaxOpenAIGPTDoubleHeadsModel(FlaxOpenAIGPTPreTrainedModel):
             mc_labels=mc_labels,
         )
         inputs = (input_ids, attention_mask, token_type_ids, position_ids, head_mask, inputs_embeds)
-        flags = {
+        flags: dict[str, Any] = {
             "output_attentions": output_attentions,
             "output_hidden_states": output_hidden_states,
             "return_dict": True,
@@ -293,7 +314,15 @@ class FlaxOpenAIGPTForSequenceClassification(FlaxOpenAIGPTPreTrainedModel):
 
     head = Head.SEQUENCE_CLASSIFICATION
 
-    def __init__(self, config: OpenAIGPTConfig, *, dtype=None, attn_implementation="sdpa", seed=UNSET_SEED, rngs=None):
+    def __init__(
+        self,
+        config: OpenAIGPTConfig,
+        *,
+        dtype: DTypeLike | None = None,
+        attn_implementation: str = "sdpa",
+        seed: int | jax.Array | None = UNSET_SEED,
+        rngs: nnx.Rngs | None = None,
+    ) -> None:
         super().__init__(config, dtype)
         seed, rngs = seeded(seed, rngs)
         self.transformer = FlaxOpenAIGPTModel(
@@ -304,17 +333,17 @@ class FlaxOpenAIGPTForSequenceClassification(FlaxOpenAIGPTPreTrainedModel):
 
     def __call__(
         self,
-        input_ids=None,
-        attention_mask=None,
-        token_type_ids=None,
-        position_ids=None,
-        head_mask=None,
-        inputs_embeds=None,
-        labels=None,
-        output_attentions=None,
-        output_hidden_states=None,
-        return_dict=None,
-    ):
+        input_ids: TensorLike | None = None,
+        attention_mask: TensorLike | None = None,
+        token_type_ids: TensorLike | None = None,
+        position_ids: TensorLike | None = None,
+        head_mask: TensorLike | None = None,
+        inputs_embeds: TensorLike | None = None,
+        labels: TensorLike | None = None,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+        return_dict: bool | None = None,
+    ) -> FlaxSequenceClassifierOutput | Any:
         """Arguments as in ``FlaxOpenAIGPTModel.__call__``, and these:
 
         Args:
@@ -328,7 +357,7 @@ class FlaxOpenAIGPTForSequenceClassification(FlaxOpenAIGPTPreTrainedModel):
             input_ids=input_ids, attention_mask=attention_mask, inputs_embeds=inputs_embeds, labels=labels
         )
         inputs = (input_ids, attention_mask, token_type_ids, position_ids, head_mask, inputs_embeds)
-        flags = {
+        flags: dict[str, Any] = {
             "output_attentions": output_attentions,
             "output_hidden_states": output_hidden_states,
             "return_dict": True,
@@ -338,17 +367,19 @@ class FlaxOpenAIGPTForSequenceClassification(FlaxOpenAIGPTPreTrainedModel):
         hidden_states = output.last_hidden_state
         pooled = hidden_states[..., -1, :] if last is None else take_position(hidden_states, last)
         logits = self.score(pooled)  # (B, K)
-        kind = None if labels is None else problem_type(self.config, describe(labels))
+        loss = None
+        if labels is not None:
+            loss = classification_loss(logits, labels, problem_type(self.config, describe(labels)))
         output = FlaxSequenceClassifierOutput(
-            loss=None if labels is None else classification_loss(logits, labels, kind),
+            loss=loss,
             logits=logits,
             hidden_states=output.hidden_states,
             attentions=output.attentions,
         )
         return output if self._choose(return_dict, "return_dict") else output.to_tuple()
 
-    def last_position(self, input_ids, attention_mask):
-        """Index of each row's last token, (B,): attended, else not padding, else ``None`` for the last column."""
+    def last_position(self, input_ids: jax.Array | None, attention_mask: jax.Array | None) -> jax.Array | None:
+        """Index of each row's last token, (B,): by the mask, else by ``pad_token_id``; ``None`` for the last column."""
         if attention_mask is not None:
             present = attention_mask.astype(bool)
         elif input_ids is not None and self.config.pad_token_id is not None:

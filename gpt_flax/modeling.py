@@ -4,27 +4,36 @@
 ``V`` vocabulary, ``P`` n_positions, ``L`` layers. A line that moves an axis ends with its shape.
 """
 
+from __future__ import annotations
+
 import math
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from jax.typing import DTypeLike
+from numpy.typing import NDArray
 
 from gpt_flax.cache import KVCache, write
 from gpt_flax.outputs import FlaxBaseModelOutput
 from gpt_flax.pretrained import UNSET_SEED, FlaxOpenAIGPTPreTrainedModel, seeded
-from gpt_flax.weights import wide
+from gpt_flax.weights import TensorLike, wide
 from gptcore.spec.config import OpenAIGPTConfig
 from gptcore.spec.parameters import Head, feed_forward_width
 
+Slots = tuple[jax.Array, jax.Array, jax.Array]  # keys and values of a layer, and the number of filled slots
+Rows = TypeVar("Rows", jax.Array, None)
 
-def gelu(x):
+
+def gelu(x: jax.Array) -> jax.Array:
     """GELU in the tanh form of OpenAI's code."""
     return jax.nn.gelu(x, approximate=True)
 
 
-ACTIVATIONS = {
+ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
     "gelu": gelu,
     "relu": jax.nn.relu,
     "silu": jax.nn.silu,
@@ -32,7 +41,7 @@ ACTIVATIONS = {
 }
 
 
-def attention_allowed(attention_mask, queries, keys):
+def attention_allowed(attention_mask: jax.Array | None, queries: jax.Array, keys: jax.Array) -> jax.Array:
     """Which keys each query may read, (B, 1, T, S) bool: no future tokens and no padding, but at least one key.
 
     A query that could read nothing (padding on the left) reads itself, so that no softmax is over an empty set.
@@ -48,7 +57,9 @@ def attention_allowed(attention_mask, queries, keys):
     return (allowed | (reads_nothing & itself))[:, None]  # (B, 1, T, S)
 
 
-def eager_attention(query, key, value, allowed, dropout):
+def eager_attention(
+    query: jax.Array, key: jax.Array, value: jax.Array, allowed: jax.Array, dropout: nnx.Dropout
+) -> tuple[jax.Array, jax.Array]:
     """Softmax attention written out, (B, T, H, D) each -> context (B, T, H, D), probabilities (B, H, T, S)."""
     scores = jnp.einsum("BTHD,BSHD->BHTS", query, key) / math.sqrt(query.shape[-1])  # (B, H, T, S)
     scores = jnp.where(allowed, scores, jnp.finfo(scores.dtype).min)
@@ -57,30 +68,32 @@ def eager_attention(query, key, value, allowed, dropout):
     return jnp.einsum("BHTS,BSHD->BTHD", probabilities, value), probabilities  # (B, T, H, D)
 
 
-def sdpa_attention(query, key, value, allowed):
+def sdpa_attention(query: jax.Array, key: jax.Array, value: jax.Array, allowed: jax.Array | None) -> jax.Array:
     """The same by JAX's own operation; ``allowed=None`` is the plain causal mask."""
     return jax.nn.dot_product_attention(
         query, key, value, mask=allowed, is_causal=allowed is None, scale=1 / math.sqrt(query.shape[-1])
     )
 
 
-def unset(key, shape, dtype):
+def unset(key: Any, shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
     """Zeros that take no memory: each parameter then gets its value from the parameter table."""
     return np.broadcast_to(np.zeros((), dtype), shape)
 
 
-def partitioned(*names):
+def partitioned(*names: str) -> Callable[..., Any]:
     """An initializer that names the logical axes of a parameter, for users who shard over a mesh."""
     return nnx.with_metadata(unset, out_sharding=names, eager_sharding=False)
 
 
-def embedding(rows, config, dtype, axis):
+def embedding(rows: int, config: OpenAIGPTConfig, dtype: jnp.dtype, axis: str) -> nnx.Embed:
     """A table of ``rows`` vectors; its initial values come from the parameter table."""
     init = partitioned(axis, "embed")
     return nnx.Embed(rows, config.n_embd, embedding_init=init, dtype=dtype, param_dtype=dtype, rngs=nnx.Rngs(0))
 
 
-def projection(width_in, width_out, dtype, axes, use_bias=True):
+def projection(
+    width_in: int, width_out: int, dtype: jnp.dtype, axes: tuple[str, str], use_bias: bool = True
+) -> nnx.Linear:
     """``x @ kernel + bias``; the kernel is stored (in, out), as in OpenAI's code and the published files."""
     return nnx.Linear(
         width_in,
@@ -94,7 +107,7 @@ def projection(width_in, width_out, dtype, axes, use_bias=True):
     )
 
 
-def layer_norm(config, dtype):
+def layer_norm(config: OpenAIGPTConfig, dtype: jnp.dtype) -> nnx.LayerNorm:
     """A LayerNorm over the last axis."""
     return nnx.LayerNorm(
         config.n_embd,
@@ -111,14 +124,21 @@ def layer_norm(config, dtype):
 class Attention(nnx.Module):
     """Causal self-attention: project, split heads, attend, merge heads, project."""
 
-    def __init__(self, config: OpenAIGPTConfig, dtype, rngs):
+    def __init__(self, config: OpenAIGPTConfig, dtype: jnp.dtype, rngs: nnx.Rngs) -> None:
         self.n_head = config.n_head
         self.c_attn = projection(config.n_embd, 3 * config.n_embd, dtype, ("embed", "heads"))
         self.c_proj = projection(config.n_embd, config.n_embd, dtype, ("heads", "embed"))
         self.attn_dropout = nnx.Dropout(config.attn_pdrop, rngs=rngs)
         self.resid_dropout = nnx.Dropout(config.resid_pdrop, rngs=rngs)
 
-    def __call__(self, hidden_states, allowed, head_mask=None, eager=False, slots=None):
+    def __call__(
+        self,
+        hidden_states: jax.Array,
+        allowed: jax.Array | None,
+        head_mask: jax.Array | None = None,
+        eager: bool = False,
+        slots: Slots | None = None,
+    ) -> tuple[jax.Array, jax.Array | None, tuple[jax.Array, jax.Array] | None]:
         query, key, value = (self.split_heads(x) for x in jnp.split(self.c_attn(hidden_states), 3, axis=-1))
         if slots is not None:
             past_keys, past_values, length = slots
@@ -127,7 +147,7 @@ class Attention(nnx.Module):
             key, value = (x.swapaxes(1, 2) for x in slots)  # (B, N, H, D)
         probabilities = None
         if eager:
-            context, probabilities = eager_attention(query, key, value, allowed, self.attn_dropout)
+            context, probabilities = eager_attention(query, key, value, allowed, self.attn_dropout)  # type: ignore[arg-type]  # never None here
         else:
             context = sdpa_attention(query, key, value, allowed)
         if head_mask is not None:
@@ -136,23 +156,23 @@ class Attention(nnx.Module):
             probabilities = None if probabilities is None else probabilities * scale[None, :, None, None]
         return self.resid_dropout(self.c_proj(self.merge_heads(context))), probabilities, slots
 
-    def split_heads(self, x):
+    def split_heads(self, x: jax.Array) -> jax.Array:
         return x.reshape(*x.shape[:-1], self.n_head, -1)  # (B, T, H, D)
 
-    def merge_heads(self, x):
+    def merge_heads(self, x: jax.Array) -> jax.Array:
         return x.reshape(*x.shape[:-2], -1)  # (B, T, C)
 
 
 class MLP(nnx.Module):
     """The position-wise feed-forward network."""
 
-    def __init__(self, config: OpenAIGPTConfig, dtype, rngs):
+    def __init__(self, config: OpenAIGPTConfig, dtype: jnp.dtype, rngs: nnx.Rngs) -> None:
         self.activation = config.afn  # by name: JAX's functions cannot be pickled
         self.c_fc = projection(config.n_embd, feed_forward_width(config), dtype, ("embed", "mlp"))
         self.c_proj = projection(feed_forward_width(config), config.n_embd, dtype, ("mlp", "embed"))
         self.dropout = nnx.Dropout(config.resid_pdrop, rngs=rngs)
 
-    def __call__(self, hidden_states):
+    def __call__(self, hidden_states: jax.Array) -> jax.Array:
         return self.dropout(self.c_proj(ACTIVATIONS[self.activation](self.c_fc(hidden_states))))
 
 
@@ -162,13 +182,20 @@ class MLP(nnx.Module):
 class Block(nnx.Module):
     """One layer of the trunk."""
 
-    def __init__(self, config: OpenAIGPTConfig, dtype, rngs):
+    def __init__(self, config: OpenAIGPTConfig, dtype: jnp.dtype, rngs: nnx.Rngs) -> None:
         self.attn = Attention(config, dtype, rngs)
         self.ln_1 = layer_norm(config, dtype)
         self.mlp = MLP(config, dtype, rngs)
         self.ln_2 = layer_norm(config, dtype)
 
-    def __call__(self, hidden_states, allowed, head_mask=None, eager=False, slots=None):
+    def __call__(
+        self,
+        hidden_states: jax.Array,
+        allowed: jax.Array | None,
+        head_mask: jax.Array | None = None,
+        eager: bool = False,
+        slots: Slots | None = None,
+    ) -> tuple[jax.Array, jax.Array | None, tuple[jax.Array, jax.Array] | None]:
         attended, probabilities, slots = self.attn(hidden_states, allowed, head_mask, eager, slots)
         hidden_states = self.ln_1(hidden_states + attended)
         return self.ln_2(hidden_states + self.mlp(hidden_states)), probabilities, slots
@@ -178,13 +205,13 @@ class FlaxOpenAIGPTModel(FlaxOpenAIGPTPreTrainedModel):
     """The trunk: embeddings and blocks, no final LayerNorm.
 
     Args:
-        config: the config, which is not changed.
-        dtype: dtype of all weights: ``float32``, ``float64``, ``bfloat16`` or ``float16``. Default: ``float32``.
+        config: The config, which is not changed.
+        dtype: Dtype of all weights: ``float32``, ``float64``, ``bfloat16`` or ``float16``. Default: ``float32``.
         attn_implementation: ``"sdpa"`` (the default: the framework's fused attention) or ``"eager"`` (written out);
             both give the same numbers.
-        seed: random seed of the initial weights, the same in every framework. Default: drawn from the ``params`` stream
+        seed: Random seed of the initial weights, the same in every framework. Default: drawn from the ``params`` stream
             of ``rngs``, or 0. ``None`` leaves zeros that take no memory, for a caller that sets the weights.
-        rngs: random streams of the dropout, and of the weights if no ``seed`` is passed. Default: made from ``seed``.
+        rngs: Random streams of the dropout, and of the weights if no ``seed`` is passed. Default: made from ``seed``.
 
     On a mesh with explicit axes, call the model inside ``jax.sharding.auto_axes``: ``nnx.Embed`` needs it.
 
@@ -197,7 +224,15 @@ class FlaxOpenAIGPTModel(FlaxOpenAIGPTPreTrainedModel):
 
     head = Head.NONE
 
-    def __init__(self, config: OpenAIGPTConfig, *, dtype=None, attn_implementation="sdpa", seed=UNSET_SEED, rngs=None):
+    def __init__(
+        self,
+        config: OpenAIGPTConfig,
+        *,
+        dtype: DTypeLike | None = None,
+        attn_implementation: str = "sdpa",
+        seed: int | jax.Array | None = UNSET_SEED,
+        rngs: nnx.Rngs | None = None,
+    ) -> None:
         super().__init__(config, dtype)
         self.attn_implementation = attn_implementation
         seed, rngs = seeded(seed, rngs)
@@ -209,18 +244,18 @@ class FlaxOpenAIGPTModel(FlaxOpenAIGPTPreTrainedModel):
 
     def __call__(
         self,
-        input_ids=None,
-        attention_mask=None,
-        token_type_ids=None,
-        position_ids=None,
-        head_mask=None,
-        inputs_embeds=None,
-        output_attentions=None,
-        output_hidden_states=None,
-        return_dict=None,
-        past_key_values=None,
-        use_cache=None,
-    ):
+        input_ids: TensorLike | None = None,
+        attention_mask: TensorLike | None = None,
+        token_type_ids: TensorLike | None = None,
+        position_ids: TensorLike | None = None,
+        head_mask: TensorLike | None = None,
+        inputs_embeds: TensorLike | None = None,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+        return_dict: bool | None = None,
+        past_key_values: KVCache | None = None,
+        use_cache: bool | None = None,
+    ) -> FlaxBaseModelOutput | Any:
         """Run the trunk. Arrays and lists become tensors; ids, masks and labels may have any integer dtype.
 
         Args:
@@ -232,11 +267,11 @@ class FlaxOpenAIGPTModel(FlaxOpenAIGPTPreTrainedModel):
                 or 0 to T - 1.
             head_mask: (H,) or (L, H) floats, factors of the attention probabilities.
             inputs_embeds: (..., T, C) floats, used instead of ``input_ids``.
-            output_attentions: whether to return the probabilities; attention is then computed by ``"eager"``.
-            output_hidden_states: whether to return the embeddings and the output of every block.
-            return_dict: whether to return an output object; ``False`` returns a tuple of the fields that are set.
-            past_key_values: the ``KVCache`` of the earlier tokens; positions and attention continue from there.
-            use_cache: whether to return ``past_key_values``: a new cache of ``n_positions`` slots if none was passed.
+            output_attentions: Whether to return the attention probabilities, which needs ``"eager"`` attention.
+            output_hidden_states: Whether to return the embeddings and the output of every block.
+            return_dict: Whether to return an output object; ``False`` returns a tuple of the fields that are set.
+            past_key_values: The ``KVCache`` of the earlier tokens; positions and attention continue from there.
+            use_cache: Whether to return ``past_key_values``: a new cache of ``n_positions`` slots if none was passed.
 
         ``output_attentions``, ``output_hidden_states`` and ``return_dict`` default to the settings of the config.
 
@@ -244,7 +279,7 @@ class FlaxOpenAIGPTModel(FlaxOpenAIGPTPreTrainedModel):
             FlaxBaseModelOutput.
 
         Raises:
-            InputError: an argument does not fit. Checked before work starts (under ``jit``, shapes and dtypes only).
+            InputError: An argument is invalid. Checked before work starts (under ``jit``, shapes and dtypes only).
         """
         input_ids, attention_mask, token_type_ids, position_ids, head_mask, inputs_embeds = self._check(
             input_ids=input_ids,
@@ -281,10 +316,16 @@ class FlaxOpenAIGPTModel(FlaxOpenAIGPTPreTrainedModel):
             head_masks = jnp.broadcast_to(head_mask, (len(self.h), self.config.n_head))
         all_hidden_states, all_attentions, all_slots = [hidden_states], [], []
 
-        def run_block(block, hidden_states, allowed, head_mask, slots):
+        def run_block(
+            block: Block,
+            hidden_states: jax.Array,
+            allowed: jax.Array | None,
+            head_mask: jax.Array | None,
+            slots: Slots | None,
+        ) -> tuple[jax.Array, jax.Array | None, tuple[jax.Array, jax.Array] | None]:
             return block(hidden_states, allowed, head_mask, eager, slots)
 
-        # Unrolled: a scan over stacked layers compiles no faster (12 layers: 0.5 s) and runs some 5 % slower.
+        # Unrolled: a scan over stacked layers compiles no faster (12 layers: 0.5 s) and runs about 5 % slower.
         for layer, (block, layer_head_mask) in enumerate(zip(self.h, head_masks, strict=True)):
             slots = None if cache is None else (cache.keys[layer], cache.values[layer], cache.length)
             arguments = (hidden_states, allowed, layer_head_mask, slots)
@@ -307,40 +348,46 @@ class FlaxOpenAIGPTModel(FlaxOpenAIGPTPreTrainedModel):
         )
         return output if self._choose(return_dict, "return_dict") else output.to_tuple()
 
-    def _needs_eager(self):
-        """Whether attention is written out: by choice, for dropout, or for a dtype that the operation lacks."""
+    def _needs_eager(self) -> bool:
+        """Whether attention is written out: by choice, for dropout, or because the operation lacks the dtype."""
         layers = [block.attn.attn_dropout for block in self.h]
         dropout = any(layer.rate > 0 and not layer.deterministic for layer in layers)
         rounds_to_float32 = self.dtype == jnp.float64
         not_on_this_machine = self.dtype == jnp.float16 and jax.default_backend() == "cpu"
         return self.attn_implementation == "eager" or dropout or rounds_to_float32 or not_on_this_machine
 
-    def embed(self, input_ids, token_type_ids, position_ids, inputs_embeds):
+    def embed(
+        self,
+        input_ids: jax.Array | None,
+        token_type_ids: jax.Array | None,
+        position_ids: jax.Array,
+        inputs_embeds: jax.Array | None,
+    ) -> jax.Array:
         """Sum of token, position and (token) type embeddings, (B, T, C)."""
         if inputs_embeds is None:
-            inputs_embeds = self.tokens_embed(input_ids)
+            inputs_embeds = self.tokens_embed(input_ids)  # type: ignore[arg-type]  # one of both is passed
         inputs_embeds = inputs_embeds.reshape(-1, *inputs_embeds.shape[-2:]).astype(self.dtype)
         embedded = inputs_embeds + self.positions_embed(position_ids)
         return embedded if token_type_ids is None else embedded + self.tokens_embed(token_type_ids)
 
 
-def default_positions(attention_mask, queries):
+def default_positions(attention_mask: jax.Array | None, queries: jax.Array) -> jax.Array:
     """Count tokens: padding takes no position. (B, S) or ``None``, (T,) -> (B, T) or (1, T)."""
     if attention_mask is None:
         return queries[None]
     return jnp.maximum(attention_mask.astype(jnp.int32).cumsum(-1) - 1, 0)[:, queries]
 
 
-def to_rows(ids):
+def to_rows(ids: Rows) -> Rows:
     """Merge extra leading dimensions: (..., T) -> (B, T)."""
     return ids if ids is None else ids.reshape(-1, ids.shape[-1])
 
 
-def from_rows(x, leading):
+def from_rows(x: jax.Array, leading: Sequence[int]) -> jax.Array:
     """Bring the leading dimensions back: (B, T, C) -> (..., T, C)."""
     return x.reshape(*leading, *x.shape[1:])
 
 
-def take_position(hidden_states, index):
+def take_position(hidden_states: jax.Array, index: jax.Array) -> jax.Array:
     """The hidden state at one position of each sequence. (..., T, C), (...) -> (..., C)."""
     return jnp.take_along_axis(hidden_states, index[..., None, None], axis=-2)[..., 0, :]

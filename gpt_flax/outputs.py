@@ -1,11 +1,14 @@
 """What the model calls return; fields and behaviour are those of ``gptcore.spec.outputs.ModelOutput``."""
 
+from __future__ import annotations
+
 import json
 from typing import Any
 
 import jax
 from jax import export
 
+from gpt_flax.cache import KVCache
 from gptcore.spec import outputs
 
 
@@ -13,24 +16,43 @@ class FlaxBaseModelOutput(outputs.ModelOutput):
     """``last_hidden_state`` (..., T, C), ``hidden_states`` L + 1 times that, ``attentions`` L times (B, H, T, S)."""
 
     fields = outputs.BASE_FIELDS
+    last_hidden_state: jax.Array
+    past_key_values: KVCache | None
+    hidden_states: tuple[jax.Array, ...] | None
+    attentions: tuple[jax.Array, ...] | None
 
 
 class FlaxCausalLMOutput(outputs.ModelOutput):
     """``loss`` (), ``logits`` (..., T, V); ``hidden_states`` and ``attentions`` as in ``FlaxBaseModelOutput``."""
 
     fields = outputs.CAUSAL_LM_FIELDS
+    loss: jax.Array | None
+    logits: jax.Array
+    past_key_values: KVCache | None
+    hidden_states: tuple[jax.Array, ...] | None
+    attentions: tuple[jax.Array, ...] | None
 
 
 class FlaxOpenAIGPTDoubleHeadsModelOutput(outputs.ModelOutput):
     """``loss`` and ``mc_loss`` (), ``logits`` (..., N, T, V), ``mc_logits`` (..., N); the rest as above."""
 
     fields = outputs.DOUBLE_HEADS_FIELDS
+    loss: jax.Array | None
+    mc_loss: jax.Array | None
+    logits: jax.Array
+    mc_logits: jax.Array
+    hidden_states: tuple[jax.Array, ...] | None
+    attentions: tuple[jax.Array, ...] | None
 
 
 class FlaxSequenceClassifierOutput(outputs.ModelOutput):
     """``loss`` (), ``logits`` (B, K); ``hidden_states`` and ``attentions`` as in ``FlaxBaseModelOutput``."""
 
     fields = outputs.SEQUENCE_CLASSIFIER_FIELDS
+    loss: jax.Array | None
+    logits: jax.Array
+    hidden_states: tuple[jax.Array, ...] | None
+    attentions: tuple[jax.Array, ...] | None
 
 
 def _register(output_class: type[outputs.ModelOutput]) -> None:

@@ -1,13 +1,17 @@
 """What all four models share: initial weights, ``from_pretrained`` and ``save_pretrained``, resizing, input checks."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, ClassVar, Self, Unpack
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, Unpack, overload
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from jax.typing import DTypeLike
+from numpy.typing import NDArray
 
 from gpt_flax.cache import KVCache, known
 from gpt_flax.weights import (
@@ -37,8 +41,11 @@ from gptcore.spec.inputs import (
     check_inputs,
     check_quantization,
 )
-from gptcore.spec.parameters import Head, check_seed, initial_value, parameters, resized_embedding
+from gptcore.spec.parameters import Head, Parameter, check_seed, initial_value, parameters, resized_embedding
 from gptcore.storage import hub
+
+if TYPE_CHECKING:
+    from gpt_flax.modeling import FlaxOpenAIGPTModel
 
 
 class UnsetSeed(int):
@@ -48,12 +55,25 @@ class UnsetSeed(int):
 UNSET_SEED = UnsetSeed()
 
 
+class _LoadingKeywords(LoadingOptions, total=False):
+    """All keywords of ``from_pretrained`` except ``output_loading_info``, which selects the type of the result."""
+
+    dtype: DTypeLike | None
+    attn_implementation: str
+    quantization: str | None
+    seed: int
+    rngs: nnx.Rngs | None
+
+
 class FlaxOpenAIGPTPreTrainedModel(Configured, Pushable, nnx.Module):
-    """Base of the four models; ``config`` and ``head`` say which parameters it has."""
+    """Base of the four models; ``config`` and ``head`` determine its parameters."""
 
     head: ClassVar[Head]
+    if TYPE_CHECKING:
+        transformer: FlaxOpenAIGPTModel  # in models with a head
+        _attn_implementation: str  # in the trunk
 
-    def __init__(self, config: OpenAIGPTConfig, dtype: Any):
+    def __init__(self, config: OpenAIGPTConfig, dtype: DTypeLike | None) -> None:
         self.config = config
         self.dtype = framework_dtype(dtype)
         self.gradient_checkpointing = False
@@ -67,46 +87,63 @@ class FlaxOpenAIGPTPreTrainedModel(Configured, Pushable, nnx.Module):
         else:
             assign(self, fresh_values(self.config, self.head, dtype_name(self.dtype), int(seed)))
 
+    @overload
+    @classmethod
+    def from_pretrained(
+        cls,
+        path_or_repo_id: str | Path,
+        *,
+        output_loading_info: Literal[False] = False,
+        **options: Unpack[_LoadingKeywords],
+    ) -> Self: ...
+
+    @overload
+    @classmethod
+    def from_pretrained(
+        cls, path_or_repo_id: str | Path, *, output_loading_info: Literal[True], **options: Unpack[_LoadingKeywords]
+    ) -> tuple[Self, dict[str, list[str]]]: ...
+
     @classmethod
     @passes_on(hub.resolve, open_pretrained, stored=OpenAIGPTConfig)
     def from_pretrained(
         cls,
         path_or_repo_id: str | Path,
         *,
-        dtype: Any = None,
+        dtype: DTypeLike | None = None,
         attn_implementation: str = "sdpa",
         quantization: str | None = None,
         output_loading_info: bool = False,
         seed: int = 0,
         rngs: nnx.Rngs | None = None,
         **options: Unpack[LoadingOptions],
-    ) -> Self:
+    ) -> Self | tuple[Self, dict[str, list[str]]]:
         """Load a checkpoint folder or a repository of the hub.
 
         The model is in evaluation mode.
 
         Args:
-            path_or_repo_id: a folder, or a repository as ``owner/name``.
-            dtype: dtype of the weights in memory: ``float32`` if ``None``, ``auto`` for the stored one.
+            path_or_repo_id: A folder, or a repository as ``owner/name``.
+            dtype: Dtype of the weights in memory: ``float32`` if ``None``, ``auto`` for the stored one.
             attn_implementation: ``"sdpa"`` (the default) or ``"eager"``, as in ``FlaxOpenAIGPTModel``.
-            quantization: must be ``None``; only PyTorch supports ``"int8"``.
-            output_loading_info: whether to return also a dict of ``missing_keys``, which got initial values, and
+            quantization: Must be ``None``; only PyTorch supports ``"int8"``.
+            output_loading_info: Whether to also return a dict of ``missing_keys``, which got initial values, and
                 ``unexpected_keys``, which are ignored.
-            seed: random seed of the weights that the checkpoint lacks; default 0.
-            rngs: random streams of the dropout; made from ``seed`` if ``None``.
+            seed: Random seed of the weights that the checkpoint lacks; default 0.
+            rngs: Random streams of the dropout; made from ``seed`` if ``None``.
             options: ``revision``, ``cache_dir``, ``local_files_only``, ``token``; ``allow_pickle=True`` to read
                 files of ``torch.save``; ``ignore_mismatched_sizes=True`` for a fresh head if the stored one has
                 another shape, for example another ``num_labels``. All others override the config.
 
         Raises:
-            CheckpointError, ConfigError: with every problem, before anything of the model's size is allocated.
-            StorageError: there is no such folder or repository, or it cannot be downloaded.
+            CheckpointError, ConfigError: The checkpoint or a setting is invalid. The error lists every problem, and is
+                raised before anything of the model's size is allocated.
+            StorageError: There is no such folder or repository, or it cannot be downloaded.
         """
         named = dtype if isinstance(dtype, str) or dtype is None else dtype_name(dtype)
         check_quantization(quantization)
         _, rngs = seeded(seed, rngs)
         source = open_pretrained(path_or_repo_id, cls.head, named, **options)
-        model = cls(source.config, dtype=source.dtype, attn_implementation=attn_implementation, seed=None, rngs=rngs)
+        model = cls(source.config, dtype=source.dtype, attn_implementation=attn_implementation, seed=None, rngs=rngs)  # type: ignore[call-arg]  # a model's own arguments
         assign(model, source.values(seed))
         if isinstance(model, Generates):
             model._load_generation_config(source.folder)
@@ -124,10 +161,10 @@ class FlaxOpenAIGPTPreTrainedModel(Configured, Pushable, nnx.Module):
         """Write ``config.json`` and safetensors that the other two backends and transformers read.
 
         Args:
-            folder: the folder to write; created if missing.
-            max_shard_size: largest size of a file, in bytes or as ``"2GB"``; ``None`` (the default) for one file.
-            is_main_process: whether to write; pass ``False`` in the other processes of a run. Default: ``True``.
-            options: other arguments of transformers have no effect, or raise an error that says what to do.
+            folder: The folder to write; created if missing.
+            max_shard_size: Largest size of a file, in bytes or as ``"2GB"``; ``None`` (the default) for one file.
+            is_main_process: Whether to write; pass ``False`` in the other processes of a run. Default: ``True``.
+            options: Other arguments of transformers have no effect, or raise an error that says what to do.
         """
         if saves(is_main_process, options):
             check_modules(self.head, (), left_out(self))
@@ -136,9 +173,9 @@ class FlaxOpenAIGPTPreTrainedModel(Configured, Pushable, nnx.Module):
                 self._save_generation_config(folder)
 
     @property
-    def trunk(self) -> nnx.Module:
+    def trunk(self) -> FlaxOpenAIGPTModel:
         """The ``FlaxOpenAIGPTModel``: this model itself, or the model under its head."""
-        return self if self.head is Head.NONE else self.transformer
+        return self if self.head is Head.NONE else self.transformer  # type: ignore[return-value]  # without a head, the trunk
 
     @property
     def attn_implementation(self) -> str:
@@ -166,14 +203,14 @@ class FlaxOpenAIGPTPreTrainedModel(Configured, Pushable, nnx.Module):
     def resize_token_embeddings(
         self, new_num_tokens: int, pad_to_multiple_of: int | None = None, mean_resizing: bool = False
     ) -> nnx.Embed:
-        """Change the vocabulary in place; old rows stay unchanged, new rows are fresh. Also replaces ``config``."""
+        """Resize the vocabulary in place and replace ``config``; old rows stay, new rows get initial values."""
         vocab_size = padded_vocabulary(new_num_tokens, pad_to_multiple_of, mean_resizing)
         config = self.config.replace(vocab_size=vocab_size)
         table = self.trunk.tokens_embed
         old = table.embedding.get_value()
         rows = from_numpy(resized_embedding(to_numpy_bits(old.astype(jnp.float32)), config), jnp.float32)
-        kept = min(len(rows), len(old))
-        table.embedding.set_value(rows.astype(old.dtype).at[:kept].set(old[:kept]))  # float64 rows keep every bit
+        shared = min(len(rows), len(old))
+        table.embedding.set_value(rows.astype(old.dtype).at[:shared].set(old[:shared]))  # float64 rows keep every bit
         table.num_embeddings = len(rows)
         self._adopt(config)
         return table
@@ -197,7 +234,7 @@ class FlaxOpenAIGPTPreTrainedModel(Configured, Pushable, nnx.Module):
     def _check(self, cache: KVCache | None = None, **inputs: Any) -> tuple[Any, ...]:
         """The arguments of a call as arrays, checked against the config; while tracing, only shapes and dtypes."""
         arrays = {name: as_tensor(name, value) for name, value in inputs.items()}
-        described = {name: describe(array) for name, array in arrays.items()}
+        described = {name: describe(array) for name, array in arrays.items() if array is not None}
         check_inputs(self.config, self.head, described, cache_info(cache, dtype_name(self.dtype)))
         return tuple(map(widened, arrays.values()))
 
@@ -212,7 +249,7 @@ def widened(array: Any) -> Any:
     return array.astype(jnp.int32) if array is not None and array.dtype.name in NARROW_INTEGERS else array
 
 
-def seeded(seed: int | None, rngs: nnx.Rngs | None) -> tuple[int | jax.Array | None, nnx.Rngs]:
+def seeded(seed: int | jax.Array | None, rngs: nnx.Rngs | None) -> tuple[int | jax.Array | None, nnx.Rngs]:
     """The seed of the weights and the random streams of dropout; if one is not passed, it derives from the other."""
     if not isinstance(rngs, nnx.Rngs | None):
         raise InputError(f"rngs must be nnx.Rngs; got {type(rngs).__name__}. Pass nnx.Rngs({rngs!r}).")
@@ -230,17 +267,18 @@ def traced_fresh_values(model: FlaxOpenAIGPTPreTrainedModel, seed: int | jax.Arr
     arguments = (seed,) if isinstance(seed, jax.Array) else ()
     for name, parameter in parameters(model.config, model.head).items():
 
-        def draw(number=seed, parameter=parameter):
+        def draw(number: Any = seed, parameter: Parameter = parameter) -> NDArray[Any]:
             return initial_value(parameter, model.config, int(number)).astype(model.dtype)
 
         shape = jax.ShapeDtypeStruct(parameter.shape, model.dtype)
         yield name, jax.pure_callback(draw, shape, *arguments, vmap_method="sequential")
 
 
-def describe(array: Any) -> ArrayInfo | None:
+def describe(array: Any) -> ArrayInfo:
     """What the checks need to know about an array."""
-    if array is None:
-        return None
-    values = None if isinstance(array, jax.core.Tracer) else lambda: np.asarray(array, np.float32 if bf16 else None)
-    bf16 = array.dtype == jnp.bfloat16
-    return ArrayInfo(known(array.shape), array.dtype.name, values)
+
+    def values() -> NDArray[Any]:
+        return np.asarray(array, np.float32 if array.dtype == jnp.bfloat16 else None)
+
+    traced = isinstance(array, jax.core.Tracer)
+    return ArrayInfo(known(array.shape), array.dtype.name, None if traced else values)

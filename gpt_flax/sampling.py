@@ -1,20 +1,22 @@
-"""Choosing tokens on the device: what ``gptcore.generation`` defines in NumPy, for a loop that never leaves it."""
+"""Token selection on the device, as ``gptcore.generation`` defines it in NumPy."""
 
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 
+from gptcore.generation.device import Method, Numbers
 from gptcore.generation.host.search import NOTHING
 from gptcore.spec.random_numbers import LARGEST_UNIFORM, PARITY, ROTATIONS
 
 
-def choose(logits, method, numbers, rows, step):
+def choose(logits: jax.Array, method: Method, numbers: Numbers, rows: jax.Array, step: int | jax.Array) -> jax.Array:
     """The next token of each row.
 
     Args:
         logits: (B, V) floats.
-        method, numbers: the two parts of the settings, from ``gptcore.generation.device.program``.
-        rows: (B,) integers, the number of each row among the continuations of its prompt.
-        step: number of the token in the continuation, from 0.
+        method, numbers: The two parts of the settings, from ``gptcore.generation.device.program``.
+        rows: (B,) integers, the index of each row among the continuations of its prompt.
+        step: Index of the token in the continuation.
 
     Returns:
         (B,) token ids; -1 where the highest score is not finite.
@@ -35,19 +37,19 @@ def choose(logits, method, numbers, rows, step):
     return highest(scores + gumbel(numbers.seed, rows, step, scores.shape[-1]))
 
 
-def highest(scores):
+def highest(scores: jax.Array) -> jax.Array:
     """The token with the highest score in each row; -1 where that score is infinite or not a number."""
     tokens = scores.argmax(-1)
     return jnp.where(jnp.isfinite(jnp.take_along_axis(scores, tokens[:, None], -1)[:, 0]), tokens, NOTHING)
 
 
-def top_k(scores, k):
+def top_k(scores: jax.Array, k: int) -> jax.Array:
     """Keep the k highest scores and all that tie with the last of them; set the others to minus infinity."""
     kth = jax.lax.top_k(scores, min(k, scores.shape[-1]))[0][:, -1:]
     return jnp.where(scores < kth, -jnp.inf, scores)
 
 
-def top_p(scores, tail):
+def top_p(scores: jax.Array, tail: ArrayLike) -> jax.Array:
     """Set the lowest scores, whose probabilities add up to ``tail`` at most, to minus infinity."""
     order = jnp.argsort(scores, axis=-1, stable=True)  # ascending
     removed = jnp.cumsum(jnp.take_along_axis(jax.nn.softmax(scores), order, -1), -1) <= tail
@@ -56,13 +58,13 @@ def top_p(scores, tail):
     return jnp.where(removed, -jnp.inf, scores)
 
 
-def min_p(scores, p):
+def min_p(scores: jax.Array, p: ArrayLike) -> jax.Array:
     """Keep tokens at least ``p`` times as likely as the likeliest; set the other scores to minus infinity."""
     probabilities = jax.nn.softmax(scores)
     return jnp.where(probabilities < p * probabilities.max(-1, keepdims=True), -jnp.inf, scores)
 
 
-def threefry(key0, key1, x0, x1):
+def threefry(key0: jax.Array, key1: jax.Array, x0: jax.Array, x1: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Threefry-2x32, 20 rounds."""
     keys = (key0, key1, key0 ^ key1 ^ PARITY)
     x0, x1 = x0 + keys[0], x1 + keys[1]
@@ -75,7 +77,7 @@ def threefry(key0, key1, x0, x1):
     return x0, x1
 
 
-def gumbel(seed, rows, step, size):
+def gumbel(seed: ArrayLike, rows: jax.Array, step: ArrayLike, size: int) -> jax.Array:
     """Gumbel noise of one step for all tokens, (B, V)."""
     seed, rows, step = (jnp.asarray(x).astype(jnp.uint32) for x in (seed, rows, step))
     bits, _ = threefry(seed, rows[:, None], step, jnp.arange(size, dtype=jnp.uint32)[None])

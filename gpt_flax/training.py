@@ -1,6 +1,11 @@
 """Training (Radford et al. 2018, sections 3.1 and 3.2): the losses, AdamW, and a training step."""
 
+from __future__ import annotations
+
 import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -9,12 +14,14 @@ import optax
 from flax import nnx
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from numpy.typing import NDArray
 
 from gpt_flax.backend import MODELS
 from gpt_flax.heads import LMHead, classification_loss, language_modeling_loss
 from gpt_flax.modeling import take_position
-from gpt_flax.pretrained import describe
+from gpt_flax.pretrained import FlaxOpenAIGPTPreTrainedModel, describe
 from gpt_flax.weights import dtype_name, parameters_of, paths_of, to_numpy_bits, transform_of
+from gptcore.backends.training import Batch, Named
 from gptcore.checkpoint.layouts.nnx import VALUE
 from gptcore.spec.config import OpenAIGPTConfig
 from gptcore.spec.inputs import problem_type
@@ -31,23 +38,29 @@ MOMENT_OF = {"exp_avg": "mu", "exp_avg_sq": "nu"}
 
 
 class Objective(nnx.Module):
-    """A model with its losses: what is trained.
+    """A model with the losses that training minimises.
 
     Args:
-        model: a model with a head.
+        model: A model with a head.
     """
 
-    def __init__(self, model):
+    def __init__(self, model: FlaxOpenAIGPTPreTrainedModel) -> None:
         self.model = model
         self.lm_head = LMHead()
         self.extract_dropout = nnx.Dropout(model.config.summary_first_dropout, rngs=nnx.Rngs(1))
 
-    def __call__(self, input_ids, labels, extract_positions=None, targets=None):
+    def __call__(
+        self,
+        input_ids: jax.Array,
+        labels: jax.Array,
+        extract_positions: jax.Array | None = None,
+        targets: jax.Array | None = None,
+    ) -> dict[str, jax.Array]:
         """The language-modelling loss and, for a task, its loss and logits.
 
         Args:
             input_ids: (B, T) integer token ids, or (B, N, T) for N sequences per example.
-            labels: integer token ids of the shape of ``input_ids``; -100 is ignored.
+            labels: Integer token ids of the shape of ``input_ids``; -100 is ignored.
             extract_positions: (B,) or (B, N) integer positions of the extract tokens.
             targets: (B,) integer classes or right choices, or float scores.
 
@@ -62,27 +75,29 @@ class Objective(nnx.Module):
             )
             return {"lm_loss": output.loss, "task_loss": output.mc_loss, "logits": output.mc_logits}
         hidden_states = self.model.transformer(input_ids, return_dict=True).last_hidden_state
-        extracted = take_position(hidden_states, extract_positions)  # (B, C) or (B, N, C)
+        # A classifier's batch holds both arrays, and the model a score.
+        extracted = take_position(hidden_states, extract_positions)  # type: ignore[arg-type]  # (B, C) or (B, N, C)
         if extracted.ndim == 3:
             extracted = extracted.sum(1)  # both orders of a similarity are added before the linear layer
-        logits = self.model.score(self.extract_dropout(extracted))
+        logits = self.model.score(self.extract_dropout(extracted))  # type: ignore[attr-defined]
         lm_logits = self.lm_head(hidden_states, self.model.transformer.tokens_embed)
+        kind = problem_type(self.model.config, describe(targets))
         return {
             "lm_loss": language_modeling_loss(lm_logits, labels),
-            "task_loss": classification_loss(logits, targets, problem_type(self.model.config, describe(targets))),
+            "task_loss": classification_loss(logits, targets, kind),  # type: ignore[arg-type]
             "logits": logits,
         }
 
 
-def adamw(model, recipe: Recipe, total_steps):
+def adamw(model: FlaxOpenAIGPTPreTrainedModel, recipe: Recipe, total_steps: int) -> optax.GradientTransformation:
     """The recipe's AdamW with its learning rates, for a loop of your own.
 
     Or for ``nnx.Optimizer``. The optimizer clips the gradients and holds the schedule.
 
     Args:
-        model: a model of ``gpt_flax``.
-        recipe: the hyperparameters.
-        total_steps: number of updates in the whole run.
+        model: A model of ``gpt_flax``.
+        recipe: The hyperparameters.
+        total_steps: Number of updates in the whole run.
 
     Returns:
         An ``optax.GradientTransformation`` over ``nnx.state(model, nnx.Param)``, or over what another filter selects.
@@ -95,10 +110,10 @@ def adamw(model, recipe: Recipe, total_steps):
     rates = recipe.learning_rates(total_steps).astype(np.float32)
     kinds = {".".join(map(str, path)): table[name].kind for name, path in paths_of(model).items()}
 
-    def decays(values):
+    def decays(values: Any) -> Any:
         """Whether each value decays: by its kind in the table; others, such as an adapter, if they are matrices."""
 
-        def decides(path, value):
+        def decides(path: tuple[Any, ...], value: jax.Array) -> bool:
             kind = kinds.get(jax.tree_util.keystr(path, simple=True, separator=".").removesuffix(VALUE))
             return value.ndim > 1 if kind is None else kind.decays
 
@@ -121,17 +136,17 @@ class Trainer:
     """A model in training, as ``gptcore.training.Trainer``.
 
     Args:
-        model: a model with a head and float32 weights; changed in place. Each step starts from the weights that it
-            holds then. Its mode and the variables that are no ``nnx.Param`` stay unchanged. Set dropout rates first:
-            later changes have no effect on the steps. A step donates the weights: to keep some, copy them by
+        model: A model with a head and float32 weights; changed in place. Each step starts from the current weights.
+            The mode and the variables that are not ``nnx.Param`` stay unchanged. Set dropout rates first: later
+            changes have no effect on the steps. A step donates the weights: to keep some, copy them with
             ``jax.tree.map(jnp.copy, nnx.state(model))``.
-        recipe: the hyperparameters.
-        total_steps: number of updates in the whole run, for the schedule.
-        distribution: a ``jax.sharding.Mesh`` over the devices of all processes, with the axis ``data`` and, to shard
+        recipe: The hyperparameters.
+        total_steps: Number of updates in the whole run, for the schedule.
+        distribution: A ``jax.sharding.Mesh`` over the devices of all processes, with the axis ``data`` and, to shard
             the weights, ``tensor``. Default: one device.
 
     Raises:
-        ConfigError: the model has no head, has weights that are not float32, or has parameters that a checkpoint has no
+        ConfigError: The model has no head, has weights that are not float32, or has parameters that a checkpoint has no
             place for.
 
     >>> from gpt_flax import OpenAIGPTConfig, FlaxOpenAIGPTLMHeadModel
@@ -143,7 +158,14 @@ class Trainer:
     True
     """
 
-    def __init__(self, model, recipe: Recipe, total_steps, *, distribution=None):
+    def __init__(
+        self,
+        model: FlaxOpenAIGPTPreTrainedModel,
+        recipe: Recipe,
+        total_steps: int,
+        *,
+        distribution: Mesh | None = None,
+    ) -> None:
         own = set(paths_of(model).values())
         trained = nnx.to_flat_state(nnx.state(model, nnx.Param))
         check_weights(
@@ -164,31 +186,34 @@ class Trainer:
         objective_module.eval()
         self.eval_graph = nnx.graphdef(objective_module)
         objective_module.train()
-        self.train_graph, self.counts, self.keys, _ = nnx.split(objective_module, nnx.RngCount, nnx.RngKey, ...)
+        self.train_graph, self.counts, *others = nnx.split(objective_module, nnx.RngCount, nnx.RngKey, ...)
+        self.keys, _ = others
         self.params, self.frozen, _ = nnx.state(model, nnx.Param, nnx.Not(nnx.RngState), ...)
         self.params = jax.tree.map(jnp.copy, self.params)  # a step donates its arrays
         if self.mesh is not None:
             self.params, self.frozen = (
-                nnx.from_flat_state([(path, self.spread(variable)) for path, variable in nnx.to_flat_state(tree)])
+                nnx.from_flat_state(
+                    [(path, self.spread(variable, self.mesh)) for path, variable in nnx.to_flat_state(tree)]
+                )
                 for tree in (self.params, self.frozen)
             )
         nnx.update(model, self.params, self.frozen)
         self.optimizer = adamw(model, recipe, total_steps)
         self.optimizer_state = jax.tree.map(self.replicated, self.optimizer.init(self.params))
-        # Each step returns them, so that the next one reuses their memory: temporary memory is cleared in each step.
+        # Each step returns them, so that the next one reuses their memory: XLA clears temporary memory in each step.
         self.gradients = jax.tree.map(jnp.zeros_like, self.params)
         self.update = jax.jit(self.updated, donate_argnums=(0, 1, 2), keep_unused=True)
-        self.losses = jax.jit(self.found)
+        self.losses = jax.jit(self.outputs)
 
-    def step(self, step, batch):
+    def step(self, step: int, batch: Batch) -> dict[str, float]:
         """Update the weights by one batch; see ``gptcore.training.Trainer``."""
         batch = check_batch(self.config, self.head, batch)
         devices = self.mesh.shape[DATA] if self.mesh else 1
-        rows_of_process(len(batch["input_ids"]), 0, devices)  # or an error
+        rows_of_process(len(batch["input_ids"]), 0, devices)  # raises if they cannot be divided
         size = self.recipe.micro_batch_size
         parts = micro_batches(batch, size and size * devices)
         weights = [shares(part, batch) for part in parts]
-        stacked = {
+        stacked: dict[str, Any] = {
             "batch": {name: np.stack([part[name] for part in parts]) for name in batch},  # (M, B, ...)
             "shares": {name: np.array([w[name] for w in weights], np.float32) for name in weights[0]},
             "seeds": np.array(
@@ -198,25 +223,32 @@ class Trainer:
         stacked["batch"] = self.placed(stacked["batch"], PartitionSpec(None, DATA))
         self.read_model()
         with jax.default_matmul_precision(self.precision):
-            self.params, self.optimizer_state, self.gradients, found = self.update(
+            self.params, self.optimizer_state, self.gradients, results = self.update(
                 self.params, self.optimizer_state, self.gradients, self.frozen, stacked
             )
-        nnx.update(self.model, self.params)  # the old arrays are gone
-        return {**{name: float(value) for name, value in found.items()}, "learning_rate": float(self.rates[step])}
+        nnx.update(self.model, self.params)  # the step donated the old arrays
+        return {**{name: float(value) for name, value in results.items()}, "learning_rate": float(self.rates[step])}
 
-    def read_model(self):
+    def read_model(self) -> None:
         """Use the weights that the caller has set since the last step; copies, since a step donates them."""
         params, self.frozen, _ = nnx.state(self.model, nnx.Param, nnx.Not(nnx.RngState), ...)
         self.params = jax.tree.map(lambda new, old: old if new is old else jnp.copy(new), params, self.params)
 
-    def updated(self, params, optimizer_state, old_gradients, frozen, parts):
+    def updated(
+        self,
+        params: nnx.State[Any, Any],
+        optimizer_state: Any,
+        old_gradients: nnx.State[Any, Any],
+        frozen: nnx.State[Any, Any],
+        parts: dict[str, Any],
+    ) -> tuple[nnx.State[Any, Any], Any, nnx.State[Any, Any], dict[str, jax.Array]]:
         """Add up the gradients of all parts and update the weights. Of the old gradients, only the memory is used."""
 
-        def gradients(part):
-            (loss, found), gradient = jax.value_and_grad(self.loss, has_aux=True)(params, frozen, part)
-            return {"loss": loss, **found}, gradient
+        def gradients(part: dict[str, Any]) -> tuple[dict[str, jax.Array], nnx.State[Any, Any]]:
+            (loss, losses), gradient = jax.value_and_grad(self.loss, has_aux=True)(params, frozen, part)
+            return {"loss": loss, **losses}, gradient
 
-        def add(total, part):
+        def add(total: Any, part: dict[str, Any]) -> tuple[Any, None]:
             return jax.tree.map(jnp.add, total, gradients(part)), None
 
         first = jax.tree.map(lambda x: x[0], parts)
@@ -225,107 +257,116 @@ class Trainer:
         else:  # from zeros, so that the model is compiled once
             zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(gradients, first))
             total, _ = jax.lax.scan(add, zeros, parts)
-        found, gradient = total
+        losses, gradient = total
         changes, optimizer_state = self.optimizer.update(gradient, optimizer_state, params)
         return (
             optax.apply_updates(params, changes),
             optimizer_state,
             gradient,
-            {**found, "grad_norm": optax.tree.norm(gradient)},
+            {**losses, "grad_norm": optax.tree.norm(gradient)},
         )
 
-    def loss(self, params, frozen, part):
+    def loss(
+        self, params: nnx.State[Any, Any], frozen: nnx.State[Any, Any], part: dict[str, Any]
+    ) -> tuple[jax.Array, dict[str, jax.Array]]:
         """The loss that is minimised, and the losses of one part, weighted by its share."""
         counts = jax.tree.map(lambda count: part["seeds"].astype(count.dtype), self.counts)
-        found = self.run(self.train_graph, params, frozen, counts, part["batch"])
-        found = {name: found[name] * share for name, share in part["shares"].items()}
-        return objective(found, self.recipe.lm_coefficient), found
+        outputs = self.run(self.train_graph, params, frozen, counts, part["batch"])
+        losses = {name: outputs[name] * share for name, share in part["shares"].items()}
+        return objective(losses, self.recipe.lm_coefficient), losses
 
-    def found(self, params, frozen, batch):
+    def outputs(self, params: nnx.State[Any, Any], frozen: nnx.State[Any, Any], batch: Any) -> dict[str, jax.Array]:
         return self.run(self.eval_graph, params, frozen, self.counts, batch)
 
-    def run(self, graph, params, frozen, counts, batch):
+    def run(
+        self,
+        graph: Any,
+        params: nnx.State[Any, Any],
+        frozen: nnx.State[Any, Any],
+        counts: nnx.State[Any, Any],
+        batch: Any,
+    ) -> dict[str, jax.Array]:
         if self.recipe.precision != "float32":
             params, frozen = jax.tree.map(self.rounded, (params, frozen))
         weights = [nnx.State({"model": tree}) for tree in (params, frozen)]
         return nnx.merge(graph, *weights, counts, self.keys)(**batch)
 
-    def rounded(self, value):
+    def rounded(self, value: jax.Array) -> jax.Array:
         """A weight in the precision of the recipe; integers unchanged."""
         return value.astype(self.recipe.precision) if jnp.issubdtype(value.dtype, jnp.floating) else value
 
-    def evaluate(self, batch):
+    def evaluate(self, batch: Batch) -> dict[str, NDArray[Any]]:
         """The losses of a batch without dropout, and the logits of its task."""
         batch = check_batch(self.config, self.head, batch)
         self.read_model()
         with jax.default_matmul_precision(self.precision):
-            found = self.losses(self.params, self.frozen, self.placed(batch, PartitionSpec()))
-        return {name: gathered(value.astype(jnp.float32)) for name, value in found.items()}
+            outputs = self.losses(self.params, self.frozen, self.placed(batch, PartitionSpec()))
+        return {name: gathered(value.astype(jnp.float32)) for name, value in outputs.items()}
 
-    def weights(self):
+    def weights(self) -> Iterator[tuple[str, NDArray[Any]]]:
         """Canonical name and value of every parameter."""
         yield from self.named(nnx.state(self.model))
 
-    def moments(self):
+    def moments(self) -> Iterator[tuple[str, NDArray[Any]]]:
         """Adam's two moments of every parameter; zeros for those that do not change."""
         for moment, field in MOMENT_OF.items():
             for name, array in self.named(optax.tree.get(self.optimizer_state, field)):
                 yield f"{moment}.{name}", array
 
-    def named(self, tree):
+    def named(self, tree: nnx.State[Any, Any]) -> Iterator[tuple[str, NDArray[Any]]]:
         """Canonical name and value of every entry of a tree of parameters."""
         table, flat = parameters(self.config, self.head), dict(nnx.to_flat_state(tree))
         for name, path in paths_of(self.model).items():
             zeros = np.zeros(table[name].shape, np.float32)
             yield name, transform_of(table[name])(gathered(flat[path].get_value())) if path in flat else zeros
 
-    def restore(self, step, weights, moments):
+    def restore(self, step: int, weights: Named, moments: Named) -> None:
         """Continue as if ``step`` updates had led to these weights and moments."""
-        weights, found = dict(weights), dict(moments)
+        weights, moments = dict(weights), dict(moments)
         self.params, self.frozen = (self.tree(weights, old) for old in (self.params, self.frozen))
         nnx.update(self.model, self.params, self.frozen)
         changes = {
-            field: self.tree({name: found[f"{moment}.{name}"] for name in paths_of(self.model)}, self.params)
+            field: self.tree({name: moments[f"{moment}.{name}"] for name in paths_of(self.model)}, self.params)
             for moment, field in MOMENT_OF.items()
         }
         changed = optax.tree.set(self.optimizer_state, count=jnp.asarray(step, jnp.int32), **changes)
         # Each count gets memory of its own: an array may be donated only once.
         self.optimizer_state = jax.tree.map(lambda x: x if x.ndim else self.replicated(jnp.copy(x)), changed)
 
-    def tree(self, arrays, old):
+    def tree(self, arrays: Mapping[str, NDArray[Any]], old: nnx.State[Any, Any]) -> nnx.State[Any, Any]:
         """A tree with arrays, by canonical name, in place of its own, on the same devices."""
-        table, old = parameters(self.config, self.head), dict(nnx.to_flat_state(old))
+        table, leaves = parameters(self.config, self.head), dict(nnx.to_flat_state(old))
 
-        def placed(path, values):
+        def placed(path: tuple[Any, ...], values: NDArray[Any]) -> Any:
             if self.mesh is None:
-                return old[path].replace(jnp.array(values))
+                return leaves[path].replace(jnp.array(values))
             # Devices of other processes take plain arrays only; an array that was read from a file is a subclass.
-            return old[path].replace(jax.device_put(np.asarray(values), old[path].get_value().sharding))
+            return leaves[path].replace(jax.device_put(np.asarray(values), leaves[path].get_value().sharding))
 
-        new = {
+        new: dict[Any, Any] = {
             path: placed(path, transform_of(table[name])(arrays[name]))
             for name, path in paths_of(self.model).items()
-            if path in old
+            if path in leaves
         }
-        return nnx.from_flat_state({**old, **new})
+        return nnx.from_flat_state({**leaves, **new})
 
-    def spread(self, parameter):
+    def spread(self, parameter: nnx.Variable[Any], mesh: Mesh) -> nnx.Variable[Any]:
         """A parameter on the mesh: axes that its module names are sharded over ``tensor``, if the mesh has it."""
-        ways = self.mesh.shape.get(TENSOR, 1)
+        ways = mesh.shape.get(TENSOR, 1)
         value, names = parameter.get_value(), parameter.get_metadata().get("out_sharding")
         axes = [
             TENSOR if name in SHARDED_AXES and ways > 1 and size % ways == 0 else None
             for name, size in zip(names or (None,) * value.ndim, value.shape, strict=True)
         ]
-        return parameter.replace(jax.device_put(value, NamedSharding(self.mesh, PartitionSpec(*axes))))
+        return parameter.replace(jax.device_put(value, NamedSharding(mesh, PartitionSpec(*axes))))
 
-    def replicated(self, array):
+    def replicated(self, array: jax.Array) -> jax.Array:
         """An array of the optimizer on the mesh: moments like their parameters, counts on all devices."""
         if self.mesh is None or isinstance(array.sharding, NamedSharding):
             return array
         return jax.device_put(array, NamedSharding(self.mesh, PartitionSpec()))
 
-    def placed(self, arrays, spec):
+    def placed(self, arrays: Batch, spec: PartitionSpec) -> Mapping[str, Any]:
         """Arrays of the host, the same in all processes, on the devices."""
         if self.mesh is None:
             return arrays
@@ -335,25 +376,33 @@ class Trainer:
         }
 
 
-def gathered(array):
+def gathered(array: jax.Array) -> NDArray[Any]:
     """An array of all processes on the host."""
     everywhere = array if array.is_fully_addressable else multihost_utils.process_allgather(array, tiled=True)
     return to_numpy_bits(everywhere)
 
 
-def load_trainer(source, head, recipe, total_steps, *, vocab_size=None, **config) -> Trainer:
+def load_trainer(
+    source: str | Path | OpenAIGPTConfig,
+    head: Head,
+    recipe: Recipe,
+    total_steps: int,
+    *,
+    vocab_size: int | None = None,
+    **config: Any,
+) -> Trainer:
     """A model in training; see ``gptcore.backends.training.LoadTrainer``."""
     if "JAX_COORDINATOR_ADDRESS" in os.environ and not jax.distributed.is_initialized():
         count, index = (int(os.environ[name]) for name in ("JAX_NUM_PROCESSES", "JAX_PROCESS_ID"))
         jax.distributed.initialize(os.environ["JAX_COORDINATOR_ADDRESS"], count, index)
-    rngs = nnx.Rngs(0)  # the steps of a run count in these streams, by the seed of the recipe
+    rngs = nnx.Rngs(0)  # the trainer sets their counts, from the seed of the recipe
     if isinstance(source, OpenAIGPTConfig):
-        model = MODELS[head](source.replace(**config), seed=recipe.seed, rngs=rngs)
+        model = MODELS[head](source.replace(**config), seed=recipe.seed, rngs=rngs)  # type: ignore[call-arg]  # a model's own arguments
     else:
         options = {"seed": recipe.seed, "rngs": rngs, "ignore_mismatched_labels": True, **config}
         model = MODELS[head].from_pretrained(source, **options)
     if vocab_size and vocab_size != model.config.vocab_size:
         model.resize_token_embeddings(vocab_size)
-    spread = jax.device_count() > 1 and jax.config.jax_default_device is None
+    spread = jax.device_count() > 1 and jax.config.jax_default_device is None  # type: ignore[attr-defined]  # set at run time
     mesh = jax.make_mesh((jax.device_count(),), ("data",)) if spread else None
     return Trainer(model, recipe, total_steps, distribution=mesh)

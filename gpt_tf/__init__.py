@@ -3,7 +3,7 @@
 from gptcore.installation import required
 
 
-def _started_with(backend):
+def _started_with(backend: str) -> ImportError:
     return ImportError(
         f"gpt_tf requires the TensorFlow backend of Keras; got {backend!r}. "
         'Set the environment variable KERAS_BACKEND=tensorflow (or "backend" in ~/.keras/keras.json) '

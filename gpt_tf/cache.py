@@ -19,8 +19,8 @@ class KVCache(NamedTuple):
     overwrite the last slots.
 
     Attributes:
-        keys, values: one (B, H, N, D) per layer, with N slots.
-        attended: (B, N) bool, true for slots that hold a token and not padding; ``None`` if all filled slots do.
+        keys, values: One (B, H, N, D) per layer, with N slots.
+        attended: (B, N) bool, true for slots that hold a token and not padding; ``None`` if no filled slot is padding.
         length: () int32, number of filled slots.
 
     >>> cache = KVCache.empty(OpenAIGPTConfig(n_embd=6, n_layer=1, n_head=2), batch_size=1, capacity=8)
@@ -34,14 +34,20 @@ class KVCache(NamedTuple):
     length: tf.Tensor
 
     @classmethod
-    def empty(cls, config: OpenAIGPTConfig, batch_size: int, capacity: int | None = None, dtype=tf.float32) -> Self:
+    def empty(
+        cls,
+        config: OpenAIGPTConfig,
+        batch_size: int | tf.Tensor,
+        capacity: int | None = None,
+        dtype: str | tf.DType = tf.float32,
+    ) -> Self:
         """A cache without tokens.
 
         Args:
-            config: the config of the model.
-            batch_size: number of rows: all leading dimensions of the ids together.
-            capacity: number of slots; ``n_positions`` if ``None``, which is also the most.
-            dtype: dtype of keys and values: the one in which the model computes. Default: float32.
+            config: The config of the model.
+            batch_size: Number of rows: the product of the leading dimensions of the ids.
+            capacity: Number of slots, at most ``n_positions``. Default: ``n_positions``.
+            dtype: Dtype of keys and values, which must be the one in which the model computes. Default: float32.
         """
         capacity = check_capacity(config, capacity)
         shape = (batch_size, config.n_head, capacity, config.n_embd // config.n_head)
@@ -61,7 +67,7 @@ class KVCache(NamedTuple):
         return CacheInfo(batch, self.capacity, length, (len(self.keys), heads, size), self.keys[0].dtype.name)
 
     def extended(self, attention_mask: tf.Tensor | None, length: int | tf.Tensor) -> Self:
-        """The cache with ``length`` more filled slots: the last columns of ``attention_mask`` (B, >= length)."""
+        """The cache with ``length`` more filled slots, masked by the last columns of ``attention_mask`` (B, N)."""
         attended, batch = self.attended, tf.shape(self.keys[0])[0]
         slot = tf.range(self.capacity)
         if attended is None and attention_mask is not None:

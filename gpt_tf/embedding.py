@@ -4,7 +4,11 @@ TensorFlow's own gradient of a lookup holds one slice per id. Keras' optimizers 
 those of the same id, which gives other updates.
 """
 
+from __future__ import annotations
+
 import math
+from collections.abc import Callable
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -12,7 +16,7 @@ import tensorflow as tf
 from gpt_tf.weights import wide
 
 
-def unset(shape, dtype):
+def unset(shape: tuple[int, ...], dtype: Any) -> tf.Tensor:
     """Uninitialised memory: each variable of a model then gets its value from the parameter table."""
     return tf.raw_ops.Empty(shape=shape, dtype=dtype, init=False)
 
@@ -20,18 +24,18 @@ def unset(shape, dtype):
 class Embedding(keras.layers.Layer):
     """Rows of a table by id."""
 
-    def __init__(self, rows, width, **keras_options):
+    def __init__(self, rows: int, width: int, **keras_options: Any) -> None:
         super().__init__(autocast=False, **keras_options)
         self.rows, self.width = rows, width
 
-    def build(self, input_shape=None):
+    def build(self, input_shape: Any = None) -> None:
         shape = (self.rows, self.width)
         self.embeddings = self.add_weight(shape=shape, initializer=unset, name="embeddings")
 
-    def call(self, ids):  # (...)
+    def call(self, ids: tf.Tensor) -> tf.Tensor:  # (...)
         return tf.cast(look_up(tf.convert_to_tensor(self.embeddings), ids), self.compute_dtype)  # (..., C)
 
-    def replace(self, values):
+    def replace(self, values: tf.Tensor) -> None:
         """Use another table from now on."""
         trainable = self.embeddings.trainable
         self._tracker.unlock()  # a built layer takes no new variable otherwise
@@ -44,13 +48,13 @@ class Embedding(keras.layers.Layer):
 
 
 @tf.custom_gradient
-def look_up(table, ids):
+def look_up(table: tf.Tensor, ids: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tuple[tf.Tensor, None]]]:
     """Rows of ``table``, with a dense gradient added up in float32 at least. (V, C), (...) -> (..., C).
 
     Rows outside of the table are NaN. XLA would return the last row, a GPU zeros.
     """
 
-    def gradient(upstream):
+    def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, None]:
         total = tf.math.unsorted_segment_sum(wide(upstream), ids, table.shape[0])
         return tf.cast(total, table.dtype), None
 

@@ -1,8 +1,10 @@
 """``compile``, ``fit`` and ``evaluate`` of Keras, with the models' own losses."""
 
+from __future__ import annotations
+
 import functools
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, NamedTuple
 
 import keras
@@ -24,9 +26,9 @@ class Compared(NamedTuple):
     """What one of the model's own losses compares.
 
     Attributes:
-        logits, labels: aligned; the labels of language modelling are already shifted.
-        losses: the loss of each label, 0 if it is ignored.
-        counts: bool, whether each label counts.
+        logits, labels: Aligned; the labels of language modelling are already shifted.
+        losses: The loss of each label, 0 if it is ignored.
+        counts: Whether each label counts, as bool.
     """
 
     logits: tf.Tensor
@@ -71,7 +73,7 @@ class Fit(ReadsText):
         return {}
 
     @functools.wraps(keras.Model.fit)
-    def fit(self, x=None, y=None, *arguments, **options):
+    def fit(self, x: Any = None, y: Any = None, *arguments: Any, **options: Any) -> keras.callbacks.History:
         options = by_name(keras.Model.fit, arguments, options)
         validation = options.get("validation_data")
         if isinstance(validation, (list, tuple)) and len(validation) in (2, 3):
@@ -81,29 +83,29 @@ class Fit(ReadsText):
         return super().fit(*self.with_y(x, y, options), **options)
 
     @functools.wraps(keras.Model.evaluate)
-    def evaluate(self, x=None, y=None, *arguments, **options):
+    def evaluate(self, x: Any = None, y: Any = None, *arguments: Any, **options: Any) -> Any:
         options = by_name(keras.Model.evaluate, arguments, options)
         return super().evaluate(*self.with_y(x, y, options), **options)
 
     @functools.wraps(keras.Model.predict)
-    def predict(self, x, *arguments, **options):
+    def predict(self, x: Any, *arguments: Any, **options: Any) -> Any:
         return super().predict(self.with_ids(x), *arguments, **options)
 
     @functools.wraps(keras.Model.train_on_batch)
-    def train_on_batch(self, x, y=None, *arguments, **options):
+    def train_on_batch(self, x: Any, y: Any = None, *arguments: Any, **options: Any) -> Any:
         options = by_name(keras.Model.train_on_batch, arguments, options)
         return super().train_on_batch(*self.with_y(x, y, options), **options)
 
     @functools.wraps(keras.Model.test_on_batch)
-    def test_on_batch(self, x, y=None, *arguments, **options):
+    def test_on_batch(self, x: Any, y: Any = None, *arguments: Any, **options: Any) -> Any:
         options = by_name(keras.Model.test_on_batch, arguments, options)
         return super().test_on_batch(*self.with_y(x, y, options), **options)
 
     @functools.wraps(keras.Model.predict_on_batch)
-    def predict_on_batch(self, x):
+    def predict_on_batch(self, x: Any) -> Any:
         return super().predict_on_batch(self.with_ids(x))
 
-    def loss_weights(self):
+    def loss_weights(self) -> Mapping[str, float]:
         """The ``loss_weights`` of ``compile``, read from Keras' record: a loaded model is compiled without our code."""
         weights, own = self._compile_config.config["loss_weights"], [LOSSES[name] for name in self.label_names]
         if weights is None:
@@ -115,7 +117,7 @@ class Fit(ReadsText):
             )
         return weights
 
-    def with_y(self, x, y, options):
+    def with_y(self, x: Any, y: Any, options: dict[str, Any]) -> tuple[Any, Any]:
         """The inputs and ``y``. With weights, labels move from the inputs to ``y``, or Keras drops the weights."""
         if is_texts(y):
             raise InputError("labels must be numbers; got text. Map them: [model.config.label2id[each] for each in y].")
@@ -138,22 +140,22 @@ class Fit(ReadsText):
             x = {name: value for name, value in x.items() if name not in y}
         return x, y.get("labels") if by_class and isinstance(y, Mapping) else y
 
-    def train_step(self, data):
+    def train_step(self, data: Any) -> dict[str, Any]:
         """One step of ``fit``."""
         return super().train_step(self.with_fields(data))
 
-    def test_step(self, data):
+    def test_step(self, data: Any) -> dict[str, Any]:
         """One step of ``evaluate``."""
         return super().test_step(self.with_fields(data))
 
-    def predict_step(self, data):
+    def predict_step(self, data: Any) -> Any:
         """One step of ``predict``: the output without the losses, which are not per example."""
         output = super().predict_step(self.with_fields(data))
         if not isinstance(output, ModelOutput):  # of a subclass
             return output
         return type(output)(**{name: value for name, value in output.items() if name not in LOSSES.values()})
 
-    def with_fields(self, data):
+    def with_fields(self, data: Any) -> tuple[Mapping[str, Any], Any, Any]:
         """A batch with the inputs as one dict, for an output with names and, for the model's own loss, the labels."""
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         if self._compile_loss is None:
@@ -163,7 +165,7 @@ class Fit(ReadsText):
             inputs = {**inputs, "return_dict": True}
         return inputs, y, sample_weight
 
-    def with_labels(self, x, y):
+    def with_labels(self, x: Any, y: Any) -> Mapping[str, Any]:
         """The inputs, with the labels of ``y`` added."""
         inputs = named(x)
         if y is None:
@@ -179,11 +181,18 @@ class Fit(ReadsText):
             raise InputError(f"{min(set(y) & set(inputs))} must be in the inputs or in y; got both. Leave one out.")
         return {**inputs, **y}
 
-    def labelled(self, x, y):
+    def labelled(self, x: Any, y: Any) -> dict[str, Any]:
         """The inputs with labels. While Keras builds, and in a user's ``train_step``, labels are still in ``y``."""
         return {**self.with_labels({}, y), **named(x)}
 
-    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+    def compute_loss(
+        self,
+        x: Any = None,
+        y: Any = None,
+        y_pred: Any = None,
+        sample_weight: Any = None,
+        training: bool = True,
+    ) -> tf.Tensor:
         """The compiled loss on the logits or, if there is none, the sum of the model's own losses."""
         if self._compile_loss is not None:
             if y is None:
@@ -205,7 +214,7 @@ class Fit(ReadsText):
             losses.append(over_replicas(loss, count) * loss_weights.get(LOSSES[name], 1))
         return sum([*losses, *map(self._aggregate_additional_loss, self.losses)])
 
-    def compute_metrics(self, x, y, y_pred, sample_weight=None):
+    def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:
         """The compiled metrics on the logits."""
         if self._compile_metrics is None:
             return super().compute_metrics(x, y, y_pred, sample_weight)
@@ -219,7 +228,7 @@ class Fit(ReadsText):
             labels[LOGITS[name]], logits[LOGITS[name]], weights[LOGITS[name]] = expected, predicted, weight
         return super().compute_metrics(x, labels, logits, None if sample_weight is None else weights)
 
-    def _maybe_symbolic_build(self, iterator=None, data_batch=None):
+    def _maybe_symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
         """Build with the batch of one replica: Keras would take the mean of all, in which ids are not integers."""
         if iterator is not None and self._distribute_strategy is not None:
             _, _, batches = next(iter(iterator))
@@ -228,21 +237,21 @@ class Fit(ReadsText):
         super()._maybe_symbolic_build(iterator, data_batch)
 
 
-def named(x):
+def named(x: Any) -> Mapping[str, Any]:
     """The inputs as a dict."""
     if isinstance(x, (list, tuple)):
         raise InputError(f"x must be an array, or a dict of arrays; got a list of {len(x)}. {BY_NAME}")
     return x if isinstance(x, Mapping) else {"input_ids": x}
 
 
-def with_labels_apart(inputs, y=None, *weights):
+def with_labels_apart(inputs: Any, y: Any = None, *weights: Any) -> tuple[Any, ...]:
     """An element of a dataset as inputs, an array of labels, and weights: Keras cannot weight classes in a dict."""
     y = inputs if y is None else y
     inputs = {name: value for name, value in named(inputs).items() if name != "labels"}
     return inputs, y["labels"] if isinstance(y, Mapping) else y, *weights
 
 
-def by_name(method, arguments, options):
+def by_name(method: Callable[..., Any], arguments: tuple[Any, ...], options: Mapping[str, Any]) -> dict[str, Any]:
     """All options of a method of Keras by name; ``arguments`` are those after ``x`` and ``y``."""
     _, _, _, *bound = inspect.signature(method).bind(None, None, None, *arguments, **options).arguments.items()
     named = dict(bound)
@@ -250,7 +259,7 @@ def by_name(method, arguments, options):
     return {**named, **further}
 
 
-def scores(output, y):
+def scores(output: Any, y: Any) -> Any:
     """The outputs that a compiled loss or metric compares with the targets; any other kind of output unchanged."""
     if not isinstance(output, ModelOutput):
         return output
@@ -264,7 +273,7 @@ def scores(output, y):
     return output["logits"] if "logits" in output else output["last_hidden_state"]
 
 
-def per_label(sample_weight, name, losses):
+def per_label(sample_weight: Any, name: str, losses: tf.Tensor) -> tf.Tensor:
     """Expand weights per example to weights per label; ``sample_weight`` may be a dict by the name of the labels."""
     weights = sample_weight[name] if isinstance(sample_weight, Mapping) else sample_weight
     if len(weights.shape) != 1 and tuple(weights.shape[1:]) != (1,):
@@ -276,7 +285,7 @@ def per_label(sample_weight, name, losses):
     return tf.broadcast_to(tf.cast(weights, losses.dtype), tf.shape(losses))
 
 
-def over_replicas(loss, count):
+def over_replicas(loss: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
     """The mean over the labels of all replicas, divided by the number of replicas: Keras sums their gradients."""
     replica = tf.distribute.get_replica_context()
     replicas = replica.num_replicas_in_sync if replica else 1

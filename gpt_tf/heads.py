@@ -1,29 +1,35 @@
 """The three heads and their losses (Radford et al. 2018, sections 3.1 to 3.3)."""
 
-from typing import Unpack
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Unpack
 
 import keras
 import tensorflow as tf
 
+from gpt_tf.cache import KVCache
+from gpt_tf.embedding import Embedding
 from gpt_tf.fit import Compared
 from gpt_tf.generation import generate
 from gpt_tf.modeling import Projection, TFOpenAIGPTModel, dropout, gelu, take_position
 from gpt_tf.outputs import TFCausalLMOutput, TFOpenAIGPTDoubleHeadsModelOutput, TFSequenceClassifierOutput
 from gpt_tf.pretrained import TFOpenAIGPTPreTrainedModel, build_once, describe, widened
-from gpt_tf.weights import wide
-from gptcore.generation import Generates, GenerationConfig, GenerationSettings
+from gpt_tf.weights import TensorLike, wide
+from gptcore.generation import GenerateOutput, Generates, GenerationConfig, GenerationSettings
 from gptcore.settings import passes_on
 from gptcore.spec.config import OpenAIGPTConfig
 from gptcore.spec.inputs import IGNORED_LABEL, problem_type
+from gptcore.spec.outputs import ModelOutput
 from gptcore.spec.parameters import Head, summary_width
 
 
-def identity(x):
-    """Where the summary has no activation."""
+def identity(x: tf.Tensor) -> tf.Tensor:
+    """The activation of a summary that has none."""
     return x
 
 
-SUMMARY_ACTIVATIONS = {
+SUMMARY_ACTIVATIONS: dict[str | None, Callable[[tf.Tensor], tf.Tensor]] = {
     None: identity,
     "tanh": tf.tanh,
     "relu": tf.nn.relu,
@@ -33,7 +39,9 @@ SUMMARY_ACTIVATIONS = {
 }
 
 
-def label_losses(logits, labels, kind="single_label_classification"):
+def label_losses(
+    logits: tf.Tensor, labels: tf.Tensor, kind: str = "single_label_classification"
+) -> tuple[tf.Tensor, tf.Tensor]:
     """The loss of each label for a ``problem_type``, in float32 at least, 0 if ignored; and whether it counts."""
     logits, labels = wide(logits), widened(labels)
     if kind == "single_label_classification":  # (..., V), (...)
@@ -46,41 +54,41 @@ def label_losses(logits, labels, kind="single_label_classification"):
     return each, tf.ones_like(each, tf.bool)
 
 
-def mean_loss(each, counts):
+def mean_loss(each: tf.Tensor, counts: tf.Tensor) -> tf.Tensor:
     """Mean over the labels that count, 0 if none does. (...), (...) -> ()."""
     total = tf.reduce_sum(each)
     return total / tf.maximum(tf.reduce_sum(tf.cast(counts, total.dtype)), 1)
 
 
-def compared(logits, labels, kind="single_label_classification"):
+def compared(logits: tf.Tensor, labels: tf.Tensor, kind: str = "single_label_classification") -> Compared:
     """Logits and labels as a loss compares them, with the loss of each label."""
     return Compared(logits, labels, *label_losses(logits, labels, kind))
 
 
-def cross_entropy(logits, labels):
-    """Mean over the labels that are not ignored, 0 if all are; in float32 at least. (..., V), (...) -> ()."""
+def cross_entropy(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+    """Mean over the labels that are not ignored, 0 if all are ignored; at least in float32. (..., V), (...) -> ()."""
     return mean_loss(*label_losses(logits, labels))
 
 
-def next_tokens(logits, labels):
+def next_tokens(logits: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """The logits and the labels that they predict. (..., T, V), (..., T) -> (..., T - 1, V), (..., T - 1)."""
     return logits[..., :-1, :], labels[..., 1:]
 
 
-def language_modeling_loss(logits, labels):
+def language_modeling_loss(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
     """Each position predicts the next label. (..., T, V), (..., T) -> ()."""
     return cross_entropy(*next_tokens(logits, labels))
 
 
-def classification_loss(logits, labels, kind):
+def classification_loss(logits: tf.Tensor, labels: tf.Tensor, kind: str) -> tf.Tensor:
     """Loss of the sequence classification head for a ``problem_type``. (B, K), labels -> ()."""
     return mean_loss(*label_losses(logits, labels, kind))
 
 
 class LMHead(keras.layers.Layer):
-    """Scores of all tokens by the token embedding itself: a tied weight is one parameter, used twice."""
+    """The logits of all tokens, from the token embedding: a tied weight is one parameter, used twice."""
 
-    def call(self, hidden_states, tokens_embed):  # (..., T, C), the embedding
+    def call(self, hidden_states: tf.Tensor, tokens_embed: Embedding) -> tf.Tensor:  # (..., T, C), the embedding
         rows = tf.reshape(hidden_states, (-1, tokens_embed.width))
         logits = tf.matmul(rows, tokens_embed.embeddings, transpose_b=True)
         return tf.reshape(logits, (*keras.ops.shape(hidden_states)[:-1], tokens_embed.rows))  # (..., T, V)
@@ -89,7 +97,7 @@ class LMHead(keras.layers.Layer):
 class SequenceSummary(keras.layers.Layer):
     """One vector or score per sequence, from one position or the mean."""
 
-    def __init__(self, config: OpenAIGPTConfig, **keras_options):
+    def __init__(self, config: OpenAIGPTConfig, **keras_options: Any) -> None:
         super().__init__(**keras_options)
         dtype = self.dtype_policy
         self.summary_type = config.summary_type
@@ -100,14 +108,14 @@ class SequenceSummary(keras.layers.Layer):
         self.activation = SUMMARY_ACTIVATIONS[config.summary_activation]
         self.last_dropout = dropout(config.summary_last_dropout, "last_dropout", dtype)
 
-    def build(self, input_shape=None):
+    def build(self, input_shape: Any = None) -> None:
         self.summary.build(input_shape)
 
-    def call(self, hidden_states, cls_index=None):  # (..., T, C), (...)
+    def call(self, hidden_states: tf.Tensor, cls_index: tf.Tensor | None = None) -> tf.Tensor:  # (..., T, C), (...)
         pooled = self.summary(self.first_dropout(self.pool(hidden_states, cls_index)))  # (..., C)
         return self.last_dropout(tf.cast(self.activation(wide(pooled)), self.compute_dtype))
 
-    def pool(self, hidden_states, cls_index):
+    def pool(self, hidden_states: tf.Tensor, cls_index: tf.Tensor | None) -> tf.Tensor:
         if self.summary_type == "mean":
             return tf.cast(tf.reduce_mean(wide(hidden_states), -2), self.compute_dtype)
         if self.summary_type == "first":
@@ -136,39 +144,39 @@ class TFOpenAIGPTLMHeadModel(Generates, TFOpenAIGPTPreTrainedModel):
         self,
         config: OpenAIGPTConfig,
         *,
-        dtype=None,
-        attn_implementation="sdpa",
-        seed=0,
-        name=None,
-        trainable=True,
-    ):
+        dtype: str | tf.DType | keras.DTypePolicy | None = None,
+        attn_implementation: str = "sdpa",
+        seed: int | None = 0,
+        name: str | None = None,
+        trainable: bool = True,
+    ) -> None:
         super().__init__(config, dtype=dtype, name=name, trainable=trainable)
         dtype = self.dtype_policy
-        settings = {"dtype": dtype, "attn_implementation": attn_implementation, "seed": None}
+        settings: dict[str, Any] = {"dtype": dtype, "attn_implementation": attn_implementation, "seed": None}
         self.transformer = TFOpenAIGPTModel(config, name="transformer", **settings)
         self.lm_head = LMHead(dtype=dtype, name="lm_head")
         self.materialize(seed)
 
-    def build(self, input_shape=None):
+    def build(self, input_shape: Any = None) -> None:
         """The head has no variables: it is the token embedding."""
         build_once(self.lm_head)
 
     def call(
         self,
-        input_ids=None,
-        attention_mask=None,
-        token_type_ids=None,
-        position_ids=None,
-        head_mask=None,
-        inputs_embeds=None,
-        labels=None,
-        output_attentions=None,
-        output_hidden_states=None,
-        return_dict=None,
-        past_key_values=None,
-        use_cache=None,
-        training=None,
-    ):
+        input_ids: TensorLike | Mapping[str, TensorLike] | None = None,
+        attention_mask: TensorLike | None = None,
+        token_type_ids: TensorLike | None = None,
+        position_ids: TensorLike | None = None,
+        head_mask: TensorLike | None = None,
+        inputs_embeds: TensorLike | None = None,
+        labels: TensorLike | None = None,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+        return_dict: bool | None = None,
+        past_key_values: KVCache | None = None,
+        use_cache: bool | None = None,
+        training: bool | None = None,
+    ) -> TFCausalLMOutput | Any:
         """Arguments as in ``TFOpenAIGPTModel.call``, and these:
 
         Args:
@@ -180,7 +188,7 @@ class TFOpenAIGPTLMHeadModel(Generates, TFOpenAIGPTPreTrainedModel):
         """
         input_ids, inputs_embeds, labels = self._check(input_ids=input_ids, inputs_embeds=inputs_embeds, labels=labels)
         inputs = (input_ids, attention_mask, token_type_ids, position_ids, head_mask, inputs_embeds)
-        flags = {
+        flags: dict[str, Any] = {
             "output_attentions": output_attentions,
             "output_hidden_states": output_hidden_states,
             "return_dict": True,
@@ -198,24 +206,24 @@ class TFOpenAIGPTLMHeadModel(Generates, TFOpenAIGPTPreTrainedModel):
         )
         return output if self._choose(return_dict, "return_dict") else output.to_tuple()
 
-    def compared(self, inputs, output):
+    def compared(self, inputs: Mapping[str, Any], output: ModelOutput) -> dict[str, Compared]:
         """What the loss compares; see ``gpt_tf.fit``."""
         if inputs.get("labels") is None:
             return {}
         return {"labels": compared(*next_tokens(output.logits, inputs["labels"]))}
 
-    _own_forward = call  # if a subclass has another, generate calls it
+    _own_forward = call  # if a subclass overrides it, generate calls the override
 
     @passes_on(GenerationConfig)
     def generate(
         self,
-        input_ids,
-        attention_mask=None,
-        generation_config=None,
-        streamer=None,
-        tokenizer=None,
+        input_ids: TensorLike | str | Sequence[str],
+        attention_mask: TensorLike | None = None,
+        generation_config: GenerationConfig | None = None,
+        streamer: Any = None,
+        tokenizer: Any = None,
         **settings: Unpack[GenerationSettings],
-    ):
+    ) -> tf.Tensor | GenerateOutput | str | list[str]:
         """Continue prompts, with a KV cache and without dropout; the same ids in every framework.
 
         Greedy search and sampling compile to one graph, which may be part of yours: inside ``tf.function`` the result
@@ -225,12 +233,12 @@ class TFOpenAIGPTLMHeadModel(Generates, TFOpenAIGPTPreTrainedModel):
         Args:
             input_ids: (B, T) integer token ids of the prompts; or a text, or a list of texts.
             attention_mask: (B, T), 0 for padding on either side. Default: 1 for all tokens but ``pad_token_id``.
-            generation_config: a ``GenerationConfig``. Default: ``self.generation_config``.
-            streamer: an object whose ``put`` gets the prompt and each new token, and whose ``end`` is called at the
+            generation_config: A ``GenerationConfig``. Default: ``self.generation_config``.
+            streamer: An object whose ``put`` gets the prompt and each new token, and whose ``end`` is called at the
                 end. For one row only.
-            tokenizer: a tokenizer that decodes ids; needed for ``stop_strings``. It also encodes text, by default
+            tokenizer: A tokenizer that decodes ids; needed for ``stop_strings``. It also encodes text, by default
                 ``model.tokenizer``.
-            settings: settings of ``GenerationConfig``; they override those of ``generation_config``.
+            settings: Settings of ``GenerationConfig``; they override those of ``generation_config``.
 
         Returns:
             (B, T + N) ids with the prompt in front, or a ``GenerateOutput`` with ``return_dict_in_generate``. For a
@@ -238,7 +246,7 @@ class TFOpenAIGPTLMHeadModel(Generates, TFOpenAIGPTPreTrainedModel):
             ``num_return_sequences`` above 1, a list of texts.
 
         Raises:
-            ConfigError, InputError: the settings contradict each other, or the prompt does not fit.
+            ConfigError, InputError: The settings contradict each other, or the prompt is invalid.
         """
         return generate(self, input_ids, attention_mask, generation_config, streamer, tokenizer, settings)
 
@@ -261,40 +269,40 @@ class TFOpenAIGPTDoubleHeadsModel(TFOpenAIGPTPreTrainedModel):
         self,
         config: OpenAIGPTConfig,
         *,
-        dtype=None,
-        attn_implementation="sdpa",
-        seed=0,
-        name=None,
-        trainable=True,
-    ):
+        dtype: str | tf.DType | keras.DTypePolicy | None = None,
+        attn_implementation: str = "sdpa",
+        seed: int | None = 0,
+        name: str | None = None,
+        trainable: bool = True,
+    ) -> None:
         super().__init__(config, dtype=dtype, name=name, trainable=trainable)
         dtype = self.dtype_policy
-        settings = {"dtype": dtype, "attn_implementation": attn_implementation, "seed": None}
+        settings: dict[str, Any] = {"dtype": dtype, "attn_implementation": attn_implementation, "seed": None}
         self.transformer = TFOpenAIGPTModel(config, name="transformer", **settings)
         self.lm_head = LMHead(dtype=dtype, name="lm_head")
         self.multiple_choice_head = SequenceSummary(config, dtype=dtype, name="multiple_choice_head")
         self.materialize(seed)
 
-    def build(self, input_shape=None):
+    def build(self, input_shape: Any = None) -> None:
         """Make the variables of the heads."""
         build_once(self.lm_head, self.multiple_choice_head)
 
     def call(
         self,
-        input_ids=None,
-        attention_mask=None,
-        token_type_ids=None,
-        position_ids=None,
-        head_mask=None,
-        inputs_embeds=None,
-        mc_token_ids=None,
-        labels=None,
-        mc_labels=None,
-        output_attentions=None,
-        output_hidden_states=None,
-        return_dict=None,
-        training=None,
-    ):
+        input_ids: TensorLike | Mapping[str, TensorLike] | None = None,
+        attention_mask: TensorLike | None = None,
+        token_type_ids: TensorLike | None = None,
+        position_ids: TensorLike | None = None,
+        head_mask: TensorLike | None = None,
+        inputs_embeds: TensorLike | None = None,
+        mc_token_ids: TensorLike | None = None,
+        labels: TensorLike | None = None,
+        mc_labels: TensorLike | None = None,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+        return_dict: bool | None = None,
+        training: bool | None = None,
+    ) -> TFOpenAIGPTDoubleHeadsModelOutput | Any:
         """Arguments as in ``TFOpenAIGPTModel.call`` with ``input_ids`` (..., N, T) for N choices, and these:
 
         Args:
@@ -314,7 +322,7 @@ class TFOpenAIGPTDoubleHeadsModel(TFOpenAIGPTPreTrainedModel):
             mc_labels=mc_labels,
         )
         inputs = (input_ids, attention_mask, token_type_ids, position_ids, head_mask, inputs_embeds)
-        flags = {
+        flags: dict[str, Any] = {
             "output_attentions": output_attentions,
             "output_hidden_states": output_hidden_states,
             "return_dict": True,
@@ -333,14 +341,14 @@ class TFOpenAIGPTDoubleHeadsModel(TFOpenAIGPTPreTrainedModel):
         )
         return output if self._choose(return_dict, "return_dict") else output.to_tuple()
 
-    def compared(self, inputs, output):
+    def compared(self, inputs: Mapping[str, Any], output: ModelOutput) -> dict[str, Compared]:
         """What the two losses compare; see ``gpt_tf.fit``."""
-        found = {}
+        pairs = {}
         if inputs.get("labels") is not None:
-            found["labels"] = compared(*next_tokens(output.logits, inputs["labels"]))
+            pairs["labels"] = compared(*next_tokens(output.logits, inputs["labels"]))
         if inputs.get("mc_labels") is not None:
-            found["mc_labels"] = compared(output.mc_logits, inputs["mc_labels"])
-        return found
+            pairs["mc_labels"] = compared(output.mc_logits, inputs["mc_labels"])
+        return pairs
 
 
 @keras.saving.register_keras_serializable(package="gptcore")
@@ -360,37 +368,37 @@ class TFOpenAIGPTForSequenceClassification(TFOpenAIGPTPreTrainedModel):
         self,
         config: OpenAIGPTConfig,
         *,
-        dtype=None,
-        attn_implementation="sdpa",
-        seed=0,
-        name=None,
-        trainable=True,
-    ):
+        dtype: str | tf.DType | keras.DTypePolicy | None = None,
+        attn_implementation: str = "sdpa",
+        seed: int | None = 0,
+        name: str | None = None,
+        trainable: bool = True,
+    ) -> None:
         super().__init__(config, dtype=dtype, name=name, trainable=trainable)
         dtype = self.dtype_policy
-        settings = {"dtype": dtype, "attn_implementation": attn_implementation, "seed": None}
+        settings: dict[str, Any] = {"dtype": dtype, "attn_implementation": attn_implementation, "seed": None}
         self.transformer = TFOpenAIGPTModel(config, name="transformer", **settings)
         self.score = Projection(config.n_embd, config.num_labels, use_bias=False, dtype=dtype, name="score")
         self.materialize(seed)
 
-    def build(self, input_shape=None):
+    def build(self, input_shape: Any = None) -> None:
         """Make the variables of the head."""
         build_once(self.score)
 
     def call(
         self,
-        input_ids=None,
-        attention_mask=None,
-        token_type_ids=None,
-        position_ids=None,
-        head_mask=None,
-        inputs_embeds=None,
-        labels=None,
-        output_attentions=None,
-        output_hidden_states=None,
-        return_dict=None,
-        training=None,
-    ):
+        input_ids: TensorLike | Mapping[str, TensorLike] | None = None,
+        attention_mask: TensorLike | None = None,
+        token_type_ids: TensorLike | None = None,
+        position_ids: TensorLike | None = None,
+        head_mask: TensorLike | None = None,
+        inputs_embeds: TensorLike | None = None,
+        labels: TensorLike | None = None,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+        return_dict: bool | None = None,
+        training: bool | None = None,
+    ) -> TFSequenceClassifierOutput | Any:
         """Arguments as in ``TFOpenAIGPTModel.call``, and these:
 
         Args:
@@ -404,7 +412,7 @@ class TFOpenAIGPTForSequenceClassification(TFOpenAIGPTPreTrainedModel):
             input_ids=input_ids, attention_mask=attention_mask, inputs_embeds=inputs_embeds, labels=labels
         )
         inputs = (input_ids, attention_mask, token_type_ids, position_ids, head_mask, inputs_embeds)
-        flags = {
+        flags: dict[str, Any] = {
             "output_attentions": output_attentions,
             "output_hidden_states": output_hidden_states,
             "return_dict": True,
@@ -422,17 +430,17 @@ class TFOpenAIGPTForSequenceClassification(TFOpenAIGPTPreTrainedModel):
         )
         return output if self._choose(return_dict, "return_dict") else output.to_tuple()
 
-    def compared(self, inputs, output):
+    def compared(self, inputs: Mapping[str, Any], output: ModelOutput) -> dict[str, Compared]:
         """What the loss compares; see ``gpt_tf.fit``."""
         labels = inputs.get("labels")
         return {} if labels is None else {"labels": compared(output.logits, labels, self.kind(labels))}
 
-    def kind(self, labels):
+    def kind(self, labels: tf.Tensor) -> str:
         """The ``problem_type`` of these labels."""
         return problem_type(self.config, describe(labels))
 
-    def last_position(self, input_ids, attention_mask):
-        """Index of each row's last token, (B,): attended, else not padding, else ``None`` for the last column."""
+    def last_position(self, input_ids: tf.Tensor | None, attention_mask: tf.Tensor | None) -> tf.Tensor | None:
+        """Index of each row's last token, (B,): by the mask, else by ``pad_token_id``; ``None`` for the last column."""
         if attention_mask is not None:
             present = tf.cast(attention_mask, tf.bool)
         elif input_ids is not None and self.config.pad_token_id is not None:

@@ -4,7 +4,11 @@
 ``V`` vocabulary, ``P`` n_positions, ``L`` layers. A line that moves an axis ends with its shape.
 """
 
+from __future__ import annotations
+
 import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
 import keras
 import tensorflow as tf
@@ -13,18 +17,21 @@ from gpt_tf.cache import KVCache, write
 from gpt_tf.embedding import Embedding, unset
 from gpt_tf.outputs import TFBaseModelOutput
 from gpt_tf.pretrained import TFOpenAIGPTPreTrainedModel, build_once
-from gpt_tf.weights import wide
+from gpt_tf.weights import TensorLike, wide
 from gptcore.spec.config import OpenAIGPTConfig
 from gptcore.spec.parameters import Head, feed_forward_width
 
+Slots = tuple[tf.Tensor, tf.Tensor, tf.Tensor]  # keys and values of a layer, and the number of filled slots
+Rows = TypeVar("Rows", tf.Tensor, None)
 
-def gelu(x):
+
+def gelu(x: tf.Tensor) -> tf.Tensor:
     """GELU in the tanh form of OpenAI's code."""
     # TensorFlow's own rounds its constants to float32, in float64 as well.
     return 0.5 * x * (1 + tf.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x * x * x)))
 
 
-ACTIVATIONS = {
+ACTIVATIONS: dict[str, Callable[[tf.Tensor], tf.Tensor]] = {
     "gelu": gelu,
     "relu": tf.nn.relu,
     "silu": tf.nn.silu,
@@ -32,7 +39,7 @@ ACTIVATIONS = {
 }
 
 
-def attention_allowed(attention_mask, queries, keys):
+def attention_allowed(attention_mask: tf.Tensor | None, queries: tf.Tensor, keys: tf.Tensor) -> tf.Tensor:
     """Which keys each query may read, (B, 1, T, S) bool: no future tokens and no padding, but at least one key.
 
     A query that could read nothing (padding on the left) reads itself, so that no softmax is over an empty set.
@@ -47,7 +54,9 @@ def attention_allowed(attention_mask, queries, keys):
     return (allowed | (reads_nothing & itself))[:, None]  # (B, 1, T, S)
 
 
-def eager_attention(query, key, value, allowed, dropout):
+def eager_attention(
+    query: tf.Tensor, key: tf.Tensor, value: tf.Tensor, allowed: tf.Tensor, dropout: keras.layers.Dropout
+) -> tuple[tf.Tensor, tf.Tensor]:
     """Softmax attention written out, (B, T, H, D) each -> context (B, T, H, D), probabilities (B, H, T, S)."""
     scores = tf.einsum("BTHD,BSHD->BHTS", query, key) / math.sqrt(query.shape[-1])  # (B, H, T, S)
     scores = tf.where(allowed, scores, scores.dtype.min)
@@ -56,7 +65,7 @@ def eager_attention(query, key, value, allowed, dropout):
     return tf.einsum("BHTS,BSHD->BTHD", probabilities, value), probabilities  # (B, T, H, D)
 
 
-def sdpa_attention(query, key, value, allowed):
+def sdpa_attention(query: tf.Tensor, key: tf.Tensor, value: tf.Tensor, allowed: tf.Tensor | None) -> tf.Tensor:
     """The same by Keras' own operation; ``allowed=None`` is the plain causal mask."""
     return keras.ops.dot_product_attention(
         query,
@@ -71,27 +80,27 @@ def sdpa_attention(query, key, value, allowed):
 class Projection(keras.layers.Layer):
     """``x @ kernel + bias``; the kernel is stored (in, out), as in OpenAI's code and the published files."""
 
-    def __init__(self, width_in, width_out, use_bias=True, **keras_options):
+    def __init__(self, width_in: int, width_out: int, use_bias: bool = True, **keras_options: Any) -> None:
         super().__init__(**keras_options)
         self.width_in, self.width_out, self.use_bias = width_in, width_out, use_bias
 
-    def build(self, input_shape=None):
+    def build(self, input_shape: Any = None) -> None:
         self.kernel = self.add_weight(shape=(self.width_in, self.width_out), initializer=unset, name="kernel")
         if self.use_bias:
             self.bias = self.add_weight(shape=(self.width_out,), initializer=unset, name="bias")
 
-    def call(self, x):
+    def call(self, x: tf.Tensor) -> tf.Tensor:
         rows = tf.matmul(tf.reshape(x, (-1, self.width_in)), self.kernel)
         rows = tf.nn.bias_add(rows, self.bias) if self.use_bias else rows
         return tf.reshape(rows, (*keras.ops.shape(x)[:-1], self.width_out))
 
 
-def dropout(rate, name, dtype):
+def dropout(rate: float, name: str, dtype: keras.DTypePolicy) -> keras.layers.Dropout:
     """A dropout layer."""
     return keras.layers.Dropout(rate, name=name, dtype=dtype)
 
 
-def layer_norm(config, name, dtype):
+def layer_norm(config: OpenAIGPTConfig, name: str, dtype: keras.DTypePolicy) -> keras.layers.LayerNormalization:
     """A LayerNorm over the last axis."""
     return keras.layers.LayerNormalization(axis=-1, epsilon=config.layer_norm_epsilon, name=name, dtype=dtype)
 
@@ -99,7 +108,7 @@ def layer_norm(config, name, dtype):
 class Attention(keras.layers.Layer):
     """Causal self-attention: project, split heads, attend, merge heads, project."""
 
-    def __init__(self, config: OpenAIGPTConfig, **keras_options):
+    def __init__(self, config: OpenAIGPTConfig, **keras_options: Any) -> None:
         super().__init__(**keras_options)
         self.n_head, self.n_embd = config.n_head, config.n_embd
         dtype = self.dtype_policy
@@ -108,11 +117,18 @@ class Attention(keras.layers.Layer):
         self.c_proj = Projection(config.n_embd, config.n_embd, dtype=dtype, name="c_proj")
         self.resid_dropout = dropout(config.resid_pdrop, "resid_dropout", dtype)
 
-    def build(self, input_shape=None):
+    def build(self, input_shape: Any = None) -> None:
         self.c_attn.build()
         self.c_proj.build()
 
-    def call(self, hidden_states, allowed, head_mask=None, eager=False, slots=None):
+    def call(
+        self,
+        hidden_states: tf.Tensor,
+        allowed: tf.Tensor | None,
+        head_mask: tf.Tensor | None = None,
+        eager: bool = False,
+        slots: Slots | None = None,
+    ) -> tuple[tf.Tensor, tf.Tensor | None, tuple[tf.Tensor, tf.Tensor] | None]:
         query, key, value = (self.split_heads(x) for x in tf.split(self.c_attn(hidden_states), 3, axis=-1))
         if slots is not None:
             past_keys, past_values, length = slots
@@ -130,18 +146,18 @@ class Attention(keras.layers.Layer):
             probabilities = None if probabilities is None else probabilities * scale[..., None]
         return self.resid_dropout(self.c_proj(self.merge_heads(context))), probabilities, slots
 
-    def split_heads(self, x):
+    def split_heads(self, x: tf.Tensor) -> tf.Tensor:
         batch, length, _ = keras.ops.shape(x)
         return tf.reshape(x, (batch, length, self.n_head, self.n_embd // self.n_head))  # (B, T, H, D)
 
-    def merge_heads(self, x):
+    def merge_heads(self, x: tf.Tensor) -> tf.Tensor:
         return tf.reshape(x, (*keras.ops.shape(x)[:2], self.n_embd))  # (B, T, C)
 
 
 class MLP(keras.layers.Layer):
     """The position-wise feed-forward network."""
 
-    def __init__(self, config: OpenAIGPTConfig, **keras_options):
+    def __init__(self, config: OpenAIGPTConfig, **keras_options: Any) -> None:
         super().__init__(**keras_options)
         dtype = self.dtype_policy
         self.activation = ACTIVATIONS[config.afn]
@@ -149,11 +165,11 @@ class MLP(keras.layers.Layer):
         self.c_proj = Projection(feed_forward_width(config), config.n_embd, dtype=dtype, name="c_proj")
         self.dropout = dropout(config.resid_pdrop, "dropout", dtype)
 
-    def build(self, input_shape=None):
+    def build(self, input_shape: Any = None) -> None:
         self.c_fc.build()
         self.c_proj.build()
 
-    def call(self, hidden_states):
+    def call(self, hidden_states: tf.Tensor) -> tf.Tensor:
         activated = self.activation(wide(self.c_fc(hidden_states)))
         return self.dropout(self.c_proj(tf.cast(activated, self.compute_dtype)))
 
@@ -164,7 +180,7 @@ class MLP(keras.layers.Layer):
 class Block(keras.layers.Layer):
     """One layer of the trunk."""
 
-    def __init__(self, config: OpenAIGPTConfig, **keras_options):
+    def __init__(self, config: OpenAIGPTConfig, **keras_options: Any) -> None:
         super().__init__(**keras_options)
         dtype = self.dtype_policy
         self.n_embd = config.n_embd
@@ -173,13 +189,20 @@ class Block(keras.layers.Layer):
         self.mlp = MLP(config, dtype=dtype, name="mlp")
         self.ln_2 = layer_norm(config, "ln_2", dtype)
 
-    def build(self, input_shape=None):
+    def build(self, input_shape: Any = None) -> None:
         self.attn.build()
         self.ln_1.build((None, None, self.n_embd))
         self.mlp.build()
         self.ln_2.build((None, None, self.n_embd))
 
-    def call(self, hidden_states, allowed, head_mask=None, eager=False, slots=None):
+    def call(
+        self,
+        hidden_states: tf.Tensor,
+        allowed: tf.Tensor | None,
+        head_mask: tf.Tensor | None = None,
+        eager: bool = False,
+        slots: Slots | None = None,
+    ) -> tuple[tf.Tensor, tf.Tensor | None, tuple[tf.Tensor, tf.Tensor] | None]:
         attended, probabilities, slots = self.attn(hidden_states, allowed, head_mask, eager=eager, slots=slots)
         hidden_states = self.ln_1(hidden_states + attended)
         return self.ln_2(hidden_states + self.mlp(hidden_states)), probabilities, slots
@@ -190,15 +213,15 @@ class TFOpenAIGPTModel(TFOpenAIGPTPreTrainedModel):
     """The trunk: embeddings and blocks, no final LayerNorm.
 
     Args:
-        config: the config, which is not changed.
-        dtype: dtype of all weights: ``float32``, ``float64``, ``bfloat16`` or ``float16``; or a Keras policy such as
+        config: The config, which is not changed.
+        dtype: Dtype of all weights: ``float32``, ``float64``, ``bfloat16`` or ``float16``; or a Keras policy such as
             ``mixed_bfloat16`` (float32 weights, computation in bfloat16). Default: Keras' global policy, which is
             float32 unless you change it.
         attn_implementation: ``"sdpa"`` (the default: the framework's fused attention) or ``"eager"`` (written out);
             both give the same numbers.
-        seed: random seed of the initial weights, the same in every framework; default 0. The framework's own seed has
+        seed: Random seed of the initial weights, the same in every framework; default 0. The framework's own seed has
             no effect. ``None`` leaves the weights unset, for a caller that sets them.
-        name, trainable: arguments of ``keras.Model``.
+        name, trainable: Arguments of ``keras.Model``.
 
     >>> model = TFOpenAIGPTModel(OpenAIGPTConfig(vocab_size=11, n_positions=8, n_embd=6, n_layer=1, n_head=2))
     >>> model(tf.constant([[1, 2, 3]])).last_hidden_state.shape
@@ -211,12 +234,12 @@ class TFOpenAIGPTModel(TFOpenAIGPTPreTrainedModel):
         self,
         config: OpenAIGPTConfig,
         *,
-        dtype=None,
-        attn_implementation="sdpa",
-        seed=0,
-        name=None,
-        trainable=True,
-    ):
+        dtype: str | tf.DType | keras.DTypePolicy | None = None,
+        attn_implementation: str = "sdpa",
+        seed: int | None = 0,
+        name: str | None = None,
+        trainable: bool = True,
+    ) -> None:
         super().__init__(config, dtype=dtype, name=name, trainable=trainable)
         self.attn_implementation = attn_implementation
         dtype = self.dtype_policy
@@ -229,25 +252,25 @@ class TFOpenAIGPTModel(TFOpenAIGPTPreTrainedModel):
             self._track_trackable(block, block.name)  # tf.train.Checkpoint sees no lists of Keras layers
         self.materialize(seed)
 
-    def build(self, input_shape=None):
+    def build(self, input_shape: Any = None) -> None:
         """Make all variables."""
         build_once(self.tokens_embed, self.positions_embed, *self.h)
 
     def call(
         self,
-        input_ids=None,
-        attention_mask=None,
-        token_type_ids=None,
-        position_ids=None,
-        head_mask=None,
-        inputs_embeds=None,
-        output_attentions=None,
-        output_hidden_states=None,
-        return_dict=None,
-        past_key_values=None,
-        use_cache=None,
-        training=None,
-    ):
+        input_ids: TensorLike | Mapping[str, TensorLike] | None = None,
+        attention_mask: TensorLike | None = None,
+        token_type_ids: TensorLike | None = None,
+        position_ids: TensorLike | None = None,
+        head_mask: TensorLike | None = None,
+        inputs_embeds: TensorLike | None = None,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+        return_dict: bool | None = None,
+        past_key_values: KVCache | None = None,
+        use_cache: bool | None = None,
+        training: bool | None = None,
+    ) -> TFBaseModelOutput | Any:
         """Run the trunk. Arrays and lists become tensors; ids, masks and labels may have any integer dtype.
 
         Args:
@@ -260,12 +283,12 @@ class TFOpenAIGPTModel(TFOpenAIGPTPreTrainedModel):
                 or 0 to T - 1.
             head_mask: (H,) or (L, H) floats, factors of the attention probabilities.
             inputs_embeds: (..., T, C) floats, used instead of ``input_ids``.
-            output_attentions: whether to return the probabilities; attention is then computed by ``"eager"``.
-            output_hidden_states: whether to return the embeddings and the output of every block.
-            return_dict: whether to return an output object; ``False`` returns a tuple of the fields that are set.
-            past_key_values: the ``KVCache`` of the earlier tokens; positions and attention continue from there.
-            use_cache: whether to return ``past_key_values``: a new cache of ``n_positions`` slots if none was passed.
-            training: whether dropout is on. Attention with dropout is computed by ``"eager"``.
+            output_attentions: Whether to return the attention probabilities, which needs ``"eager"`` attention.
+            output_hidden_states: Whether to return the embeddings and the output of every block.
+            return_dict: Whether to return an output object; ``False`` returns a tuple of the fields that are set.
+            past_key_values: The ``KVCache`` of the earlier tokens; positions and attention continue from there.
+            use_cache: Whether to return ``past_key_values``: a new cache of ``n_positions`` slots if none was passed.
+            training: Whether dropout is on. Attention with dropout is computed by ``"eager"``.
 
         ``output_attentions``, ``output_hidden_states`` and ``return_dict`` default to the settings of the config.
 
@@ -273,7 +296,7 @@ class TFOpenAIGPTModel(TFOpenAIGPTPreTrainedModel):
             TFBaseModelOutput.
 
         Raises:
-            InputError: an argument does not fit. Checked before work starts (while tracing, not the values).
+            InputError: An argument is invalid. Checked before work starts (while tracing, not the values).
         """
         input_ids, attention_mask, token_type_ids, position_ids, head_mask, inputs_embeds = self._check(
             input_ids=input_ids,
@@ -332,7 +355,13 @@ class TFOpenAIGPTModel(TFOpenAIGPTPreTrainedModel):
         )
         return output if self._choose(return_dict, "return_dict") else output.to_tuple()
 
-    def embed(self, input_ids, token_type_ids, position_ids, inputs_embeds):
+    def embed(
+        self,
+        input_ids: tf.Tensor | None,
+        token_type_ids: tf.Tensor | None,
+        position_ids: tf.Tensor,
+        inputs_embeds: tf.Tensor | None,
+    ) -> tf.Tensor:
         """Sum of token, position and (token) type embeddings, (B, T, C)."""
         if inputs_embeds is None:
             inputs_embeds = self.tokens_embed(input_ids)
@@ -343,7 +372,9 @@ class TFOpenAIGPTModel(TFOpenAIGPTPreTrainedModel):
         return embedded if token_type_ids is None else embedded + self.tokens_embed(token_type_ids)
 
 
-def recomputed(block, hidden_states, allowed, head_mask, eager):
+def recomputed(
+    block: Block, hidden_states: tf.Tensor, allowed: tf.Tensor | None, head_mask: tf.Tensor | None, eager: bool
+) -> tuple[tf.Tensor, tf.Tensor | None]:
     """The block's hidden states and probabilities, computed again in the backward pass, with the same dropout.
 
     ``tf.recompute_grad`` alone would draw the dropout anew: ``run`` reads and writes copies of the random states.
@@ -352,7 +383,7 @@ def recomputed(block, hidden_states, allowed, head_mask, eager):
     drawn = [tf.identity(state) for state in states]
     advanced = []
 
-    def run(hidden_states, *head_mask):
+    def run(hidden_states: tf.Tensor, *head_mask: tf.Tensor) -> tuple[tf.Tensor, ...]:
         with keras.StatelessScope(zip(states, drawn, strict=True)) as scope:
             output, probabilities, _ = block(hidden_states, allowed, *head_mask, eager=eager, training=True)
         advanced.append([scope.get_current_value(state) for state in states])
@@ -364,28 +395,28 @@ def recomputed(block, hidden_states, allowed, head_mask, eager):
     return output, probabilities[0] if eager else None
 
 
-def random_states(layer):
+def random_states(layer: keras.Layer) -> list[keras.Variable]:
     """The variables from which dropout draws."""
     return [variable for variable in layer.variables if "seed_generator" in variable.path]
 
 
-def default_positions(attention_mask, queries):
+def default_positions(attention_mask: tf.Tensor | None, queries: tf.Tensor) -> tf.Tensor:
     """Count tokens: padding takes no position. (B, S) or ``None``, (T,) -> (B, T) or (T,)."""
     if attention_mask is None:
         return queries
     return tf.gather(tf.maximum(tf.cumsum(tf.cast(attention_mask, tf.int32), -1) - 1, 0), queries, axis=1)
 
 
-def to_rows(ids):
+def to_rows(ids: Rows) -> Rows:
     """Merge extra leading dimensions: (..., T) -> (B, T)."""
     return ids if ids is None else tf.reshape(ids, (-1, keras.ops.shape(ids)[-1]))
 
 
-def from_rows(x, leading):
+def from_rows(x: tf.Tensor, leading: Sequence[int | tf.Tensor]) -> tf.Tensor:
     """Bring the leading dimensions back: (B, T, C) -> (..., T, C)."""
     return tf.reshape(x, (*leading, *keras.ops.shape(x)[1:]))
 
 
-def take_position(hidden_states, index):
+def take_position(hidden_states: tf.Tensor, index: tf.Tensor) -> tf.Tensor:
     """The hidden state at one position of each sequence. (..., T, C), (...) -> (..., C)."""
     return tf.gather(hidden_states, index, axis=-2, batch_dims=len(index.shape))

@@ -1,9 +1,13 @@
 """What the model calls return; fields and behaviour are those of ``gptcore.spec.outputs.ModelOutput``."""
 
+from __future__ import annotations
+
 from typing import Any
 
 import optree
+import tensorflow as tf
 
+from gpt_tf.cache import KVCache
 from gptcore.spec import outputs
 
 
@@ -11,24 +15,43 @@ class TFBaseModelOutput(outputs.ModelOutput):
     """``last_hidden_state`` (..., T, C), ``hidden_states`` L + 1 times that, ``attentions`` L times (B, H, T, S)."""
 
     fields = outputs.BASE_FIELDS
+    last_hidden_state: tf.Tensor
+    past_key_values: KVCache | None
+    hidden_states: tuple[tf.Tensor, ...] | None
+    attentions: tuple[tf.Tensor, ...] | None
 
 
 class TFCausalLMOutput(outputs.ModelOutput):
     """``loss`` (), ``logits`` (..., T, V); ``hidden_states`` and ``attentions`` as in ``TFBaseModelOutput``."""
 
     fields = outputs.CAUSAL_LM_FIELDS
+    loss: tf.Tensor | None
+    logits: tf.Tensor
+    past_key_values: KVCache | None
+    hidden_states: tuple[tf.Tensor, ...] | None
+    attentions: tuple[tf.Tensor, ...] | None
 
 
 class TFOpenAIGPTDoubleHeadsModelOutput(outputs.ModelOutput):
     """``loss`` and ``mc_loss`` (), ``logits`` (..., N, T, V), ``mc_logits`` (..., N); the rest as above."""
 
     fields = outputs.DOUBLE_HEADS_FIELDS
+    loss: tf.Tensor | None
+    mc_loss: tf.Tensor | None
+    logits: tf.Tensor
+    mc_logits: tf.Tensor
+    hidden_states: tuple[tf.Tensor, ...] | None
+    attentions: tuple[tf.Tensor, ...] | None
 
 
 class TFSequenceClassifierOutput(outputs.ModelOutput):
     """``loss`` (), ``logits`` (B, K); ``hidden_states`` and ``attentions`` as in ``TFBaseModelOutput``."""
 
     fields = outputs.SEQUENCE_CLASSIFIER_FIELDS
+    loss: tf.Tensor | None
+    logits: tf.Tensor
+    hidden_states: tuple[tf.Tensor, ...] | None
+    attentions: tuple[tf.Tensor, ...] | None
 
 
 def _register(output_class: type[outputs.ModelOutput]) -> None:
@@ -41,7 +64,8 @@ def _register(output_class: type[outputs.ModelOutput]) -> None:
     def unflatten(names: tuple[str, ...], values: Any) -> outputs.ModelOutput:
         return output_class(**dict(zip(names, values, strict=True)))
 
-    optree.register_pytree_node(output_class, flatten, unflatten, namespace="keras")
+    # optree's own types allow only collections of text.
+    optree.register_pytree_node(output_class, flatten, unflatten, namespace="keras")  # type: ignore[arg-type]
 
 
 for _output_class in (

@@ -1,10 +1,12 @@
 """What all four models share: initial weights, ``from_pretrained`` and ``save_pretrained``, resizing, input checks."""
 
+from __future__ import annotations
+
 import functools
 import inspect
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Self, Unpack
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, Unpack, overload
 
 import keras
 import tensorflow as tf
@@ -42,19 +44,35 @@ from gptcore.spec.inputs import (
 from gptcore.spec.parameters import Head, resized_embedding
 from gptcore.storage import hub
 
+if TYPE_CHECKING:
+    from gpt_tf.embedding import Embedding
+    from gpt_tf.modeling import TFOpenAIGPTModel
+
 IDS = ("input_ids", "token_type_ids", "position_ids", "mc_token_ids", "mc_labels")
 
 
+class _LoadingKeywords(LoadingOptions, total=False):
+    """All keywords of ``from_pretrained`` except ``output_loading_info``, which selects the type of the result."""
+
+    dtype: str | tf.DType | keras.DTypePolicy | None
+    attn_implementation: str
+    quantization: str | None
+    seed: int
+
+
 class TFOpenAIGPTPreTrainedModel(Configured, Fit, Pushable, keras.Model):
-    """Base of the four models; ``config`` and ``head`` say which parameters it has.
+    """Base of the four models; ``config`` and ``head`` determine its parameters.
 
     ``fit`` after ``compile(optimizer)`` minimises the model's own losses, with the labels in the dict of inputs. After
     ``compile(optimizer, loss)`` it passes the logits to that loss. ``gpt_tf.fit.Fit`` has the details.
     """
 
     head: ClassVar[Head]
+    if TYPE_CHECKING:
+        transformer: TFOpenAIGPTModel  # in models with a head
+        _attn_implementation: str  # in the trunk
 
-    def __init__(self, config: OpenAIGPTConfig, **keras_options: Any):
+    def __init__(self, config: OpenAIGPTConfig, **keras_options: Any) -> None:
         dtype = framework_dtype(keras_options.pop("dtype", None))
         super().__init__(dtype=dtype, autocast=False, **keras_options)  # labels keep their dtype
         self.config = config
@@ -70,6 +88,22 @@ class TFOpenAIGPTPreTrainedModel(Configured, Fit, Pushable, keras.Model):
         if seed is not None:
             assign(self, fresh_values(self.config, self.head, dtype_name(self.dtype), seed))
 
+    @overload
+    @classmethod
+    def from_pretrained(
+        cls,
+        path_or_repo_id: str | Path,
+        *,
+        output_loading_info: Literal[False] = False,
+        **options: Unpack[_LoadingKeywords],
+    ) -> Self: ...
+
+    @overload
+    @classmethod
+    def from_pretrained(
+        cls, path_or_repo_id: str | Path, *, output_loading_info: Literal[True], **options: Unpack[_LoadingKeywords]
+    ) -> tuple[Self, dict[str, list[str]]]: ...
+
     @classmethod
     @passes_on(hub.resolve, open_pretrained, stored=OpenAIGPTConfig)
     def from_pretrained(
@@ -82,25 +116,26 @@ class TFOpenAIGPTPreTrainedModel(Configured, Fit, Pushable, keras.Model):
         output_loading_info: bool = False,
         seed: int = 0,
         **options: Unpack[LoadingOptions],
-    ) -> Self:
+    ) -> Self | tuple[Self, dict[str, list[str]]]:
         """Load a checkpoint folder or a repository of the hub.
 
         Args:
-            path_or_repo_id: a folder, or a repository as ``owner/name``.
-            dtype: dtype of the weights in memory, or a Keras policy: Keras' global policy if ``None``, ``auto`` for the
+            path_or_repo_id: A folder, or a repository as ``owner/name``.
+            dtype: Dtype of the weights in memory, or a Keras policy: Keras' global policy if ``None``, ``auto`` for the
                 stored dtype.
             attn_implementation: ``"sdpa"`` (the default) or ``"eager"``, as in ``TFOpenAIGPTModel``.
-            quantization: must be ``None``; only PyTorch supports ``"int8"``.
-            output_loading_info: whether to return also a dict of ``missing_keys``, which got initial values, and
+            quantization: Must be ``None``; only PyTorch supports ``"int8"``.
+            output_loading_info: Whether to also return a dict of ``missing_keys``, which got initial values, and
                 ``unexpected_keys``, which are ignored.
-            seed: random seed of the weights that the checkpoint lacks; default 0.
+            seed: Random seed of the weights that the checkpoint lacks; default 0.
             options: ``revision``, ``cache_dir``, ``local_files_only``, ``token``; ``allow_pickle=True`` to read
                 files of ``torch.save``; ``ignore_mismatched_sizes=True`` for a fresh head if the stored one has
                 another shape, for example another ``num_labels``. All others override the config.
 
         Raises:
-            CheckpointError, ConfigError: with every problem, before anything of the model's size is allocated.
-            StorageError: there is no such folder or repository, or it cannot be downloaded.
+            CheckpointError, ConfigError: The checkpoint or a setting is invalid. The error lists every problem, and is
+                raised before anything of the model's size is allocated.
+            StorageError: There is no such folder or repository, or it cannot be downloaded.
         """
         policy = None if dtype == "auto" else framework_dtype(dtype)
         stored_as = dtype_name(policy) if policy else "auto"
@@ -125,10 +160,10 @@ class TFOpenAIGPTPreTrainedModel(Configured, Fit, Pushable, keras.Model):
         """Write ``config.json`` and safetensors that the other two backends and transformers read.
 
         Args:
-            folder: the folder to write; created if missing.
-            max_shard_size: largest size of a file, in bytes or as ``"2GB"``; ``None`` (the default) for one file.
-            is_main_process: whether to write; pass ``False`` in the other processes of a run. Default: ``True``.
-            options: other arguments of transformers have no effect, or raise an error that says what to do.
+            folder: The folder to write; created if missing.
+            max_shard_size: Largest size of a file, in bytes or as ``"2GB"``; ``None`` (the default) for one file.
+            is_main_process: Whether to write; pass ``False`` in the other processes of a run. Default: ``True``.
+            options: Other arguments of transformers have no effect, or raise an error that says what to do.
         """
         if saves(is_main_process, options):
             check_modules(self.head, (), left_out(self))
@@ -157,9 +192,9 @@ class TFOpenAIGPTPreTrainedModel(Configured, Fit, Pushable, keras.Model):
         model = cls(**settings)
         if generation_config is not None:
             model.generation_config = GenerationConfig.from_dict(generation_config)
-        if not all(layer.built for layer in model.layers):  # those of a subclass, made by a call
+        if not all(layer.built for layer in model.layers):  # a subclass may create layers in a call
             model.compute_output_spec(keras.KerasTensor(model.ids_shape(1), "int32"))
-        if frozen is not None:  # an older file does not say
+        if frozen is not None:  # older files lack it
             for name, layer in layers_of(model).items():
                 layer.trainable = name not in frozen
         return model
@@ -169,13 +204,20 @@ class TFOpenAIGPTPreTrainedModel(Configured, Fit, Pushable, keras.Model):
         return (size,) * (3 if self.head is Head.DOUBLE_HEADS else 2)
 
     @functools.wraps(keras.Model.export)
-    def export(self, filepath, format="tf_saved_model", verbose=None, input_signature=None, **options):
+    def export(
+        self,
+        filepath: str | Path,
+        format: str = "tf_saved_model",
+        verbose: bool | None = None,
+        input_signature: Any = None,
+        **options: Any,
+    ) -> None:
         if input_signature is None:
             input_signature = [tf.TensorSpec(self.ids_shape(None), tf.int32, name="input_ids")]
         super().export(filepath, format, verbose, input_signature, **options)
 
     @property
-    def trunk(self) -> keras.Model:
+    def trunk(self) -> TFOpenAIGPTModel:
         """The ``TFOpenAIGPTModel``: this model itself, or the model under its head."""
         return self if self.head is Head.NONE else self.transformer
 
@@ -192,7 +234,7 @@ class TFOpenAIGPTPreTrainedModel(Configured, Fit, Pushable, keras.Model):
     def attn_implementation(self, value: str) -> None:
         self.trunk._attn_implementation = check_attn_implementation(value)
 
-    def get_input_embeddings(self) -> keras.layers.Layer:
+    def get_input_embeddings(self) -> Embedding:
         """The token embedding: callable on ids, and the weight of the language-modelling head."""
         return self.trunk.tokens_embed
 
@@ -205,8 +247,8 @@ class TFOpenAIGPTPreTrainedModel(Configured, Fit, Pushable, keras.Model):
 
     def resize_token_embeddings(
         self, new_num_tokens: int, pad_to_multiple_of: int | None = None, mean_resizing: bool = False
-    ) -> keras.layers.Layer:
-        """Change the vocabulary in place; old rows stay unchanged, new rows are fresh. Also replaces ``config``.
+    ) -> Embedding:
+        """Resize the vocabulary in place and replace ``config``; old rows stay, new rows get initial values.
 
         Call ``compile`` again afterwards, also on a model around this one: the optimizer and the compiled functions of
         a compiled model refer to the old variable.
@@ -216,8 +258,8 @@ class TFOpenAIGPTPreTrainedModel(Configured, Fit, Pushable, keras.Model):
         old = tf.convert_to_tensor(self.trunk.tokens_embed.embeddings)
         wide = to_numpy_bits(tf.cast(old, tf.float32))
         rows = tf.cast(from_numpy(resized_embedding(wide, config), tf.float32), old.dtype)
-        kept = min(len(rows), len(old))
-        rows = tf.concat([old[:kept], rows[kept:]], 0)  # float64 rows keep every bit
+        shared = min(len(rows), len(old))
+        rows = tf.concat([old[:shared], rows[shared:]], 0)  # float64 rows keep every bit
         self.trunk.tokens_embed.replace(rows)
         self._adopt(config)
         self._forget_compiled()
@@ -245,14 +287,14 @@ class TFOpenAIGPTPreTrainedModel(Configured, Fit, Pushable, keras.Model):
         """An argument of the call or, if it is ``None``, the setting of the config."""
         return getattr(self.config, name) if argument is None else bool(argument)
 
-    def _check(self, cache: KVCache | None = None, **inputs: Any) -> tuple[tf.Tensor | None, ...]:
+    def _check(self, cache: KVCache | None = None, **inputs: Any) -> tuple[Any, ...]:
         """The arguments of a call as tensors, checked against the config; while tracing, only shapes and dtypes."""
         try:
             tensors = {name: as_tensor(name, value) for name, value in inputs.items()}
-            described = {name: describe(tensor) for name, tensor in tensors.items()}
+            described = {name: describe(tensor) for name, tensor in tensors.items() if tensor is not None}
             check_inputs(self.config, self.head, described, cache_info(cache, self.compute_dtype))
         except InputError as error:  # Keras and AutoGraph would rewrite it
-            error._keras_call_info_injected = error.ag_pass_through = True
+            error._keras_call_info_injected = error.ag_pass_through = True  # type: ignore[attr-defined]
             raise
         return tuple(map(widened, tensors.values()))
 
@@ -261,20 +303,21 @@ class TFOpenAIGPTPreTrainedModel(Configured, Fit, Pushable, keras.Model):
         becomes the attention mask if none is passed.
         """
         if args and isinstance(args[0], Mapping):
+            inputs = args[0]
             if len(args) > 1:
                 raise InputError(
                     f"inputs after a dict must be keyword arguments; got {len(args) - 1} positional. Pass them by name."
                 )
-            check_names(args[0], inspect.signature(self.call).parameters)
-            args, kwargs = (), dict(**args[0], **kwargs)
+            check_names(inputs, inspect.signature(self.call).parameters)
+            args, kwargs = (), dict(**inputs, **kwargs)
         elif any(isinstance(value, (list, str)) for value in args):  # which Keras allows by keyword only
             args, kwargs = (), inspect.signature(self.call).bind(*args, **kwargs).arguments
         names = [*self.call_signature_parameters, *[""] * len(args)][: len(args)]
-        given = {**dict(zip(names, args, strict=True)), **kwargs}
-        check_one_array(given.get("input_ids"))
-        masks = (getattr(given.get(name), "_keras_mask", None) for name in ("input_ids", "inputs_embeds"))
+        inputs_by_name = {**dict(zip(names, args, strict=True)), **kwargs}
+        check_one_array(inputs_by_name.get("input_ids"))
+        masks = (getattr(inputs_by_name.get(name), "_keras_mask", None) for name in ("input_ids", "inputs_embeds"))
         mask = next((mask for mask in masks if isinstance(mask, tf.Tensor)), None)
-        if mask is not None and given.get("attention_mask") is None:
+        if mask is not None and inputs_by_name.get("attention_mask") is None:
             args = tuple(mask if name == "attention_mask" else value for name, value in zip(names, args, strict=True))
             kwargs = kwargs if "attention_mask" in names else {**kwargs, "attention_mask": mask}
         if in_symbolic_scope():
@@ -304,11 +347,11 @@ def check_one_array(input_ids: Any) -> None:
 
 def layers_of(layer: keras.Layer, prefix: str = "") -> dict[str, keras.Layer]:
     """The layers inside a layer by their names, outer ones first."""
-    found = {}
+    layers: dict[str, keras.Layer] = {}
     for child in layer._flatten_layers(include_self=False, recursive=False):
         name = prefix + child.name
-        found |= {name: child, **layers_of(child, f"{name}/")}
-    return found
+        layers |= {name: child, **layers_of(child, f"{name}/")}
+    return layers
 
 
 def build_once(*layers: keras.layers.Layer) -> None:
@@ -333,9 +376,7 @@ def widened(tensor: tf.Tensor | None) -> tf.Tensor | None:
     return tf.cast(tensor, tf.int64) if tensor is not None and tensor.dtype.name in NARROW_INTEGERS else tensor
 
 
-def describe(tensor: tf.Tensor | None) -> ArrayInfo | None:
+def describe(tensor: tf.Tensor) -> ArrayInfo:
     """What the checks need to know about a tensor."""
-    if tensor is None:
-        return None
     values = tensor.numpy if isinstance(tensor, tf.__internal__.EagerTensor) else None
     return ArrayInfo(tuple(tensor.shape), tensor.dtype.name, values)

@@ -1,21 +1,22 @@
-"""Choosing tokens on the device: what ``gptcore.generation`` defines in NumPy, for a loop that never leaves it."""
+"""Token selection on the device, as ``gptcore.generation`` defines it in NumPy."""
 
 import math
 
 import tensorflow as tf
 
+from gptcore.generation.device import Method, Numbers
 from gptcore.generation.host.search import NOTHING
 from gptcore.spec.random_numbers import LARGEST_UNIFORM, PARITY, ROTATIONS
 
 
-def choose(logits, method, numbers, rows, step):
+def choose(logits: tf.Tensor, method: Method, numbers: Numbers, rows: tf.Tensor, step: tf.Tensor) -> tf.Tensor:
     """The next token of each row.
 
     Args:
         logits: (B, V) floats.
-        method, numbers: the two parts of the settings, from ``gptcore.generation.device.program``.
-        rows: (B,) integers, the number of each row among the continuations of its prompt.
-        step: number of the token in the continuation, from 0.
+        method, numbers: The two parts of the settings, from ``gptcore.generation.device.program``.
+        rows: (B,) integers, the index of each row among the continuations of its prompt.
+        step: Index of the token in the continuation.
 
     Returns:
         (B,) token ids; -1 where the highest score is not finite.
@@ -36,19 +37,19 @@ def choose(logits, method, numbers, rows, step):
     return highest(scores + gumbel(numbers.seed, rows, step, scores.shape[-1]))
 
 
-def highest(scores):
+def highest(scores: tf.Tensor) -> tf.Tensor:
     """The token with the highest score in each row; -1 where that score is infinite or not a number."""
-    best = tf.reduce_max(tf.where(tf.math.is_nan(scores), math.inf, scores), -1)  # XLA passes over what is no number
+    best = tf.reduce_max(tf.where(tf.math.is_nan(scores), math.inf, scores), -1)  # XLA skips NaN
     return tf.where(tf.math.is_finite(best), tf.argmax(scores, -1), NOTHING)
 
 
-def top_k(scores, k):
+def top_k(scores: tf.Tensor, k: int) -> tf.Tensor:
     """Keep the k highest scores and all that tie with the last of them; set the others to minus infinity."""
     kth = tf.math.top_k(scores, min(k, scores.shape[-1])).values[:, -1:]
     return tf.where(scores < kth, -math.inf, scores)
 
 
-def top_p(scores, tail):
+def top_p(scores: tf.Tensor, tail: tf.Tensor) -> tf.Tensor:
     """Set the lowest scores, whose probabilities add up to ``tail`` at most, to minus infinity."""
     order = tf.argsort(scores, -1, stable=True)  # ascending
     removed = tf.cumsum(tf.gather(tf.nn.softmax(scores), order, axis=-1, batch_dims=1), -1) <= tail
@@ -57,13 +58,13 @@ def top_p(scores, tail):
     return tf.where(removed, -math.inf, scores)
 
 
-def min_p(scores, p):
+def min_p(scores: tf.Tensor, p: tf.Tensor) -> tf.Tensor:
     """Keep tokens at least ``p`` times as likely as the likeliest; set the other scores to minus infinity."""
     probabilities = tf.nn.softmax(scores)
     return tf.where(probabilities < p * tf.reduce_max(probabilities, -1, keepdims=True), -math.inf, scores)
 
 
-def threefry(key0, key1, x0, x1):
+def threefry(key0: tf.Tensor, key1: tf.Tensor, x0: tf.Tensor, x1: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Threefry-2x32, 20 rounds."""
     keys = (key0, key1, key0 ^ key1 ^ PARITY)
     x0, x1 = x0 + keys[0], x1 + keys[1]
@@ -77,7 +78,7 @@ def threefry(key0, key1, x0, x1):
     return x0, x1
 
 
-def gumbel(seed, rows, step, size):
+def gumbel(seed: tf.Tensor, rows: tf.Tensor, step: tf.Tensor, size: int) -> tf.Tensor:
     """Gumbel noise of one step for all tokens, (B, V)."""
     seed, rows, step = (tf.cast(x, tf.uint32) for x in (seed, rows, step))
     tokens = tf.cast(tf.range(size), tf.uint32)

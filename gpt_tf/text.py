@@ -1,6 +1,10 @@
 """Text in place of ids, where users of Keras expect it: ``generate``, ``fit``, ``evaluate`` and ``predict``."""
 
+from __future__ import annotations
+
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
@@ -9,25 +13,35 @@ from gptcore.errors import GPTError, InputError
 from gptcore.spec.parameters import Head
 from gptcore.spec.tasks import check_texts
 
+if TYPE_CHECKING:
+    from keras import Model
 
-class ReadsText:
+    from gpt_tf.heads import TFOpenAIGPTLMHeadModel
+    from gptcore.generation import GenerationConfig
+else:
+    Model = object  # ``ReadsText`` is mixed into a model
+
+Source = tuple[Any, ...]  # path or repository, then the options that locate it there
+
+
+class ReadsText(Model):
     """A model with a tokenizer."""
 
-    _tokenizer = None
-    _tokenizer_source = None
+    _tokenizer: Any = None
+    _tokenizer_source: Source | None = None
 
     @property
-    def tokenizer(self):
+    def tokenizer(self) -> Any:
         """The tokenizer that was set or, after ``from_pretrained``, the one beside the weights, loaded on first use.
 
         Raises:
-            InputError: the model has no tokenizer.
+            InputError: The model has no tokenizer.
         """
         if self._tokenizer is None:
             self._tokenizer = load_tokenizer(self._tokenizer_source)
         return self._tokenizer
 
-    def __setattr__(self, name, value):
+    def __setattr__(self, name: str, value: Any) -> None:
         """Keras reads an attribute before it sets it, which would load a tokenizer only to replace it."""
         if name == "tokenizer" and not callable(value):
             raise InputError(
@@ -36,7 +50,7 @@ class ReadsText:
             )
         super().__setattr__("_tokenizer" if name == "tokenizer" else name, value)
 
-    def with_ids(self, x):
+    def with_ids(self, x: Any) -> Any:
         """Texts, or a pair of lists of texts, as a dict of ids and mask, padded on the right; other inputs unchanged.
 
         The tokens of the tokenizer's ``task`` are added, and texts are cut to ``n_positions`` tokens.
@@ -57,13 +71,13 @@ class ReadsText:
         return {"input_ids": ids, "attention_mask": mask}
 
 
-def source_of(path_or_repo_id, location):
+def source_of(path_or_repo_id: str | Path, location: Mapping[str, Any]) -> Source:
     """The source to load a tokenizer from later: the folder of a checkpoint, or a repository."""
     path = Path(path_or_repo_id)
     return (str(folder_of(path.resolve())) if path.exists() else str(path_or_repo_id), *location.items())
 
 
-def load_tokenizer(source):
+def load_tokenizer(source: Source | None) -> Any:
     """Load the tokenizer from the result of ``source_of``."""
     from tokenization import OpenAIGPTTokenizerFast
 
@@ -77,7 +91,7 @@ def load_tokenizer(source):
         raise InputError(f"cannot read text: {str(cause).rstrip('.')}. {advice}") from cause
 
 
-def is_texts(x):
+def is_texts(x: Any) -> bool:
     """Whether this is a list, tuple, array or column of text."""
     if isinstance(x, tf.__internal__.EagerTensor):
         return x.dtype == tf.string and len(x.shape) == 1
@@ -85,7 +99,7 @@ def is_texts(x):
     return (is_array or isinstance(x, (list, tuple))) and len(x) > 0 and isinstance(next(iter(x)), str)
 
 
-def columns_of(x):
+def columns_of(x: Any) -> list[list[str]] | None:
     """One or two lists of text, if the inputs are text."""
     if isinstance(x, str):
         return [[x]]
@@ -101,12 +115,20 @@ def columns_of(x):
     return [strings(column) for column in x]
 
 
-def strings(column):
+def strings(column: Any) -> list[str]:
     """A column of text as a list; TensorFlow has bytes."""
     return [text.decode() for text in column.numpy()] if tf.is_tensor(column) else list(column)
 
 
-def continued(model, texts, attention_mask, generation_config, streamer, tokenizer, settings):
+def continued(
+    model: TFOpenAIGPTLMHeadModel,
+    texts: Any,
+    attention_mask: Any,
+    generation_config: GenerationConfig | None,
+    streamer: Any,
+    tokenizer: Any,
+    settings: Mapping[str, Any],
+) -> str | list[str]:
     """``TFOpenAIGPTLMHeadModel.generate`` for a text or a list of texts."""
     from gptcore.pipelines import TextGeneration
 
@@ -118,5 +140,5 @@ def continued(model, texts, attention_mask, generation_config, streamer, tokeniz
     write = TextGeneration(model, tokenizer or model.tokenizer, batch_size=len(texts) or 1)
     answers = write(texts, generation_config=generation_config, streamer=streamer, **settings)
     rows = [answers] if isinstance(texts, str) else answers
-    found = [answer["generated_text"] for row in rows for answer in row]
-    return found[0] if isinstance(texts, str) and len(found) == 1 else found
+    generated = [answer["generated_text"] for row in rows for answer in row]
+    return generated[0] if isinstance(texts, str) and len(generated) == 1 else generated

@@ -1,17 +1,24 @@
 """Training (Radford et al. 2018, sections 3.1 and 3.2): the losses, AdamW, and a training step."""
 
+from __future__ import annotations
+
 import os
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
+from numpy.typing import NDArray
 
 from gpt_tf.backend import BACKEND, MODELS
 from gpt_tf.heads import LMHead, classification_loss, language_modeling_loss
 from gpt_tf.modeling import random_states, take_position
-from gpt_tf.pretrained import describe
+from gpt_tf.pretrained import TFOpenAIGPTPreTrainedModel, describe
 from gpt_tf.weights import MIXED, assign, export, left_out, parameters_of, to_numpy_bits, transform_of
-from gptcore.checkpoint.layouts import keras as layouts
+from gptcore.backends.training import Batch, Named
+from gptcore.checkpoint.layouts import keras_model as layouts
 from gptcore.errors import ConfigError
 from gptcore.spec.config import OpenAIGPTConfig
 from gptcore.spec.inputs import problem_type
@@ -27,26 +34,33 @@ UNDECAYED = {layouts.ROWS[row.name][0].rpartition("/")[2] for row in ROWS if not
 
 
 class Objective:
-    """A model with its losses: what is trained.
+    """A model with the losses that training minimises.
 
     Args:
-        model: a model with a head.
+        model: A model with a head.
     """
 
-    def __init__(self, model):
+    def __init__(self, model: TFOpenAIGPTPreTrainedModel) -> None:
         self.model = model
         self.lm_head = LMHead(dtype=model.dtype_policy)
         self.extract_dropout = keras.layers.Dropout(model.config.summary_first_dropout, dtype=model.dtype_policy)
 
-    def __call__(self, input_ids, labels, extract_positions=None, targets=None, training=False):
+    def __call__(
+        self,
+        input_ids: tf.Tensor,
+        labels: tf.Tensor,
+        extract_positions: tf.Tensor | None = None,
+        targets: tf.Tensor | None = None,
+        training: bool = False,
+    ) -> dict[str, tf.Tensor]:
         """The language-modelling loss and, for a task, its loss and logits.
 
         Args:
             input_ids: (B, T) integer token ids, or (B, N, T) for N sequences per example.
-            labels: integer token ids of the shape of ``input_ids``; -100 is ignored.
+            labels: Integer token ids of the shape of ``input_ids``; -100 is ignored.
             extract_positions: (B,) or (B, N) integer positions of the extract tokens.
             targets: (B,) integer classes or right choices, or float scores.
-            training: whether dropout is on.
+            training: Whether dropout is on.
 
         Returns:
             A dict of ``lm_loss`` () and, for a task, ``task_loss`` () and ``logits`` (B, K).
@@ -64,9 +78,10 @@ class Objective:
             extracted = tf.reduce_sum(extracted, 1)  # both orders of a similarity are added before the linear layer
         logits = self.model.score(self.extract_dropout(extracted, training=training))
         lm_logits = self.lm_head(hidden_states, tokens_embed=self.model.transformer.tokens_embed)
+        kind = problem_type(self.model.config, describe(targets))
         return {
             "lm_loss": language_modeling_loss(lm_logits, labels),
-            "task_loss": classification_loss(logits, targets, problem_type(self.model.config, describe(targets))),
+            "task_loss": classification_loss(logits, targets, kind),
             "logits": logits,
         }
 
@@ -75,14 +90,14 @@ class Objective:
 class LearningRates(keras.optimizers.schedules.LearningRateSchedule):
     """The recipe's learning rate of each update, from its table."""
 
-    def __init__(self, rates):
+    def __init__(self, rates: Iterable[float]) -> None:
         self.rates = [float(rate) for rate in rates]
 
-    def __call__(self, step):
+    def __call__(self, step: tf.Tensor) -> tf.Tensor:
         table = tf.constant(self.rates, tf.float32)
         return tf.gather(table, tf.minimum(tf.cast(step, tf.int32), len(self.rates) - 1))
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {"rates": self.rates}
 
 
@@ -93,19 +108,19 @@ class AdamW(keras.optimizers.AdamW):
     It clips by the norm of the whole gradient, also where each replica has a part of it. Biases and gains do not decay.
     """
 
-    def __init__(self, *args, max_grad_norm=None, **kwargs):
+    def __init__(self, *args: Any, max_grad_norm: float | None = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.max_grad_norm = max_grad_norm
 
-    def build(self, variables):
+    def build(self, variables: Sequence[keras.Variable]) -> None:
         """Create the moments; biases and gains are excluded here, because Keras saves no exclusions."""
         if not self.built:
             excluded = [v for v in variables if v.name in UNDECAYED or not self._use_weight_decay(v)]
             self.exclude_from_weight_decay(excluded)
         super().build(variables)
 
-    def _clip_gradients(self, grads):
-        """Where Keras clips: without missing gradients, and after accumulation and loss scaling."""
+    def _clip_gradients(self, grads: Sequence[tf.Tensor]) -> list[tf.Tensor]:
+        """Keras calls this after accumulation and loss scaling, without missing gradients."""
         replica = tf.distribute.get_replica_context()
         replicas = replica.num_replicas_in_sync if replica else 1
         if replicas > 1:
@@ -116,7 +131,7 @@ class AdamW(keras.optimizers.AdamW):
             grads = [gradient / replicas for gradient in grads]  # Keras adds them up once more
         return super()._clip_gradients(grads)
 
-    def update_step(self, gradient, variable, learning_rate):
+    def update_step(self, gradient: tf.Tensor, variable: keras.Variable, learning_rate: tf.Tensor) -> None:
         """One variable: Kingma and Ba 2015, algorithm 1."""
         step = tf.cast(self.iterations + 1, tf.float64 if variable.dtype == "float64" else tf.float32)
         betas = self.beta_1, self.beta_2
@@ -133,25 +148,25 @@ class AdamW(keras.optimizers.AdamW):
         rate = tf.cast(learning_rate, variable.dtype) / first_correction
         variable.assign_sub(rate * first / (root + self.epsilon))
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "max_grad_norm": self.max_grad_norm}
 
 
-def clipped(gradients, norm):
+def clipped(gradients: Sequence[tf.Tensor], norm: float) -> list[tf.Tensor]:
     """Gradients, scaled down to a global norm."""
     scale = tf.minimum(1.0, norm / tf.linalg.global_norm(gradients))
     return [gradient * tf.cast(scale, gradient.dtype) for gradient in gradients]
 
 
-def adamw(model, recipe: Recipe, total_steps):
+def adamw(model: TFOpenAIGPTPreTrainedModel, recipe: Recipe, total_steps: int) -> AdamW:
     """The recipe's AdamW with its learning rates, for a loop of your own.
 
     Or for ``compile`` and ``fit``. The optimizer clips the gradients and holds the schedule.
 
     Args:
-        model: a model of ``gpt_tf``.
-        recipe: the hyperparameters.
-        total_steps: number of updates in the whole run.
+        model: A model of ``gpt_tf``.
+        recipe: The hyperparameters.
+        total_steps: Number of updates in the whole run.
 
     Returns:
         An ``AdamW``, a subclass of ``keras.optimizers.AdamW``.
@@ -178,14 +193,14 @@ class Trainer:
     """A model in training, as ``gptcore.training.Trainer``.
 
     Args:
-        model: a model with a head and float32 weights, created in the scope of ``distribution``; changed in place. For
+        model: A model with a head and float32 weights, created in the scope of ``distribution``; changed in place. For
             ``recipe.precision="bfloat16"`` its dtype must be ``keras.DTypePolicy("mixed_bfloat16")``.
-        recipe: the hyperparameters.
-        total_steps: number of updates in the whole run, for the schedule.
-        distribution: a ``tf.distribute.Strategy``. Default: the current one.
+        recipe: The hyperparameters.
+        total_steps: Number of updates in the whole run, for the schedule.
+        distribution: A ``tf.distribute.Strategy``. Default: the current one.
 
     Raises:
-        ConfigError: the model has no head, weights that are not float32, or does not compute in the recipe's precision.
+        ConfigError: The model has no head, weights that are not float32, or does not compute in the recipe's precision.
 
     >>> from gpt_tf import OpenAIGPTConfig, TFOpenAIGPTLMHeadModel
     >>> model = TFOpenAIGPTLMHeadModel(OpenAIGPTConfig(vocab_size=11, n_positions=8, n_embd=6, n_layer=1, n_head=2))
@@ -196,7 +211,14 @@ class Trainer:
     True
     """
 
-    def __init__(self, model, recipe: Recipe, total_steps, *, distribution=None):
+    def __init__(
+        self,
+        model: TFOpenAIGPTPreTrainedModel,
+        recipe: Recipe,
+        total_steps: int,
+        *,
+        distribution: tf.distribute.Strategy | None = None,
+    ) -> None:
         check_weights(model.head, model.variable_dtype, left_out(model))
         if model.compute_dtype != recipe.precision:
             raise ConfigError(
@@ -222,7 +244,7 @@ class Trainer:
         self.update = tf.function(self.update_replica if alone else self.update_replicas, jit_compile=alone)
         self.losses = tf.function(lambda batch: self.objective(**batch), jit_compile=True)
 
-    def step(self, step, batch):
+    def step(self, step: int, batch: Batch) -> dict[str, float]:
         """Update the weights by one batch; see ``gptcore.training.Trainer``."""
         batch = check_batch(self.config, self.head, batch)
         replicas = self.strategy.num_replicas_in_sync
@@ -241,79 +263,79 @@ class Trainer:
                 }
             )
         if replicas == 1:
-            found = self.update(parts_of_replica[0])
+            outputs = self.update(parts_of_replica[0])
         else:
-            found = self.update(tf.nest.map_structure(self.distributed, *parts_of_replica))
-        results = {name: float(value) for name, value in found.items()}
+            outputs = self.update(tf.nest.map_structure(self.distributed, *parts_of_replica))
+        results = {name: float(value) for name, value in outputs.items()}
         return {**results, "learning_rate": float(self.rates[step])}
 
-    def distributed(self, *of_replicas):
+    def distributed(self, *of_replicas: Any) -> Any:
         return self.strategy.experimental_distribute_values_from_function(
             lambda context: of_replicas[context.replica_id_in_sync_group]
         )
 
-    def update_replicas(self, parts):
-        found = self.strategy.run(self.update_replica, (parts,))
-        norm = self.strategy.reduce(tf.distribute.ReduceOp.MEAN, found.pop("grad_norm"), None)
+    def update_replicas(self, parts: dict[str, Any]) -> dict[str, tf.Tensor]:
+        outputs = self.strategy.run(self.update_replica, (parts,))
+        norm = self.strategy.reduce(tf.distribute.ReduceOp.MEAN, outputs.pop("grad_norm"), None)
         return {
-            **{name: self.strategy.reduce(tf.distribute.ReduceOp.SUM, value, None) for name, value in found.items()},
+            **{name: self.strategy.reduce(tf.distribute.ReduceOp.SUM, value, None) for name, value in outputs.items()},
             "grad_norm": norm,
         }
 
-    def update_replica(self, parts):
-        """Add up the gradients of all parts, update the weights."""
+    def update_replica(self, parts: dict[str, Any]) -> dict[str, tf.Tensor]:
+        """Add up the gradients of all parts and update the weights."""
         variables = self.model.trainable_variables
         count = parts["seeds"].shape[0]
         if count == 1:
-            found, gradients = self.gradients(tf.nest.map_structure(lambda x: x[0], parts))
+            losses, gradients = self.gradients(tf.nest.map_structure(lambda x: x[0], parts))
         else:  # from zeros, so that the model is traced once
-            found = dict.fromkeys(("loss", *parts["shares"]), tf.constant(0.0))
+            losses = dict.fromkeys(("loss", *parts["shares"]), tf.constant(0.0))
             gradients = [tf.zeros(variable.shape, variable.dtype) for variable in variables]
             for part in tf.range(count):
                 more, more_gradients = self.gradients(tf.nest.map_structure(lambda x, part=part: x[part], parts))
-                found = {name: found[name] + more[name] for name in found}
+                losses = {name: losses[name] + more[name] for name in losses}
                 gradients = [a + b for a, b in zip(gradients, more_gradients, strict=True)]
         replica = tf.distribute.get_replica_context()
         everywhere = gradients
         if replica.num_replicas_in_sync > 1:
             everywhere = replica.all_reduce(tf.distribute.ReduceOp.SUM, gradients)
         self.optimizer.apply(gradients, variables)
-        return {**found, "grad_norm": tf.linalg.global_norm(everywhere)}
+        return {**losses, "grad_norm": tf.linalg.global_norm(everywhere)}
 
-    def gradients(self, part):
+    def gradients(self, part: dict[str, Any]) -> tuple[dict[str, tf.Tensor], list[tf.Tensor]]:
         """The losses of one part, weighted by its share, and their gradients."""
         for layer, state in enumerate(self.dropout_states):
             state.assign(tf.stack([part["seeds"], tf.constant(layer, tf.uint32)]))
         with tf.GradientTape() as tape:
-            found = self.objective(**part["batch"], training=True)
-            found = {name: found[name] * share for name, share in part["shares"].items()}
-            loss = objective(found, self.recipe.lm_coefficient)
-        return {"loss": loss, **found}, tape.gradient(loss, self.model.trainable_variables)
+            outputs = self.objective(**part["batch"], training=True)
+            losses = {name: outputs[name] * share for name, share in part["shares"].items()}
+            loss = objective(losses, self.recipe.lm_coefficient)
+        return {"loss": loss, **losses}, tape.gradient(loss, self.model.trainable_variables)
 
-    def evaluate(self, batch):
+    def evaluate(self, batch: Batch) -> dict[str, NDArray[Any]]:
         """The losses of a batch without dropout, and the logits of its task."""
         batch = check_batch(self.config, self.head, batch)
-        found = self.losses({name: tf.convert_to_tensor(array) for name, array in batch.items()})
-        return {name: np.asarray(tf.cast(value, tf.float32)) for name, value in found.items()}
+        outputs = self.losses({name: tf.convert_to_tensor(array) for name, array in batch.items()})
+        return {name: np.asarray(tf.cast(value, tf.float32)) for name, value in outputs.items()}
 
-    def weights(self):
+    def weights(self) -> Iterator[tuple[str, NDArray[Any]]]:
         """Canonical name and value of every parameter."""
         yield from export(self.model)
 
-    def moments(self):
+    def moments(self) -> Iterator[tuple[str, NDArray[Any]]]:
         """Adam's two moments of every parameter; zeros for those that do not change."""
         table = parameters(self.config, self.head)
         for name, variable in parameters_of(self.model).items():
             for moment, values in self.moments_of(variable).items():
                 yield f"{moment}.{name}", transform_of(table[name])(to_numpy_bits(values))
 
-    def moments_of(self, variable):
-        if not variable.trainable:  # the optimizer does not know it
+    def moments_of(self, variable: keras.Variable) -> dict[str, Any]:
+        if not variable.trainable:  # the optimizer has no moments for it
             return dict.fromkeys(MOMENTS, tf.zeros_like(variable))
         index = self.optimizer._get_variable_index(variable)
         return {"exp_avg": self.optimizer._momentums[index], "exp_avg_sq": self.optimizer._velocities[index]}
 
-    def restore(self, step, weights, moments):
+    def restore(self, step: int, weights: Named, moments: Named) -> None:
         """Continue as if ``step`` updates had led to these weights and moments."""
         assign(self.model, weights)
         table, variables = parameters(self.config, self.head), parameters_of(self.model)
@@ -324,7 +346,15 @@ class Trainer:
         self.optimizer.iterations.assign(step)
 
 
-def load_trainer(source, head, recipe, total_steps, *, vocab_size=None, **config) -> Trainer:
+def load_trainer(
+    source: str | Path | OpenAIGPTConfig,
+    head: Head,
+    recipe: Recipe,
+    total_steps: int,
+    *,
+    vocab_size: int | None = None,
+    **config: Any,
+) -> Trainer:
     """A model in training; see ``gptcore.backends.training.LoadTrainer``."""
     tf.config.experimental.enable_tensor_float_32_execution(False)
     if "TF_CONFIG" in os.environ:

@@ -1,19 +1,27 @@
 """The parameter table <-> the model's parameters, both directions. Names are the published ones."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import keras
 import ml_dtypes
 import numpy as np
 import tensorflow as tf
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from gptcore.checkpoint import check_modules
 from gptcore.checkpoint.dtypes import check_dtype
 from gptcore.checkpoint.layouts import TRANSFORMS, foreign_name
-from gptcore.checkpoint.layouts.keras import ROWS
+from gptcore.checkpoint.layouts.keras_model import ROWS
 from gptcore.spec.parameters import Parameter, parameters
+
+if TYPE_CHECKING:
+    from gpt_tf.pretrained import TFOpenAIGPTPreTrainedModel
+
+TensorLike: TypeAlias = tf.Tensor | keras.KerasTensor | ArrayLike
+"""An argument that a call converts to a tensor."""
 
 MIXED = "mixed_"
 
@@ -32,32 +40,32 @@ def dtype_name(dtype: str | tf.DType | keras.DTypePolicy) -> str:
 
 
 def wide(tensor: tf.Tensor) -> tf.Tensor:
-    """In float32 at least."""
+    """The same values, at least in float32."""
     return tf.cast(tensor, tf.float64 if tensor.dtype == tf.float64 else tf.float32)
 
 
-def parameters_of(model: keras.Model) -> dict[str, keras.Variable]:
+def parameters_of(model: TFOpenAIGPTPreTrainedModel) -> dict[str, keras.Variable]:
     """The model's parameters by canonical name, in the order of the table."""
-    by_path = {}
+    by_path: dict[str, keras.Variable] = {}
     for owner in (model, model.trunk):  # paths in the layout begin inside the trunk or head
         by_path.update((v.path.removeprefix(f"{owner.path}/"), v) for v in owner.variables)
     table = parameters(model.config, model.head).values()
     return {parameter.name: by_path[foreign_name(ROWS, parameter)[0]] for parameter in table}
 
 
-def left_out(model: keras.Model) -> list[str]:
+def left_out(model: TFOpenAIGPTPreTrainedModel) -> list[str]:
     """Names of the weights that are not in the table, such as the bias of a new head."""
     own = set(map(id, parameters_of(model).values()))
     return [variable.path for variable in model.weights if id(variable) not in own]
 
 
-def is_in_place(model: keras.Model, parameter: Parameter, variable: keras.Variable) -> bool:
+def is_in_place(model: TFOpenAIGPTPreTrainedModel, parameter: Parameter, variable: keras.Variable) -> bool:
     """Whether the model computes with this variable where its name says, not inside another layer, as an adapter."""
     steps = foreign_name(ROWS, parameter)[0].split("/")
-    found = model.trunk if steps[0].startswith("h_") or hasattr(model.trunk, steps[0]) else model
+    node: Any = model.trunk if steps[0].startswith("h_") or hasattr(model.trunk, steps[0]) else model
     for step in steps:
-        found = found.h[int(step[2:])] if step.startswith("h_") else getattr(found, step, None)
-    return found is variable
+        node = node.h[int(step[2:])] if step.startswith("h_") else getattr(node, step, None)
+    return node is variable
 
 
 def transform_of(parameter: Parameter) -> Callable[[Any], Any]:
@@ -65,7 +73,7 @@ def transform_of(parameter: Parameter) -> Callable[[Any], Any]:
     return TRANSFORMS[foreign_name(ROWS, parameter)[1]]
 
 
-def assign(model: keras.Model, values: Iterable[tuple[str, NDArray[Any]]]) -> None:
+def assign(model: TFOpenAIGPTPreTrainedModel, values: Iterable[tuple[str, NDArray[Any]]]) -> None:
     """Copy values (canonical name, array in the model's dtype, bfloat16 as bits) into the model."""
     table = parameters(model.config, model.head)
     targets = parameters_of(model)
@@ -73,7 +81,7 @@ def assign(model: keras.Model, values: Iterable[tuple[str, NDArray[Any]]]) -> No
         targets[name].assign(from_numpy(transform_of(table[name])(array), targets[name].dtype))
 
 
-def export(model: keras.Model) -> Iterator[tuple[str, NDArray[Any]]]:
+def export(model: TFOpenAIGPTPreTrainedModel) -> Iterator[tuple[str, NDArray[Any]]]:
     """Yield canonical name and array of every parameter, without a copy where it is on the CPU; bfloat16 as bits."""
     table = parameters(model.config, model.head)
     variables = parameters_of(model)
@@ -84,7 +92,7 @@ def export(model: keras.Model) -> Iterator[tuple[str, NDArray[Any]]]:
 
 
 def from_numpy(array: NDArray[Any], dtype: str | tf.DType) -> tf.Tensor:
-    """A tensor of ``dtype`` with the values of ``array`` (bfloat16 given as bits)."""
+    """A tensor of ``dtype`` with the values of ``array`` (bfloat16 as bits)."""
     array = np.asarray(array)
     return tf.convert_to_tensor(array.view(ml_dtypes.bfloat16) if dtype == "bfloat16" else array)
 

@@ -16,9 +16,9 @@ class KVCache(NamedTuple):
     cache that you passed in again, and do not train with a cache.
 
     Attributes:
-        keys, values: one (B, H, N, D) per layer, with N slots.
-        attended: (B, N) bool, true for slots that hold a token and not padding; ``None`` if all filled slots do.
-        length: int, number of filled slots.
+        keys, values: One (B, H, N, D) per layer, with N slots.
+        attended: (B, N) bool, true for slots that hold a token and not padding; ``None`` if no filled slot is padding.
+        length: Number of filled slots, an integer.
 
     >>> cache = KVCache.empty(OpenAIGPTConfig(n_embd=6, n_layer=1, n_head=2), batch_size=1, capacity=8)
     >>> cache.keys[0].shape, cache.length
@@ -32,16 +32,21 @@ class KVCache(NamedTuple):
 
     @classmethod
     def empty(
-        cls, config: OpenAIGPTConfig, batch_size: int, capacity: int | None = None, dtype=torch.float32, device=None
+        cls,
+        config: OpenAIGPTConfig,
+        batch_size: int,
+        capacity: int | None = None,
+        dtype: str | torch.dtype = torch.float32,
+        device: str | torch.device | None = None,
     ) -> Self:
         """A cache without tokens.
 
         Args:
-            config: the config of the model.
-            batch_size: number of rows: all leading dimensions of the ids together.
-            capacity: number of slots; ``n_positions`` if ``None``, which is also the most.
-            dtype: dtype of keys and values: the one in which the model computes. Default: float32.
-            device: device of the model. Default: PyTorch's default device.
+            config: The config of the model.
+            batch_size: Number of rows: the product of the leading dimensions of the ids.
+            capacity: Number of slots, at most ``n_positions``. Default: ``n_positions``.
+            dtype: Dtype of keys and values, which must be the one in which the model computes. Default: float32.
+            device: Device of the model. Default: PyTorch's default device.
         """
         capacity = check_capacity(config, capacity)
         shape = (batch_size, config.n_head, capacity, config.n_embd // config.n_head)
@@ -62,7 +67,7 @@ class KVCache(NamedTuple):
         return CacheInfo(batch, self.capacity, length, sizes, dtype_name(self.keys[0].dtype))
 
     def extended(self, attention_mask: torch.Tensor | None, length: int) -> Self:
-        """The cache with ``length`` more filled slots: the last columns of ``attention_mask`` (B, >= length)."""
+        """The cache with ``length`` more filled slots, masked by the last columns of ``attention_mask`` (B, N)."""
         attended, filled = self.attended, slice(self.length, self.length + length)
         if attended is None and attention_mask is not None:
             batch, device = self.keys[0].size(0), self.keys[0].device

@@ -1,57 +1,80 @@
 """Generation: the trunk with a KV cache behind ``gptcore.generation``."""
 
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from gpt_torch.cache import KVCache
 from gpt_torch.modeling import take_position
 from gpt_torch.pretrained import without_dropout
 from gpt_torch.sampling import choose
+from gpt_torch.weights import TensorLike
 from gptcore import generation
-from gptcore.generation.device import program
+from gptcore.generation import GenerateOutput, GenerationConfig, Prompt
+from gptcore.generation.device import Method, Numbers, program
+from gptcore.generation.host.stepper import Logits
+from gptcore.generation.prompt import Ids
+
+if TYPE_CHECKING:
+    from gpt_torch.heads import OpenAIGPTLMHeadModel
+
+Mask = NDArray[np.bool_]
+State = tuple[KVCache, torch.Tensor]  # the cache, and the hidden states of the last call
 
 
 class Stepper:
-    """A language model, one token at a time; see ``gptcore.generation.Stepper``."""
+    """Runs a language model one token at a time; see ``gptcore.generation.Stepper``."""
 
-    def __init__(self, model):
+    def __init__(self, model: OpenAIGPTLMHeadModel) -> None:
         self.model = model
 
     @torch.inference_mode()
-    def start(self, input_ids, attention_mask, capacity):
+    def start(self, input_ids: Ids, attention_mask: Mask, capacity: int) -> tuple[Logits, State]:
         model = self.model
         cache = KVCache.empty(model.config, len(input_ids), capacity, dtype=model.dtype, device=model.device)
-        logits, *state = read(model, cache, *self.tensors(input_ids, attention_mask))
-        return logits.cpu().numpy(), state
+        logits, cache, hidden_states = read(model, cache, *self.tensors(input_ids, attention_mask))
+        return logits.cpu().numpy(), (cache, hidden_states)
 
     @torch.inference_mode()
-    def step(self, tokens, state):
+    def step(self, tokens: Ids, state: State) -> tuple[Logits, State]:
         cache, _ = state
-        logits, *state = read(self.model, cache, torch.from_numpy(tokens).to(self.model.device)[:, None])
-        return logits.cpu().numpy(), state
+        ids = torch.from_numpy(tokens).to(self.model.device)[:, None]
+        logits, cache, hidden_states = read(self.model, cache, ids)
+        return logits.cpu().numpy(), (cache, hidden_states)
 
-    def hidden_states(self, state):
+    def hidden_states(self, state: State) -> NDArray[np.float32]:
         return state[1].float().cpu().numpy()
 
-    def reordered(self, state, rows):
+    def reordered(self, state: State, rows: Ids) -> State:
         cache, hidden_states = state
         rows = torch.from_numpy(rows).to(self.model.device)
         return cache.reordered(rows), hidden_states[rows]
 
     @torch.inference_mode()
-    def continued(self, config, prompt):
+    def continued(self, config: GenerationConfig, prompt: Prompt) -> Ids:
         method, numbers = program(config, prompt.length, prompt.max_new_tokens)
         tensors = self.tensors(prompt.input_ids, prompt.attention_mask)
         return loop(self.model, *tensors, method, numbers, config.num_return_sequences).cpu().numpy()
 
-    def tensors(self, input_ids, attention_mask):
-        """Ids, mask or ``None`` where all count, and the position of the last token of each row, (B,)."""
+    def tensors(self, input_ids: Ids, attention_mask: Mask) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor]:
+        """Ids; mask, or ``None`` without padding; and the position of the last token of each row, (B,)."""
         last = input_ids.shape[1] - 1 - attention_mask[:, ::-1].argmax(-1)
-        arrays = (input_ids, None if attention_mask.all() else attention_mask, last)
-        return (x if x is None else torch.from_numpy(x).to(self.model.device) for x in arrays)
+        ids, mask, last = (torch.from_numpy(x).to(self.model.device) for x in (input_ids, attention_mask, last))
+        return ids, None if attention_mask.all() else mask, last
 
 
-def read(model, cache, input_ids, attention_mask=None, last=None):
+def read(
+    model: OpenAIGPTLMHeadModel,
+    cache: KVCache,
+    input_ids: torch.Tensor,
+    attention_mask: torch.Tensor | None = None,
+    last: torch.Tensor | None = None,
+) -> tuple[torch.Tensor, KVCache, torch.Tensor]:
     """Logits (B, V) behind position ``last`` (B,) of ``input_ids`` (B, T); new cache; hidden states (B, T, C)."""
     if is_overridden(model):
         options = {"output_hidden_states": True, "return_dict": True, "past_key_values": cache}
@@ -65,21 +88,29 @@ def read(model, cache, input_ids, attention_mask=None, last=None):
     return logits.float(), output.past_key_values, hidden_states
 
 
-def is_overridden(model):
+def is_overridden(model: OpenAIGPTLMHeadModel) -> bool:
     """Whether a call of the model does more than its trunk and head."""
     patched = "forward" in vars(model) or type(model).forward is not type(model)._own_forward
     return patched or bool(model._forward_hooks or model._forward_pre_hooks)
 
 
-def loop(model, input_ids, attention_mask, last, method, numbers, returned):
+def loop(
+    model: OpenAIGPTLMHeadModel,
+    input_ids: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    last: torch.Tensor,
+    method: Method,
+    numbers: Numbers,
+    returned: int,
+) -> torch.Tensor:
     """Continue prompts without leaving the device.
 
     Args:
-        model: the language model.
-        input_ids, attention_mask: (B, T), the prompts; no mask if all tokens count.
+        model: The language model.
+        input_ids, attention_mask: (B, T), the prompts; the mask is ``None`` without padding.
         last: (B,), position of the last token of each row.
-        method, numbers: the two parts of the settings, from ``gptcore.generation.device.program``.
-        returned: number of consecutive rows that continue the same prompt.
+        method, numbers: The two parts of the settings, from ``gptcore.generation.device.program``.
+        returned: Number of consecutive rows that continue the same prompt.
 
     Returns:
         The new ids, (B, N).
@@ -96,14 +127,22 @@ def loop(model, input_ids, attention_mask, last, method, numbers, returned):
             logits, cache, _ = read(model, cache, ids[:, column - 1 : column].clamp(min=0))
         tokens = choose(logits, method, numbers, rows, column).where(running, fill)
         ids[:, column] = tokens
-        if numbers.eos_token_ids:  # otherwise the host need not wait
+        if numbers.eos_token_ids:  # otherwise the host does not need to wait
             running &= ~torch.isin(tokens, ends)
             if not running.any():
                 return ids[:, : column + 1]
     return ids
 
 
-def generate(model, input_ids, attention_mask, generation_config, streamer, tokenizer, settings):
+def generate(
+    model: OpenAIGPTLMHeadModel,
+    input_ids: TensorLike,
+    attention_mask: TensorLike | None,
+    generation_config: GenerationConfig | None,
+    streamer: Any,
+    tokenizer: Any,
+    settings: Mapping[str, Any],
+) -> torch.Tensor | GenerateOutput:
     """``OpenAIGPTLMHeadModel.generate``."""
     ids, mask = (x.cpu().numpy() if isinstance(x, torch.Tensor) else x for x in (input_ids, attention_mask))
     generation_config = generation_config or model._generation_config

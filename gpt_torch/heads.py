@@ -1,30 +1,34 @@
 """The three heads and their losses (Radford et al. 2018, sections 3.1 to 3.3)."""
 
-from typing import Unpack
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Unpack
 
 import torch
 from torch import nn
 from torch.nn import functional
 
+from gpt_torch.cache import KVCache
 from gpt_torch.generation import generate
 from gpt_torch.modeling import OpenAIGPTModel, gelu, take_position
 from gpt_torch.outputs import CausalLMOutput, OpenAIGPTDoubleHeadsModelOutput, SequenceClassifierOutput
 from gpt_torch.pretrained import OpenAIGPTPreTrainedModel, describe
 from gpt_torch.projection import linear
-from gpt_torch.weights import wide
-from gptcore.generation import Generates, GenerationConfig, GenerationSettings
+from gpt_torch.weights import TensorLike, wide
+from gptcore.generation import GenerateOutput, Generates, GenerationConfig, GenerationSettings
 from gptcore.settings import passes_on
 from gptcore.spec.config import OpenAIGPTConfig
 from gptcore.spec.inputs import IGNORED_LABEL, problem_type
 from gptcore.spec.parameters import Head, summary_width
 
 
-def identity(x):
-    """Where the summary has no activation."""
+def identity(x: torch.Tensor) -> torch.Tensor:
+    """The activation of a summary that has none."""
     return x
 
 
-SUMMARY_ACTIVATIONS = {
+SUMMARY_ACTIVATIONS: dict[str | None, Callable[[torch.Tensor], torch.Tensor]] = {
     None: identity,
     "tanh": torch.tanh,
     "relu": functional.relu,
@@ -34,19 +38,19 @@ SUMMARY_ACTIVATIONS = {
 }
 
 
-def cross_entropy(logits, labels):
-    """Mean over the labels that are not ignored, 0 if all are; in float32 at least. (..., V), (...) -> ()."""
+def cross_entropy(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """Mean over the labels that are not ignored, 0 if all are ignored; at least in float32. (..., V), (...) -> ()."""
     logits, labels = wide(logits).reshape(-1, logits.size(-1)), labels.flatten().long()
     total = functional.cross_entropy(logits, labels, ignore_index=IGNORED_LABEL, reduction="sum")
     return total / (labels != IGNORED_LABEL).sum().clamp(min=1)
 
 
-def language_modeling_loss(logits, labels):
+def language_modeling_loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     """Each position predicts the next label. (..., T, V), (..., T) -> ()."""
     return cross_entropy(logits[..., :-1, :], labels[..., 1:])
 
 
-def classification_loss(logits, labels, kind):
+def classification_loss(logits: torch.Tensor, labels: torch.Tensor, kind: str) -> torch.Tensor:
     """Loss of the sequence classification head for a ``problem_type``. (B, K), labels -> ()."""
     if kind == "single_label_classification":
         return cross_entropy(logits, labels)
@@ -58,13 +62,13 @@ def classification_loss(logits, labels, kind):
 
 
 class LMHead(nn.Module):
-    """Scores of all tokens by the token embedding itself: a tied weight is one parameter, used twice.
+    """The logits of all tokens, from the token embedding: a tied weight is one parameter, used twice.
 
     If another module replaces the embedding, such as an adapter of PEFT, or accelerate offloads its weight, the head
     looks up the rows of all tokens.
     """
 
-    def forward(self, hidden_states, tokens_embed):  # (..., T, C), the embedding
+    def forward(self, hidden_states: torch.Tensor, tokens_embed: Any) -> torch.Tensor:  # (..., T, C), the embedding
         weight = tokens_embed.weight
         if not isinstance(tokens_embed, nn.Embedding) or weight.is_meta:
             weight = tokens_embed(torch.arange(len(weight), device=hidden_states.device))
@@ -74,7 +78,7 @@ class LMHead(nn.Module):
 class SequenceSummary(nn.Module):
     """One vector or score per sequence, from one position or the mean."""
 
-    def __init__(self, config: OpenAIGPTConfig):
+    def __init__(self, config: OpenAIGPTConfig) -> None:
         super().__init__()
         self.summary_type = config.summary_type
         self.first_dropout = nn.Dropout(config.summary_first_dropout)
@@ -82,11 +86,13 @@ class SequenceSummary(nn.Module):
         self.activation = SUMMARY_ACTIVATIONS[config.summary_activation]
         self.last_dropout = nn.Dropout(config.summary_last_dropout)
 
-    def forward(self, hidden_states, cls_index=None):  # (..., T, C), (...)
+    def forward(
+        self, hidden_states: torch.Tensor, cls_index: torch.Tensor | None = None
+    ) -> torch.Tensor:  # (..., T, C), (...)
         pooled = self.pool(hidden_states, cls_index)  # (..., C)
         return self.last_dropout(self.activation(self.summary(self.first_dropout(pooled))))
 
-    def pool(self, hidden_states, cls_index):
+    def pool(self, hidden_states: torch.Tensor, cls_index: torch.Tensor | None) -> torch.Tensor:
         if self.summary_type == "mean":
             return hidden_states.mean(-2)
         if self.summary_type == "first":
@@ -110,7 +116,14 @@ class OpenAIGPTLMHeadModel(Generates, OpenAIGPTPreTrainedModel):
 
     head = Head.LM
 
-    def __init__(self, config: OpenAIGPTConfig, *, dtype=None, attn_implementation="sdpa", seed=0):
+    def __init__(
+        self,
+        config: OpenAIGPTConfig,
+        *,
+        dtype: str | torch.dtype | None = None,
+        attn_implementation: str = "sdpa",
+        seed: int | None = 0,
+    ) -> None:
         super().__init__(config)
         with torch.device("meta"):
             self.transformer = OpenAIGPTModel(config, attn_implementation=attn_implementation, seed=None)
@@ -119,19 +132,19 @@ class OpenAIGPTLMHeadModel(Generates, OpenAIGPTPreTrainedModel):
 
     def forward(
         self,
-        input_ids=None,
-        attention_mask=None,
-        token_type_ids=None,
-        position_ids=None,
-        head_mask=None,
-        inputs_embeds=None,
-        labels=None,
-        output_attentions=None,
-        output_hidden_states=None,
-        return_dict=None,
-        past_key_values=None,
-        use_cache=None,
-    ):
+        input_ids: TensorLike | None = None,
+        attention_mask: TensorLike | None = None,
+        token_type_ids: TensorLike | None = None,
+        position_ids: TensorLike | None = None,
+        head_mask: TensorLike | None = None,
+        inputs_embeds: TensorLike | None = None,
+        labels: TensorLike | None = None,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+        return_dict: bool | None = None,
+        past_key_values: KVCache | None = None,
+        use_cache: bool | None = None,
+    ) -> CausalLMOutput | Any:
         """Arguments as in ``OpenAIGPTModel.forward``, and these:
 
         Args:
@@ -143,7 +156,7 @@ class OpenAIGPTLMHeadModel(Generates, OpenAIGPTPreTrainedModel):
         """
         input_ids, inputs_embeds, labels = self._check(input_ids=input_ids, inputs_embeds=inputs_embeds, labels=labels)
         inputs = (input_ids, attention_mask, token_type_ids, position_ids, head_mask, inputs_embeds)
-        flags = {
+        flags: dict[str, Any] = {
             "output_attentions": output_attentions,
             "output_hidden_states": output_hidden_states,
             "return_dict": True,
@@ -159,38 +172,44 @@ class OpenAIGPTLMHeadModel(Generates, OpenAIGPTPreTrainedModel):
         )
         return output if self._choose(return_dict, "return_dict") else output.to_tuple()
 
-    _own_forward = forward  # if a subclass has another, generate calls it
+    _own_forward = forward  # if a subclass overrides it, generate calls the override
 
     @passes_on(GenerationConfig)
     def generate(
         self,
-        input_ids,
-        attention_mask=None,
-        generation_config=None,
-        streamer=None,
-        tokenizer=None,
+        input_ids: TensorLike,
+        attention_mask: TensorLike | None = None,
+        generation_config: GenerationConfig | None = None,
+        streamer: Any = None,
+        tokenizer: Any = None,
         **settings: Unpack[GenerationSettings],
-    ):
+    ) -> torch.Tensor | GenerateOutput:
         """Continue prompts, with a KV cache and without dropout; the same ids in every framework.
 
         Args:
             input_ids: (B, T) integer token ids of the prompts.
             attention_mask: (B, T), 0 for padding on either side. Default: 1 for all tokens but ``pad_token_id``.
-            generation_config: a ``GenerationConfig``. Default: ``self.generation_config``.
-            streamer: an object whose ``put`` gets the prompt and each new token, and whose ``end`` is called at the
+            generation_config: A ``GenerationConfig``. Default: ``self.generation_config``.
+            streamer: An object whose ``put`` gets the prompt and each new token, and whose ``end`` is called at the
                 end. For one row only.
-            tokenizer: a tokenizer that decodes ids; needed for ``stop_strings``.
-            settings: settings of ``GenerationConfig``; they override those of ``generation_config``.
+            tokenizer: A tokenizer that decodes ids; needed for ``stop_strings``.
+            settings: Settings of ``GenerationConfig``; they override those of ``generation_config``.
 
         Returns:
             (B, T + N) ids with the prompt in front, or a ``GenerateOutput`` with ``return_dict_in_generate``.
 
         Raises:
-            ConfigError, InputError: the settings contradict each other, or the prompt does not fit.
+            ConfigError, InputError: The settings contradict each other, or the prompt is invalid.
         """
         return generate(self, input_ids, attention_mask, generation_config, streamer, tokenizer, settings)
 
-    def prepare_inputs_for_generation(self, input_ids, past_key_values=None, attention_mask=None, **others):
+    def prepare_inputs_for_generation(
+        self,
+        input_ids: torch.Tensor,
+        past_key_values: KVCache | None = None,
+        attention_mask: torch.Tensor | None = None,
+        **others: Any,
+    ) -> dict[str, Any]:
         """The arguments of the next call in a loop of another library: the ids that the cache lacks."""
         start = 0 if past_key_values is None else past_key_values.length
         return {
@@ -213,7 +232,14 @@ class OpenAIGPTDoubleHeadsModel(OpenAIGPTPreTrainedModel):
 
     head = Head.DOUBLE_HEADS
 
-    def __init__(self, config: OpenAIGPTConfig, *, dtype=None, attn_implementation="sdpa", seed=0):
+    def __init__(
+        self,
+        config: OpenAIGPTConfig,
+        *,
+        dtype: str | torch.dtype | None = None,
+        attn_implementation: str = "sdpa",
+        seed: int | None = 0,
+    ) -> None:
         super().__init__(config)
         with torch.device("meta"):
             self.transformer = OpenAIGPTModel(config, attn_implementation=attn_implementation, seed=None)
@@ -223,19 +249,19 @@ class OpenAIGPTDoubleHeadsModel(OpenAIGPTPreTrainedModel):
 
     def forward(
         self,
-        input_ids=None,
-        attention_mask=None,
-        token_type_ids=None,
-        position_ids=None,
-        head_mask=None,
-        inputs_embeds=None,
-        mc_token_ids=None,
-        labels=None,
-        mc_labels=None,
-        output_attentions=None,
-        output_hidden_states=None,
-        return_dict=None,
-    ):
+        input_ids: TensorLike | None = None,
+        attention_mask: TensorLike | None = None,
+        token_type_ids: TensorLike | None = None,
+        position_ids: TensorLike | None = None,
+        head_mask: TensorLike | None = None,
+        inputs_embeds: TensorLike | None = None,
+        mc_token_ids: TensorLike | None = None,
+        labels: TensorLike | None = None,
+        mc_labels: TensorLike | None = None,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+        return_dict: bool | None = None,
+    ) -> OpenAIGPTDoubleHeadsModelOutput | Any:
         """Arguments as in ``OpenAIGPTModel.forward`` with ``input_ids`` (..., N, T) for N choices, and these:
 
         Args:
@@ -255,7 +281,7 @@ class OpenAIGPTDoubleHeadsModel(OpenAIGPTPreTrainedModel):
             mc_labels=mc_labels,
         )
         inputs = (input_ids, attention_mask, token_type_ids, position_ids, head_mask, inputs_embeds)
-        flags = {
+        flags: dict[str, Any] = {
             "output_attentions": output_attentions,
             "output_hidden_states": output_hidden_states,
             "return_dict": True,
@@ -286,7 +312,14 @@ class OpenAIGPTForSequenceClassification(OpenAIGPTPreTrainedModel):
 
     head = Head.SEQUENCE_CLASSIFICATION
 
-    def __init__(self, config: OpenAIGPTConfig, *, dtype=None, attn_implementation="sdpa", seed=0):
+    def __init__(
+        self,
+        config: OpenAIGPTConfig,
+        *,
+        dtype: str | torch.dtype | None = None,
+        attn_implementation: str = "sdpa",
+        seed: int | None = 0,
+    ) -> None:
         super().__init__(config)
         with torch.device("meta"):
             self.transformer = OpenAIGPTModel(config, attn_implementation=attn_implementation, seed=None)
@@ -295,17 +328,17 @@ class OpenAIGPTForSequenceClassification(OpenAIGPTPreTrainedModel):
 
     def forward(
         self,
-        input_ids=None,
-        attention_mask=None,
-        token_type_ids=None,
-        position_ids=None,
-        head_mask=None,
-        inputs_embeds=None,
-        labels=None,
-        output_attentions=None,
-        output_hidden_states=None,
-        return_dict=None,
-    ):
+        input_ids: TensorLike | None = None,
+        attention_mask: TensorLike | None = None,
+        token_type_ids: TensorLike | None = None,
+        position_ids: TensorLike | None = None,
+        head_mask: TensorLike | None = None,
+        inputs_embeds: TensorLike | None = None,
+        labels: TensorLike | None = None,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+        return_dict: bool | None = None,
+    ) -> SequenceClassifierOutput | Any:
         """Arguments as in ``OpenAIGPTModel.forward``, and these:
 
         Args:
@@ -319,7 +352,7 @@ class OpenAIGPTForSequenceClassification(OpenAIGPTPreTrainedModel):
             input_ids=input_ids, attention_mask=attention_mask, inputs_embeds=inputs_embeds, labels=labels
         )
         inputs = (input_ids, attention_mask, token_type_ids, position_ids, head_mask, inputs_embeds)
-        flags = {
+        flags: dict[str, Any] = {
             "output_attentions": output_attentions,
             "output_hidden_states": output_hidden_states,
             "return_dict": True,
@@ -329,17 +362,19 @@ class OpenAIGPTForSequenceClassification(OpenAIGPTPreTrainedModel):
         hidden_states = output.last_hidden_state
         pooled = hidden_states[..., -1, :] if last is None else take_position(hidden_states, last)
         logits = self.score(pooled)  # (B, K)
-        kind = None if labels is None else problem_type(self.config, describe(labels))
+        loss = None
+        if labels is not None:
+            loss = classification_loss(logits, labels, problem_type(self.config, describe(labels)))
         output = SequenceClassifierOutput(
-            loss=None if labels is None else classification_loss(logits, labels, kind),
+            loss=loss,
             logits=logits,
             hidden_states=output.hidden_states,
             attentions=output.attentions,
         )
         return output if self._choose(return_dict, "return_dict") else output.to_tuple()
 
-    def last_position(self, input_ids, attention_mask):
-        """Index of each row's last token, (B,): attended, else not padding, else ``None`` for the last column."""
+    def last_position(self, input_ids: torch.Tensor | None, attention_mask: torch.Tensor | None) -> torch.Tensor | None:
+        """Index of each row's last token, (B,): by the mask, else by ``pad_token_id``; ``None`` for the last column."""
         if attention_mask is not None:
             present = attention_mask.bool()
         elif input_ids is not None and self.config.pad_token_id is not None:

@@ -4,7 +4,11 @@
 ``V`` vocabulary, ``P`` n_positions, ``L`` layers. A line that moves an axis ends with its shape.
 """
 
+from __future__ import annotations
+
 import math
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
@@ -15,16 +19,22 @@ from gpt_torch.cache import KVCache, write
 from gpt_torch.outputs import BaseModelOutput
 from gpt_torch.pretrained import OpenAIGPTPreTrainedModel
 from gpt_torch.projection import Projection
+from gpt_torch.quantization import Int8Embedding
+from gpt_torch.weights import TensorLike
 from gptcore.spec.config import OpenAIGPTConfig
 from gptcore.spec.parameters import Head, feed_forward_width
 
+Slots = tuple[torch.Tensor, torch.Tensor, int]  # keys and values of a layer, and the number of filled slots
+Rows = TypeVar("Rows", torch.Tensor, None)
 
-def gelu(x):
+
+def gelu(x: torch.Tensor) -> torch.Tensor:
     """GELU in the tanh form of OpenAI's code."""
     return functional.gelu(x, approximate="tanh")
 
 
-ACTIVATIONS = {  # functions with a name, so that a model can be pickled
+# Functions with a name, so that a model can be pickled.
+ACTIVATIONS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
     "gelu": gelu,
     "relu": functional.relu,
     "silu": functional.silu,
@@ -32,7 +42,7 @@ ACTIVATIONS = {  # functions with a name, so that a model can be pickled
 }
 
 
-def attention_allowed(attention_mask, queries, keys):
+def attention_allowed(attention_mask: torch.Tensor | None, queries: torch.Tensor, keys: torch.Tensor) -> torch.Tensor:
     """Which keys each query may read, (B, 1, T, S) bool: no future tokens and no padding, but at least one key.
 
     A query that could read nothing (padding on the left) reads itself, so that no softmax is over an empty set.
@@ -47,7 +57,9 @@ def attention_allowed(attention_mask, queries, keys):
     return (allowed | (reads_nothing & itself))[:, None]  # (B, 1, T, S)
 
 
-def eager_attention(query, key, value, allowed, dropout_p):
+def eager_attention(
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, allowed: torch.Tensor, dropout_p: float
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Softmax attention written out, (B, H, T, D) each -> context (B, H, T, D), probabilities (B, H, T, S)."""
     scores = query @ key.transpose(-1, -2) / math.sqrt(query.size(-1))  # (B, H, T, S)
     scores = scores.masked_fill(~allowed, torch.finfo(scores.dtype).min)
@@ -57,7 +69,9 @@ def eager_attention(query, key, value, allowed, dropout_p):
     return probabilities @ value, probabilities
 
 
-def sdpa_attention(query, key, value, allowed, dropout_p):
+def sdpa_attention(
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, allowed: torch.Tensor | None, dropout_p: float
+) -> torch.Tensor:
     """The same by PyTorch's own operation; ``allowed=None`` is the plain causal mask."""
     return functional.scaled_dot_product_attention(
         query,
@@ -70,7 +84,7 @@ def sdpa_attention(query, key, value, allowed, dropout_p):
     )
 
 
-def embedding(rows, config):
+def embedding(rows: int, config: OpenAIGPTConfig) -> nn.Embedding:
     """A table of ``rows`` vectors; its initial values come from the parameter table."""
     return nn.Embedding.from_pretrained(torch.empty(rows, config.n_embd), freeze=False)
 
@@ -78,7 +92,7 @@ def embedding(rows, config):
 class Attention(nn.Module):
     """Causal self-attention: project, split heads, attend, merge heads, project."""
 
-    def __init__(self, config: OpenAIGPTConfig):
+    def __init__(self, config: OpenAIGPTConfig) -> None:
         super().__init__()
         self.n_head = config.n_head
         self.c_attn = Projection(config.n_embd, 3 * config.n_embd)
@@ -86,7 +100,14 @@ class Attention(nn.Module):
         self.attn_dropout = nn.Dropout(config.attn_pdrop)
         self.resid_dropout = nn.Dropout(config.resid_pdrop)
 
-    def forward(self, hidden_states, allowed, head_mask=None, eager=False, slots=None):  # (B, T, C), (B, 1, T, S), (H,)
+    def forward(
+        self,
+        hidden_states: torch.Tensor,  # (B, T, C)
+        allowed: torch.Tensor | None,  # (B, 1, T, S)
+        head_mask: torch.Tensor | None = None,  # (H,)
+        eager: bool = False,
+        slots: Slots | None = None,
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
         query, key, value = (self.split_heads(x) for x in self.c_attn(hidden_states).chunk(3, dim=-1))
         if slots is not None:
             past_keys, past_values, length = slots
@@ -94,7 +115,7 @@ class Attention(nn.Module):
         dropout_p = self.attn_dropout.p if self.attn_dropout.training else 0.0
         probabilities = None
         if eager:
-            context, probabilities = eager_attention(query, key, value, allowed, dropout_p)
+            context, probabilities = eager_attention(query, key, value, allowed, dropout_p)  # type: ignore[arg-type]  # never None here
         else:
             context = sdpa_attention(query, key, value, allowed, dropout_p)
         if head_mask is not None:
@@ -103,24 +124,24 @@ class Attention(nn.Module):
             probabilities = None if probabilities is None else probabilities * scale
         return self.resid_dropout(self.c_proj(self.merge_heads(context))), probabilities
 
-    def split_heads(self, x):
+    def split_heads(self, x: torch.Tensor) -> torch.Tensor:
         return x.unflatten(-1, (self.n_head, -1)).transpose(1, 2)  # (B, H, T, D)
 
-    def merge_heads(self, x):
+    def merge_heads(self, x: torch.Tensor) -> torch.Tensor:
         return x.transpose(1, 2).flatten(-2)  # (B, T, C)
 
 
 class MLP(nn.Module):
     """The position-wise feed-forward network."""
 
-    def __init__(self, config: OpenAIGPTConfig):
+    def __init__(self, config: OpenAIGPTConfig) -> None:
         super().__init__()
         self.activation = ACTIVATIONS[config.afn]
         self.c_fc = Projection(config.n_embd, feed_forward_width(config))
         self.c_proj = Projection(feed_forward_width(config), config.n_embd)
         self.dropout = nn.Dropout(config.resid_pdrop)
 
-    def forward(self, hidden_states):
+    def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
         return self.dropout(self.c_proj(self.activation(self.c_fc(hidden_states))))
 
 
@@ -130,14 +151,21 @@ class MLP(nn.Module):
 class Block(nn.Module):
     """One layer of the trunk."""
 
-    def __init__(self, config: OpenAIGPTConfig):
+    def __init__(self, config: OpenAIGPTConfig) -> None:
         super().__init__()
         self.attn = Attention(config)
         self.ln_1 = nn.LayerNorm(config.n_embd, eps=config.layer_norm_epsilon)
         self.mlp = MLP(config)
         self.ln_2 = nn.LayerNorm(config.n_embd, eps=config.layer_norm_epsilon)
 
-    def forward(self, hidden_states, allowed, head_mask=None, eager=False, slots=None):
+    def forward(
+        self,
+        hidden_states: torch.Tensor,
+        allowed: torch.Tensor | None,
+        head_mask: torch.Tensor | None = None,
+        eager: bool = False,
+        slots: Slots | None = None,
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
         attended, probabilities = self.attn(hidden_states, allowed, head_mask, eager, slots)
         hidden_states = self.ln_1(hidden_states + attended)
         return self.ln_2(hidden_states + self.mlp(hidden_states)), probabilities
@@ -147,12 +175,12 @@ class OpenAIGPTModel(OpenAIGPTPreTrainedModel):
     """The trunk: embeddings and blocks, no final LayerNorm.
 
     Args:
-        config: the config, which is not changed.
-        dtype: dtype of all weights: ``float32``, ``float64``, ``bfloat16`` or ``float16``. Default:
+        config: The config, which is not changed.
+        dtype: Dtype of all weights: ``float32``, ``float64``, ``bfloat16`` or ``float16``. Default:
             ``torch.get_default_dtype()``.
         attn_implementation: ``"sdpa"`` (the default: the framework's fused attention) or ``"eager"`` (written out);
             both give the same numbers.
-        seed: random seed of the initial weights, the same in every framework; default 0. The framework's own seed has
+        seed: Random seed of the initial weights, the same in every framework; default 0. The framework's own seed has
             no effect. ``None`` leaves the weights unset, for a caller that sets them.
 
     >>> import torch
@@ -163,11 +191,19 @@ class OpenAIGPTModel(OpenAIGPTPreTrainedModel):
 
     head = Head.NONE
 
-    def __init__(self, config: OpenAIGPTConfig, *, dtype=None, attn_implementation="sdpa", seed=0):
+    def __init__(
+        self,
+        config: OpenAIGPTConfig,
+        *,
+        dtype: str | torch.dtype | None = None,
+        attn_implementation: str = "sdpa",
+        seed: int | None = 0,
+    ) -> None:
         super().__init__(config)
         self.attn_implementation = attn_implementation
+        self.checkpointing_options: dict[str, Any] = {}
         with torch.device("meta"):
-            self.tokens_embed = embedding(config.vocab_size, config)
+            self.tokens_embed: nn.Embedding | Int8Embedding = embedding(config.vocab_size, config)
             self.positions_embed = embedding(config.n_positions, config)
             self.drop = nn.Dropout(config.embd_pdrop)
             self.h = nn.ModuleList(Block(config) for _ in range(config.n_layer))
@@ -175,18 +211,18 @@ class OpenAIGPTModel(OpenAIGPTPreTrainedModel):
 
     def forward(
         self,
-        input_ids=None,
-        attention_mask=None,
-        token_type_ids=None,
-        position_ids=None,
-        head_mask=None,
-        inputs_embeds=None,
-        output_attentions=None,
-        output_hidden_states=None,
-        return_dict=None,
-        past_key_values=None,
-        use_cache=None,
-    ):
+        input_ids: TensorLike | None = None,
+        attention_mask: TensorLike | None = None,
+        token_type_ids: TensorLike | None = None,
+        position_ids: TensorLike | None = None,
+        head_mask: TensorLike | None = None,
+        inputs_embeds: TensorLike | None = None,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+        return_dict: bool | None = None,
+        past_key_values: KVCache | None = None,
+        use_cache: bool | None = None,
+    ) -> BaseModelOutput | Any:
         """Run the trunk. Arrays and lists become tensors; ids, masks and labels may have any integer dtype.
 
         Args:
@@ -198,11 +234,11 @@ class OpenAIGPTModel(OpenAIGPTPreTrainedModel):
                 or 0 to T - 1.
             head_mask: (H,) or (L, H) floats, factors of the attention probabilities.
             inputs_embeds: (..., T, C) floats, used instead of ``input_ids``.
-            output_attentions: whether to return the probabilities; attention is then computed by ``"eager"``.
-            output_hidden_states: whether to return the embeddings and the output of every block.
-            return_dict: whether to return an output object; ``False`` returns a tuple of the fields that are set.
-            past_key_values: the ``KVCache`` of the earlier tokens; positions and attention continue from there.
-            use_cache: whether to return ``past_key_values``: a new cache of ``n_positions`` slots if none was passed.
+            output_attentions: Whether to return the attention probabilities, which needs ``"eager"`` attention.
+            output_hidden_states: Whether to return the embeddings and the output of every block.
+            return_dict: Whether to return an output object; ``False`` returns a tuple of the fields that are set.
+            past_key_values: The ``KVCache`` of the earlier tokens; positions and attention continue from there.
+            use_cache: Whether to return ``past_key_values``: a new cache of ``n_positions`` slots if none was passed.
 
         ``output_attentions``, ``output_hidden_states`` and ``return_dict`` default to the settings of the config.
 
@@ -210,7 +246,7 @@ class OpenAIGPTModel(OpenAIGPTPreTrainedModel):
             BaseModelOutput.
 
         Raises:
-            InputError: an argument does not fit. Checked before work starts (under ``torch.compile``, not at all).
+            InputError: An argument is invalid. Checked before work starts (under ``torch.compile``, not at all).
         """
         input_ids, attention_mask, token_type_ids, position_ids, head_mask, inputs_embeds = self._check(
             input_ids=input_ids,
@@ -262,7 +298,13 @@ class OpenAIGPTModel(OpenAIGPTPreTrainedModel):
         )
         return output if self._choose(return_dict, "return_dict") else output.to_tuple()
 
-    def embed(self, input_ids, token_type_ids, position_ids, inputs_embeds):
+    def embed(
+        self,
+        input_ids: torch.Tensor | None,
+        token_type_ids: torch.Tensor | None,
+        position_ids: torch.Tensor,
+        inputs_embeds: torch.Tensor | None,
+    ) -> torch.Tensor:
         """Sum of token, position and (token) type embeddings, (B, T, C)."""
         if inputs_embeds is None:
             inputs_embeds = self.tokens_embed(input_ids)
@@ -271,23 +313,23 @@ class OpenAIGPTModel(OpenAIGPTPreTrainedModel):
         return embedded if token_type_ids is None else embedded + self.tokens_embed(token_type_ids)
 
 
-def default_positions(attention_mask, queries):
+def default_positions(attention_mask: torch.Tensor | None, queries: torch.Tensor) -> torch.Tensor:
     """Count tokens: padding takes no position. (B, S) or ``None``, (T,) -> (B, T) or (T,)."""
     if attention_mask is None:
         return queries
     return (attention_mask.long().cumsum(-1) - 1).clamp(min=0)[:, queries]
 
 
-def to_rows(ids):
+def to_rows(ids: Rows) -> Rows:
     """Merge extra leading dimensions: (..., T) -> (B, T)."""
     return ids if ids is None else ids.reshape(-1, ids.size(-1))
 
 
-def from_rows(x, leading):
+def from_rows(x: torch.Tensor, leading: Sequence[int]) -> torch.Tensor:
     """Bring the leading dimensions back: (B, T, C) -> (..., T, C)."""
     return x.unflatten(0, leading)
 
 
-def take_position(hidden_states, index):
+def take_position(hidden_states: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
     """The hidden state at one position of each sequence. (..., T, C), (...) -> (..., C)."""
     return torch.take_along_dim(hidden_states, index.long()[..., None, None], dim=-2).squeeze(-2)

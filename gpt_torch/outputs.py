@@ -1,9 +1,13 @@
 """What the model calls return; fields and behaviour are those of ``gptcore.spec.outputs.ModelOutput``."""
 
+from __future__ import annotations
+
 from typing import Any
 
+import torch
 from torch.utils import _pytree
 
+from gpt_torch.cache import KVCache
 from gptcore.spec import outputs
 
 
@@ -11,24 +15,43 @@ class BaseModelOutput(outputs.ModelOutput):
     """``last_hidden_state`` (..., T, C), ``hidden_states`` L + 1 times that, ``attentions`` L times (B, H, T, S)."""
 
     fields = outputs.BASE_FIELDS
+    last_hidden_state: torch.Tensor
+    past_key_values: KVCache | None
+    hidden_states: tuple[torch.Tensor, ...] | None
+    attentions: tuple[torch.Tensor, ...] | None
 
 
 class CausalLMOutput(outputs.ModelOutput):
     """``loss`` (), ``logits`` (..., T, V); ``hidden_states`` and ``attentions`` as in ``BaseModelOutput``."""
 
     fields = outputs.CAUSAL_LM_FIELDS
+    loss: torch.Tensor | None
+    logits: torch.Tensor
+    past_key_values: KVCache | None
+    hidden_states: tuple[torch.Tensor, ...] | None
+    attentions: tuple[torch.Tensor, ...] | None
 
 
 class OpenAIGPTDoubleHeadsModelOutput(outputs.ModelOutput):
     """``loss`` and ``mc_loss`` (), ``logits`` (..., N, T, V), ``mc_logits`` (..., N); the rest as above."""
 
     fields = outputs.DOUBLE_HEADS_FIELDS
+    loss: torch.Tensor | None
+    mc_loss: torch.Tensor | None
+    logits: torch.Tensor
+    mc_logits: torch.Tensor
+    hidden_states: tuple[torch.Tensor, ...] | None
+    attentions: tuple[torch.Tensor, ...] | None
 
 
 class SequenceClassifierOutput(outputs.ModelOutput):
     """``loss`` (), ``logits`` (B, K); ``hidden_states`` and ``attentions`` as in ``BaseModelOutput``."""
 
     fields = outputs.SEQUENCE_CLASSIFIER_FIELDS
+    loss: torch.Tensor | None
+    logits: torch.Tensor
+    hidden_states: tuple[torch.Tensor, ...] | None
+    attentions: tuple[torch.Tensor, ...] | None
 
 
 def _register(output_class: type[outputs.ModelOutput]) -> None:

@@ -1,11 +1,14 @@
 """What all four models share: initial weights, ``from_pretrained`` and ``save_pretrained``, resizing, input checks."""
 
+from __future__ import annotations
+
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Self, Unpack
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, Unpack, overload
 
 import torch
+from numpy.typing import NDArray
 from torch import nn
 from torch.utils._python_dispatch import is_in_torch_dispatch_mode
 
@@ -41,22 +44,37 @@ from gptcore.spec.inputs import (
 from gptcore.spec.parameters import Head, resized_embedding
 from gptcore.storage import hub
 
+if TYPE_CHECKING:
+    from gpt_torch.modeling import OpenAIGPTModel
+
 NARROW = tuple(getattr(torch, name) for name in NARROW_INTEGERS)
 
 
 class _LoadingOptions(LoadingOptions, total=False):
-    """The keywords of ``from_pretrained``, with those of transformers that only PyTorch has."""
+    """The keywords that ``from_pretrained`` passes on, and those of transformers that only PyTorch has."""
 
     torch_dtype: str | torch.dtype | None
     device_map: Any
 
 
+class _LoadingKeywords(_LoadingOptions, total=False):
+    """All keywords of ``from_pretrained`` except ``output_loading_info``, which selects the type of the result."""
+
+    dtype: str | torch.dtype | None
+    attn_implementation: str
+    quantization: str | None
+    seed: int
+
+
 class OpenAIGPTPreTrainedModel(Configured, Pushable, nn.Module):
-    """Base of the four models; ``config`` and ``head`` say which parameters it has."""
+    """Base of the four models; ``config`` and ``head`` determine its parameters."""
 
     head: ClassVar[Head]
+    if TYPE_CHECKING:
+        transformer: OpenAIGPTModel  # in models with a head
+        _attn_implementation: str  # in the trunk
 
-    def __init__(self, config: OpenAIGPTConfig):
+    def __init__(self, config: OpenAIGPTConfig) -> None:
         super().__init__()
         self.config = config
         self.gradient_checkpointing = False
@@ -72,6 +90,22 @@ class OpenAIGPTPreTrainedModel(Configured, Pushable, nn.Module):
             if seed is not None:
                 assign(self, fresh_values(self.config, self.head, dtype_name(self.dtype), seed))
 
+    @overload
+    @classmethod
+    def from_pretrained(
+        cls,
+        path_or_repo_id: str | Path,
+        *,
+        output_loading_info: Literal[False] = False,
+        **options: Unpack[_LoadingKeywords],
+    ) -> Self: ...
+
+    @overload
+    @classmethod
+    def from_pretrained(
+        cls, path_or_repo_id: str | Path, *, output_loading_info: Literal[True], **options: Unpack[_LoadingKeywords]
+    ) -> tuple[Self, dict[str, list[str]]]: ...
+
     @classmethod
     @passes_on(hub.resolve, open_pretrained, stored=OpenAIGPTConfig)
     def from_pretrained(
@@ -84,7 +118,7 @@ class OpenAIGPTPreTrainedModel(Configured, Pushable, nn.Module):
         output_loading_info: bool = False,
         seed: int = 0,
         **options: Unpack[_LoadingOptions],
-    ) -> Self:
+    ) -> Self | tuple[Self, dict[str, list[str]]]:
         """Load a checkpoint folder or a repository of the hub.
 
         The model is in evaluation mode.
@@ -92,30 +126,34 @@ class OpenAIGPTPreTrainedModel(Configured, Pushable, nn.Module):
         ``torch_dtype`` and ``device_map`` work as in transformers; the model must be on one device.
 
         Args:
-            path_or_repo_id: a folder, or a repository as ``owner/name``.
-            dtype: dtype of the weights in memory: ``float32`` if ``None``, ``auto`` for the stored one.
+            path_or_repo_id: A folder, or a repository as ``owner/name``.
+            dtype: Dtype of the weights in memory: ``float32`` if ``None``, ``auto`` for the stored one.
             attn_implementation: ``"sdpa"`` (the default) or ``"eager"``, as in ``OpenAIGPTModel``.
             quantization: ``"int8"`` stores kernels and token embedding in one byte per weight, for inference only;
                 such a model cannot be saved.
-            output_loading_info: whether to return also a dict of ``missing_keys``, which got initial values, and
+            output_loading_info: Whether to also return a dict of ``missing_keys``, which got initial values, and
                 ``unexpected_keys``, which are ignored.
-            seed: random seed of the weights that the checkpoint lacks; default 0.
+            seed: Random seed of the weights that the checkpoint lacks; default 0.
             options: ``revision``, ``cache_dir``, ``local_files_only``, ``token``; ``allow_pickle=True`` to read
                 files of ``torch.save``; ``ignore_mismatched_sizes=True`` for a fresh head if the stored one has
                 another shape, for example another ``num_labels``. All others override the config.
 
         Raises:
-            CheckpointError, ConfigError: with every problem, before anything of the model's size is allocated.
-            StorageError: there is no such folder or repository, or it cannot be downloaded.
+            CheckpointError, ConfigError: The checkpoint or a setting is invalid. The error lists every problem, and is
+                raised before anything of the model's size is allocated.
+            StorageError: There is no such folder or repository, or it cannot be downloaded.
         """
         check_quantization(quantization, KINDS)
         dtype = options.pop("torch_dtype", None) if dtype is None else dtype
         device = device_of(options.pop("device_map", None))
         source = open_pretrained(
-            path_or_repo_id, cls.head, str(dtype).removeprefix("torch.") if dtype else None, **options
+            path_or_repo_id,
+            cls.head,
+            str(dtype).removeprefix("torch.") if dtype else None,
+            **options,  # type: ignore[misc]  # without torch_dtype and device_map
         )
         with device or contextlib.nullcontext():
-            model = cls(source.config, dtype=source.dtype, attn_implementation=attn_implementation, seed=None)
+            model = cls(source.config, dtype=source.dtype, attn_implementation=attn_implementation, seed=None)  # type: ignore[call-arg]  # a model's own arguments
         assign(model, source.values(seed))
         if isinstance(model, Generates):
             model._load_generation_config(source.folder)
@@ -136,12 +174,12 @@ class OpenAIGPTPreTrainedModel(Configured, Pushable, nn.Module):
         """Write ``config.json`` and safetensors that the other two backends and transformers read.
 
         Args:
-            folder: the folder to write; created if missing.
-            max_shard_size: largest size of a file, in bytes or as ``"2GB"``; ``None`` (the default) for one file.
-            is_main_process: whether to write; pass ``False`` in the other processes of a run. Default: ``True``.
-            state_dict: the tensors to write, such as those that accelerate gathers, or all but your own of a model with
-                more parameters; ``None`` for those of the model.
-            options: other arguments of transformers have no effect, or raise an error that says what to do.
+            folder: The folder to write; created if missing.
+            max_shard_size: Largest size of a file, in bytes or as ``"2GB"``; ``None`` (the default) for one file.
+            is_main_process: Whether to write; pass ``False`` in the other processes of a run. Default: ``True``.
+            state_dict: The tensors to write, for example those that accelerate gathers, or those of the model without
+                parameters that you added. Default: all of the model.
+            options: Other arguments of transformers have no effect, or raise an error that says what to do.
         """
         if saves(is_main_process, options):
             self.reject_quantized("saved")
@@ -153,7 +191,7 @@ class OpenAIGPTPreTrainedModel(Configured, Pushable, nn.Module):
                 self._save_generation_config(folder)
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *arguments: Any) -> None:
-        """As in PyTorch, but for the copy of the token embedding in a ``state_dict`` of transformers' models."""
+        """As in PyTorch, but drop the identical token embedding that a ``state_dict`` of transformers repeats."""
         names = (f"{prefix}lm_head.weight", f"{prefix}transformer.tokens_embed.weight")
         if hasattr(self, "lm_head") and all(name in state_dict for name in names):
             head, tokens = (state_dict[name] for name in names)
@@ -162,9 +200,9 @@ class OpenAIGPTPreTrainedModel(Configured, Pushable, nn.Module):
         super()._load_from_state_dict(state_dict, prefix, *arguments)
 
     @property
-    def trunk(self) -> nn.Module:
+    def trunk(self) -> OpenAIGPTModel:
         """The ``OpenAIGPTModel``: this model itself, or the model under its head."""
-        return self if self.head is Head.NONE else self.transformer
+        return self if self.head is Head.NONE else self.transformer  # type: ignore[return-value]  # without a head, the trunk
 
     @property
     def attn_implementation(self) -> str:
@@ -182,18 +220,18 @@ class OpenAIGPTPreTrainedModel(Configured, Pushable, nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """The device of the weights; if accelerate offloads them, the device that it loads them to."""
+        """The device of the weights; if accelerate offloads them, the device to which it loads them."""
         embedding = self.trunk.tokens_embed
         offloaded = getattr(getattr(embedding, "_hf_hook", None), "execution_device", None)
         return embedding.weight.device if offloaded is None else torch.device(offloaded)
 
-    def get_input_embeddings(self) -> nn.Embedding:
+    def get_input_embeddings(self) -> nn.Embedding | Int8Embedding:
         """The token embedding: callable on ids, and the weight of the language-modelling head."""
         return self.trunk.tokens_embed
 
     def num_parameters(self, only_trainable: bool = False, exclude_embeddings: bool = False) -> int:
         """Number of weights, with adapters; a tied weight counts once."""
-        counted = [p for p in self.parameters() if p.requires_grad or not only_trainable]
+        counted: list[torch.Tensor] = [p for p in self.parameters() if p.requires_grad or not only_trainable]
         if not only_trainable:
             counted += [module.weight for module in self.modules() if isinstance(module, Int8Weight)]
         excluded = (self.trunk.tokens_embed, self.trunk.positions_embed) if exclude_embeddings else ()
@@ -203,18 +241,18 @@ class OpenAIGPTPreTrainedModel(Configured, Pushable, nn.Module):
     def resize_token_embeddings(
         self, new_num_tokens: int, pad_to_multiple_of: int | None = None, mean_resizing: bool = False
     ) -> nn.Embedding:
-        """Change the vocabulary in place; old rows stay unchanged, new rows are fresh. Also replaces ``config``."""
+        """Resize the vocabulary in place and replace ``config``; old rows stay, new rows get initial values."""
         self.reject_quantized("resized")
         vocab_size = padded_vocabulary(new_num_tokens, pad_to_multiple_of, mean_resizing)
         config = self.config.replace(vocab_size=vocab_size)
         old = self.trunk.tokens_embed.weight
         wide = to_numpy_bits(old.float())
         rows = from_numpy(resized_embedding(wide, config), torch.float32).to(old)
-        kept = min(len(rows), len(old))
-        rows[:kept] = old.detach()[:kept]  # float64 rows keep every bit
-        self.trunk.tokens_embed = nn.Embedding.from_pretrained(rows, freeze=not old.requires_grad)
+        shared = min(len(rows), len(old))
+        rows[:shared] = old.detach()[:shared]  # float64 rows keep every bit
+        table = self.trunk.tokens_embed = nn.Embedding.from_pretrained(rows, freeze=not old.requires_grad)
         self._adopt(config)
-        return self.trunk.tokens_embed
+        return table
 
     def gradient_checkpointing_enable(
         self,
@@ -225,8 +263,8 @@ class OpenAIGPTPreTrainedModel(Configured, Pushable, nn.Module):
         """Recompute each block in the backward pass: less memory, more time, the same gradients.
 
         Args:
-            gradient_checkpointing_kwargs: arguments of ``torch.utils.checkpoint.checkpoint``.
-            every_n_layers, offload: arguments of transformers; must be 1 and ``False``.
+            gradient_checkpointing_kwargs: Arguments of ``torch.utils.checkpoint.checkpoint``.
+            every_n_layers, offload: Arguments of transformers; must be 1 and ``False``.
         """
         if every_n_layers != 1 or offload:
             raise InputError(
@@ -265,11 +303,11 @@ class OpenAIGPTPreTrainedModel(Configured, Pushable, nn.Module):
             return False
         return getattr(self.config, name) if argument is None else bool(argument)
 
-    def _check(self, cache: KVCache | None = None, **inputs: Any) -> tuple[torch.Tensor | None, ...]:
+    def _check(self, cache: KVCache | None = None, **inputs: Any) -> tuple[Any, ...]:
         """The arguments of a call as tensors, checked against the config; while tracing, only shapes and dtypes."""
         tensors = {name: as_tensor(name, value, self.device) for name, value in inputs.items()}
         if not torch.compiler.is_compiling():  # which would put the checks into the graph
-            described = {name: describe(tensor) for name, tensor in tensors.items()}
+            described = {name: describe(tensor) for name, tensor in tensors.items() if tensor is not None}
             check_inputs(self.config, self.head, described, cache_info(cache, dtype_name(self.dtype)))
         return tuple(map(widened, tensors.values()))
 
@@ -286,12 +324,10 @@ def widened(tensor: torch.Tensor | None) -> torch.Tensor | None:
     return tensor.long() if tensor is not None and tensor.dtype in NARROW else tensor
 
 
-def describe(tensor: torch.Tensor | None) -> ArrayInfo | None:
+def describe(tensor: torch.Tensor) -> ArrayInfo:
     """What the checks need to know about a tensor."""
-    if tensor is None:
-        return None
 
-    def values():
+    def values() -> NDArray[Any]:
         return (tensor.float() if tensor.dtype is torch.bfloat16 else tensor).detach().cpu().numpy()
 
     return ArrayInfo(tuple(tensor.shape), dtype_name(tensor.dtype), values if readable(tensor) else None)
@@ -305,7 +341,7 @@ def readable(tensor: torch.Tensor) -> bool:
 
 
 @contextlib.contextmanager
-def without_dropout(model):
+def without_dropout(model: nn.Module) -> Iterator[None]:
     """Evaluation mode inside the block; afterwards each module is back in its own mode."""
     training = [module for module in model.modules() if module.training]
     for module in training:

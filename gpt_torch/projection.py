@@ -2,6 +2,7 @@
 
 import functools
 import math
+from typing import Any
 
 import torch
 from torch import nn
@@ -15,16 +16,16 @@ PARTS = 8
 class Projection(nn.Module):
     """``x @ weight + bias``; the weight is stored (in, out), as in OpenAI's code and the published files."""
 
-    def __init__(self, width_in, width_out):
+    def __init__(self, width_in: int, width_out: int) -> None:
         super().__init__()
         self.in_features, self.out_features = width_in, width_out
         self.weight = nn.Parameter(torch.empty(width_in, width_out))
         self.bias = nn.Parameter(torch.empty(width_out))
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         return linear(x, self.weight.t(), self.bias)
 
-    def extra_repr(self):
+    def extra_repr(self) -> str:
         return f"in_features={self.in_features}, out_features={self.out_features}"
 
 
@@ -32,15 +33,15 @@ class Product(torch.autograd.Function):
     """``x @ weight.T + bias`` and its gradients, which are products again; (N, in), (out, in), (out,) or ``None``."""
 
     @staticmethod
-    def forward(x, weight, bias):
+    def forward(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
         return torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
 
     @staticmethod
-    def setup_context(ctx, inputs, output):
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: torch.Tensor) -> None:
         ctx.save_for_backward(*inputs[:2])
 
     @staticmethod
-    def backward(ctx, gradient):
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         x, weight = ctx.saved_tensors
         of_x, of_weight, of_bias = ctx.needs_input_grad
         return (
@@ -50,14 +51,14 @@ class Product(torch.autograd.Function):
         )
 
 
-def gradient_of_weight(rows, gradients, weight):
+def gradient_of_weight(rows: torch.Tensor, gradients: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
     """``gradients.T @ rows``, laid out as the weight is: (N, in), (N, out) -> (out, in)."""
     if weight.is_contiguous():
         return linear(gradients.t(), rows.t())
     return linear(rows.t(), gradients.t()).t()
 
 
-def linear(x, weight, bias=None):
+def linear(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
     """``x @ weight.T + bias`` for (..., in), (out, in) and (out,), by oneDNN where it is faster and autograd allows."""
     if not by_onednn(x, weight):
         return functional.linear(x, weight, bias)
@@ -70,7 +71,7 @@ def linear(x, weight, bias=None):
     return product.view(*x.shape[:-1], weight.size(0))
 
 
-def product_of_one_row(x, weight, bias):
+def product_of_one_row(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
     """``linear`` of a single row and a kernel stored (in, out), at the speed of memory.
 
     oneDNN reads such a kernel at two thirds of that speed. Here each thread computes a part of the sum, and reads its
@@ -82,7 +83,7 @@ def product_of_one_row(x, weight, bias):
     return (product if bias is None else product + bias).view(*x.shape[:-1], weight.size(0))
 
 
-def by_onednn(x, weight):
+def by_onednn(x: torch.Tensor, weight: torch.Tensor) -> bool:
     """Whether oneDNN computes a product: of plain tensors on a CPU, if only the CPU sees the operator.
 
     Compilers, tracers, transforms, autocast, and modes such as ``FlopCounterMode`` only know ``linear``.
@@ -99,7 +100,7 @@ def by_onednn(x, weight):
 
 
 @functools.cache
-def onednn():
+def onednn() -> tuple[torch.dtype, ...]:
     """The dtypes that oneDNN multiplies on this machine; none if this build of PyTorch lacks oneDNN."""
     if not (torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")):
         return ()

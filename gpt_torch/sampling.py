@@ -1,19 +1,20 @@
-"""Choosing tokens on the device: what ``gptcore.generation`` defines in NumPy, for a loop that never leaves it."""
+"""Token selection on the device, as ``gptcore.generation`` defines it in NumPy."""
 
 import torch
 
+from gptcore.generation.device import Method, Numbers
 from gptcore.generation.host.search import NOTHING
 from gptcore.spec.random_numbers import LARGEST_UNIFORM, PARITY, ROTATIONS
 
 
-def choose(logits, method, numbers, rows, step):
+def choose(logits: torch.Tensor, method: Method, numbers: Numbers, rows: torch.Tensor, step: int) -> torch.Tensor:
     """The next token of each row.
 
     Args:
         logits: (B, V) floats.
-        method, numbers: the two parts of the settings, from ``gptcore.generation.device.program``.
-        rows: (B,) integers, the number of each row among the continuations of its prompt.
-        step: number of the token in the continuation, from 0.
+        method, numbers: The two parts of the settings, from ``gptcore.generation.device.program``.
+        rows: (B,) integers, the index of each row among the continuations of its prompt.
+        step: Index of the token in the continuation.
 
     Returns:
         (B,) token ids; -1 where the highest score is not finite.
@@ -33,19 +34,19 @@ def choose(logits, method, numbers, rows, step):
     return highest(scores + gumbel(int(numbers.seed), rows, step, scores.size(-1)))
 
 
-def highest(scores):
+def highest(scores: torch.Tensor) -> torch.Tensor:
     """The token with the highest score in each row; -1 where that score is infinite or not a number."""
     tokens = scores.argmax(-1)
     return tokens.where(scores.gather(-1, tokens[:, None])[:, 0].isfinite(), NOTHING)
 
 
-def top_k(scores, k):
+def top_k(scores: torch.Tensor, k: int) -> torch.Tensor:
     """Keep the k highest scores and all that tie with the last of them; set the others to minus infinity."""
     kth = scores.topk(min(k, scores.size(-1))).values[:, -1:]
     return scores.masked_fill(scores < kth, -torch.inf)
 
 
-def top_p(scores, tail):
+def top_p(scores: torch.Tensor, tail: float) -> torch.Tensor:
     """Set the lowest scores, whose probabilities add up to ``tail`` at most, to minus infinity."""
     ascending, order = scores.sort(dim=-1, stable=True)
     removed = ascending.softmax(-1).cumsum(-1) <= tail
@@ -53,21 +54,21 @@ def top_p(scores, tail):
     return scores.masked_fill(removed.scatter(-1, order, removed), -torch.inf)
 
 
-def min_p(scores, p):
+def min_p(scores: torch.Tensor, p: float) -> torch.Tensor:
     """Keep tokens at least ``p`` times as likely as the likeliest; set the other scores to minus infinity."""
     probabilities = scores.softmax(-1)
     return scores.masked_fill(probabilities < p * probabilities.amax(-1, keepdim=True), -torch.inf)
 
 
-def threefry(key0, key1, x0, x1):
+def threefry(key0: int, key1: torch.Tensor, x0: torch.Tensor, x1: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Threefry-2x32, 20 rounds.
 
     On int32, which wraps as uint32 does, and in place, to save memory.
 
     Args:
-        key0: the first word of the key, an integer in [0, 2**32).
-        key1: the second word of the key, a tensor of the shape of ``x0``.
-        x0, x1: the counters, which are overwritten with the random bits.
+        key0: The first word of the key, an integer in [0, 2**32).
+        key1: The second word of the key, a tensor of the shape of ``x0``.
+        x0, x1: The counters, which are overwritten with the random bits.
     """
     keys = (signed(key0), key1, key1 ^ signed(key0 ^ PARITY))
     x0 += keys[0]
@@ -85,7 +86,7 @@ def threefry(key0, key1, x0, x1):
     return x0, x1
 
 
-def signed(word):
+def signed(word: int) -> int:
     """The int32 that has the bits of an unsigned word.
 
     >>> signed(5), signed(2**32 - 5)
@@ -94,7 +95,7 @@ def signed(word):
     return (word & 0xFFFFFFFF ^ 1 << 31) - (1 << 31)
 
 
-def gumbel(seed, rows, step, size):
+def gumbel(seed: int, rows: torch.Tensor, step: int, size: int) -> torch.Tensor:
     """Gumbel noise of one step for all tokens, (B, V)."""
     tokens = torch.arange(size, dtype=torch.int32, device=rows.device).repeat(len(rows), 1)
     bits, _ = threefry(seed, rows[:, None].int(), torch.full_like(tokens, step), tokens)

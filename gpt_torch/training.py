@@ -1,20 +1,27 @@
 """Training (Radford et al. 2018, sections 3.1 and 3.2): the losses, AdamW, and a training step."""
 
+from __future__ import annotations
+
 import atexit
 import contextlib
 import functools
 import math
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 from torch.distributed.tensor import DTensor, distribute_tensor
 
 from gpt_torch.backend import MODELS
 from gpt_torch.heads import LMHead, classification_loss, language_modeling_loss
 from gpt_torch.modeling import take_position
-from gpt_torch.pretrained import describe
+from gpt_torch.pretrained import OpenAIGPTPreTrainedModel, describe
 from gpt_torch.weights import dtype_name, left_out, parameters_of, to_numpy_bits
+from gptcore.backends.training import Batch, Named
 from gptcore.installation import required
 from gptcore.spec.config import OpenAIGPTConfig
 from gptcore.spec.inputs import problem_type
@@ -30,24 +37,30 @@ __all__ = ["Objective", "Trainer", "adamw", "load_trainer"]
 
 
 class Objective(nn.Module):
-    """A model with its losses: what is trained.
+    """A model with the losses that training minimises.
 
     Args:
-        model: a model with a head.
+        model: A model with a head.
     """
 
-    def __init__(self, model):
+    def __init__(self, model: OpenAIGPTPreTrainedModel) -> None:
         super().__init__()
         self.model = model
         self.lm_head = LMHead()
         self.extract_dropout = nn.Dropout(model.config.summary_first_dropout)
 
-    def forward(self, input_ids, labels, extract_positions=None, targets=None):
+    def forward(
+        self,
+        input_ids: torch.Tensor,
+        labels: torch.Tensor,
+        extract_positions: torch.Tensor | None = None,
+        targets: torch.Tensor | None = None,
+    ) -> dict[str, torch.Tensor]:
         """The language-modelling loss and, for a task, its loss and logits.
 
         Args:
             input_ids: (B, T) integer token ids, or (B, N, T) for N sequences per example.
-            labels: integer token ids of the shape of ``input_ids``; -100 is ignored.
+            labels: Integer token ids of the shape of ``input_ids``; -100 is ignored.
             extract_positions: (B,) or (B, N) integer positions of the extract tokens.
             targets: (B,) integer classes or right choices, or float scores.
 
@@ -62,28 +75,32 @@ class Objective(nn.Module):
             )
             return {"lm_loss": output.loss, "task_loss": output.mc_loss, "logits": output.mc_logits}
         hidden_states = self.model.transformer(input_ids, return_dict=True).last_hidden_state
-        extracted = take_position(hidden_states, extract_positions)  # (B, C) or (B, N, C)
+        # A classifier's batch holds both arrays, and the model a score.
+        extracted = take_position(hidden_states, extract_positions)  # type: ignore[arg-type]  # (B, C) or (B, N, C)
         if extracted.ndim == 3:
             extracted = extracted.sum(1)  # both orders of a similarity are added before the linear layer
-        logits = self.model.score(self.extract_dropout(extracted))
+        logits = self.model.score(self.extract_dropout(extracted))  # type: ignore[operator]
         lm_logits = self.lm_head(hidden_states, self.model.transformer.tokens_embed)
+        kind = problem_type(self.model.config, describe(targets))  # type: ignore[arg-type]
         return {
             "lm_loss": language_modeling_loss(lm_logits, labels),
-            "task_loss": classification_loss(logits, targets, problem_type(self.model.config, describe(targets))),
+            "task_loss": classification_loss(logits, targets, kind),  # type: ignore[arg-type]
             "logits": logits,
         }
 
 
-def adamw(model, recipe: Recipe, total_steps):
+def adamw(
+    model: OpenAIGPTPreTrainedModel, recipe: Recipe, total_steps: int
+) -> tuple[torch.optim.AdamW, torch.optim.lr_scheduler.LambdaLR]:
     """The recipe's AdamW with its learning rates, for a loop of your own.
 
-    Clip the gradients yourself, by ``recipe.max_grad_norm``. In Keras and optax the optimizer clips and holds the
+    Clip the gradients to ``recipe.max_grad_norm`` yourself. In Keras and optax the optimizer clips and holds the
     schedule; loops in PyTorch, such as those of ``accelerate``, Lightning and transformers, do both themselves.
 
     Args:
-        model: a model of ``gpt_torch``.
-        recipe: the hyperparameters.
-        total_steps: number of updates in the whole run.
+        model: A model of ``gpt_torch``.
+        recipe: The hyperparameters.
+        total_steps: Number of updates in the whole run.
 
     Returns:
         A ``torch.optim.AdamW`` and a ``LambdaLR``; step the schedule after the optimizer.
@@ -109,8 +126,8 @@ def adamw(model, recipe: Recipe, total_steps):
     return optimizer, schedule
 
 
-def _factor(rates, step):
-    """The factor of the learning rate in a step; after the last step it stays."""
+def _factor(rates: Sequence[float], step: int) -> float:
+    """The factor of the learning rate in a step; constant after the last step."""
     return rates[min(step, len(rates) - 1)]
 
 
@@ -118,14 +135,14 @@ class Trainer:
     """A model in training, as ``gptcore.training.Trainer``.
 
     Args:
-        model: a model with a head and float32 weights; changed in place.
-        recipe: the hyperparameters.
-        total_steps: number of updates in the whole run, for the schedule.
-        distribution: an ``accelerate.Accelerator`` for devices, DDP or FSDP. Default: as ``accelerate launch`` or
+        model: A model with a head and float32 weights; changed in place.
+        recipe: The hyperparameters.
+        total_steps: Number of updates in the whole run, for the schedule.
+        distribution: An ``accelerate.Accelerator`` for devices, DDP or FSDP. Default: as ``accelerate launch`` or
             ``torchrun`` started this process.
 
     Raises:
-        ConfigError: the model has no head, or weights that are not float32.
+        ConfigError: The model has no head, or weights that are not float32.
 
     >>> from gpt_torch import OpenAIGPTConfig, OpenAIGPTLMHeadModel
     >>> model = OpenAIGPTLMHeadModel(OpenAIGPTConfig(vocab_size=11, n_positions=8, n_embd=6, n_layer=1, n_head=2))
@@ -136,7 +153,14 @@ class Trainer:
     True
     """
 
-    def __init__(self, model, recipe: Recipe, total_steps, *, distribution=None):
+    def __init__(
+        self,
+        model: OpenAIGPTPreTrainedModel,
+        recipe: Recipe,
+        total_steps: int,
+        *,
+        distribution: Accelerator | None = None,
+    ) -> None:
         check_weights(model.head, dtype_name(model.dtype), left_out(model))
         for parameter in model.parameters():
             check_weights(model.head, dtype_name(parameter.dtype))
@@ -148,7 +172,7 @@ class Trainer:
         optimizer, _ = adamw(model, recipe, total_steps)
         self.objective, self.optimizer = self.accelerator.prepare(Objective(model), optimizer)
 
-    def step(self, step, batch):
+    def step(self, step: int, batch: Batch) -> dict[str, float]:
         """Update the weights by one batch; see ``gptcore.training.Trainer``."""
         batch = check_batch(self.config, self.head, batch)
         process, processes = self.accelerator.process_index, self.accelerator.num_processes
@@ -162,32 +186,32 @@ class Trainer:
             torch.manual_seed(dropout_seed(self.recipe.seed, step, number, process))
             more = self.accelerator.no_sync(self.objective) if part is not parts[-1] else contextlib.nullcontext()
             with more, self.autocast():
-                found = self.objective(**self.to_tensors(part))
-                found = {name: found[name] * share for name, share in shares(part, batch).items()}
-                loss = objective(found, self.recipe.lm_coefficient)
+                outputs = self.objective(**self.to_tensors(part))
+                losses = {name: outputs[name] * share for name, share in shares(part, batch).items()}
+                loss = objective(losses, self.recipe.lm_coefficient)
                 self.accelerator.backward(loss * processes)  # gradients of processes are averaged
-            total = total + torch.stack([loss, *found.values()]).detach()
+            total = total + torch.stack([loss, *losses.values()]).detach()
         norm = self.accelerator.clip_grad_norm_(self.objective.parameters(), self.recipe.max_grad_norm or math.inf)
         self.optimizer.step()
         self.optimizer.zero_grad()
-        results = dict(zip(("loss", *found), self.accelerator.reduce(total, "sum").tolist(), strict=True))
+        results = dict(zip(("loss", *losses), self.accelerator.reduce(total, "sum").tolist(), strict=True))
         return {**results, "grad_norm": float(whole(norm)), "learning_rate": float(self.rates[step])}
 
     @torch.no_grad()
-    def evaluate(self, batch):
+    def evaluate(self, batch: Batch) -> dict[str, NDArray[Any]]:
         """The losses of a batch without dropout, and the logits of its task."""
         batch = check_batch(self.config, self.head, batch)
         self.objective.eval()
         with self.autocast():
-            found = self.objective(**self.to_tensors(batch))
-        return {name: to_numpy_bits(value.float()) for name, value in found.items()}
+            outputs = self.objective(**self.to_tensors(batch))
+        return {name: to_numpy_bits(value.float()) for name, value in outputs.items()}
 
-    def weights(self):
+    def weights(self) -> Iterator[tuple[str, NDArray[Any]]]:
         """Canonical name and value of every parameter."""
         for name, parameter in parameters_of(self.model).items():
             yield name, to_numpy_bits(whole(parameter))
 
-    def moments(self):
+    def moments(self) -> Iterator[tuple[str, NDArray[Any]]]:
         """Adam's two moments of every parameter; zeros for those that do not change."""
         for name, parameter in parameters_of(self.model).items():
             state = self.optimizer.state.get(parameter, {})
@@ -195,7 +219,7 @@ class Trainer:
                 yield f"{moment}.{name}", to_numpy_bits(whole(state.get(moment, torch.zeros_like(parameter))))
 
     @torch.no_grad()
-    def restore(self, step, weights, moments):
+    def restore(self, step: int, weights: Named, moments: Named) -> None:
         """Continue as if ``step`` updates had led to these weights and moments."""
         targets = parameters_of(self.model)
         for name, array in weights:
@@ -206,11 +230,11 @@ class Trainer:
             state[moment] = like(targets[parameter], array)
             state["step"] = torch.tensor(float(step))
 
-    def autocast(self):
+    def autocast(self) -> torch.autocast:
         narrow = self.recipe.precision == "bfloat16"
         return torch.autocast(self.accelerator.device.type, torch.bfloat16, enabled=narrow)
 
-    def to_tensors(self, batch):
+    def to_tensors(self, batch: Batch) -> dict[str, torch.Tensor]:
         return {
             name: torch.from_numpy(np.asarray(array, np.int64 if array.dtype.kind == "i" else np.float32)).to(
                 self.accelerator.device
@@ -219,12 +243,12 @@ class Trainer:
         }
 
 
-def whole(tensor):
+def whole(tensor: torch.Tensor) -> torch.Tensor:
     """The whole tensor, of which this process may hold a shard."""
     return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
 
 
-def like(parameter, array):
+def like(parameter: torch.Tensor, array: NDArray[Any]) -> torch.Tensor:
     """The values of an array, on the device of a parameter and sharded as it is."""
     values = torch.from_numpy(np.array(array)).to(parameter.device)
     return (
@@ -234,15 +258,23 @@ def like(parameter, array):
     )
 
 
-def load_trainer(source, head, recipe, total_steps, *, vocab_size=None, **config) -> Trainer:
+def load_trainer(
+    source: str | Path | OpenAIGPTConfig,
+    head: Head,
+    recipe: Recipe,
+    total_steps: int,
+    *,
+    vocab_size: int | None = None,
+    **config: Any,
+) -> Trainer:
     """A model in training; see ``gptcore.backends.training.LoadTrainer``."""
     torch.set_float32_matmul_precision("highest")
     if isinstance(source, OpenAIGPTConfig):
-        model = MODELS[head](source.replace(**config), seed=recipe.seed)
+        model = MODELS[head](source.replace(**config), seed=recipe.seed)  # type: ignore[call-arg]  # a model's own arguments
     else:
         model = MODELS[head].from_pretrained(source, seed=recipe.seed, ignore_mismatched_labels=True, **config)
     if vocab_size and vocab_size != model.config.vocab_size:
         model.resize_token_embeddings(vocab_size)
     trainer = Trainer(model, recipe, total_steps)
-    atexit.register(trainer.accelerator.state.destroy_process_group)  # or gloo may abort an ending process
+    atexit.register(trainer.accelerator.state.destroy_process_group)  # otherwise gloo may abort the process as it exits
     return trainer

@@ -1,18 +1,26 @@
 """The parameter table <-> the model's parameters, both directions. Names are the published ones."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from torch import nn
 
 from gptcore.checkpoint import check_modules
 from gptcore.checkpoint.dtypes import check_dtype
-from gptcore.checkpoint.formats import published_name
+from gptcore.checkpoint.layouts.published import published_name
 from gptcore.errors import ConfigError
 from gptcore.spec.parameters import Kind, parameters
+
+if TYPE_CHECKING:
+    from gpt_torch.pretrained import OpenAIGPTPreTrainedModel
+
+TensorLike: TypeAlias = torch.Tensor | ArrayLike
+"""An argument that a call converts to a tensor."""
 
 
 def framework_dtype(dtype: str | torch.dtype | None) -> torch.dtype:
@@ -26,7 +34,7 @@ def dtype_name(dtype: torch.dtype) -> str:
 
 
 def wide(tensor: torch.Tensor) -> torch.Tensor:
-    """In float32 at least."""
+    """The same values, at least in float32."""
     return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
 
 
@@ -34,7 +42,7 @@ def device_of(device_map: Any) -> torch.device | None:
     """The one device that ``device_map`` of transformers names; ``"auto"`` is the accelerator, or else the CPU.
 
     Raises:
-        ConfigError: it divides the model.
+        ConfigError: ``device_map`` divides the model.
     """
     if isinstance(device_map, dict) and list(device_map) == [""]:
         device_map = device_map[""]
@@ -46,13 +54,15 @@ def device_of(device_map: Any) -> torch.device | None:
     return None if device_map is None else torch.device(device_map)
 
 
-def parameters_of(model: nn.Module, tensors: Mapping[str, torch.Tensor] | None = None) -> dict[str, torch.Tensor]:
+def parameters_of(
+    model: OpenAIGPTPreTrainedModel, tensors: Mapping[str, torch.Tensor] | None = None
+) -> dict[str, torch.Tensor]:
     """The model's parameters by canonical name, in the order of the table.
 
     ``tensors`` under published names, such as a state dict, take the place of the parameters.
 
     Raises:
-        CheckpointError: some are missing, since modules were replaced by others.
+        CheckpointError: Parameters are missing, because modules were replaced.
     """
     published = {name: published_name(name, model.head) for name in parameters(model.config, model.head)}
     by_name = dict(model.named_parameters()) if tensors is None else tensors
@@ -60,25 +70,27 @@ def parameters_of(model: nn.Module, tensors: Mapping[str, torch.Tensor] | None =
     return {name: by_name[path] for name, path in published.items()}
 
 
-def left_out(model: nn.Module, tensors: Mapping[str, torch.Tensor] | None = None) -> list[str]:
+def left_out(model: OpenAIGPTPreTrainedModel, tensors: Mapping[str, torch.Tensor] | None = None) -> list[str]:
     """Names of the weights that are not in the table, such as the bias of a new head.
 
     Only of those in ``tensors``, if they are passed.
     """
     own = set(map(id, parameters_of(model, tensors).values()))
-    found = {name: p if tensors is None else tensors.get(name) for name, p in model.named_parameters()}
-    return [name for name, tensor in found.items() if tensor is not None and id(tensor) not in own]
+    candidates = {name: p if tensors is None else tensors.get(name) for name, p in model.named_parameters()}
+    return [name for name, tensor in candidates.items() if tensor is not None and id(tensor) not in own]
 
 
 @torch.no_grad()
-def assign(model: nn.Module, values: Iterable[tuple[str, NDArray[Any]]]) -> None:
+def assign(model: OpenAIGPTPreTrainedModel, values: Iterable[tuple[str, NDArray[Any]]]) -> None:
     """Copy values (canonical name, array in the model's dtype, bfloat16 as bits) into the model."""
     targets = parameters_of(model)
     for name, array in values:
         targets[name].copy_(from_numpy(array, targets[name].dtype))
 
 
-def export(model: nn.Module, tensors: Mapping[str, torch.Tensor] | None = None) -> Iterator[tuple[str, NDArray[Any]]]:
+def export(
+    model: OpenAIGPTPreTrainedModel, tensors: Mapping[str, torch.Tensor] | None = None
+) -> Iterator[tuple[str, NDArray[Any]]]:
     """Yield canonical name and array of every parameter, without a copy where it is on the CPU; bfloat16 as bits.
 
     A kernel in an ``nn.Linear``, which takes the place of a ``Projection`` for other libraries, is stored (out, in);
@@ -92,7 +104,7 @@ def export(model: nn.Module, tensors: Mapping[str, torch.Tensor] | None = None) 
 
 
 def from_numpy(array: NDArray[Any], dtype: torch.dtype) -> torch.Tensor:
-    """A tensor of ``dtype`` over the memory of ``array`` (bfloat16 given as bits)."""
+    """A tensor of ``dtype`` over the memory of ``array`` (bfloat16 as bits)."""
     return torch.from_numpy(np.asarray(array)).view(dtype)
 
 

@@ -29,7 +29,10 @@ class ConfigError(GPTError):
 
 
 class CheckpointError(GPTError):
-    """A checkpoint is missing, damaged, hostile or does not fit the model."""
+    """Files of a checkpoint are missing, damaged or hostile, or do not fit the model.
+
+    A folder or repository that does not exist is a ``StorageError``.
+    """
 
 
 class StorageError(GPTError):

@@ -27,9 +27,9 @@ LOADING: Answers = {
     "use_safetensors": ((None, True), "Pass allow_pickle=True to read files of torch.save."),
     "torch_dtype": ((None,), "Pass dtype=... instead."),
     "device_map": ((None,), "Omit it: the framework places the model."),
-    "quantization_config": ((None,), 'Pass quantization="int8" to a model of gpt_torch.'),
-    "load_in_8bit": ((None, False), 'Pass quantization="int8" to a model of gpt_torch.'),
-    "load_in_4bit": ((None, False), 'Pass quantization="int8" to a model of gpt_torch.'),
+    "quantization_config": ((None,), 'Pass quantization="int8" to from_pretrained of a model of gpt_torch.'),
+    "load_in_8bit": ((None, False), 'Pass quantization="int8" to from_pretrained of a model of gpt_torch.'),
+    "load_in_4bit": ((None, False), 'Pass quantization="int8" to from_pretrained of a model of gpt_torch.'),
     "config": ((None,), "Pass the settings to change as keywords, such as num_labels=3."),
     "use_cache": ((None, False), "Pass it to the model call or to generate."),
     "weights_only": (None, ""),  # no code of a pickle is ever run
@@ -78,12 +78,12 @@ GENERATING: Answers = {
     "encoder_no_repeat_ngram_size": ((None, 0), "Pass no_repeat_ngram_size instead."),
     "remove_invalid_values": ((None, False), "Omit it: logits that are not finite raise an error."),
     "prompt_lookup_num_tokens": ((None,), "Assisted generation is not supported."),
-    "dola_layers": ((None,), "DoLa is deprecated in transformers."),
+    "dola_layers": ((None,), "Omit it: DoLa, deprecated in transformers, is not implemented."),
     "token_healing": ((None, False), "Omit it."),
     "low_memory": (None, ""),  # the same text
     "bos_token_id": (None, ""),  # starts a text without a prompt, which is an error here
-    "num_beam_groups": ((None, 1), "Group beam search is deprecated in transformers."),
-    "diversity_penalty": ((None, 0.0), "Group beam search is deprecated in transformers."),
+    "num_beam_groups": ((None, 1), "Omit it: group beam search, deprecated in transformers, is not implemented."),
+    "diversity_penalty": ((None, 0.0), "Omit it: group beam search, deprecated in transformers, is not implemented."),
     "assistant_model": ((None,), "Assisted generation is not supported."),
     "cache_implementation": ((None,), "Omit it: the cache has a static length."),
 }
@@ -138,7 +138,10 @@ def padded_vocabulary(new_num_tokens: int, pad_to_multiple_of: int | None, mean_
     40512
     """
     if mean_resizing:
-        raise ConfigError("mean_resizing must be False; got True. New rows are drawn from N(0, initializer_range).")
+        raise ConfigError(
+            "mean_resizing must be False; got True. Omit it: new rows are drawn from a normal distribution with mean 0 "
+            "and standard deviation initializer_range."
+        )
     if not pad_to_multiple_of:
         return new_num_tokens
     return -(-new_num_tokens // pad_to_multiple_of) * pad_to_multiple_of

@@ -75,10 +75,13 @@ def pipeline(
     if task in TASK_OF and EXTRACT not in words.get_vocab():
         raise ConfigError(
             f"model must be fine-tuned for {task}; got {model!r}, whose tokenizer lacks the token "
-            f"{EXTRACT!r}. Fine-tune it: gptcore train {TASK_OF[task]} FILES --output RUN."
+            f"{EXTRACT!r}. Fine-tune it: gptcore train {TASK_OF[task]} FILES --model MODEL --output RUN."
         )
     if task in TASK_OF and words.task not in (None, TASK_OF[task]):
-        raise ConfigError(f"model must be fine-tuned for {task}; got {model!r}, fine-tuned for {words.task}.")
+        raise ConfigError(
+            f"model must be fine-tuned for {task} (gptcore train {TASK_OF[task]}); got {model!r}, fine-tuned for "
+            f"{words.task}. Pass another model or task."
+        )
     head = TASKS[TASK_OF[task]].head if task in TASK_OF else Head.LM
     chosen = load_backend(backend)
     if task == "text-generation":
@@ -237,7 +240,7 @@ class Scoring:
 
 
 class Prediction:
-    """Label texts with a fine-tuned model. It adds the task's tokens to each text.
+    """Label texts with a fine-tuned model. The pipeline adds the task's tokens to each text.
 
     Args:
         task: A name in ``gptcore.training.TASKS``.
@@ -258,10 +261,10 @@ class Prediction:
             top_k: The number of labels to return for each input. Default: 1; ``None`` for all.
 
         Returns:
-            A list of ``{"label": ..., "score": probability}``, the most likely first, at most ``top_k``; for a
-            similarity model trained on scores, ``{"score": ...}``. For a list of inputs, a list of these. As in
-            transformers, the probability is a sigmoid for several labels at once (``problem_type``) and for a model
-            with one label, and the score is the logit for a regression.
+            For each input, a list of at most ``top_k`` dicts ``{"label": ..., "score": ...}``, the highest score first.
+            As in transformers, the score is the softmax over the labels; it is the sigmoid if several labels can be
+            true (``problem_type``) or the model has one label, and the output itself for a regression. A similarity
+            model trained on scores gives ``{"score": ...}`` alone. A list of inputs gives a list of these.
 
         Raises:
             InputError, DataError: An input does not fit the task; the error names its position.
@@ -328,7 +331,7 @@ def scores_of(logits: NDArray[np.float64], kind: str | None) -> NDArray[np.float
 
 
 def listed(inputs: Any, name: str) -> Iterable[Any]:
-    """The inputs of a call; raises an ``InputError`` if they are no list."""
+    """The inputs of a call; raises an ``InputError`` if they cannot be iterated over, or are a mapping."""
     if isinstance(inputs, Mapping) or not isinstance(inputs, Iterable):
         raise InputError(f"{name} must be one input or a list of inputs; got {type(inputs).__name__}.")
     return inputs

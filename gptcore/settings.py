@@ -162,7 +162,7 @@ def plain(value: Any) -> Any:
     try:
         return _plain(value)
     except RecursionError as cause:
-        raise ConfigError("a setting must be lists and mappings of a few levels; got too many levels.") from cause
+        raise ConfigError("a setting is nested too deeply to be read. Flatten it.") from cause
 
 
 def _plain(value: Any) -> Any:
@@ -190,7 +190,7 @@ def unknown(names: Iterable[str], valid: Collection[str]) -> Iterator[str]:
 
 
 def is_integer(value: Any) -> bool:
-    """Whether this is a whole number; ``True`` is none."""
+    """Whether this is an integer; ``True`` and ``False`` do not count."""
     return isinstance(value, int) and not isinstance(value, bool)
 
 

@@ -23,13 +23,13 @@ from gptcore.spec.tolerances import EPSILON, TOLERANCES, gradient_errors, output
 
 @dataclass(frozen=True)
 class Error:
-    """The difference of one quantity between a backend and the reference.
+    """The difference of one quantity between a backend and the reference, or between two backends.
 
     Attributes:
         quantity: ``logits``, ``loss`` or ``gradients``.
         largest: Largest absolute difference (gradients: in units of each tensor's largest entry).
         typical: Root mean square of the differences.
-        scaled: The error that is compared with ``tolerance``.
+        scaled: The largest difference, in the units of ``gptcore.spec.tolerances``; compared with ``tolerance``.
         tolerance: From ``gptcore.spec.tolerances``.
     """
 
@@ -75,7 +75,7 @@ class Report:
 
     @property
     def passed(self) -> bool:
-        """Whether every backend took part and every tolerance holds."""
+        """Whether at least one quantity was compared and every tolerance holds."""
         own = [error.passed for backend in self.backends for error in backend.errors]
         return bool(own) and all(own) and all(error.passed for error in self.pairwise.values())
 

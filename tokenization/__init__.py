@@ -8,9 +8,9 @@ trained, and ``"basic"``.
 from tokenizers import AddedToken
 
 from gptcore.errors import TokenizerError
-from tokenization.encoding import BatchEncoding
+from tokenization.batch_encoding import BatchEncoding
 from tokenization.fast import OpenAIGPTTokenizerFast
-from tokenization.pretrained import TokenizerOptions
+from tokenization.folders import TokenizerOptions
 from tokenization.slow import OpenAIGPTTokenizer
 from tokenization.training import train
 

@@ -41,7 +41,7 @@ def _readable_line(words: list[str]) -> str:
                 open_quotes.discard(word)
                 left = True
             elif word == "'" and quotes_left[word] % 2 == 0 and before.endswith("s"):
-                left = True  # the owner is a plural
+                left = True  # a plural possessive
             else:
                 open_quotes.add(word)
                 right = True
@@ -53,7 +53,7 @@ def _readable_line(words: list[str]) -> str:
 
 
 def _glue(word: str, before: str, after: str, before_that: str) -> tuple[bool, bool]:
-    """Whether a word joins the one in front, and the one behind."""
+    """Whether a word joins the word before it, and the word after it."""
     if word == "'" and (before in _ELIDED or (after in _CONTRACTED and _WORD.fullmatch(before))):
         return True, True
     if word in (".", ",", ":") and before.isdigit() and after[:1].isdigit():

@@ -1,4 +1,4 @@
-"""Reading ``tokenizer.json``, the one-file form of the ``tokenizers`` library."""
+"""``tokenizer.json``, the one-file form of the ``tokenizers`` library: its contents, read and created."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
-from tokenizers import AddedToken
+from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
 from gptcore.errors import TokenizerError
-from gptcore.spec.tasks import TASKS
+from gptcore.spec.tasks import TASK_TOKENS, TASKS
 from tokenization.vocabulary import END_OF_WORD, Vocabulary, check_ids, checked_merges, read_json
 
 TOKENIZER_FILE = "tokenizer.json"
@@ -59,13 +59,13 @@ def read_tokenizer_json(file: str | Path) -> TokenizerJson:
     """Read a ``tokenizer.json``.
 
     Raises:
-        TokenizerError: the file cannot be read, is not an OpenAI GPT tokenizer, or has an invalid vocabulary.
+        TokenizerError: The file cannot be read, is not an OpenAI GPT tokenizer, or has an invalid vocabulary.
     """
     content = read_json(file)
     if not isinstance(content, dict) or not isinstance(content.get("model"), dict):
         raise TokenizerError(f"{file}, line 1: not a tokenizer.json: 'model' is missing.")
-    for part, wanted in _PARTS.items():
-        _check(file, part, content.get(part), wanted)
+    for part, allowed in _PARTS.items():
+        _check(file, part, content.get(part), allowed)
     encoder, merges = content["model"].get("vocab"), content["model"].get("merges")
     if not isinstance(encoder, dict) or not all(type(i) is int for i in encoder.values()):
         raise TokenizerError(f"{file}: model.vocab must map pieces to integer ids.")
@@ -108,7 +108,7 @@ def added_tokens(file: str | Path, tokens: Any) -> dict[int, AddedToken]:
     """Convert added tokens from JSON: id -> an object with the token's text and flags.
 
     Raises:
-        TokenizerError: an entry is not an added token.
+        TokenizerError: An entry is not an added token.
     """
     if not isinstance(tokens, dict):
         raise TokenizerError(f"{file}: added tokens must be an object that maps ids to tokens; got {tokens!r}.")
@@ -122,7 +122,7 @@ def added_tokens(file: str | Path, tokens: Any) -> dict[int, AddedToken]:
 
 
 def added_token(entry: Any) -> AddedToken:
-    """One added token: a text, or an object with ``content`` and flags."""
+    """Convert one added token from JSON: a text, or an object with ``content`` and flags."""
     if isinstance(entry, str):
         return AddedToken(entry, normalized=False, special=True)
     flags = {name: bool(entry[name]) for name in ("single_word", "lstrip", "rstrip", "normalized") if name in entry}
@@ -131,11 +131,35 @@ def added_token(entry: Any) -> AddedToken:
     return AddedToken(entry["content"], special=bool(entry.get("special", False)), **flags)
 
 
-def _check(file: str | Path, part: str, found: Any, wanted: dict[str, tuple[Any, ...]]) -> None:
-    found = found if isinstance(found, dict) else {"type": found}
-    for name, allowed in wanted.items():
-        if found.get(name) not in allowed:
+def _check(file: str | Path, part: str, content: Any, allowed: Mapping[str, tuple[Any, ...]]) -> None:
+    settings = content if isinstance(content, dict) else {"type": content}
+    for name, values in allowed.items():
+        if settings.get(name) not in values:
             raise TokenizerError(
-                f"{file}: {part}.{name} must be {allowed[0]!r} in an OpenAI GPT tokenizer; got {found.get(name)!r}. "
+                f"{file}: {part}.{name} must be {values[0]!r} in an OpenAI GPT tokenizer; got {settings.get(name)!r}. "
                 "This is another kind of tokenizer."
             )
+
+
+def library_tokenizer(model: models.BPE, added: Mapping[int, AddedToken], marks: list[int] | None) -> Tokenizer:
+    """The basic path as an object of the ``tokenizers`` library.
+
+    Args:
+        model: The byte-pair encoding.
+        added: The added tokens by id.
+        marks: The ids of the tokens that a task adds to a text or a pair, or ``None``.
+    """
+    tokenizer = Tokenizer(model)
+    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.decoder = decoders.BPEDecoder(suffix=END_OF_WORD)
+    for _, token in sorted(added.items()):
+        (tokenizer.add_special_tokens if token.special else tokenizer.add_tokens)([token])
+    if marks is not None:
+        start, delimiter, extract = TASK_TOKENS
+        tokenizer.post_processor = processors.TemplateProcessing(
+            single=[start, "$A", extract],
+            pair=[start, "$A", delimiter, "$B:1", f"{extract}:1"],
+            special_tokens=list(zip(TASK_TOKENS, marks, strict=True)),
+        )
+    return tokenizer

@@ -12,10 +12,10 @@ from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
 from gptcore.errors import TokenizerError
 from gptcore.storage.tables import TEXT, find, parts
-from tokenization.characters import lower
 from tokenization.fast import OpenAIGPTTokenizerFast
-from tokenization.modes import pre_tokenizer as make_pre_tokenizer
-from tokenization.pretokenizer import NEWLINE, PreTokenizer
+from tokenization.text_paths.characters import lower
+from tokenization.text_paths.modes import pre_tokenizer as make_pre_tokenizer
+from tokenization.text_paths.pretokenizer import NEWLINE, PreTokenizer
 from tokenization.vocabulary import END_OF_WORD, Vocabulary
 
 MAX_VOCAB_SIZE = 10_000_000
@@ -61,8 +61,8 @@ def train(
         The tokenizer.
 
     Raises:
-        DataError: there are no files, or a file is missing or not UTF-8.
-        TokenizerError: the vocabulary is too small for the characters.
+        DataError: There are no files, or a file is missing or not UTF-8.
+        TokenizerError: The vocabulary is too small for the characters.
 
     >>> from tempfile import NamedTemporaryFile
     >>> with NamedTemporaryFile("w", suffix=".txt") as corpus:
@@ -110,8 +110,8 @@ def _count_words(files: list[Path], path: PreTokenizer, progress: Progress | Non
 
     def flush() -> None:
         for chunk, count in chunks.items():
-            found = path.split(chunk)
-            for word in path.split_line([chunk]) if found is None else found:
+            split = path.split(chunk)
+            for word in path.split_line([chunk]) if split is None else split:
                 words[word] += count
         chunks.clear()
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 from gptcore.errors import TokenizerError
 from gptcore.storage.tables import decoded
@@ -47,19 +47,36 @@ class Vocabulary:
         return {merge: rank for rank, merge in enumerate(self.merges)}
 
 
+class Unknown(NamedTuple):
+    """The token for characters that are not in the vocabulary."""
+
+    token: str | None
+    token_id: int | None
+
+    def checked_id(self) -> int:
+        """The id.
+
+        Raises:
+            TokenizerError: The tokenizer has no unknown token.
+        """
+        if self.token_id is None:
+            raise TokenizerError("unk_token must be one of the tokenizer's tokens, such as '<unk>'. Set it.")
+        return self.token_id
+
+
 def read_vocabulary(vocab_file: str | Path, merges_file: str | Path) -> Vocabulary:
     """Read ``vocab.json`` and ``merges.txt`` (or OpenAI's ``encoder_bpe_40000.json`` and ``vocab_40000.bpe``).
 
     Raises:
-        TokenizerError: a file is missing, too large, not UTF-8 or not JSON, ids have gaps or duplicates, a piece or a
-            merge occurs twice, or a merge contains an unknown piece. Names file and line.
+        TokenizerError: A file is missing, too large, not UTF-8 or not JSON, ids have gaps or duplicates, a piece or a
+            merge occurs twice, or a merge contains an unknown piece. The error names file and line.
     """
     encoder = _Source(vocab_file).encoder()
     return Vocabulary(encoder, tuple(_Source(merges_file).merges(encoder)))
 
 
 def vocabulary_bytes(encoder: dict[str, int]) -> bytes:
-    """``vocab.json`` as transformers' Python tokenizer writes it: sorted by piece, one a line."""
+    """``vocab.json`` as transformers' Python tokenizer writes it: one piece a line, sorted."""
     return (json.dumps(encoder, indent=2, sort_keys=True, ensure_ascii=False) + "\n").encode()
 
 
@@ -69,19 +86,19 @@ def merges_bytes(merges: Iterable[Merge]) -> bytes:
 
 
 def read_text(file: str | Path) -> str:
-    """The text of a UTF-8 file with line feeds, without a byte order mark.
+    """Read a UTF-8 file; line breaks become line feeds, and a byte order mark is removed.
 
     Raises:
-        TokenizerError: the file is missing, too large, or not UTF-8; names the line.
+        TokenizerError: The file is missing, too large, or not UTF-8; names the line.
     """
     return _Source(file).text
 
 
 def read_json(file: str | Path) -> Any:
-    """A JSON file.
+    """Read a JSON file.
 
     Raises:
-        TokenizerError: as ``read_text``, or not JSON.
+        TokenizerError: The file is missing, too large, not UTF-8 or not JSON; names the line.
     """
     return _Source(file).json()
 
@@ -109,7 +126,7 @@ class _Source:
         except json.JSONDecodeError as cause:
             raise TokenizerError(f"{self.file}, line {cause.lineno}: not JSON: {cause.msg}") from cause
         except RecursionError as cause:
-            raise TokenizerError(f"{self.file}, line 1: JSON nested too deeply") from cause
+            raise TokenizerError(f"{self.file}, line 1: the JSON is nested too deeply.") from cause
 
     def encoder(self) -> dict[str, int]:
         """The pieces, after all checks."""
@@ -145,7 +162,7 @@ class _Source:
 
 
 class _Pairs(list[tuple[str, Any]]):
-    """A JSON object before duplicates are lost."""
+    """The entries of a JSON object, including duplicate keys."""
 
 
 def check_ids(encoder: dict[str, int], fail: Any) -> None:

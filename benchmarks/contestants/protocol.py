@@ -1,4 +1,4 @@
-"""How a contestant talks: one task a line of JSON on standard input, one answer a line on standard output.
+"""How a contestant communicates: one task per line, as JSON, on standard input; one answer per line on standard output.
 
 A contestant is a class with a method for each task it knows. It runs in a process and an environment of its own, stays
 there while the others have their turn, and measures itself.

@@ -12,7 +12,7 @@ from trained_scale import trained_scale
 from transformers.models.openai.modeling_openai import ACT_FNS
 
 import gpt_torch
-from gptcore.checkpoint.formats import published_name
+from gptcore.checkpoint.layouts.published import published_name
 from gptcore.spec.config import ACTIVATIONS, SUMMARY_ACTIVATIONS, SUMMARY_TYPES, OpenAIGPTConfig
 from gptcore.spec.parameters import Head
 from gptcore.spec.tolerances import TOLERANCES, gradient_errors

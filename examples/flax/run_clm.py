@@ -1,9 +1,9 @@
-"""Language modelling in JAX's manner: grain for the data, optax and nnx for a jitted step, orbax for checkpoints.
+"""Language modelling, idiomatic JAX: grain for the data, optax and nnx for a jitted step, orbax for checkpoints.
 
     gptcore tokenizer train book.txt --output words --vocab-size 1000
     python examples/flax/run_clm.py book.txt --tokenizer words --output runs/clm
 
-Killed, it goes on from the newest checkpoint in OUTPUT.
+If it is killed, run the same command again: it resumes from the newest checkpoint in OUTPUT.
 """
 
 import argparse
@@ -30,11 +30,11 @@ def train_step(model, optimizer, batch):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("files", nargs="+", help="text")
+    parser.add_argument("files", nargs="+", help="text files")
     parser.add_argument("--tokenizer", required=True)
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--steps", type=int, default=500)
-    parser.add_argument("--length", type=int, default=128, help="tokens of a block")
+    parser.add_argument("--length", type=int, default=128, help="tokens per block")
     arguments = parser.parse_args()
 
     tokenizer = OpenAIGPTTokenizerFast.from_pretrained(arguments.tokenizer)

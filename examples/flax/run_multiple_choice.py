@@ -1,4 +1,4 @@
-"""Fine-tuning on multiple choice in JAX's manner: a model with two heads, optax without nnx.Optimizer, jax.jit.
+"""Fine-tuning on multiple choice, idiomatic JAX: a model with two heads, optax without nnx.Optimizer, jax.jit.
 
     python examples/flax/run_multiple_choice.py copa.jsonl --output runs/copa
 
@@ -25,7 +25,7 @@ from tokenization import OpenAIGPTTokenizerFast
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("rows", help="a .jsonl, .csv or .tsv file")
-    parser.add_argument("--model", default=DEFAULT_MODEL, help="default: the one that ships with gptcore")
+    parser.add_argument("--model", default=DEFAULT_MODEL, help="default: the bundled model")
     parser.add_argument("--output", required=True)
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--learning_rate", type=float, default=FINE_TUNING.learning_rate)

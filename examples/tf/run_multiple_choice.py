@@ -1,4 +1,4 @@
-"""Fine-tuning on multiple choice in Keras' manner: a model with two heads and losses of its own, tf.data, fit.
+"""Fine-tuning on multiple choice, idiomatic Keras: a model with two heads and its own losses, tf.data, fit.
 
     python examples/tf/run_multiple_choice.py copa.jsonl --output runs/copa
 
@@ -22,7 +22,7 @@ from tokenization import OpenAIGPTTokenizerFast
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("rows", help="a .jsonl, .csv or .tsv file")
-    parser.add_argument("--model", default=DEFAULT_MODEL, help="default: the one that ships with gptcore")
+    parser.add_argument("--model", default=DEFAULT_MODEL, help="default: the bundled model")
     parser.add_argument("--output", required=True)
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--learning_rate", type=float, default=FINE_TUNING.learning_rate)

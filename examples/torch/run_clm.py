@@ -1,4 +1,4 @@
-"""Language modelling in PyTorch's manner: a DataLoader, accelerate, a loop of one's own.
+"""Language modelling, idiomatic PyTorch: a DataLoader, accelerate, a custom training loop.
 
     gptcore tokenizer train book.txt --output words --vocab-size 1000
     python examples/torch/run_clm.py book.txt --tokenizer words --output runs/clm
@@ -22,11 +22,11 @@ from tokenization import OpenAIGPTTokenizerFast
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("files", nargs="+", help="text")
+    parser.add_argument("files", nargs="+", help="text files")
     parser.add_argument("--tokenizer", required=True)
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--steps", type=int, default=500)
-    parser.add_argument("--length", type=int, default=128, help="tokens of a block")
+    parser.add_argument("--length", type=int, default=128, help="tokens per block")
     arguments = parser.parse_args()
 
     accelerator = Accelerator()

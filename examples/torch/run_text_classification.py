@@ -1,4 +1,4 @@
-"""Fine-tuning on classification in PyTorch's manner: the paper's objective, a DataLoader, accelerate, a loop.
+"""Fine-tuning on classification, idiomatic PyTorch: the paper's objective, a DataLoader, accelerate, a loop.
 
     python examples/torch/run_text_classification.py reviews.jsonl --output runs/reviews
 
@@ -23,7 +23,7 @@ from tokenization import OpenAIGPTTokenizerFast
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("rows", help="a .jsonl, .csv or .tsv file")
-    parser.add_argument("--model", default=DEFAULT_MODEL, help="default: the one that ships with gptcore")
+    parser.add_argument("--model", default=DEFAULT_MODEL, help="default: the bundled model")
     parser.add_argument("--output", required=True)
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--learning_rate", type=float, default=FINE_TUNING.learning_rate)

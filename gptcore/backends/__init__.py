@@ -1,7 +1,8 @@
 """Backends: the protocols that a framework's package implements, and how to import it.
 
-A backend takes and returns NumPy arrays. Anybody can publish one as a package. It registers an object in
-``gptcore.backends`` and, if it supports them, in the other two groups; each is imported only when it is needed.
+A backend takes and returns NumPy arrays. Anybody can publish one as a package. It registers an object in the
+entry-point group ``gptcore.backends`` and, for tokenizers and training, in the other two groups; each is imported only
+when it is needed.
 
 ============================ ===================== =========================================== ======================
 entry-point group            protocol              imports                                     used by

@@ -73,8 +73,11 @@ class Backend(Protocol):
     """One framework: the object that an entry point of ``gptcore.backends`` names."""
 
     name: str
-    capabilities: Collection[str]
-    """Keys of ``CAPABILITIES``. Methods of capabilities that are missing here are never called."""
+
+    @property
+    def capabilities(self) -> Collection[str]:
+        """Keys of ``CAPABILITIES``. Methods of capabilities that are missing here are never called."""
+        ...
 
     def versions(self) -> dict[str, str]:
         """Names and versions of the libraries that compute."""

@@ -1,6 +1,6 @@
 """The four floating-point types of a checkpoint, and exact or correctly rounded conversion between them.
 
-NumPy has no bfloat16, so such arrays travel as their bits in ``uint16``; backends reinterpret them without a copy.
+NumPy has no bfloat16, so such values are passed as their bits in ``uint16``, which backends reinterpret without a copy.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ STORAGE: dict[str, np.dtype[Any]] = {
 
 
 def check_dtype(dtype: str) -> str:
-    """Return ``dtype``; raise a ``ConfigError`` naming the allowed ones if it is none of them."""
+    """Return ``dtype``, or raise a ``ConfigError`` that names the allowed dtypes."""
     if dtype not in STORAGE:
         raise ConfigError(f"dtype must be one of {', '.join(STORAGE)}; got {dtype!r}.")
     return dtype
 
 
 def dtype_of(array: NDArray[Any]) -> str:
-    """The dtype of an array, ``bfloat16`` for bits; a ``ConfigError`` if a checkpoint cannot hold it."""
+    """The dtype of an array, ``bfloat16`` for bits; raises a ``ConfigError`` if a checkpoint cannot hold it."""
     return check_dtype("bfloat16" if array.dtype == STORAGE["bfloat16"] else array.dtype.name)
 
 
 def convert(array: NDArray[Any], source: str, target: str) -> NDArray[Any]:
-    """Convert between dtypes, rounding to nearest, ties to even; no copy where they are equal.
+    """Convert between dtypes, rounding to nearest, ties to even; no copy if they are equal.
 
     >>> bits = convert(np.array([1.00390625], np.float32), "float32", "bfloat16")  # a tie
     >>> convert(bits, "bfloat16", "float32").tolist()
@@ -45,7 +45,7 @@ def convert(array: NDArray[Any], source: str, target: str) -> NDArray[Any]:
         array = (array.astype(np.uint32) << 16).view(np.float32)
     if target == "bfloat16":
         return _round_to_bfloat16(array)
-    with np.errstate(over="ignore", invalid="ignore"):  # beyond float16: infinity; a signalling NaN: a quiet one
+    with np.errstate(over="ignore", invalid="ignore"):  # overflow gives infinity; signalling NaNs become quiet
         return array.astype(STORAGE[target])
 
 

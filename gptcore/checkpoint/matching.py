@@ -1,4 +1,4 @@
-"""Which stored tensor fills which parameter: strict and total, every problem reported at once."""
+"""Matching of stored tensors to parameters: strict and total, with all problems reported at once."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gptcore.checkpoint.dtypes import STORAGE
-from gptcore.checkpoint.layouts import keras_weights, nnx
-from gptcore.checkpoint.layouts.hf_torch import DROPPED, TIED_HEAD, TIED_TO
+from gptcore.checkpoint.formats import FORMATS
+from gptcore.checkpoint.layouts.published import TIED_HEAD, TIED_TO
 from gptcore.checkpoint.tensors import StoredTensor
 from gptcore.errors import CheckpointError, bullet_list
 from gptcore.spec.config import OpenAIGPTConfig
 from gptcore.spec.parameters import SCORE, SUMMARY, Head, Parameter, parameters
 
+DROPPED = tuple(dict.fromkeys(pattern for form in FORMATS.values() for pattern in form.dropped))
 HEAD_NAMES = {row.name for row in SUMMARY + SCORE}
 
 
@@ -45,36 +46,37 @@ def match(
     ``ignore_mismatched_sizes``, head tensors of another shape.
 
     Raises:
-        CheckpointError: a tensor is missing, unknown, duplicated, or of another shape or dtype; lists all of them.
+        CheckpointError: A tensor is missing, unknown, duplicated, or of another shape or dtype; the error lists
+            all problems.
     """
     problems: list[str] = []
     by_name: dict[str, StoredTensor] = {}
     dropped: list[str] = []
     for tensor in tensors:
         name = tensor.parameter
-        if any(re.fullmatch(pattern, name) for pattern in DROPPED + nnx.DROPPED + keras_weights.DROPPED):
+        if any(re.fullmatch(pattern, name) for pattern in DROPPED):
             dropped.append(tensor.name)
         elif name in by_name:
             problems.append(f"{tensor.name} and {by_name[name].name} are the same parameter")
         else:
             by_name[name] = tensor
     problems += _untie(by_name, dropped)
-    wanted = parameters(config, head)
+    table = parameters(config, head)
     for name in sorted(by_name):
-        fits = name in wanted and (by_name[name].shape == wanted[name].shape or not ignore_mismatched_sizes)
+        fits = name in table and (by_name[name].shape == table[name].shape or not ignore_mismatched_sizes)
         if name in HEAD_NAMES and (not fits or name in without):
             dropped.append(by_name.pop(name).name)
-        elif name not in wanted:
+        elif name not in table:
             problems.append(f"{by_name[name].name} {by_name[name].shape} is not a parameter of this model")
-    missing = [parameter for name, parameter in wanted.items() if name not in by_name]
+    missing = [parameter for name, parameter in table.items() if name not in by_name]
     problems += [f"{p.name} {p.shape} is missing" for p in missing if p.name not in HEAD_NAMES]
-    problems += [p for name in wanted if name in by_name for p in _misfit(by_name[name], wanted[name])]
+    problems += [p for name in table if name in by_name for p in _misfit(by_name[name], table[name])]
     if problems:
         raise CheckpointError(
-            f"the checkpoint does not fit {head.architecture} ({len(wanted)} parameter tensors):\n"
+            f"the checkpoint does not fit {head.architecture} ({len(table)} parameter tensors):\n"
             + bullet_list(problems)
         )
-    return Matching({name: by_name[name] for name in wanted if name in by_name}, missing, dropped)
+    return Matching({name: by_name[name] for name in table if name in by_name}, missing, dropped)
 
 
 def _misfit(tensor: StoredTensor, parameter: Parameter) -> list[str]:

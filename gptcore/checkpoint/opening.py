@@ -1,20 +1,19 @@
-"""A checkpoint of any format on disk: found and checked, but not loaded yet."""
+"""Opening checkpoints of any format: they are located and checked, but no values are read."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Unpack
 
 from gptcore.checkpoint.dtypes import STORAGE
 from gptcore.checkpoint.folder import folder_of, read_tensors
-from gptcore.checkpoint.formats import openai_npy
-from gptcore.checkpoint.formats.sniffing import sniff
-from gptcore.checkpoint.layouts.hf_torch import TIED_HEAD
+from gptcore.checkpoint.formats import FORMATS
+from gptcore.checkpoint.layouts.published import TIED_HEAD
 from gptcore.checkpoint.matching import Matching, match
-from gptcore.checkpoint.pretrained import wanted_files
+from gptcore.checkpoint.pretrained import files_to_load
 from gptcore.checkpoint.stored_config import config_of
 from gptcore.checkpoint.tensors import StoredTensor
 from gptcore.errors import ConfigError
@@ -54,7 +53,7 @@ class Checkpoint:
     @property
     def form(self) -> str:
         """Human-readable name of the format."""
-        return ", ".join(sorted({kind_of(tensor.path) for tensor in self.tensors}))
+        return ", ".join(containers(self.tensors))
 
     @property
     def origin(self) -> str:
@@ -83,12 +82,12 @@ def open_checkpoint(
         options: Options of ``gptcore.storage.hub.resolve``, and settings that override the config.
 
     Raises:
-        CheckpointError, ConfigError, StorageError: the checkpoint is invalid; lists all problems.
+        CheckpointError, ConfigError, StorageError: The checkpoint is invalid; the error lists all problems.
     """
     location, overrides = hub.split_options(options)
     path = Path(path_or_repo_id)
     if not path.is_file():
-        path = hub.resolve(path_or_repo_id, wanted_files(allow_pickle, *OTHER_FILES), **location)
+        path = hub.resolve(path_or_repo_id, files_to_load(allow_pickle, *OTHER_FILES), **location)
     tensors = read_tensors(path, allow_pickle=allow_pickle)
     config = config_of(path, tensors, **overrides)
     head = head or head_of({tensor.parameter for tensor in tensors}, config)
@@ -96,19 +95,19 @@ def open_checkpoint(
 
 
 def head_of(names: set[str], config: OpenAIGPTConfig) -> Head:
-    """The model that a checkpoint is of: by the weights of its head, else by ``architectures``, else the trunk."""
+    """Determine the head by stored head weights, else ``architectures`` in the config, else a stored ``lm_head``."""
     if names & {row.name for row in SCORE}:
         return Head.SEQUENCE_CLASSIFICATION
     if names & {row.name for row in SUMMARY}:
         return Head.DOUBLE_HEADS
-    named = config.extra.get("architectures")
-    if isinstance(named, list) and len(named) == 1 and named[0] in ARCHITECTURES.values():
-        return head_named(named[0])
+    architectures = config.extra.get("architectures")
+    if isinstance(architectures, list) and len(architectures) == 1 and architectures[0] in ARCHITECTURES.values():
+        return head_named(architectures[0])
     return Head.LM if TIED_HEAD in names else Head.NONE
 
 
 def head_named(architecture: str) -> Head:
-    """The model of a class name, with or without the prefix of a framework.
+    """The head of a model class, given with or without the prefix of a framework.
 
     >>> head_named("TFOpenAIGPTLMHeadModel")
     <Head.LM: 'lm'>
@@ -117,19 +116,19 @@ def head_named(architecture: str) -> Head:
     for head, name in ARCHITECTURES.items():
         if name == plain:
             return head
-    raise ConfigError(f"the model must be one of {', '.join(ARCHITECTURES.values())}; got {architecture!r}.")
+    raise ConfigError(f"the model class must be one of {', '.join(ARCHITECTURES.values())}; got {architecture!r}.")
 
 
 def source_folder(checkpoint: Checkpoint) -> Path:
-    """The folder of a checkpoint."""
+    """The folder of a checkpoint's config and tokenizer."""
     return folder_of(checkpoint.path)
 
 
 def other_files(folder: Path) -> list[str]:
-    """The names of those of ``OTHER_FILES`` that a folder has."""
+    """The names in ``OTHER_FILES`` that exist in a folder."""
     return [name for name in OTHER_FILES if (folder / name).is_file()]
 
 
-def kind_of(path: Path) -> str:
-    """What a file or directory of weights is, for people."""
-    return "openai" if path.name == openai_npy.SHAPES_NAME else sniff(path) or "unknown"
+def containers(tensors: Iterable[StoredTensor]) -> list[str]:
+    """Human-readable names of the formats of stored tensors."""
+    return sorted({FORMATS[tensor.form].container for tensor in tensors})

@@ -53,15 +53,15 @@ class Pretrained:
                 yield parameter.name, self.matching.sources[parameter.name].read(self.dtype)
 
     def report(self) -> dict[str, list[str]]:
-        """What ``output_loading_info=True`` returns, under transformers' names."""
+        """The result of ``output_loading_info=True``, with the keys of transformers."""
         return {
             "missing_keys": [parameter.name for parameter in self.matching.missing],
             "unexpected_keys": sorted(self.matching.dropped),
         }
 
 
-def wanted_files(allow_pickle: bool, *others: str) -> hub.Choose:
-    """Choose the config, that of generation, the weights in one format, and ``others``, from a repository's files."""
+def files_to_load(allow_pickle: bool, *others: str) -> hub.Choose:
+    """Return a function that selects the files to load: both configs, the weights in one format, and ``others``."""
 
     def choose(names: Sequence[str]) -> list[str]:
         return [*hub.named(CONFIG_NAME, GENERATION_CONFIG_NAME, *others)(names), *weights_files(names, allow_pickle)]
@@ -70,7 +70,7 @@ def wanted_files(allow_pickle: bool, *others: str) -> hub.Choose:
 
 
 class LoadingOptions(ConfigOptions, total=False):
-    """The keywords of ``from_pretrained`` of a model that ``open_pretrained`` takes."""
+    """The keywords of ``from_pretrained`` that ``open_pretrained`` accepts."""
 
     allow_pickle: bool
     ignore_mismatched_sizes: bool
@@ -101,12 +101,13 @@ def open_pretrained(
         options: ``revision``, ``cache_dir``, ``local_files_only`` and ``token``, and settings that override the config.
 
     Raises:
-        CheckpointError, ConfigError, StorageError: the checkpoint is invalid or does not fit; lists all problems.
+        CheckpointError, ConfigError, StorageError: The checkpoint is invalid or does not fit; the error lists all
+            problems.
     """
     location, overrides = hub.split_options(without_idioms(options, LOADING))
     path = Path(path_or_repo_id)
     if not path.is_file():
-        path = hub.resolve(path_or_repo_id, wanted_files(allow_pickle), **location)
+        path = hub.resolve(path_or_repo_id, files_to_load(allow_pickle), **location)
     tensors = read_tensors(path, allow_pickle=allow_pickle)
     config = config_of(path, tensors, **overrides)
     stored = None
@@ -122,12 +123,10 @@ def open_pretrained(
         logger.warning(text, _labels_of(stored), _labels_of(config))
     elif missing:
         shape = " in this shape" if ignore_mismatched_sizes else ""
-        logger.warning(
-            "%s: untrained weights, not in the checkpoint%s: %s. Train the model before using its predictions.",
-            head.architecture,
-            shape,
-            missing,
+        text = (
+            "%s has untrained weights, which the checkpoint lacks%s: %s. Train the model before using its predictions."
         )
+        logger.warning(text, head.architecture, shape, missing)
     elif stored is not None:
         _warn_of_renamed_labels(stored, config)
     if dtype == "auto":
@@ -137,7 +136,7 @@ def open_pretrained(
 
 
 def _labels_of(config: OpenAIGPTConfig) -> str:
-    """How many labels there are, and the names of the first."""
+    """The number of labels of a config, and the names of the first ones."""
     if config.problem_type == "regression":
         return "scores"
     names = ", ".join(repr(config.id2label[i]) for i in range(min(config.num_labels, SHOWN_LABELS)))
@@ -146,7 +145,7 @@ def _labels_of(config: OpenAIGPTConfig) -> str:
 
 
 def _warn_of_renamed_labels(stored: OpenAIGPTConfig, config: OpenAIGPTConfig) -> None:
-    """Warn that the rows of a trained head keep the meaning that they were trained for, under new label names."""
+    """Warn that the labels of a trained head are renamed: its rows still predict the classes of the old names."""
     renamed = [
         f"{name!r} to {config.id2label[i]!r}"
         for i, name in stored.id2label.items()
@@ -158,7 +157,7 @@ def _warn_of_renamed_labels(stored: OpenAIGPTConfig, config: OpenAIGPTConfig) ->
 
 
 def fresh_values(config: OpenAIGPTConfig, head: Head, dtype: str, seed: int) -> Iterator[tuple[str, NDArray[Any]]]:
-    """Each parameter's canonical name and first value in ``dtype`` (bfloat16 as bits)."""
+    """Each parameter's canonical name and initial values in ``dtype`` (bfloat16 as bits)."""
     for parameter in parameters(config, head).values():
         yield parameter.name, convert(initial_value(parameter, config, seed), "float32", dtype)
 
@@ -184,7 +183,7 @@ def save_pretrained(
         form: The format: ``safetensors`` (default), ``pytorch``, ``tf``, ``keras``, ``flax``, ``orbax`` or ``openai``.
 
     Raises:
-        CheckpointError, ConfigError, StorageError: the checkpoint cannot be saved; the folder is unchanged.
+        CheckpointError, ConfigError, StorageError: The checkpoint cannot be saved; the folder is unchanged.
     """
     table = parameters(config, head)
     tensors = [(table[name], OutgoingTensor.of(name, dtype_of(array), array)) for name, array in values]
@@ -194,10 +193,10 @@ def save_pretrained(
 
 
 def check_modules(head: Head, missing: Sequence[str], others: Sequence[str] = ()) -> None:
-    """See that a model has the weights of its table and no others, before it is saved.
+    """Check, before saving, that a model has exactly the weights of its parameter table.
 
     Raises:
-        CheckpointError: weights are missing, or a checkpoint has no place for others; lists them.
+        CheckpointError: Weights are missing, or a checkpoint cannot hold others; the error lists them.
     """
     if missing:
         raise CheckpointError(
@@ -222,7 +221,7 @@ def write_checkpoint(
     max_shard_size: int | str | None = None,
     provenance: Mapping[str, str] | None = None,
 ) -> None:
-    """Write ``config.json`` and the weights; ``save_pretrained`` for tensors that may not be in memory."""
+    """Write ``config.json`` and the weights, like ``save_pretrained``, for tensors that may not be in memory."""
     misfits = [
         f"{parameter.name} must have shape {parameter.shape}; got {tensor.shape}"
         for parameter, tensor in tensors
@@ -234,7 +233,7 @@ def write_checkpoint(
             f"a config with matching sizes.\n" + bullet_list(misfits)
         )
     write_tensors(changes, tensors, head, form, max_shard_size, provenance)
-    kept = {key: value for key, value in config.extra.items() if key != "torch_dtype"}  # the old key for dtype
-    written = config.replace(extra={**kept, "architectures": [head.architecture], "dtype": dtype})
+    extra = {key: value for key, value in config.extra.items() if key != "torch_dtype"}  # the old key for dtype
+    saved_config = config.replace(extra={**extra, "architectures": [head.architecture], "dtype": dtype})
     with changes.file(CONFIG_NAME) as file:
-        file.write(written.to_json_string().encode())
+        file.write(saved_config.to_json_string().encode())

@@ -1,8 +1,8 @@
 """Stored and outgoing tensors: what the readers of all formats return and their writers accept.
 
-Nearly every format keeps its numbers as plain bytes at some offset. So a reader only has to find and check the
-offsets; reading is the same for all of them, lazy, and takes no more memory than the tensor. Where numbers are packed,
-the reader says how they are unpacked when their turn comes.
+Nearly every format stores numbers as plain bytes at some offset. A reader finds and checks the offsets. The values are
+read later, in the same way for all formats, and need no more memory than the tensor. For packed numbers, the reader
+provides a function that unpacks them.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from gptcore.checkpoint.layouts import TRANSFORMS
 
 @dataclass(frozen=True)
 class Region:
-    """Some numbers in a file, one behind the other."""
+    """Consecutive numbers in a file."""
 
     path: Path
     offset: int  # in bytes
     count: int
 
     def numbers(self, dtype: np.dtype[Any]) -> NDArray[Any]:
-        """A private view of the file: pages are read when touched and go when the array goes."""
+        """A private view of the file: pages are read on access and freed with the array."""
         if not self.count:
             return np.empty(0, dtype)
         return np.memmap(self.path, dtype, "c", self.offset, (self.count,))
@@ -37,7 +37,7 @@ class Region:
 
 @dataclass(frozen=True)
 class Packed:
-    """Numbers that a library unpacks, row by row and in one piece."""
+    """Numbers that a library unpacks all at once, in C order."""
 
     path: Path
     count: int
@@ -50,15 +50,16 @@ class StoredTensor:
 
     path: Path
     name: str  # in the file
-    parameter: str  # the canonical name that the layout of the file gives it
-    dtype: str  # one of STORAGE, or the file's own code where no model can hold it (a boolean mask buffer)
+    parameter: str  # the canonical name, or the name in the file if its format does not know it
+    dtype: str  # one of STORAGE, or the file's own code if no model can hold it (a boolean mask buffer)
     shape: tuple[int, ...]
     regions: tuple[Region | Packed, ...]
-    strides: tuple[int, ...] | None = None  # in numbers, where they do not lie row by row
+    strides: tuple[int, ...] | None = None  # in numbers; None for C order
+    form: str = ""  # the name of the format that knows its name; set when a checkpoint is opened
 
     @classmethod
     def at(cls, path: Path, name: str, dtype: str, shape: tuple[int, ...], offset: int) -> Self:
-        """A tensor whose values are contiguous in the file, in C order, under its canonical name."""
+        """A tensor whose values are contiguous in the file, in C order."""
         return cls(path, name, name, dtype, shape, (Region(path, offset, math.prod(shape)),))
 
     def transposed(self) -> Self:
@@ -67,7 +68,7 @@ class StoredTensor:
         return replace(self, shape=self.shape[::-1], strides=strides[::-1])
 
     def undone(self, transform: str) -> Self:
-        """The canonical view of a tensor that a layout keeps transformed (see ``gptcore.checkpoint.layouts``)."""
+        """The canonical view of a tensor that a format stores transformed (see ``gptcore.checkpoint.layouts``)."""
         if transform == "transpose":
             return self.transposed()
         if transform == "leading axis" and self.shape[:1] == (1,):
@@ -77,10 +78,10 @@ class StoredTensor:
     def read(self, dtype: str | None = None) -> NDArray[Any]:
         """The values in ``dtype`` (default: as stored), bfloat16 as bits.
 
-        As stored and row by row, they are a private view of the file, unless they are packed there.
+        Without a conversion, values in C order are a private view of the file, unless they are packed.
 
         Raises:
-            CheckpointError: they are packed, and are not what their description says.
+            CheckpointError: The packed values do not match their description.
         """
         flat = [region.numbers(STORAGE[self.dtype]) for region in self.regions]
         whole = flat[0] if len(flat) == 1 else np.concatenate(flat)
@@ -94,7 +95,7 @@ class StoredTensor:
 
 @dataclass(frozen=True)
 class OutgoingTensor:
-    """A tensor on its way into a file: read when its turn comes, so that one is in memory at a time."""
+    """A tensor to write. Its values are loaded when they are written, so that one tensor is in memory at a time."""
 
     name: str
     dtype: str
@@ -103,27 +104,27 @@ class OutgoingTensor:
 
     @classmethod
     def of(cls, name: str, dtype: str, array: NDArray[Any]) -> Self:
-        """One that is in memory already."""
+        """A tensor whose values are already in memory."""
         return cls(name, dtype, array.shape, lambda: array)
 
     def done(self, name: str, transform: str) -> OutgoingTensor:
-        """The same tensor under the name and in the shape of a layout."""
+        """The same tensor with the name and the transformed values that a format stores."""
         change = TRANSFORMS[transform]
         shape = change(np.broadcast_to(np.float32(0), self.shape)).shape
         return OutgoingTensor(name, self.dtype, shape, lambda: change(self.load()))
 
     @property
     def size(self) -> int:
-        """Bytes that it takes in a file."""
+        """Its size in a file, in bytes."""
         return math.prod(self.shape) * STORAGE[self.dtype].itemsize
 
     def data(self) -> memoryview:
-        """Its numbers, row by row, in the byte order of files."""
+        """Its values as little-endian bytes in C order."""
         return np.ascontiguousarray(self.load(), STORAGE[self.dtype]).reshape(-1).view(np.uint8).data
 
 
 def row_strides(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """How many numbers lie between neighbours along each axis, row by row.
+    """The strides of an array in C order, in numbers.
 
     >>> row_strides((2, 3, 5))
     (15, 5, 1)

@@ -65,7 +65,7 @@ def convert_command(
         )
     written = dtype or opened.dtype
     text = f"{output}: {opened.head.architecture}, {to}, {written}; read back and verified"
-    for line in [text, rounding.told(written)] if rounding.changed else [text]:
+    for line in [text, rounding.summary(written)] if rounding.changed else [text]:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 

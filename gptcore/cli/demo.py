@@ -38,7 +38,7 @@ def demo_command(
     ] = 0.95,
     seed: Annotated[int, typer.Option(help="Random seed, the same for every framework.")] = 0,
 ) -> None:
-    """Sample one story in every framework from the bundled model, and print the parity table.
+    """Sample one story in every framework from the bundled model, and show how closely the frameworks agree.
 
     Exit status 1 if the stories differ or a tolerance is exceeded.
     """

@@ -16,7 +16,7 @@ from rich.progress import track
 
 from gptcore.backends import require
 from gptcore.cli.loading import Device, use_backend
-from gptcore.cli.settings import SHIPPED, parse_settings
+from gptcore.cli.settings import PRE_TOKENIZER, SHIPPED, parse_settings
 from gptcore.errors import ConfigError, DataError, InputError
 from gptcore.generation import GenerationConfig, TextStreamer, check_prompt, settled
 from gptcore.pipelines import left_padded
@@ -41,7 +41,7 @@ def generate_command(
     batch_size: Annotated[int, typer.Option(min=1, help="Number of prompts of a file to process at a time.")] = 8,
     dtype: Annotated[str, typer.Option(help="float32, float64, bfloat16 or float16.")] = "float32",
     quantization: Annotated[str | None, typer.Option(help="int8: one byte per weight; torch only.")] = None,
-    pre_tokenizer: Annotated[str | None, typer.Option(help="basic, original or auto. Default: as saved.")] = None,
+    pre_tokenizer: Annotated[str | None, typer.Option(help=f"{PRE_TOKENIZER} Default: as saved.")] = None,
     max_new_tokens: Annotated[int, typer.Option(help="Maximum number of new tokens.")] = 40,
     greedy: Annotated[bool, typer.Option("--greedy", help="Select the most likely token instead of sampling.")] = False,
     temperature: Annotated[
@@ -61,14 +61,19 @@ def generate_command(
     no_repeat_ngram_size: Annotated[int, typer.Option(help="Never repeat a sequence of this many tokens. 0: off.")] = 0,
     seed: Annotated[
         int | None,
-        typer.Option(help="Random seed; the same text in every backend.", show_default="random, and printed"),
+        typer.Option(
+            help="Random seed. In float32, every backend gives the same text.", show_default="random, and printed"
+        ),
     ] = None,
     raw: Annotated[bool, typer.Option("--raw", help="Keep the spaces that the model puts around punctuation.")] = False,
     setting: Annotated[
-        list[str] | None, typer.Option("--set", metavar="NAME=JSON", help="Any other setting of GenerationConfig.")
+        list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Any other setting of GenerationConfig.")
     ] = None,
 ) -> None:
-    """Continue a text, printed word by word, or each line of a file. Samples unless --greedy or --num-beams is set."""
+    """Continue a text, or each line of --file.
+
+    Tokens are sampled unless --greedy, --num-beams above 1 or --set penalty_alpha=... is passed.
+    """
     if (text is None) == (file is None):
         raise ConfigError("pass either a text or --file, and not both.")
     of_sampling = {"temperature": temperature, "top_k": top_k, "top_p": top_p}
@@ -108,8 +113,8 @@ def _check_sampling(settings: dict[str, Any]) -> None:
         unused.remove("top_k")  # contrastive search ranks this many candidates
     if unused and not settings["do_sample"]:
         raise ConfigError(
-            f"cannot use {', '.join(unused)} without sampling, which --greedy, --num-beams or penalty_alpha turn off. "
-            "Omit one or the other."
+            f"cannot use {', '.join(unused)}: --greedy, --num-beams above 1 and penalty_alpha turn sampling off. Omit "
+            f"{', '.join(unused)}, or omit that option."
         )
 
 

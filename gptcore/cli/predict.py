@@ -42,10 +42,15 @@ def predict_command(
         str | None,
         typer.Option(help="Names of the text columns, separated by commas. Default: as in training, else the task's."),
     ] = None,
-    header: Annotated[str | None, typer.Option(help="Names of all columns, for CSV or TSV without a header.")] = None,
+    header: Annotated[
+        str | None,
+        typer.Option(help="Names of all columns, separated by commas, for CSV or TSV files without a header line."),
+    ] = None,
     choices: Annotated[
         int | None,
-        typer.Option(min=2, help="Number of choices, for choice. Default: as in training, else 2.", show_default=False),
+        typer.Option(
+            min=2, help="Number of choices (task choice only). Default: as in training, else 2.", show_default=False
+        ),
     ] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Rows to compute at a time.")] = 8,
     form: Annotated[
@@ -53,7 +58,7 @@ def predict_command(
         typer.Option("--format", help="table, jsonl or csv. Default: table on a terminal, else jsonl."),
     ] = None,
 ) -> None:
-    """Print the label of every row and its probability; for scores, the score."""
+    """Print the most likely label of every row and its probability, or the score if the model was trained on scores."""
     if task not in PIPELINE_OF:
         raise ConfigError(f"TASK must be one of {', '.join(PIPELINE_OF)}; got {task!r}.")
     write = WRITERS.get(form or ("table" if sys.stdout.isatty() else "jsonl"))

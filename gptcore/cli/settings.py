@@ -12,6 +12,10 @@ from gptcore.settings import literal
 from gptcore.spec.tasks import TASKS, choice_columns
 
 SHIPPED = "the bundled model"
+PRE_TOKENIZER = (
+    "How to split text into words: basic (BERT's rules), original (ftfy and spaCy, as for the published model) or auto "
+    "(original if both are installed)."
+)
 """How ``--help`` describes the default, ``DEFAULT_MODEL``."""
 
 
@@ -60,4 +64,7 @@ def text_columns(task: str, columns: str | None, choices: int) -> tuple[str, ...
 def require_empty(output: Path, force: bool) -> None:
     """Raise a ``StorageError`` if the folder has files that would be replaced without ``--force``."""
     if output.is_dir() and any(output.iterdir()) and not force:
-        raise StorageError(f"{output} already holds files. Add --force to replace them, or choose another folder.")
+        raise StorageError(
+            f"{output} already holds files. Add --force to write into it and replace files of the same names, or "
+            "choose another folder."
+        )

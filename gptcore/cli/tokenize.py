@@ -14,7 +14,7 @@ from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
-from gptcore.cli.settings import SHIPPED
+from gptcore.cli.settings import PRE_TOKENIZER, SHIPPED
 from gptcore.errors import DataError
 from gptcore.release import DEFAULT_MODEL
 from gptcore.storage.tables import decoded
@@ -38,9 +38,7 @@ def tokenize_command(
     tokenizer: Annotated[
         str, typer.Option(help="A folder, or owner/name on the hub.", show_default=SHIPPED)
     ] = DEFAULT_MODEL,
-    pre_tokenizer: Annotated[
-        str | None, typer.Option(help="Text path: basic, original or auto. Default: as saved.")
-    ] = None,
+    pre_tokenizer: Annotated[str | None, typer.Option(help=f"{PRE_TOKENIZER} Default: as saved.")] = None,
     show: Annotated[Format, typer.Option("--format", help="How to show the tokens.")] = Format.TABLE,
 ) -> None:
     """Show the ids and pieces of a text, and where in the text they come from."""

@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeElapsedColumn
 
-from gptcore.cli.settings import examples, require_empty
+from gptcore.cli.settings import PRE_TOKENIZER, examples, require_empty
 from tokenization import train
 
 TRAIN = "gptcore tokenizer train books --output words --vocab-size 8192"
@@ -27,7 +27,7 @@ def train_command(
     files: Annotated[list[Path], typer.Argument(help="UTF-8 text files, plain, .xz or .gz, or folders of them.")],
     output: Annotated[Path, typer.Option(help="The folder to write; created if missing.")],
     vocab_size: Annotated[int, typer.Option(min=1, help="Maximum number of pieces.")] = 40_478,
-    pre_tokenizer: Annotated[str, typer.Option(help="The text path: basic, original or auto.")] = "auto",
+    pre_tokenizer: Annotated[str, typer.Option(help=PRE_TOKENIZER)] = "auto",
     min_frequency: Annotated[int, typer.Option(min=1, help="Pairs that occur less often are not merged.")] = 2,
     force: Annotated[bool, typer.Option("--force", help="Replace files of the same names in --output.")] = False,
     quiet: Annotated[bool, typer.Option(help="Hide the progress bar.")] = False,

@@ -17,7 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from gptcore.cli.loading import Device, use_trainers
 from gptcore.cli.report import print_report, print_settings
 from gptcore.cli.settings import SHIPPED, columns_named, examples, model_named, parse_settings
-from gptcore.errors import ConfigError, GPTError, TrainingError
+from gptcore.errors import ConfigError, GPTError
 from gptcore.installation import install_command
 from gptcore.release import DEFAULT_MODEL
 from gptcore.report.curves import draw, plot
@@ -27,7 +27,7 @@ from gptcore.training import Evaluation, read_log
 from gptcore.training.examples import LABEL, class_names
 from gptcore.training.fitting import evaluate
 from gptcore.training.jobs import Job, columns_of, prepare_lm, prepare_task
-from gptcore.training.run import LOG_NAME, Interrupted, Record, has_run
+from gptcore.training.run import LOG_NAME, Interrupted, Record, check_has_no_run
 
 TRAIN_LM = "gptcore train lm books --tokenizer words --preset small --output runs/books"
 EVAL_LM = ("gptcore eval lm heldout", "gptcore eval lm heldout --model runs/books")
@@ -56,28 +56,47 @@ Files = Annotated[list[Path], typer.Argument(help="Files, or folders of files.")
 Output = Annotated[Path, typer.Option(help="Folder of the run.")]
 Backend = Annotated[str, typer.Option(help="torch, tf or flax.")]
 Validation = Annotated[list[Path] | None, typer.Option(help="Files to evaluate the model on.")]
-RecipeFile = Annotated[Path | None, typer.Option("--recipe", help="A YAML or JSON file of hyperparameters.")]
+RecipeFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--recipe",
+        help="A YAML or JSON file of hyperparameters; overrides the defaults and --preset.",
+    ),
+]
 Settings = Annotated[
     list[str] | None,
     typer.Option(
         "--set",
-        metavar="NAME=JSON",
+        metavar="NAME=VALUE",
         help="A hyperparameter; overrides the recipe. gptcore train --list-settings lists them.",
     ),
 ]
 Every = Annotated[int | None, typer.Option(min=1, help="Updates between evaluations. Default: only at the end.")]
-SaveEvery = Annotated[int | None, typer.Option(min=1, help="Updates between checkpoints. Default: only at the end.")]
+SaveEvery = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help="Updates between checkpoints. Default: none. One is also saved at the end, at a better score and at "
+        "Ctrl-C.",
+    ),
+]
 Patience = Annotated[int | None, typer.Option(min=1, help="Stop after this many evaluations without improvement.")]
 Resume = Annotated[bool, typer.Option(help="Resume from the newest checkpoint in OUTPUT, if there is one.")]
 Quiet = Annotated[bool, typer.Option(help="Hide the progress bar and the curve.")]
-Columns = Annotated[str | None, typer.Option(help="Names of the text columns, separated by commas.")]
+Columns = Annotated[
+    str | None, typer.Option(help="Names of the text columns, separated by commas. Default: those of the task.")
+]
 Label = Annotated[str, typer.Option(help="Name of the label column.")]
 EvalColumns = Annotated[
-    str | None, typer.Option(help="Names of the text columns, separated by commas. Default: as in training.")
+    str | None,
+    typer.Option(help="Names of the text columns, separated by commas. Default: as in training, else the task's."),
 ]
 EvalLabel = Annotated[str | None, typer.Option(help="Name of the label column. Default: as in training, else label.")]
 AsJSON = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of a report.")]
-Header = Annotated[str | None, typer.Option(help="Names of all columns, for CSV or TSV without a header.")]
+Header = Annotated[
+    str | None,
+    typer.Option(help="Names of all columns, separated by commas, for CSV or TSV files without a header line."),
+]
 
 
 def _list_settings(wanted: bool) -> None:
@@ -115,7 +134,7 @@ def train_lm(
     ] = None,
     config: Annotated[
         list[str] | None,
-        typer.Option("--config", metavar="NAME=JSON", help="A config setting, such as n_layer=4 or resid_pdrop=0."),
+        typer.Option("--config", metavar="NAME=VALUE", help="A config setting, such as n_layer=4 or resid_pdrop=0."),
     ] = None,
     backend: Backend = "torch",
     device: Device = None,
@@ -160,8 +179,8 @@ def require_libraries() -> None:
 
 def require_no_run(output: Path, resume: bool) -> None:
     """Raise a ``TrainingError`` if the folder already holds a run, before anything is loaded."""
-    if not resume and has_run(output):
-        raise TrainingError(f"{output} already holds a run. Add --resume, or choose another --output.")
+    if not resume:
+        check_has_no_run(output, "Add --resume, or choose another --output.")
 
 
 def start(job: Job, *, resume: bool, quiet: bool) -> None:
@@ -249,7 +268,7 @@ def named(header: str | None) -> list[str] | None:
 
 def merged_recipe(stage: Recipe, file: Path | None, settings: Sequence[str] | None) -> Recipe:
     """The recipe of a stage, with the settings of a file and of the command line."""
-    base = stage if file is None else Recipe.read(file)
+    base = stage if file is None else Recipe.read(file, stage)
     return base.replace(**parse_settings(settings or [], "--set"))
 
 
@@ -355,7 +374,11 @@ def report(evaluation: Evaluation, as_json: bool, subject: str, labels: Sequence
 for _name, _help in (
     ("classify", "a text classifier (columns: text, label)."),
     ("entail", "an entailment classifier (columns: premise, hypothesis, label)."),
-    ("similarity", "a text similarity model (columns: sentence1, sentence2, label; numbers are scores)."),
+    (
+        "similarity",
+        "a text similarity model (columns: sentence1, sentence2, label). Numbers as labels are scores, others are "
+        "classes.",
+    ),
     ("choice", "a multiple-choice model (columns: context, choice1, choice2, ..., label from 0)."),
 ):
     add_task_commands(_name, _help)

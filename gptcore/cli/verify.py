@@ -1,4 +1,4 @@
-"""``gptcore verify``: the parity table."""
+"""``gptcore verify``: how close each framework is to the float64 reference, as a table."""
 
 from __future__ import annotations
 
@@ -34,7 +34,11 @@ def verify_command(
     gradients: Annotated[bool, typer.Option(help="Also compare the gradient of every parameter.")] = True,
     seed: Annotated[int, typer.Option(help="Random seed for the test input.")] = 0,
     against: Annotated[
-        str | None, typer.Option(help="Another checkpoint. Compare the weights bit for bit, without any framework.")
+        str | None,
+        typer.Option(
+            help="Only compare the weights with this checkpoint, value by value, without any framework. Exit status 1 "
+            "if any differ. Other options are ignored, except --allow-pickle."
+        ),
     ] = None,
     allow_pickle: AllowPickle = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
@@ -66,7 +70,7 @@ def _compare(checkpoint: str, other: str, allow_pickle: bool) -> None:
     differing = list(differences(ours, theirs))
     for name, largest in differing:
         print(f"{name}: differs by {largest:.3e} at most")
-    print(f"{len(ours.matching.sources) - len(differing)} of {len(ours.matching.sources)} parameters are the same")
+    print(f"{len(ours.matching.sources) - len(differing)} of {len(ours.matching.sources)} tensors are equal")
     raise typer.Exit(1 if differing else 0)
 
 
@@ -112,13 +116,13 @@ def print_report(report: Report) -> None:
     console.print(table)
     for item in report.backends:
         if item.not_claimed:
-            console.print(f"{escape(item.name)}: not claimed: {', '.join(item.not_claimed)}")
+            console.print(f"{escape(item.name)} does not claim to compute: {', '.join(item.not_claimed)}")
     console.print(LEGEND)
     versions = [f"{name} {number}" for item in report.backends for name, number in item.versions.items()]
     console.print(", ".join(versions))
     if report.passed:
         largest = max(error.scaled / error.tolerance for item in report.backends for error in item.errors)
-        console.print(f"[green]all differences are within tolerance; the largest uses {largest:.0%} of it[/]")
+        console.print(f"[green]all differences are within tolerance; at most {largest:.0%} of a tolerance is used[/]")
     else:
         console.print("[red]a tolerance is exceeded[/]")
 

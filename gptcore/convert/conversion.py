@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gptcore.checkpoint.containers.reading import resolve_inside
 from gptcore.checkpoint.dtypes import STORAGE, check_dtype, convert
-from gptcore.checkpoint.folder import check_writable, read_tensors, resolve_inside
+from gptcore.checkpoint.folder import check_writable, read_tensors
 from gptcore.checkpoint.matching import match
 from gptcore.checkpoint.opening import Checkpoint, other_files, source_folder
 from gptcore.checkpoint.pretrained import write_checkpoint
@@ -32,14 +33,14 @@ Progress = Callable[[int, int], None]
 class Rounding:
     """The effect of a narrower dtype on the values of a checkpoint."""
 
-    largest: float  # difference of a value
-    changed: int  # values that are another number now
-    infinite: int  # values that were finite and are beyond the dtype's range
+    largest: float  # the largest difference of a value, without those that became infinite
+    changed: int  # the number of values that changed
+    infinite: int  # the number of finite values that became infinite
 
-    def told(self, dtype: str) -> str:
-        """What happened on the way to ``dtype``, in words.
+    def summary(self, dtype: str) -> str:
+        """The effect of a conversion to ``dtype``, in words.
 
-        >>> Rounding(0.0, 0, 0).told("float32"), Rounding(2e-4, 12345, 0).told("float16")
+        >>> Rounding(0.0, 0, 0).summary("float32"), Rounding(2e-4, 12345, 0).summary("float16")
         ('all values are unchanged', '12,345 values were rounded, by at most 2.00e-04')
         """
         if not self.changed:
@@ -60,9 +61,9 @@ def convert_checkpoint(
 ) -> Rounding:
     """Write a checkpoint in another format, with ``config.json`` and the tokenizer's files, and compare it afterwards.
 
-    Tensors are read, converted and written one at a time. The result is read back through its own reader, and every
-    value compared with the source's. A model card is generated, unless ``folder`` has a hand-written ``README.md``. A
-    hand-written card of the source describes other files, so it is copied as ``README.source.md``.
+    Tensors are read, converted and written one at a time. The result is read back, and every value is compared with
+    that of the source. A model card is generated, unless ``folder`` has a hand-written ``README.md``. A hand-written
+    card of the source describes other files, so it is copied as ``README.source.md``.
 
     Args:
         source: The result of ``open_checkpoint``.
@@ -76,10 +77,10 @@ def convert_checkpoint(
         The effect of a narrower ``dtype`` on the values; all zero if nothing was rounded.
 
     Raises:
-        ConfigError, StorageError: the checkpoint cannot be written.
-        CheckpointError: the source cannot be converted, or the result differs from it.
+        ConfigError, StorageError: The checkpoint cannot be written.
+        CheckpointError: The source cannot be converted, or the result differs from it.
     """
-    folder, beside = Path(folder), source_folder(source)
+    folder, source_dir = Path(folder), source_folder(source)
     target = check_dtype(dtype or source.dtype)
     check_writable(form, {target}, max_shard_size)
     if source.matching.missing:
@@ -87,12 +88,13 @@ def convert_checkpoint(
         raise CheckpointError(
             f"cannot convert {source.path}: it lacks {names}. gptcore inspect lists the models that can load it."
         )
-    if folder.exists() and folder.resolve() == beside.resolve():
+    if folder.exists() and folder.resolve() == source_dir.resolve():
         raise ConfigError(f"cannot convert {folder} into itself. Choose another folder.")
     table = parameters(source.config, source.head)
     total, done = 2 * sum(p.size * STORAGE[target].itemsize for p in table.values()), 0
 
-    def told(array: NDArray[Any]) -> NDArray[Any]:
+    def counted(array: NDArray[Any]) -> NDArray[Any]:
+        """Report progress by the size of an array."""
         nonlocal done
         done += array.size * STORAGE[target].itemsize
         if progress:
@@ -100,7 +102,7 @@ def convert_checkpoint(
         return array
 
     def reading(tensor: StoredTensor) -> Callable[[], NDArray[Any]]:
-        return lambda: told(tensor.read(target))
+        return lambda: counted(tensor.read(target))
 
     outgoing = [
         (parameter, OutgoingTensor(name, target, parameter.shape, reading(source.matching.sources[name])))
@@ -117,42 +119,42 @@ def convert_checkpoint(
             max_shard_size,
             {"converted_from": source.origin},
         )
-        beside_names = {name: name for name in other_files(beside) if name != CARD_NAME}
-        if is_own(beside / CARD_NAME):
-            beside_names[SOURCE_CARD_NAME] = CARD_NAME
+        source_names = {name: name for name in other_files(source_dir) if name != CARD_NAME}
+        if is_own(source_dir / CARD_NAME):
+            source_names[SOURCE_CARD_NAME] = CARD_NAME
         changes.remove(SOURCE_CARD_NAME)  # of an earlier conversion
-        for name, old_name in beside_names.items():
-            with resolve_inside(beside, old_name).open("rb") as old, changes.file(name) as new:
+        for name, source_name in source_names.items():
+            with resolve_inside(source_dir, source_name).open("rb") as old, changes.file(name) as new:
                 shutil.copyfileobj(old, new)
-    written = Checkpoint(
-        folder, found := read_back(folder, form), source.config, source.head, match(found, source.config, source.head)
-    )
-    rounding = _check_same(source, written, target, told)
+    tensors = read_back(folder, form)
+    matching = match(tensors, source.config, source.head)
+    written = Checkpoint(folder, tensors, source.config, source.head, matching)
+    rounding = _check_same(source, written, target, counted)
     if not is_own(folder / CARD_NAME):
         with atomic_write(folder / CARD_NAME) as file:
-            file.write(card_of(written, f"Converted from {source.origin}: {rounding.told(target)}.").encode())
+            file.write(card_of(written, f"Converted from {source.origin}: {rounding.summary(target)}.").encode())
     return rounding
 
 
 def read_back(folder: Path, form: str) -> list[StoredTensor]:
-    """The tensors of one format, where a folder may have several."""
+    """The tensors of a folder in one format, even if it has weights in several."""
     return read_tensors(folder, allow_pickle=True, form=form)
 
 
 def differences(a: Checkpoint, b: Checkpoint) -> Iterator[tuple[str, float]]:
-    """The parameters whose values differ between two checkpoints of one model, and by how much at most.
+    """Yield each parameter whose values differ between two checkpoints of the same model, and the largest difference.
 
     Raises:
-        CheckpointError: they are not of one model.
+        CheckpointError: The checkpoints are not of the same model.
     """
-    ours, theirs = parameters(a.config, a.head), parameters(b.config, b.head)
-    if ours != theirs:
-        names = sorted({n for n in {*ours, *theirs} if ours.get(n) != theirs.get(n)})
+    table, other_table = parameters(a.config, a.head), parameters(b.config, b.head)
+    if table != other_table:
+        names = sorted(name for name in {*table, *other_table} if table.get(name) != other_table.get(name))
         raise CheckpointError(
             f"cannot compare {a.path} ({a.head.architecture}) with {b.path} ({b.head.architecture}): their parameters "
             f"differ in {', '.join(names[:5])}."
         )
-    for name in ours:
+    for name in table:
         left = _wide(a.matching.sources[name])
         right = _wide(b.matching.sources[name])
         if not np.array_equal(left, right, equal_nan=True):
@@ -160,21 +162,20 @@ def differences(a: Checkpoint, b: Checkpoint) -> Iterator[tuple[str, float]]:
 
 
 def _check_same(
-    source: Checkpoint, written: Checkpoint, dtype: str, told: Callable[[NDArray[Any]], NDArray[Any]]
+    source: Checkpoint, written: Checkpoint, dtype: str, counted: Callable[[NDArray[Any]], NDArray[Any]]
 ) -> Rounding:
     largest, changed, infinite = 0.0, 0, 0
     for name, tensor in source.matching.sources.items():
-        result = told(written.matching.sources[name].read())
-        wanted = tensor.read(dtype)
-        if not _same_bytes(result, wanted):
+        result = counted(written.matching.sources[name].read())
+        if not _same_bytes(result, tensor.read(dtype)):
             raise CheckpointError(f"{written.path}: {name} differs from what was written. The disk may be failing.")
         if tensor.dtype != dtype:
             for old, new in _pieces(tensor.read(), tensor.dtype, result, dtype):
                 differ = (old != new) & ~np.isnan(old)
-                gone = np.isinf(new) & np.isfinite(old)
-                changed, infinite = changed + int(differ.sum()), infinite + int(gone.sum())
-                if (kept := differ & ~gone).any():
-                    largest = max(largest, float(np.abs(old - new)[kept].max()))
+                overflows = np.isinf(new) & np.isfinite(old)
+                changed, infinite = changed + int(differ.sum()), infinite + int(overflows.sum())
+                if (rounded := differ & ~overflows).any():
+                    largest = max(largest, float(np.abs(old - new)[rounded].max()))
     return Rounding(largest, changed, infinite)
 
 

@@ -1,4 +1,4 @@
-"""``gptcore inspect``: what a checkpoint holds, and what is wrong with it."""
+"""``gptcore inspect``: the content of a checkpoint, and its problems."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Any, Unpack
 
 from gptcore.checkpoint.dtypes import STORAGE
 from gptcore.checkpoint.folder import read_tensors
-from gptcore.checkpoint.layouts.hf_torch import TIED_HEAD
+from gptcore.checkpoint.layouts.published import TIED_HEAD
 from gptcore.checkpoint.matching import match
-from gptcore.checkpoint.opening import OTHER_FILES, head_of, kind_of
-from gptcore.checkpoint.pretrained import wanted_files
+from gptcore.checkpoint.opening import OTHER_FILES, containers, head_of
+from gptcore.checkpoint.pretrained import files_to_load
 from gptcore.checkpoint.stored_config import config_of
 from gptcore.checkpoint.tensors import StoredTensor
 from gptcore.errors import GPTError
@@ -23,11 +23,11 @@ from gptcore.storage import hub
 def describe(
     path_or_repo_id: str | Path, *, allow_pickle: bool = False, **options: Unpack[ConfigOptions]
 ) -> Mapping[str, Any]:
-    """What a checkpoint is, ready for JSON: model, config, tensors, what each class would load, and problems."""
+    """Describe a checkpoint, ready for JSON: model, config, tensors, problems, and what each model class would load."""
     location, overrides = hub.split_options(options)
     path = Path(path_or_repo_id)
     if not path.is_file():
-        path = hub.resolve(path_or_repo_id, wanted_files(allow_pickle, *OTHER_FILES), **location)
+        path = hub.resolve(path_or_repo_id, files_to_load(allow_pickle, *OTHER_FILES), **location)
     tensors = read_tensors(path, allow_pickle=allow_pickle)
     problems: list[str] = []
     loads: dict[str, Any] = {}
@@ -35,15 +35,18 @@ def describe(
     try:
         config = config_of(path, tensors, **overrides)
         head = head_of({tensor.parameter for tensor in tensors}, config)
-        for one in Head:
-            found = match(tensors, config, one)
-            loads[one.architecture] = {"fresh": [p.name for p in found.missing], "left_aside": sorted(found.dropped)}
+        for other in Head:
+            matching = match(tensors, config, other)
+            loads[other.architecture] = {
+                "fresh": [parameter.name for parameter in matching.missing],
+                "left_aside": sorted(matching.dropped),
+            }
     except GPTError as error:
         problems.append(str(error))
     names = {tensor.parameter for tensor in tensors}
     return {
         "path": str(path),
-        "formats": sorted({kind_of(tensor.path) for tensor in tensors}),
+        "formats": containers(tensors),
         "files": sorted({path.name for tensor in tensors for path in _files(tensor)}),
         "model": head.architecture if head else None,
         "config": config.to_dict() if config else None,
@@ -60,7 +63,7 @@ def describe(
 
 
 def _files(tensor: StoredTensor) -> list[Path]:
-    """What holds a tensor; of a directory with many files, the directory."""
+    """The files of a tensor, or the directory of a format that stores tensors in a directory."""
     return [tensor.path] if tensor.path.is_dir() else [region.path for region in tensor.regions]
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from gptcore.checkpoint.folder import resolve_inside
-from gptcore.checkpoint.formats import FORMATS, openai_npy
+from gptcore.checkpoint.containers.reading import resolve_inside
+from gptcore.checkpoint.formats import FORMATS
+from gptcore.checkpoint.formats.safetensors import SAFETENSORS
 from gptcore.checkpoint.opening import Checkpoint, open_checkpoint, other_files, source_folder
 from gptcore.convert.card import card_of
 from gptcore.errors import CheckpointError
@@ -45,7 +46,7 @@ class Pushable:
             The URL of the commit.
 
         Raises:
-            StorageError: the hub cannot be reached or refused the request; the repository is unchanged.
+            StorageError: The hub cannot be reached or refused the request; the repository is unchanged.
         """
         with hub.temporary_folder() as folder:
             self.save_pretrained(folder, max_shard_size=max_shard_size)
@@ -76,14 +77,15 @@ def push_checkpoint(
     Args:
         checkpoint: The result of ``open_checkpoint``.
         commit_message: The commit message. Default: ``Upload`` and the class name.
-        repo_id, token, private, revision: as in ``gptcore.storage.hub.push``.
+        repo_id, token, private, revision: As in ``gptcore.storage.hub.push``.
 
     Returns:
         The URL of the commit.
 
     Raises:
-        CheckpointError: the checkpoint lacks a parameter, a file leads outside its folder, or see
-            ``gptcore.storage.hub.push``.
+        CheckpointError: The checkpoint lacks a parameter or a file that can be loaded from the hub, or a file points
+            outside its folder.
+        ConfigError, StorageError: As in ``gptcore.storage.hub.push``.
     """
     if checkpoint.matching.missing:
         lacking = ", ".join(parameter.name for parameter in checkpoint.matching.missing)
@@ -91,22 +93,22 @@ def push_checkpoint(
     folder = source_folder(checkpoint)
     names = sorted(path.name for path in folder.iterdir())
     weights = [name for form in FORMATS.values() if not form.is_directory for name in form.files(names)]
-    weights += [name for name in (openai_npy.SHAPES_NAME, *openai_npy.FILES) if name in names]
     if not weights:
         raise CheckpointError(
-            f"cannot push {folder}: the hub has no loader for Orbax. Convert the checkpoint first: "
-            f"gptcore convert {folder} OUTPUT --to safetensors"
+            f"cannot push {folder}: it has no weights file that can be loaded from the hub, such as "
+            f"{SAFETENSORS.file_name}. Convert the checkpoint first: gptcore convert {checkpoint.path} OUTPUT "
+            f"--to {SAFETENSORS.name}"
         )
-    ours = [*weights, *other_files(folder), *([CONFIG_NAME] if CONFIG_NAME in names else [])]
-    files = {name: resolve_inside(folder, name) for name in ours}
+    uploaded = [*weights, *other_files(folder), *([CONFIG_NAME] if CONFIG_NAME in names else [])]
+    files = {name: resolve_inside(folder, name) for name in uploaded}
 
     def replaced(old: Sequence[str]) -> list[str]:
         return [name for form in FORMATS.values() if form.files(files) for name in form.files(old)]
 
-    made = None
+    card = None
     if not is_own(folder / CARD_NAME):
-        kept = files.pop(CARD_NAME, None)  # of a conversion, and tells of it
-        made = kept.read_text(encoding="utf-8") if kept else card_of(checkpoint)
+        generated = files.pop(CARD_NAME, None)  # by the conversion that it describes
+        card = generated.read_text(encoding="utf-8") if generated else card_of(checkpoint)
     return hub.push(
         files,
         repo_id,
@@ -115,5 +117,5 @@ def push_checkpoint(
         private=private,
         revision=revision,
         replaces=replaced,
-        card=made,
+        card=card,
     )

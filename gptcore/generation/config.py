@@ -57,18 +57,20 @@ class GenerationConfig(Settings):
     Args:
         max_length: Maximum number of tokens of prompt and continuation together. Default: 20. Ignored if
             ``max_new_tokens`` is set.
-        max_new_tokens: Maximum number of tokens of the continuation. Default: as ``max_length`` allows.
-        min_length, min_new_tokens: Minimum number of tokens before the text may end, with and without the prompt.
+        max_new_tokens: Maximum number of tokens of the continuation. Default: ``max_length`` minus the
+            length of the prompt.
+        min_length: Minimum number of tokens of prompt and continuation together before the text may end. Default: 0.
+        min_new_tokens: Minimum number of tokens of the continuation before the text may end. Default: none.
         do_sample: Whether to sample tokens instead of selecting the most likely one. Default: false.
         temperature: Sampling temperature, by which the logits are divided; must be above 0. Lower is more predictable.
         top_k: Number of most likely tokens to sample from. Default: 50; 0 for all.
         top_p: Sample from the smallest set of tokens whose probabilities add up to this; in (0, 1]. Default: 1, all.
         min_p: Sample from tokens whose probability is at least this fraction of the largest one; in [0, 1].
             Default: ``None``, all.
-        typical_p: Sample from the tokens whose surprise is closest to the expected one and whose probabilities add up
-            to this; in (0, 1]. Default: 1, all.
+        typical_p: Sample from the tokens whose -log(probability) is closest to the entropy of the distribution: as few
+            as have probabilities that add up to this; in (0, 1]. Default: 1, all.
         num_beams: Number of hypotheses of beam search. Default: 1, no beam search.
-        length_penalty: Exponent of the length by which beam search divides a score. Default: 1.
+        length_penalty: Beam search divides the log-probability of a hypothesis by its length to this power. Default: 1.
         early_stopping: When beam search ends: when ``num_beams`` hypotheses are complete (``True``), when a better one
             is unlikely (``False``, the default), or when a better one is impossible (``"never"``).
         no_repeat_ngram_size: Length of token sequences that never repeat. Default: 0, off.
@@ -79,14 +81,16 @@ class GenerationConfig(Settings):
             probability only, 1 by dissimilarity to the context only. Default: ``None``, no contrastive search.
         num_return_sequences: Number of continuations per prompt. Default: 1.
         eos_token_id: Id, or list of ids, that ends a text. Default: none.
-        pad_token_id: Id that fills rows that have ended. Default: the first ``eos_token_id``.
+        pad_token_id: Id that fills rows that have ended and, if no attention mask is passed, marks padding in prompts
+            (unless it also ends a text). Default: none; rows are then filled with the first ``eos_token_id``.
         stop_strings: A string, or a list of strings, that ends a text. Default: none.
         output_scores: Whether to return the processed scores of each step. Default: false.
         return_dict_in_generate: Whether to return a ``GenerateOutput`` instead of the ids only. Default: false.
         use_cache: Whether to cache keys and values; otherwise each step computes the whole sequence again. Default:
             true.
-        seed: Random seed of sampling, in [0, 2**32). Default: 0. The same seed gives the same text in every framework,
-            in every call and in equal rows of a batch. For another text, pass another seed; for several texts, pass
+        seed: Random seed of sampling, in [0, 2**32). Default: 0. In float32, the same seed gives the same text in
+            every framework (but for about one token in 100,000, where two candidates nearly tie), in every call and in
+            equal rows of a batch. For another text, pass another seed; for several texts, pass
             ``num_return_sequences``. The framework's random state has no effect.
         context: What happens beyond ``n_positions`` tokens: ``"error"`` (default) raises an error, ``"sliding"``
             continues from the last ``n_positions // 2`` tokens.
@@ -215,7 +219,7 @@ def _problems(config: GenerationConfig) -> Iterator[str]:
     yield from integer("seed", config.seed, 0, MAX_SEED)
     for name in ("temperature", "repetition_penalty"):
         yield from real(name, getattr(config, name), "above 0", lambda value: 0 < value < math.inf)
-    yield from real("length_penalty", config.length_penalty, "finite", math.isfinite)
+    yield from real("length_penalty", config.length_penalty, "that is finite", math.isfinite)
     for name in ("top_p", "typical_p"):
         yield from real(name, getattr(config, name), "in (0, 1]", lambda value: 0 < value <= 1)
     if config.min_p is not None:

@@ -112,8 +112,8 @@ def check_traced(
     names += [] if streamer is None else ["streamer"]
     if names:
         raise InputError(
-            f"cannot use {', '.join(names)} inside {inside}: this needs the host. Omit them, or call generate "
-            f"outside of {inside}."
+            f"cannot use {', '.join(names)} inside {inside}: this runs on the host. Omit {', '.join(names)}, or call "
+            f"generate outside of {inside}."
         )
     if len(shape) != 2 or not all(shape):
         raise InputError(

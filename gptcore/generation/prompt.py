@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from gptcore.errors import InputError
 from gptcore.generation.config import GenerationConfig
 from gptcore.spec.config import OpenAIGPTConfig
-from gptcore.spec.inputs import as_array
+from gptcore.spec.inputs import ArrayInfo, as_array, check_range
 
 Ids = NDArray[np.int64]
 
@@ -59,7 +59,8 @@ def check_prompt(
         model: The config of the model, which sets the limits.
         config: The settings.
         input_ids: Integers, (B, T): an array, or a list of lists of the same length.
-        attention_mask: 1 or 0, (B, T). Default: 1 except for ``pad_token_id``.
+        attention_mask: 1 or 0, (B, T). Default: 0 where the id is ``pad_token_id``, unless that id also ends a text;
+            else 1.
 
     Raises:
         InputError: A prompt is invalid, or leaves no room for new tokens.
@@ -71,13 +72,8 @@ def check_prompt(
         )
     if ids.size == 0:
         raise InputError(f"the prompt must have at least one token per row; got shape {ids.shape}.")
-    wrong = (ids < 0) | (ids >= model.vocab_size)
-    if wrong.any():
-        row, column = np.argwhere(wrong)[0]
-        raise InputError(
-            f"input_ids[{row}, {column}] must be 0 to {model.vocab_size - 1} (vocab_size={model.vocab_size}); got "
-            f"{ids[row, column]}."
-        )
+    info = ArrayInfo(ids.shape, ids.dtype.name, lambda: ids)
+    check_range("input_ids", info, 0, model.vocab_size, "vocab_size")
     for token in (*config.eos_token_ids, *([] if config.pad_token_id is None else [config.pad_token_id])):
         if token >= model.vocab_size:
             raise InputError(f"eos_token_id and pad_token_id must be 0 to {model.vocab_size - 1}; got {token}.")
@@ -123,9 +119,11 @@ def check_room(model: OpenAIGPTConfig, config: GenerationConfig, length: int) ->
                 "max_new_tokens, or a larger max_length."
             )
     longest = model.n_positions
-    if length > longest or (length + new > longest and config.context == "error"):
+    if length > longest:
+        raise InputError(f"the prompt must have at most {longest} tokens (n_positions); got {length}. Shorten it.")
+    if length + new > longest and config.context == "error":
         raise InputError(
             f"cannot generate {new} tokens after a prompt of {length}: n_positions={longest} is less than "
-            f"{length + new}. Shorten the prompt, lower max_new_tokens, or pass context='sliding'."
+            f"{length + new}. Shorten the prompt, pass a smaller max_new_tokens, or pass context='sliding'."
         )
     return new

@@ -66,7 +66,7 @@ def generate(
     generation_config: GenerationConfig | None,
     streamer: Any,
     tokenizer: Any,
-    settings: dict[str, Any],
+    settings: Mapping[str, Any],
 ) -> tuple[GenerationConfig, GenerateOutput]:
     """Run ``generate`` on NumPy arrays; the models convert to and from them.
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 PALE, DARK, ORANGE, GREY = "#a9cbe8", "#0b4a80", "#d55e00", "#555555"
-"""Colours that also differ in lightness; orange lines have markers instead."""
+"""Colours that differ in lightness, except orange, whose lines have markers."""
 
 STYLE = {
     "figure.dpi": 120,

@@ -97,12 +97,16 @@ class OpenAIGPTConfig(Settings):
         resid_pdrop, embd_pdrop, attn_pdrop: Dropout probabilities, in [0, 1).
         layer_norm_epsilon: Added to the variance in every LayerNorm, above 0.
         initializer_range: Standard deviation of fresh weights, at least 0.
-        summary_type: Which hidden state the multiple-choice head reads: ``last``, ``first``, ``mean``, ``cls_index``.
+        summary_type: Which hidden state the multiple-choice head reads: ``last``, ``first``, ``mean`` (of all), or
+            ``cls_index`` (at the positions ``mc_token_ids``; the last if none are passed).
         summary_use_proj: Whether the multiple-choice head has a linear layer.
         summary_activation: ``None`` or one of ``tanh``, ``relu``, ``silu``, ``swish``, ``gelu_new``.
-        summary_proj_to_labels: Whether that linear layer has one output per choice (else ``n_embd``).
-        summary_first_dropout, summary_last_dropout: Dropout before and after it, in [0, 1).
-        num_labels: Outputs of the sequence classification head; 1 means regression.
+        summary_proj_to_labels: Whether the linear layer of the multiple-choice head gives one score per choice
+            instead of ``n_embd`` values.
+        summary_first_dropout, summary_last_dropout: Dropout before the linear layer and after the activation of the
+            multiple-choice head, in [0, 1).
+        num_labels: Number of outputs of the sequence classification head. With 1, the loss is the mean squared error
+            unless ``problem_type`` is set.
         id2label, label2id: Names of the labels by number, and the inverse. Default: ``LABEL_0``, ``LABEL_1``, ...
         problem_type: ``None`` (decided by ``num_labels`` and the labels' dtype) or one of ``regression``,
             ``single_label_classification``, ``multi_label_classification``.
@@ -208,7 +212,9 @@ class OpenAIGPTConfig(Settings):
             yield from integer(name, getattr(self, name), 1, limit)
         for name in ("resid_pdrop", "embd_pdrop", "attn_pdrop", "summary_first_dropout", "summary_last_dropout"):
             yield from real(name, getattr(self, name), "in [0, 1)", lambda value: 0 <= value < 1)
-        yield from real("initializer_range", self.initializer_range, "at least 0", lambda value: 0 <= value < math.inf)
+        yield from real(
+            "initializer_range", self.initializer_range, "of at least 0", lambda value: 0 <= value < math.inf
+        )
         yield from real("layer_norm_epsilon", self.layer_norm_epsilon, "above 0", lambda value: 0 < value < math.inf)
         yield from choice("afn", self.afn, ACTIVATIONS)
         yield from choice("summary_type", self.summary_type, SUMMARY_TYPES)
@@ -349,9 +355,8 @@ def read_json_object(path: Path) -> dict[str, Any]:
             raise ConfigError(f"{path} must have at most {MAX_CONFIG_BYTES:,} bytes; got {path.stat().st_size:,}.")
         settings = json.loads(path.read_bytes())  # finds out the encoding
     except OSError as cause:
-        raise ConfigError(
-            f"cannot read {path}: {cause.strerror}. A checkpoint folder needs a {CONFIG_NAME}."
-        ) from cause
+        advice = f"A checkpoint folder needs a {CONFIG_NAME}." if path.name == CONFIG_NAME else "Check the path."
+        raise ConfigError(f"cannot read {path}: {cause.strerror}. {advice}") from cause
     except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as cause:
         raise ConfigError(f"{path} is not valid JSON: {cause}") from cause
     if not isinstance(settings, dict):

@@ -58,14 +58,14 @@ class CacheInfo:
 
     Attributes:
         batch: Number of rows; ``None`` if unknown.
-        capacity: Number of slots.
+        capacity: Number of slots; ``None`` if unknown.
         length: Number of filled slots, or ``None`` under tracing.
         sizes: Sizes of its model: layers, heads, and the width of a head.
         dtype: NumPy's name of the dtype, or ``bfloat16``.
     """
 
     batch: int | None
-    capacity: int
+    capacity: int | None
     length: int | None
     sizes: Shape
     dtype: str
@@ -101,7 +101,7 @@ def cache_length(length: Any) -> int:
     if number < 0:
         raise InputError(
             f"the length of past_key_values must be one integer, at least 0, for all rows; got {length}. To drop "
-            "tokens of some rows, set their slots in attended to False."
+            "tokens of some rows, set their slots in past_key_values.attended to False."
         )
     return number
 
@@ -121,7 +121,8 @@ def check_inputs(
         InputError: An argument is invalid; the error names it, and says what is allowed and what to do.
 
     Warns:
-        if rows of a classifier may be padded; once.
+        Once, if a classifier may read padding, or if a double-heads model reads padding because ``mc_token_ids`` is
+        missing.
     """
     given = {name: info for name, info in inputs.items() if info is not None}
     shape = _check_ids(config, given)
@@ -135,20 +136,20 @@ def check_inputs(
         _check_mask(given["attention_mask"])
     if "token_type_ids" in given:
         _check_shape("token_type_ids", given["token_type_ids"], shape)
-        _check_range("token_type_ids", given["token_type_ids"], 0, config.vocab_size, "vocab_size")
+        check_range("token_type_ids", given["token_type_ids"], 0, config.vocab_size, "vocab_size")
     if "position_ids" in given:
         _check_shape("position_ids", given["position_ids"], shape, (1, shape[-1]), shape[-1:])
-        _check_range("position_ids", given["position_ids"], 0, config.n_positions, "n_positions")
+        check_range("position_ids", given["position_ids"], 0, config.n_positions, "n_positions")
     if "head_mask" in given:
         _check_shape("head_mask", given["head_mask"], (config.n_head,), (config.n_layer, config.n_head))
     if "mc_token_ids" in given:
         _check_shape("mc_token_ids", given["mc_token_ids"], shape[:-1])
-        _check_range("mc_token_ids", given["mc_token_ids"], 0, shape[-1], "the sequence length")
+        check_range("mc_token_ids", given["mc_token_ids"], 0, shape[-1], "the sequence length")
     if "labels" in given and head is Head.SEQUENCE_CLASSIFICATION:
         _check_class_labels(config, given["labels"], shape[:-1])
     elif "labels" in given:
         _check_shape("labels", given["labels"], shape)
-        _check_range("labels", given["labels"], 0, config.vocab_size, "vocab_size", ignored=True)
+        check_range("labels", given["labels"], 0, config.vocab_size, "vocab_size", ignored=True)
     if "mc_labels" in given:
         _check_mc_labels(config, given["mc_labels"], shape)
 
@@ -167,7 +168,7 @@ def check_task(
     """
     if extract_positions is not None:
         _check_shape("extract_positions", extract_positions, shape[:-1])
-        _check_range("extract_positions", extract_positions, 0, shape[-1], "the sequence length")
+        check_range("extract_positions", extract_positions, 0, shape[-1], "the sequence length")
     if head is Head.DOUBLE_HEADS:
         _check_mc_labels(config, targets, shape, "targets")
     else:
@@ -245,7 +246,7 @@ def _check_ids(config: OpenAIGPTConfig, given: Mapping[str, ArrayInfo]) -> Shape
         ids = given["input_ids"]
         if len(ids.shape) < 2:
             raise InputError(f"input_ids must have shape (batch, ..., sequence); got {ids.shape}.")
-        _check_range("input_ids", ids, 0, config.vocab_size, "vocab_size")
+        check_range("input_ids", ids, 0, config.vocab_size, "vocab_size")
         shape = ids.shape
     else:
         embeds = given["inputs_embeds"]
@@ -283,7 +284,7 @@ def _check_room(cache: CacheInfo, shape: Shape) -> None:
     if not _fits((rows,), (cache.batch,)):
         raise InputError(f"past_key_values must have {rows} rows, like the input; got {cache.batch}.")
     total = _plus(cache.length, shape[-1])
-    if total is not None and total > cache.capacity:
+    if total is not None and cache.capacity is not None and total > cache.capacity:
         raise InputError(
             f"cannot cache {cache.length} + {shape[-1]} = {total} tokens: past_key_values has {cache.capacity} slots. "
             "Create it with a larger capacity (at most n_positions), or pass fewer tokens."
@@ -308,7 +309,7 @@ def _fits(shape: Shape, expected: Shape) -> bool:
     return all(a is None or b is None or a == b for a, b in zip(shape, expected, strict=True))
 
 
-def _check_range(name: str, info: ArrayInfo, low: int, high: int | None, limit: str, *, ignored: bool = False) -> None:
+def check_range(name: str, info: ArrayInfo, low: int, high: int | None, limit: str, *, ignored: bool = False) -> None:
     """Check that ids are integers in [low, high), or -100 if ``ignored``."""
     if not info.is_integer:
         raise InputError(f"{name} must have an integer dtype; got {info.dtype}.")
@@ -363,7 +364,7 @@ def _check_class_labels(config: OpenAIGPTConfig, labels: ArrayInfo, rows: Shape,
         )
     if kind == "single_label_classification":
         _check_shape(name, labels, rows)
-        _check_range(name, labels, 0, config.num_labels, "num_labels", ignored=True)
+        check_range(name, labels, 0, config.num_labels, "num_labels", ignored=True)
         return
     per_label = (*rows, config.num_labels)
     _check_shape(name, labels, per_label, *([rows] if config.num_labels == 1 else []))
@@ -376,4 +377,4 @@ def _check_mc_labels(config: OpenAIGPTConfig, labels: ArrayInfo, shape: Shape, n
     to_scores = (config.summary_use_proj and config.summary_proj_to_labels) or config.n_embd == 1
     expected, classes = (shape[:-2], shape[-2]) if to_scores else (shape[:-1], config.n_embd)
     _check_shape(name, labels, expected)
-    _check_range(name, labels, 0, classes, "the number of choices", ignored=True)
+    check_range(name, labels, 0, classes, "the number of choices" if to_scores else "n_embd", ignored=True)

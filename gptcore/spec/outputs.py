@@ -10,10 +10,10 @@ from typing import Any, ClassVar
 class ModelOutput(OrderedDict[str, Any]):
     """A mapping of the fields that are present, in order; also readable by attribute and by position.
 
-    A field that was not computed is missing from the mapping and reads as ``None`` by attribute. Setting a field by
-    attribute or by item changes both; ``None`` removes it. Each backend derives its output classes from this one and
-    registers them with its framework as a tree of tensors. Like any ``OrderedDict``, it can be created from keywords, a
-    mapping or pairs, because other libraries rebuild the outputs of a model that way.
+    A field that was not computed is missing from the mapping and reads as ``None`` by attribute. Setting a field to
+    ``None``, by attribute or by item, removes it from the mapping. Each backend derives its output classes from
+    this one and registers them with its framework as a tree of tensors. Like any ``OrderedDict``, it can be created
+    from keywords, a mapping or pairs, because other libraries rebuild the outputs of a model that way.
 
     >>> class Output(ModelOutput):
     ...     fields = ("loss", "logits")

@@ -40,7 +40,7 @@ class Kind(enum.Enum):
 
 
 class Head(enum.Enum):
-    """The four models, by what sits on the trunk."""
+    """The head on the trunk, which is the transformer without a head: one member for each of the four models."""
 
     NONE = "model"
     LM = "lm"
@@ -136,10 +136,11 @@ def feed_forward_width(config: OpenAIGPTConfig) -> int:
 
 
 def initial_value(parameter: Parameter, config: OpenAIGPTConfig, seed: int) -> NDArray[np.float32]:
-    """The initial value of a tensor: N(0, ``initializer_range``), zero for biases, one for gains.
+    """The initial value of a tensor: random with mean 0 and standard deviation ``initializer_range``; zero for biases,
+    one for gains.
 
     The numbers come from one counter-based stream per (seed, name), so that all frameworks start from the same
-    weights and adding a head does not move the trunk.
+    weights, and adding a head does not change the initial weights of the trunk.
 
     Returns:
         float32 array of the parameter's shape.
@@ -160,7 +161,7 @@ def initial_value(parameter: Parameter, config: OpenAIGPTConfig, seed: int) -> N
 
 
 def check_seed(seed: Any) -> int:
-    """Return the seed of fresh weights as an integer; a ``ConfigError`` if it is none, such as a random key of JAX."""
+    """Return the seed of fresh weights as an integer; a ``ConfigError`` for anything else, such as a JAX key."""
     try:
         return operator.index(seed)
     except TypeError:

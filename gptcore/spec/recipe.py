@@ -83,9 +83,9 @@ class Recipe(Settings):
 
     Args:
         learning_rate: Peak learning rate; must be above 0.
-        schedule: Shape of the learning rate after the warm-up: ``cosine``, ``linear`` or ``constant`` as in
-            transformers, ``original_cosine`` or ``original_linear`` as in the authors' code, where the decay
-            starts at the first update.
+        schedule: Shape of the learning rate. After the warm-up, ``cosine`` and ``linear`` fall to 0 and ``constant``
+            stays, as in transformers. ``original_cosine`` and ``original_linear``, as in the authors' code, count the
+            decay from the first update, so that it has begun when the warm-up ends.
         warmup_steps (updates): Number of updates over which the learning rate rises from 0; if 0,
             ``warmup_ratio`` is used.
         warmup_ratio (fraction): Warm-up as a fraction of all updates, in [0, 1). Ignored if ``warmup_steps`` is not 0.
@@ -147,8 +147,12 @@ class Recipe(Settings):
         return self._replaced(changes)
 
     @classmethod
-    def read(cls, path: str | Path) -> Self:
+    def read(cls, path: str | Path, base: Self | None = None) -> Self:
         """A recipe from a ``.yaml``, ``.yml`` or ``.json`` file.
+
+        Args:
+            path: The file.
+            base: The settings that the file may omit. Default: those of ``Recipe()``.
 
         Raises:
             ConfigError: The file cannot be read, or does not hold a mapping of known settings.
@@ -167,7 +171,7 @@ class Recipe(Settings):
             raise ConfigError(f"{path} is not valid {'JSON' if path.suffix == '.json' else 'YAML'}: {cause}") from cause
         if not isinstance(settings, dict):
             raise ConfigError(f"{path} must hold a mapping of settings; got {type(settings).__name__}")
-        return cls(**settings)
+        return (cls() if base is None else base).replace(**settings)
 
     def write(self, path: str | Path) -> None:
         """Write JSON if the name ends with ``.json``, else YAML."""
@@ -213,7 +217,7 @@ class Recipe(Settings):
         """Warnings about a run of ``total_steps`` updates: a warm-up longer than half the run.
 
         >>> Recipe(warmup_steps=2000).warnings(325)[0].partition(".")[0]
-        'The warm-up (2,000 updates) takes more than half of the run (325 updates), which reaches a learning rate of 4'
+        'The warm-up (2,000 updates) is longer than half of the run (325 updates)'
         >>> Recipe().warnings(20_000)
         []
         """
@@ -223,9 +227,9 @@ class Recipe(Settings):
         largest = self.learning_rates(total_steps).max()
         more = "or raise epochs" if fine_tuning else "raise epochs, or pass --preset small"
         return [
-            f"The warm-up ({warmup * total_steps:,.0f} updates) takes more than half of the run ({total_steps:,} "
-            f"updates), which reaches a learning rate of {largest:.3g} (learning_rate={self.learning_rate:g}). Shorten "
-            f"the warm-up (for example, warmup_steps={max(1, total_steps // 10)}), {more}."
+            f"The warm-up ({warmup * total_steps:,.0f} updates) is longer than half of the run ({total_steps:,} "
+            f"updates). The largest learning rate of the run is {largest:.3g}; the setting is {self.learning_rate:g}. "
+            f"Shorten the warm-up (for example, warmup_steps={max(1, total_steps // 10)}), {more}."
         ]
 
 

@@ -5,8 +5,9 @@ of the largest entry of the tensor.
 
 * float32: epsilon is 1.2e-7. A logit of the released model is a dot product of 768 terms behind 24 residual additions;
   rounding errors add up like a random walk, to about 30 epsilon, and up to about 100 among 10^7 logits. 2e-5 (168
-  epsilon) is too tight for a wrong formula to pass: the erf GELU alone is 4.7e-4 off per activation. A gradient is
-  summed over positions with both signs, but the largest entry of a tensor is a large sum: 1e-5.
+  epsilon) is too tight for a wrong formula to pass: the erf GELU alone is 4.7e-4 off per activation. The bound
+  for gradients is 1e-5: the terms of a gradient have both signs and may cancel, but the error is measured relative to
+  the tensor's largest entry, where they cancel little.
   Two operations need a condition. The first is the tanh of the summary head. Every framework computes its derivative as
   1 - tanh(x)^2 from the rounded tanh(x). The derivative then has an absolute error of about one epsilon, and a relative
   error of epsilon / (1 - tanh(x)^2). If all scores are saturated, every gradient that passes through them has this
@@ -20,10 +21,11 @@ of the largest entry of the tensor.
   the bounds hold if no input is within 3 epsilon of zero; a test checks that, too.
 * float64: the same walk with an epsilon of 2.2e-16 stays below 1e-13; 1e-11 admits any order of summation and no
   single-precision step (1e-7).
-* bfloat16, float16: every operation rounds its result to 8 or 11 bits (epsilon 7.8e-3, 9.8e-4), and post-LayerNorm
-  keeps the relative size. The same walk of 12 roundings per layer gives some 10 epsilon; the reference uses the same
-  rounded weights, so this bounds only the error of the arithmetic. A float16 gradient also loses digits below 6e-5,
-  where the spacing stays 6e-8, and the gradient of a mean over some 50 targets is that small.
+* bfloat16, float16: every operation rounds its result to 8 or 11 bits (epsilon 7.8e-3, 9.8e-4), and the LayerNorm
+  after each addition does not change the relative size of the error. The same walk of 12 roundings per layer gives some
+  10 epsilon; the reference uses the same rounded weights, so this bounds only the error of the arithmetic. A float16
+  gradient also loses digits below 6e-5, where the spacing stays 6e-8, and the gradient of a mean over some 50 targets
+  is that small.
 """
 
 from __future__ import annotations

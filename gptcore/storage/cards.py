@@ -7,7 +7,7 @@ from pathlib import Path
 
 CARD_NAME = "README.md"
 SOURCE_CARD_NAME = "README.source.md"  # the hand-written card of the source of a conversion
-SEAL = "<!-- written by gptcore, and unchanged since: "
+SEAL = "<!-- gptcore replaces this card only if its text has the hash "
 LOADING = ".from_pretrained("
 MAX_CARD_BYTES = 1 << 20  # a longer card is hand-written
 

@@ -94,15 +94,15 @@ def resolve(
         revision: Branch, tag or commit on the hub. Default: the main branch.
         cache_dir: Folder for downloads. Default: the hub's default.
         local_files_only: Whether to never use the network. Default: false.
-        token: Access token, or ``True`` for the stored one.
+        token: Access token; ``True`` requires the stored one. Default: the stored one, if there is one.
 
     Raises:
         StorageError: There is no such folder, and the name is not a repository id or cannot be downloaded.
         ConfigError: The name is not a string or a path, or the token is invalid.
     """
     if not isinstance(path_or_repo_id, (str, Path)):
-        given = type(path_or_repo_id).__name__
-        raise ConfigError(f"a model or tokenizer must be named by a folder or a repository id; got {given}.")
+        kind = type(path_or_repo_id).__name__
+        raise ConfigError(f"the path or repository id of a model or tokenizer must be a string or a path; got {kind}.")
     folder = Path(path_or_repo_id)
     if folder.is_dir():
         last = folder / LAST
@@ -124,8 +124,8 @@ def resolve(
                 raise
             return _cached_instead(repo_id, revision, cache, cause)
         names = [sibling.rfilename for sibling in info.siblings or []]
-        wanted = choose([name for name in names if "/" not in name])
-        files = [_download(repo_id, name, revision, cache) for name in wanted]
+        selected = choose([name for name in names if "/" not in name])
+        files = [_download(repo_id, name, revision, cache) for name in selected]
     except StorageError:
         raise
     except Exception as cause:  # the hub client raises a dozen unrelated types
@@ -167,8 +167,9 @@ def push(
 
     Raises:
         ConfigError: The token is invalid.
-        StorageError: The repository id is invalid, or the hub cannot be reached or refused the request. The repository
-            is unchanged. If the response to the commit was lost, pushing again is safe.
+        StorageError: The repository id is invalid, or the hub cannot be reached or refused the request. No file of
+            the repository is changed, but a new repository or branch may remain. If the response to the commit was
+            lost, pushing again is safe.
     """
     if not REPO_ID.fullmatch(repo_id):
         raise StorageError(f"repo_id must be a name such as 'owner/name'; got {repo_id!r}.")

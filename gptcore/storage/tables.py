@@ -116,14 +116,20 @@ def rows(path: Path, columns: Sequence[str], names: Sequence[str] | None = None)
         else:
             unit, numbered = "line", _json_rows(path, file)
         for line, row in numbered:  # the lambda above reads line
-            missing = [name for name in columns if name not in row]
-            if missing:
-                has = ", ".join(map(repr, row)) or "none"
-                raise DataError(f"{path}, {unit} {line}: missing column {', '.join(map(repr, missing))}; got {has}.")
+            place = f"{path}, {unit} {line}"
+            check_columns(place, row, columns)
             empty = [name for name in columns if row[name] is None]
             if empty:
-                raise DataError(f"{path}, {unit} {line}: {', '.join(empty)} is missing (null)")
-            yield line, Row(row, f"{path}, {unit} {line}")
+                raise DataError(f"{place}: {', '.join(empty)} is missing (null)")
+            yield line, Row(row, place)
+
+
+def check_columns(place: str, row: Mapping[str, Any], columns: Sequence[str]) -> None:
+    """Raise a ``DataError`` that begins with ``place`` unless a row has all ``columns``."""
+    missing = [name for name in columns if name not in row]
+    if missing:
+        names = ", ".join(map(repr, row)) or "none"
+        raise DataError(f"{place}: missing column {', '.join(map(repr, missing))}; got {names}.")
 
 
 def read_table(

@@ -170,7 +170,10 @@ def shares(part: Batch, whole: Batch) -> dict[str, float]:
 
 
 def objective(losses: Mapping[str, Any], lm_coefficient: float) -> Any:
-    """The training objective, in the numbers of any framework: with a task, equation 5 of the paper."""
+    """The training objective, from scalars of any framework.
+
+    The language-modelling loss or, with a task, ``task_loss + lm_coefficient * lm_loss`` (equation 5 of the paper).
+    """
     if "task_loss" in losses:
         return losses["task_loss"] + lm_coefficient * losses["lm_loss"]
     return losses["lm_loss"]

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from gptcore.backends.training import Trainer
+from gptcore.checkpoint.containers import safetensors
 from gptcore.checkpoint.folder import read_tensors
-from gptcore.checkpoint.formats import safetensors
 from gptcore.checkpoint.matching import match
 from gptcore.checkpoint.pretrained import save_pretrained
 from gptcore.checkpoint.tensors import OutgoingTensor

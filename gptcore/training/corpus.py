@@ -46,12 +46,12 @@ def tokenize_corpus(
 ) -> TokenFile:
     """Write the ids of a corpus into ``folder``, unless it already holds those of the same files and tokenizer.
 
-    Files and rows are joined by the vocabulary's line-break token, if it has one. Reading and writing are streamed, so
-    a corpus may be larger than memory.
+    With ``pre_tokenizer="original"``, files and rows are joined by the vocabulary's line-break token, if it has one.
+    Reading and writing are streamed, so a corpus may be larger than memory.
 
     Args:
         files: Text files or tables (``.jsonl``, ``.csv``, ``.tsv``), plain, ``.xz`` or ``.gz``, or folders of them.
-            ``.json`` tables must be named.
+            A ``.json`` table is read only if its own path is passed.
         tokenizer: A tokenizer of ``tokenization``.
         folder: Folder for ``tokens-*.bin`` (``uint16``, or ``uint32`` for more than 65,536 ids) and ``tokens.json``.
             Several processes may write it at the same time.
@@ -75,7 +75,7 @@ def tokenize_corpus(
             count, size = count + len(ids), size + length
         if not count:
             raise DataError(
-                f"the corpus must have at least one token; got none in {len(paths)} files, from {paths[0]}."
+                f"the corpus must have at least one token; got none in {len(paths)} files (the first is {paths[0]})."
             )
     info = {"count": count, "bytes": size, "dtype": dtype.name, "vocab_size": len(tokenizer), "source": source}
     with atomic_write(folder / INFO_NAME) as out:
@@ -171,8 +171,8 @@ class Blocks:
         ids: Integers, (N,), such as ``TokenFile(folder).ids``.
         length: Number of ids per block, usually ``n_positions``.
         stride: Distance between the starts of two blocks, in [1, length]. Default: ``length``. With a smaller stride,
-            blocks overlap: ids that the previous block also has get the label -100. So each id is a label once, and has
-            at least ``length - stride`` ids before it.
+            blocks overlap: ids that the previous block also has get the label -100. So each id is a label once and,
+            after the first block, has at least ``length - stride`` ids before it.
 
     Raises:
         DataError: A block or the corpus has fewer than 2 tokens, or ``stride`` is not in [1, length].

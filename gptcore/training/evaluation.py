@@ -59,7 +59,7 @@ def task_metrics(outputs: NDArray[Any], targets: NDArray[Any]) -> dict[str, floa
 
 
 def baseline(outputs: NDArray[Any], targets: NDArray[Any]) -> tuple[float, dict[str, float]]:
-    """Compute the best constant prediction and its metrics, which a useful model must exceed.
+    """Compute the best constant prediction and its metrics, which a useful model must beat.
 
     Returns:
         The most frequent class (the first of several) or the mean score, and the metrics of ``task_metrics``. For

@@ -16,6 +16,7 @@ from gptcore.spec.config import OpenAIGPTConfig
 from gptcore.spec.inputs import IGNORED_LABEL
 from gptcore.spec.parameters import Head
 from gptcore.spec.tasks import TASK_TOKENS, TASKS, Task, part_length
+from gptcore.storage.tables import check_columns
 
 LABEL = "label"
 MISSING = ("", "-", "nan", "NaN", "None", "null", "<NA>", "NaT")
@@ -89,9 +90,8 @@ class TaskExamples:
 
     def texts(self, place: str, row: Mapping[str, Any]) -> list[str]:
         """The texts of a row."""
+        check_columns(place, row, self.columns)
         for name in self.columns:
-            if name not in row:
-                raise DataError(f"{place}: missing column {name!r}; got {', '.join(map(repr, row)) or 'none'}.")
             if not isinstance(row[name], str):
                 raise DataError(f"{place}: {name} must be a string; got {row[name]!r:.80}")
         return [row[name] for name in self.columns]

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from gptcore.backends.training import LoadTrainer, load_trainers
-from gptcore.errors import TrainingError
 from gptcore.release import DEFAULT_MODEL
 from gptcore.spec.config import OpenAIGPTConfig
 from gptcore.spec.parameters import Head
@@ -29,7 +28,7 @@ from gptcore.training.jobs import (
     trained_on,
 )
 from gptcore.training.memory import keep_freed_memory
-from gptcore.training.run import Evaluation, Record, has_run
+from gptcore.training.run import Evaluation, Record, check_has_no_run
 from tokenization import OpenAIGPTTokenizerFast
 
 
@@ -67,9 +66,11 @@ def fit(
         config: For ``"lm"``: settings of ``OpenAIGPTConfig`` to change, such as ``{"n_layer": 4}``. Default: none.
         columns: Names of the text columns. Default: those of the task in ``TASKS``; for ``"lm"``, ``text``.
         label: Name of the label column. Default: ``label``.
-        header: Names of all columns of CSV or TSV files that have no header. Default: they have one.
+        header: Names of all columns, for CSV or TSV files without a header line. Default: none; the first line is the
+            header.
         evaluate_every: Updates between evaluations. Default: only at the end.
-        save_every: Updates between checkpoints. Default: only at the end.
+        save_every: Updates between checkpoints. Default: none. A checkpoint is also saved when training ends, after an
+            evaluation with a better score and at Ctrl-C.
         patience: Number of evaluations without improvement before training stops. Default: never stop.
         resume: Whether to resume from the newest checkpoint in ``output``, if there is one. Default: false.
         listeners: Functions that are called with each record of the log.
@@ -88,8 +89,8 @@ def fit(
     >>> sorted(record)  # doctest: +SKIP
     ['grad_norm', 'learning_rate', 'lm_loss', 'loss', 'step', 'task_loss', 'tokens_per_second']
     """
-    if not resume and has_run(Path(output)):
-        raise TrainingError(f"{output} already holds a run. Pass resume=True, or choose another output.")
+    if not resume:
+        check_has_no_run(Path(output))
     loading = load_trainers(backend)
     options: dict[str, Any] = {"evaluate_every": evaluate_every, "save_every": save_every, "patience": patience}
     if task == "lm":
@@ -139,11 +140,13 @@ def evaluate(
     Args:
         task: ``"lm"``, ``"classify"``, ``"entail"``, ``"similarity"`` or ``"choice"``.
         data: Files or folders of files; for tasks also rows.
-        model: A run of ``gptcore train``, another folder, or a repository. Default: the bundled model, for ``"lm"``.
+        model: A run of ``gptcore train``, another folder, or a repository. Default: the bundled model, which
+            is fine-tuned for no task.
         backend: ``"torch"`` (default), ``"tf"`` or ``"flax"``, or what ``load_trainers`` returns.
-        columns: Names of the text columns. Default: as in training.
+        columns: Names of the text columns. Default: as in training, else those of the task.
         label: Name of the label column. Default: as in training, else ``label``.
-        header: Names of all columns of CSV or TSV files that have no header. Default: they have one.
+        header: Names of all columns, for CSV or TSV files without a header line. Default: none; the first line is the
+            header.
         stride: For ``"lm"``: tokens between block starts; smaller values give more context. Default: ``n_positions``.
 
     Returns:

@@ -11,7 +11,7 @@ from typing import Any, TypeGuard
 
 from gptcore.backends.training import LoadTrainer
 from gptcore.checkpoint.opening import TASK_NAME, open_checkpoint
-from gptcore.errors import ConfigError, DataError
+from gptcore.errors import ConfigError
 from gptcore.release import DEFAULT_MODEL
 from gptcore.spec.config import OpenAIGPTConfig, read_json_object
 from gptcore.spec.parameters import Head
@@ -61,7 +61,7 @@ class Job:
         return self.recipe.warnings(self.run.total_steps, fine_tuning=self.task != "lm")
 
     def __call__(self, *, resume: bool = False) -> Record:
-        """Train to the end, with ``resume`` from the newest checkpoint; see ``Run``. Also writes ``recipe.yaml``."""
+        """Train to the end and write ``recipe.yaml``; with ``resume``, from the newest checkpoint. See ``Run``."""
         keep_freed_memory()
         try:
             return self.run(resume=resume)
@@ -215,8 +215,7 @@ def rows_of(data: Paths | Rows, names: Sequence[str], label: str, header: Sequen
     if is_rows(data):
         where = places(data)
         for place, row in zip(where, data, strict=True):
-            if label not in row:
-                raise DataError(f"{place}: missing column {label!r}; got {', '.join(map(repr, row))}.")
+            tables.check_columns(place, row, [label])
         return [tables.Row({**row, LABEL: row[label]}, place) for place, row in zip(where, data, strict=True)]
     table = tables.read_table(data, (*names, label), header)  # type: ignore[arg-type]  # no rows
     return [tables.Row({**row, LABEL: row[label]}, row.place) for row in table]

@@ -70,7 +70,8 @@ class Run:
         checkpoints: The checkpoints, with the settings of the run.
         evaluate: Function that evaluates the model. Default: no evaluation.
         evaluate_every: Updates between evaluations, besides the one at the end. Default: only at the end.
-        save_every: Updates between checkpoints, besides the one at the end. Default: only at the end.
+        save_every: Updates between checkpoints. Default: none. A checkpoint is also saved when training ends, after an
+            evaluation with a better score and at Ctrl-C.
         patience: Number of evaluations without a better score before training stops. Default: never stop.
         listeners: Functions that are called with each record of the log.
     """
@@ -125,10 +126,8 @@ class Run:
 
     def _begin(self, resume: bool) -> tuple[int, float, int]:
         """The step to start with, the best score so far, and the number of evaluations since."""
-        if not resume and has_run(self.checkpoints.folder):
-            raise TrainingError(
-                f"{self.checkpoints.folder} already holds a run. Pass resume=True, or choose another folder."
-            )
+        if not resume:
+            check_has_no_run(self.checkpoints.folder)
         if not self.checkpoints.steps():
             self._cut_log(0)
             return 0, -math.inf, 0
@@ -146,7 +145,8 @@ class Run:
             if not math.isfinite(results[name]):
                 raise TrainingError(
                     f"the run diverged: {name} is {results[name]} at step {step}, with a learning rate of "
-                    f"{results['learning_rate']:.3g}; {self.resumable()}. Lower learning_rate, or lengthen the warm-up."
+                    f"{results['learning_rate']:.3g}; {self.resumable()}. Start a new run in another folder with "
+                    "a lower learning_rate or a longer warm-up."
                 )
         return {"step": step, **results, "tokens_per_second": batch["input_ids"].size / seconds}
 
@@ -180,10 +180,11 @@ class Run:
                 file.writelines(json.dumps(record).encode() + b"\n" for record in earlier)
 
 
-def has_run(folder: Path) -> bool:
-    """Whether a folder already holds logged or saved updates, which a new run would replace."""
+def check_has_no_run(folder: Path, advice: str = "Pass resume=True, or choose another folder.") -> None:
+    """Raise a ``TrainingError`` if a folder already holds logged or saved updates, which a new run would replace."""
     log = folder / LOG_NAME
-    return any(folder.glob(f"step-????????/{STATE_NAME}")) or (log.is_file() and log.stat().st_size > 0)
+    if any(folder.glob(f"step-????????/{STATE_NAME}")) or (log.is_file() and log.stat().st_size > 0):
+        raise TrainingError(f"{folder} already holds a run. {advice}")
 
 
 @contextmanager

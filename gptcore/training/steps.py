@@ -35,7 +35,8 @@ def check_weights(head: Head, dtype: str, others: Sequence[str] = ()) -> None:
         )
     if others:
         raise ConfigError(
-            f"cannot train {others[0]}: a checkpoint has no place for it. Train it in a loop of your own, with adamw."
+            f"cannot train {others[0]}: a checkpoint has no place for it. Train it in a loop of your own, with "
+            "the adamw of your framework's training module, such as gpt_torch.training.adamw."
         )
 
 

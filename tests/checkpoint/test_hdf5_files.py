@@ -12,8 +12,8 @@ import pytest
 from checkpoint_data import save
 from refusals import refused
 
+from gptcore.checkpoint.containers.reading import occurrences
 from gptcore.checkpoint.folder import read_tensors
-from gptcore.checkpoint.formats.reading import occurrences
 from gptcore.spec.parameters import Head
 
 
@@ -93,7 +93,7 @@ def test_an_endless_hdf5_heap_is_refused(tmp_path):
     assert struct.unpack_from("<Q", data, begin + block) == (1,)  # the last
     struct.pack_into("<Q", data, begin + block, block)
     path.write_bytes(data)
-    refused(path, "its heaps have more than 100000 free blocks")
+    refused(path, "the heaps of the file have more than 100000 free blocks")
 
 
 def test_a_file_full_of_heap_signatures_is_refused(tmp_path):

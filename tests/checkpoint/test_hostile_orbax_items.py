@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from refusals import refused
 
 from gptcore import CheckpointError
+from gptcore.checkpoint.containers.ocdbt import MAGIC
 from gptcore.checkpoint.folder import read_tensors
-from gptcore.checkpoint.formats.ocdbt import MAGIC
 from gptcore.errors import GPTError
 from gptcore.spec.parameters import Head
 
@@ -23,10 +23,10 @@ ZARRAY = {
 
 HOSTILE_ARRAYS = {
     "empty": ("", r"\.zarray: damaged JSON"),
-    "a list": ("[]", "must be an object; found list"),
+    "a list": ("[]", "must be an object; got list"),
     "deep": ("[" * 60_000, r"\.zarray: damaged JSON"),
     "large": (" " * 70_000 + "{}", "more than 65536 bytes"),
-    "no shape": ({"shape": None}, "must have at most 8 sizes; found None"),
+    "no shape": ({"shape": None}, "must have at most 8 sizes; got None"),
     "many axes": ({"shape": [1] * 9, "chunks": [1] * 9}, "at most 8 sizes"),
     "fraction": ({"shape": [10.0]}, "has invalid sizes"),
     "boolean": ({"shape": [True], "chunks": [1]}, "has invalid sizes"),
@@ -35,8 +35,8 @@ HOSTILE_ARRAYS = {
     "chunks of nothing": ({"chunks": [0]}, "has invalid sizes"),
     "other axes": ({"chunks": [10, 1]}, r"inconsistent shape \(10,\), chunks \(10, 1\)"),
     "structure": ({"dtype": [["a", "<f4"]]}, "has inconsistent shape"),
-    "shape bomb": ({"shape": [1 << 39], "chunks": [1 << 39]}, "claim 2,199,023.* bytes, but its files hold"),
-    "chunk bomb": ({"chunks": [1 << 39]}, "claim 2,199,023.* bytes, but its files hold"),
+    "shape bomb": ({"shape": [1 << 39], "chunks": [1 << 39]}, "claim 2,199,023.* bytes, but the files hold"),
+    "chunk bomb": ({"chunks": [1 << 39]}, "claim 2,199,023.* bytes, but the files hold"),
     "bomb of chunks": ({"shape": [1 << 39], "chunks": [1]}, "lacks values"),
     "missing chunk": ({"shape": [11]}, "lacks values"),
     "other size": ({"shape": [9], "chunks": [9]}, "cannot have 40 bytes"),

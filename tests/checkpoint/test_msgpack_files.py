@@ -5,9 +5,10 @@ from refusals import refused
 
 HOSTILE_MSGPACK = {
     "a list": (b"\x91\x01", "not a recognised weights file"),
+    "a pickle": (b"\x80\x02}.", "not a recognised weights file"),
     "no value": (b"\x81\xa1a", "damaged"),
     "a number": (b"\x81\xa1a\x05", "'a' is not an array"),
-    "another extension": (b"\x81\xa1a\xd4\x02\x00", "found another msgpack extension"),
+    "another extension": (b"\x81\xa1a\xd4\x02\x00", "got another msgpack extension"),
     "size bomb": (
         b"\x81\xa1a\xc9\xff\xff\xff\xff\x01\x93\x91\xce\x3f\xff\xff\xff\xa7float32\xc6\xff\xff\xff\xfc",
         "claims",

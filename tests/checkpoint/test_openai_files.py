@@ -46,3 +46,17 @@ def test_hostile_openai_numbers_are_one_error(tmp_path):
     first.unlink()
     with pytest.raises(CheckpointError, match=r"params_0\.npy is missing"):
         read_tensors(tmp_path)
+
+
+def test_openai_files_in_the_cache_of_the_hub_are_recognised(tmp_path):
+    """The cache stores files by their hash, and links to them."""
+    saved = save(tmp_path / "saved", Head.NONE, form="openai", config=CONFIG.replace(n_embd=128, n_head=2))
+    snapshot, blobs = tmp_path / "models--a--b" / "snapshots" / ("0" * 40), tmp_path / "models--a--b" / "blobs"
+    snapshot.mkdir(parents=True)
+    blobs.mkdir()
+    for number, path in enumerate(saved.glob("params_*")):
+        path.rename(blobs / str(number))
+        (snapshot / path.name).symlink_to(blobs / str(number))
+    checkpoint = open_checkpoint(snapshot)
+    assert checkpoint.form == "openai"
+    assert checkpoint.config.n_head == 2

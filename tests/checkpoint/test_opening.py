@@ -29,7 +29,7 @@ def test_the_content_of_a_file_determines_its_format(tmp_path, form):
 
 
 @pytest.mark.parametrize(
-    ("form", "width"), [("openai", 10), *((form, width) for form in FORMATS for width in (10, 128))]
+    ("form", "width"), [(form, width) for form in FORMATS for width in (10, 128) if (form, width) != ("openai", 128)]
 )
 def test_heads_are_never_guessed(tmp_path, form, width):
     """No shape tells 2 heads of 64 values from 1 of 128; transformers' Trainer saves our models without a config."""

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from gptcore import CheckpointError
 from gptcore.checkpoint import fresh_values
+from gptcore.checkpoint.containers import safetensors as safetensors_format
 from gptcore.checkpoint.dtypes import STORAGE
-from gptcore.checkpoint.formats import safetensors as safetensors_format
 from gptcore.errors import GPTError
 from gptcore.spec.parameters import Head
 

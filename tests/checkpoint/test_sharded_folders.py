@@ -94,7 +94,7 @@ def test_index_and_shards_must_agree(tmp_path):
 
 def test_an_index_that_is_a_link_or_too_large_is_refused(tmp_path, monkeypatch):
     save(tmp_path / "a", Head.LM, max_shard_size="1KB")
-    monkeypatch.setattr("gptcore.checkpoint.folder.MAX_INDEX_BYTES", 100)
+    monkeypatch.setattr("gptcore.checkpoint.shards.MAX_INDEX_BYTES", 100)
     with pytest.raises(CheckpointError, match="must have at most 100 bytes"):
         read_tensors(tmp_path / "a")
     monkeypatch.undo()

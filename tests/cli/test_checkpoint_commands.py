@@ -38,7 +38,7 @@ def test_convert_replaces_files_only_with_force(tmp_path, run):
     assert (status, told) == (0, f"{target}: {written}\n")
     before = content(target)
     status, _, told = run("convert", "nowhere", *command[2:])
-    advice = "Add --force to replace them, or choose another folder."
+    advice = "Add --force to write into it and replace files of the same names, or choose another folder."
     assert (status, told) == (2, f"error: {target} already holds files. {advice}\n")
     assert content(target) == before
     assert run(*command, "--force", "--dtype", "float16")[0] == 0
@@ -57,7 +57,7 @@ def test_verify_compares_two_checkpoints(tmp_path, run):
     save(tmp_path / "b", Head.LM, form="flax")
     status, out, _ = run("verify", tmp_path / "a", "--against", tmp_path / "b")
     assert status == 0
-    assert "26 of 26 parameters are the same" in out
+    assert "26 of 26 tensors are equal" in out
     save(tmp_path / "b", Head.LM, "float16", form="flax")
     status, out, _ = run("verify", tmp_path / "a", "--against", tmp_path / "b")
     assert status == 1

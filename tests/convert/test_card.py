@@ -142,12 +142,17 @@ def test_the_bundled_model_is_named(tmp_path):
             "| labels | 2: a &#124; b, &lt;script&gt;&#96;c&#96; &#42;d&#42; |",
         ),
         ({"num_labels": 21}, "LABEL_19, ... |"),
-        ({"num_labels": 1, "problem_type": "regression"}, "| labels | none: a score |"),
+        ({"num_labels": 1, "problem_type": "regression"}, "| labels | none (the output is one score) |"),
     ],
 )
 def test_labels_are_named(labels, row):
     head = Head.SEQUENCE_CLASSIFICATION
     assert row in model_card(CONFIG.replace(**labels), head, form="safetensors", dtype="float32")
+
+
+def test_the_examples_allow_pickles_only_if_the_weights_are_one():
+    cards = {form: model_card(CONFIG, Head.LM, form=form, dtype="float32") for form in WRITABLE}
+    assert [form for form, card in cards.items() if "allow_pickle=True" in card] == ["pytorch"]
 
 
 def test_a_card_that_was_made_is_made_again(tmp_path):

@@ -157,7 +157,7 @@ MISTAKES = {
         InputError,
         r"texts\[1\]: cannot generate 1 tokens after a prompt of 900",
     ),
-    "a loaded model": (lambda models: pipeline(model=object()), ConfigError, "named by a folder .*; got object"),
+    "a loaded model": (lambda models: pipeline(model=object()), ConfigError, "must be a string or a path; got object"),
     "no pair": (
         lambda models: pipeline("entailment", models("entail"))(["one text"]),
         InputError,

@@ -13,9 +13,9 @@ from gptcore.spec import ConfigOptions, ConfigSettings
 from gptcore.storage import hub
 from gptcore.training import Recipe, RecipeSettings
 from tokenization import OpenAIGPTTokenizer, OpenAIGPTTokenizerFast, TokenizerOptions
-from tokenization.added import ADDITIONAL, NAMED
-from tokenization.base import TokenizerBase
-from tokenization.pretrained import TokenizerSettings
+from tokenization.facade import TokenizerBase
+from tokenization.folders import TokenizerSettings
+from tokenization.tokens import ADDITIONAL, NAMED
 
 
 def types_of(keywords):

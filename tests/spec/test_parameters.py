@@ -1,4 +1,4 @@
-"""The table: the released model's sizes, every layout total, fresh values stable."""
+"""The table: the released model's sizes, fresh values stable."""
 
 import json
 
@@ -7,19 +7,7 @@ import pytest
 from text_data import VOCABULARY
 
 from gptcore import OpenAIGPTConfig
-from gptcore.checkpoint.layouts import (
-    TRANSFORMS,
-    canonical_name,
-    covers_the_table,
-    foreign_name,
-    hf_tf,
-    hf_torch,
-    keras,
-    keras_weights,
-    nnx,
-    openai,
-)
-from gptcore.spec.parameters import Head, Kind, initial_value, parameters, resized_embedding
+from gptcore.spec.parameters import Kind, initial_value, parameters, resized_embedding
 
 FROZEN = [-0.0028753881, -0.025955968, 0.011238226]
 
@@ -34,34 +22,6 @@ def test_shapes_of_the_released_files():
     shapes = json.loads((VOCABULARY / "params_shapes.json").read_text())
     released = sorted([n for n in shape if n != 1] for shape in shapes)
     assert released == sorted(list(p.shape) for p in parameters(OpenAIGPTConfig()).values())
-
-
-LAYOUTS = [hf_torch, hf_tf, keras, keras_weights, nnx]
-
-
-@pytest.mark.parametrize("layout", LAYOUTS, ids=lambda layout: layout.__name__)
-def test_layouts_are_total_and_injective(layout):
-    assert covers_the_table(layout.ROWS)
-    config = OpenAIGPTConfig(n_layer=12, n_embd=12)
-    names = []
-    for head in (Head.DOUBLE_HEADS, Head.SEQUENCE_CLASSIFICATION):
-        names += [foreign_name(layout.ROWS, parameter) for parameter in parameters(config, head).values()]
-    assert len({name for name, _ in names}) == len(set(parameters(config, Head.DOUBLE_HEADS)) | {"score.weight"})
-    assert {transform for _, transform in names} <= set(TRANSFORMS)
-    for parameter in parameters(config, head).values():
-        name, transform = foreign_name(layout.ROWS, parameter)
-        assert canonical_name(layout.ROWS, name) == (parameter.name, transform)
-    assert canonical_name(layout.ROWS, "h.00.attn.c_attn.weight") is None
-
-
-def test_openais_order_is_the_whole_trunk():
-    released = json.loads((VOCABULARY / "params_shapes.json").read_text())
-    table = parameters(OpenAIGPTConfig())
-    order = openai.order(12)
-    assert sorted(order) == sorted(table)
-    for name, shape in zip(order, released, strict=True):
-        transform = TRANSFORMS[foreign_name(openai.ROWS, table[name])[1]]
-        assert list(transform(np.broadcast_to(0, table[name].shape)).shape) == shape
 
 
 def test_fresh_values_are_frozen():

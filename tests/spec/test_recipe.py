@@ -52,10 +52,17 @@ def test_files(name, tmp_path):
     assert Recipe.read(tmp_path / name) == recipe
 
 
+def test_a_file_may_omit_settings(tmp_path):
+    path = tmp_path / "recipe.yaml"
+    path.write_text("seed: 3", encoding="utf-8")
+    assert Recipe.read(path) == Recipe(seed=3)
+    assert Recipe.read(path, FINE_TUNING) == FINE_TUNING.replace(seed=3)
+
+
 def test_a_warm_up_that_does_not_end():
     (warning,) = PRETRAINING.warnings(325)
-    assert "(2,000 updates) takes more than half of the run (325 updates)" in warning
-    assert "reaches a learning rate of 4.05e-05 (learning_rate=0.00025)" in warning
+    assert "(2,000 updates) is longer than half of the run (325 updates)" in warning
+    assert "The largest learning rate of the run is 4.05e-05; the setting is 0.00025." in warning
     assert "warmup_steps=32" in warning
     assert not PRETRAINING.warnings(4000)
     assert Recipe(warmup_steps=0, warmup_ratio=0.6).warnings(5)

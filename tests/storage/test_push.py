@@ -8,6 +8,9 @@ import yaml
 from checkpoint_data import CONFIG, save
 from hub_server import TOKEN
 
+from gptcore import CheckpointError
+from gptcore.checkpoint import open_checkpoint
+from gptcore.convert import push_checkpoint
 from gptcore.spec.parameters import Head
 
 
@@ -214,8 +217,14 @@ def test_only_whole_checkpoints_are_pushed(hub, push, source):
 
 
 def test_orbax_alone_is_not_pushed(hub, push, tmp_path):
-    assert "the hub has no loader for Orbax" in push(save(tmp_path / "orbax", Head.LM, form="orbax"))
+    assert "no weights file that can be loaded from the hub" in push(save(tmp_path / "orbax", Head.LM, form="orbax"))
     assert hub.repositories["owner/name"].messages == []
+
+
+def test_weights_with_a_foreign_name_are_not_pushed(tmp_path):
+    path = (save(tmp_path, Head.LM) / "model.safetensors").rename(tmp_path / "weights.bin")
+    with pytest.raises(CheckpointError, match=r"no weights file that can be loaded .* such as model\.safetensors"):
+        push_checkpoint(open_checkpoint(path), "owner/name")
 
 
 def test_a_pushed_tokenizer_comes_back(hub, source, tmp_path):

@@ -9,8 +9,8 @@ from trained_scale import trained_scale
 
 from gptcore import OpenAIGPTConfig
 from gptcore.checkpoint import save_pretrained
+from gptcore.checkpoint.containers.ocdbt import MAGIC
 from gptcore.checkpoint.dtypes import convert
-from gptcore.checkpoint.formats.ocdbt import MAGIC
 from gptcore.spec.parameters import Head
 
 DTYPES = ("float32", "float16", "bfloat16")

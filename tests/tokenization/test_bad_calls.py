@@ -53,6 +53,11 @@ BAD_CALLS = {
         r"texts\[0\] must be a text or a pair of texts; got 3 items",
     ),
     "no batch": (lambda tokenizer: tokenizer.batch_encode_plus("a"), InputError, "must be a list of texts; got str"),
+    "tokens and ids": (
+        lambda tokenizer: tokenizer.encode_plus(["a</w>", 5]),
+        InputError,
+        r"a list must hold only tokens or only ids; got \['a</w>', 5\]",
+    ),
     "offsets of ids": (
         lambda tokenizer: tokenizer.encode_plus([481], return_offsets_mapping=True),
         InputError,
@@ -112,7 +117,7 @@ BAD_CALLS = {
     "overflow of both": (
         lambda tokenizer: tokenizer("a", "b", truncation=True, max_length=9, return_overflowing_tokens=True),
         InputError,
-        "needs truncation='only_first' or 'only_second'",
+        "truncation must be 'only_first' or 'only_second' for pairs with return_overflowing_tokens; got",
     ),
     "no ids to pad": (
         lambda tokenizer: tokenizer.pad({"x": [1]}),

@@ -85,23 +85,24 @@ def test_offsets_follow_the_order_of_the_text(loaded):
 
 
 def test_the_caches_are_bounded(monkeypatch):
-    monkeypatch.setattr("tokenization.fast.CACHED_CHUNKS", 50)
-    monkeypatch.setattr("tokenization.fast.CACHED_WORDS", 30)
+    monkeypatch.setattr("tokenization.chunks.CACHED_CHUNKS", 50)
+    monkeypatch.setattr("tokenization.bpe.CACHED_WORDS", 30)
     tokenizer = load(OpenAIGPTTokenizerFast)
     plain = load(OpenAIGPTTokenizer)
     text = " ".join(f"word{i}-{i % 7}" for i in range(500))
     assert tokenizer(text).input_ids == plain(text).input_ids
-    assert len(tokenizer._chunks) <= 50
-    assert len(tokenizer._words) <= 30
+    chunks, words = tokenizer._tokenizer.chunks.cache, tokenizer._tokenizer.bpe.cache
+    assert len(chunks) <= 50
+    assert len(words) <= 30
     tokenizer("x" * 1000)
-    assert max(map(len, tokenizer._chunks)) < 100
+    assert max(map(len, chunks)) < 100
 
 
 def test_long_texts_in_blocks_have_the_same_ids(monkeypatch, loaded):
     lines = paragraphs("heldout", 60)
     text = "\n\n".join(lines) + "\n" + " ".join("' ''a ''b" for _ in range(50))
     expected = {key: tokenizer(text).input_ids for key, tokenizer in loaded.items()}
-    monkeypatch.setattr("tokenization.pretokenizer.cut_at_white_space.__defaults__", (500,))
+    monkeypatch.setattr("tokenization.text_paths.pretokenizer.cut_at_white_space.__defaults__", (500,))
     for (kind, mode), tokenizer in loaded.items():
         assert (
             tokenizer("\n\n".join(lines)).input_ids

@@ -11,7 +11,7 @@ from tokenizer_kinds import load
 
 from gptcore.errors import InputError
 from tokenization import TokenizerError
-from tokenization.encoding import truncate_pair
+from tokenization.truncation import truncate_pair
 
 
 def test_calls(kind):

@@ -111,12 +111,15 @@ def test_version(run):
     assert run("--version").stdout == f"gptcore {__version__}\n"
 
 
+ADVICE = "Add --force to write into it and replace files of the same names, or choose another folder."
+
+
 @pytest.mark.parametrize(
     ("output", "message"),
     [
         ("file", "cannot create the folder {}: "),
         ("file/below", "cannot create the folder {}: "),
-        ("full", "{} already holds files. Add --force to replace them, or choose another folder."),
+        ("full", f"{{}} already holds files. {ADVICE}"),
     ],
 )
 def test_an_output_that_cannot_be_used(capsys, monkeypatch, tmp_path, output, message):

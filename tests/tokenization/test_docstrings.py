@@ -8,7 +8,7 @@ import pytest
 
 import tokenization
 
-MODULES = [module.name for module in pkgutil.iter_modules(tokenization.__path__, "tokenization.")]
+MODULES = [module.name for module in pkgutil.walk_packages(tokenization.__path__, "tokenization.")]
 
 
 @pytest.mark.parametrize("name", MODULES)

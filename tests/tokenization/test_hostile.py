@@ -6,8 +6,8 @@ import pytest
 from text_data import VOCABULARY
 from tokenizer_kinds import KINDS, MODES
 
-from tokenization import english
-from tokenization.english import EnglishRules
+from tokenization.text_paths import english
+from tokenization.text_paths.english import EnglishRules
 
 N = 20_000
 
@@ -126,7 +126,6 @@ def test_addresses_are_not_looked_for_where_it_would_be_quadratic():
 @pytest.mark.parametrize("unit", ["a", "ab", "the"])
 def test_a_word_longer_than_the_limit_is_read_as_several(unit, monkeypatch, tokenizers):
     monkeypatch.setattr("tokenization.bpe.MAX_WORD_LENGTH", 30)
-    monkeypatch.setattr("tokenization.fast.MAX_WORD_LENGTH", 30)
     word = unit * 40
     parts = re.findall(".{1,30}", word)
     for kind in KINDS:

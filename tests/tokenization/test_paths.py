@@ -12,13 +12,14 @@ from hypothesis import strategies as st
 from text_data import ODD, TRICKY, VOCABULARY, books, edge_cases, paragraphs, random_texts
 
 from gptcore.installation import install_command
-from tokenization import OpenAIGPTTokenizer, OpenAIGPTTokenizerFast, TokenizerError, modes
-from tokenization.alignment import Aligned
-from tokenization.basic import BasicPreTokenizer
-from tokenization.characters import is_dropped, lower, normalize
-from tokenization.english import EnglishRules
-from tokenization.original import OriginalPreTokenizer, standardize
-from tokenization.repair import MAX_ROUNDS, Repair
+from tokenization import OpenAIGPTTokenizer, OpenAIGPTTokenizerFast, TokenizerError
+from tokenization.text_paths import modes
+from tokenization.text_paths.alignment import Aligned
+from tokenization.text_paths.basic import BasicPreTokenizer
+from tokenization.text_paths.characters import is_dropped, lower, normalize
+from tokenization.text_paths.english import EnglishRules
+from tokenization.text_paths.original import OriginalPreTokenizer, standardize
+from tokenization.text_paths.repair import MAX_ROUNDS, Repair
 
 MODES = ("basic", "original")
 TEXTS = st.one_of(

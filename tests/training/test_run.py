@@ -167,7 +167,7 @@ def test_early_stop(tmp_path):
 
 
 def test_divergence_keeps_the_last_good_checkpoint(tmp_path):
-    message = r"grad_norm is nan at step 7.*last good checkpoint is .*step-00000006. Lower learning_rate"
+    message = r"grad_norm is nan at step 7.*last good checkpoint is .*step-00000006. Start a new run"
     with pytest.raises(TrainingError, match=message):
         make(tmp_path, NumPyTrainer(nan_at=7))()
     assert make(tmp_path).checkpoints.steps() == [3, 6]

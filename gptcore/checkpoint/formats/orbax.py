@@ -1,296 +1,103 @@
-"""Orbax checkpoints of a Flax model: a directory with an array of zarr for each parameter, named by its path.
+"""``orbax_checkpoint/``, a tree of arrays as Orbax saves it: a zarr array for each path of a Flax NNX model.
 
-Orbax packs all arrays into one OCDBT store and compresses them; or, with ``use_ocdbt=False``, each array is a directory
-of its own. Both are read with tensorstore, which Orbax uses, too, and which needs no framework. This module writes the
-second kind, ``orbax_checkpoint/`` next to ``config.json``, without compression: each array is a file of plain numbers,
-which can be mapped into memory like those of all other formats, without a library.
-
-This module tells tensorstore which store to open and what it contains; nothing in the directory does. tensorstore opens
-files of the directory only: it rejects names with ``..``, and this module rejects links. The keys of a store are never
-listed, because a crafted tree may have any number of them: ``_METADATA`` names the arrays, as for Orbax itself.
+Orbax packs all arrays into one OCDBT store and compresses them or, with ``use_ocdbt=False``, gives each a directory of
+its own. Both are read. The second kind is written, next to ``config.json``, without compression: each array is then a
+file of plain numbers, which can be mapped into memory like those of all other formats, without a library.
 """
 
 from __future__ import annotations
 
 import json
-import math
-import os
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
-from functools import partial
-from importlib import import_module
-from itertools import product
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from gptcore.checkpoint.dtypes import STORAGE
-from gptcore.checkpoint.formats.ocdbt import MAX_TREE_BYTES, check_nodes
-from gptcore.checkpoint.formats.reading import damage_reported
-from gptcore.checkpoint.layouts.nnx import parameter_names
-from gptcore.checkpoint.tensors import OutgoingTensor, Packed, Region, StoredTensor
-from gptcore.errors import CheckpointError, GPTError
-from gptcore.installation import install_command
+from gptcore.checkpoint.containers import zarr
+from gptcore.checkpoint.containers.reading import damage_reported
+from gptcore.checkpoint.formats.base import FileFormat
+from gptcore.checkpoint.layouts import nnx
+from gptcore.checkpoint.layouts.published import TRUNK_PREFIX
+from gptcore.checkpoint.tensors import OutgoingTensor, StoredTensor
+from gptcore.errors import CheckpointError
+from gptcore.spec.parameters import Head, Parameter
 
 TREE_NAME = "_METADATA"
-OCDBT_NAME = "manifest.ocdbt"
-ARRAY_NAME = ".zarray"
-CODES = {"<f8": "float64", "<f4": "float32", "<f2": "float16", "bfloat16": "bfloat16"}
-CODE_OF = {dtype: code for code, dtype in CODES.items()}
 HANDLER = "orbax.checkpoint._src.handlers.standard_checkpoint_handler.StandardCheckpointHandler"
-MAX_FILES = 100_000
-MAX_METADATA_BYTES = 1 << 24  # a model of 12 layers has 40,000
-MAX_DEPTH = 8
-MAX_ARRAY_BYTES = 1 << 16  # of a .zarray, which has 200
-MAX_AXES = 8
-MAX_RATIO = 1 << 10  # of numbers to packed bytes: zstd makes weights smaller by a tenth, and constants by far more
-LIBRARY_ERRORS = (RuntimeError, NotImplementedError, MemoryError)
+MAX_TREE_BYTES = 1 << 24  # a model of 12 layers has 40,000
+EMBEDDING = nnx.ROWS["tokens_embed.weight"][0]
+BESIDE = "/"  # prefix of the paths outside the model
 
 
-def is_item(path: Path) -> bool:
-    """Whether a directory is what Orbax calls an item: one tree of arrays."""
-    return (path / TREE_NAME).is_file()
+class Orbax(FileFormat):
+    name = container = "orbax"
+    file_name = "orbax_checkpoint"
+    is_directory = True
+    dropped = (*nnx.DROPPED, rf"{BESIDE}.+")
 
+    def recognises(self, path: Path, start: bytes) -> bool:
+        return (path / TREE_NAME).is_file()
 
-def read(path: Path) -> list[StoredTensor]:
-    """The arrays of an item. An array of the model is named by its path in the model.
+    def read(self, path: Path) -> list[StoredTensor]:
+        tensors = zarr.read(path, _array_names)
+        with damage_reported(path, "Orbax"):
+            paths = model_paths([tensor.name for tensor in tensors])
+        return [replace(tensor, parameter=paths[tensor.name]) for tensor in tensors]
 
-    Raises:
-        CheckpointError: the item is damaged, incomplete, or leads outside of itself.
-        GPTError: it is packed, and tensorstore or zstandard is not installed.
-    """
-    libraries = [library("tensorstore"), library("zstandard")] if (path / OCDBT_NAME).exists() else []
-    with damage_reported(path, "Orbax", *LIBRARY_ERRORS):
-        item = _open(path.resolve(), *libraries)
-        names = [key.removesuffix(f"/{ARRAY_NAME}") for key in sorted(item.keys) if key.endswith(f"/{ARRAY_NAME}")]
-        if not names:
-            raise CheckpointError("it has no zarr 2 array")
-        arrays = [_array(item, name) for name in names]
-        claimed, held = sum(array.unpacked for array in arrays), sum(item.files.values())
-        if claimed > MAX_RATIO * held:
-            raise CheckpointError(f"its arrays claim {claimed:,} bytes, but its files hold only {held:,}")
-        parameters = parameter_names(names)
-        return [replace(_stored(item, array), parameter=parameters[array.name]) for array in arrays]
+    def to_canonical(self, name: str) -> tuple[str, str] | None:
+        return nnx.to_canonical(name)
 
+    def from_canonical(self, parameter: Parameter, head: Head) -> tuple[str, str]:
+        return nnx.from_canonical(parameter, head)
 
-def write(folder: Path, tensors: Iterable[OutgoingTensor]) -> None:
-    """Write an item that ``StandardCheckpointer().restore`` reads; tensors are read and written one after the other."""
-    tree = {}
-    for tensor in tensors:
-        keys = tensor.name.split(".")
-        tree[str(tuple(keys))] = {
-            "key_metadata": [{"key": key, "key_type": 2} for key in keys],  # 2: of a dict
-            "value_metadata": {"value_type": "jax.Array", "skip_deserialize": False},
+    def write(self, target: Any, tensors: Iterable[OutgoingTensor], provenance: Mapping[str, str]) -> None:
+        """Write a tree that ``StandardCheckpointer().restore`` reads."""
+        tree = {}
+        for tensor in tensors:
+            zarr.write_array(target / tensor.name, tensor)
+            keys = tensor.name.split(".")
+            tree[str(tuple(keys))] = {
+                "key_metadata": [{"key": key, "key_type": 2} for key in keys],  # 2: of a dict
+                "value_metadata": {"value_type": "jax.Array", "skip_deserialize": False},
+            }
+        files = {
+            "_CHECKPOINT_METADATA": {"item_handlers": HANDLER},
+            TREE_NAME: {"tree_metadata": tree, "use_ocdbt": False, "use_zarr3": False},
         }
-        place = folder / tensor.name
-        place.mkdir()
-        (place / ARRAY_NAME).write_bytes(_json(_metadata(CODE_OF[tensor.dtype], tensor.shape, tensor.shape, None)))
-        (place / _chunk_name((0,) * len(tensor.shape))).write_bytes(tensor.data())
-    (folder / "_CHECKPOINT_METADATA").write_bytes(_json({"item_handlers": HANDLER}))
-    (folder / TREE_NAME).write_bytes(_json({"tree_metadata": tree, "use_ocdbt": False, "use_zarr3": False}))
+        for name, content in files.items():
+            (target / name).write_bytes(json.dumps(content).encode())
 
 
-def library(name: str) -> Any:
-    """A library that packed items need; a ``GPTError`` says how to get it."""
-    try:
-        return import_module(name)
-    except ImportError as cause:
-        raise GPTError(f"packed Orbax checkpoints need {name}: {install_command('convert')}") from cause
+ORBAX = Orbax()
 
 
-@dataclass(frozen=True)
-class _Item:
-    """The keys and values of an item: its files, or what is packed in them."""
-
-    path: Path
-    files: Mapping[str, int]  # sizes by name
-    store: Any  # of tensorstore; None where each key is a file
-    keys: frozenset[str]
-
-    def description(self, name: str) -> Any:
-        """What the JSON of an array holds."""
-        key = f"{name}/{ARRAY_NAME}"
-        with damage_reported(self.path / key, "JSON", *LIBRARY_ERRORS):
-            if self.store is None:
-                with (self.path / key).open("rb") as file:
-                    value = file.read(MAX_ARRAY_BYTES + 1)
-            else:
-                value = self.store.read(key).result().value
-            if len(value) > MAX_ARRAY_BYTES:
-                raise CheckpointError(f"more than {MAX_ARRAY_BYTES} bytes")
-            return json.loads(value)
-
-    def spec(self, name: str) -> dict[str, Any]:
-        """The specification with which tensorstore opens an array."""
-        base = {"driver": "file", "path": f"{self.path}/"}
-        if self.store is None:
-            return {**base, "path": f"{self.path}/{name}/"}
-        return {"driver": "ocdbt", "base": base, "path": f"{name}/"}
-
-
-@dataclass(frozen=True)
-class _Array:
-    """What a ``.zarray`` says, checked."""
-
-    name: str
-    shape: tuple[int, ...]
-    chunks: tuple[int, ...]
-    code: str
-    compressor: Any
-
-    @property
-    def item_size(self) -> int:
-        return STORAGE[CODES[self.code]].itemsize if self.code in CODES else 1
-
-    @property
-    def size(self) -> int:
-        """Bytes of its numbers."""
-        return math.prod(self.shape) * self.item_size
-
-    @property
-    def unpacked(self) -> int:
-        """Bytes of its chunks, which may be larger than their part of it."""
-        return math.prod(self.grid) * math.prod(self.chunks) * self.item_size
-
-    @property
-    def grid(self) -> list[int]:
-        """How many chunks there are along each axis."""
-        return [-(-size // chunk) for size, chunk in zip(self.shape, self.chunks, strict=True)]
-
-    def chunk_keys(self) -> Iterable[str]:
-        return (f"{self.name}/{_chunk_name(place)}" for place in product(*map(range, self.grid)))
-
-
-def _open(path: Path, tensorstore: Any = None, zstandard: Any = None) -> _Item:
-    files = dict(_files(path))
-    if tensorstore is None:
-        return _Item(path, files, None, frozenset(files))
-    check_nodes((path / name for name in files), zstandard)
-    base = {"driver": "file", "path": f"{path}/"}
-    # With a cache, each node is unpacked once, however many keys lie behind it.
-    cache = {"total_bytes_limit": MAX_TREE_BYTES}
-    store = tensorstore.KvStore.open({"driver": "ocdbt", "base": base, "cache_pool": cache}).result()
-    keys = (f"{name}/{ARRAY_NAME}" for name in _names(path / TREE_NAME))
-    return _Item(path, files, store, frozenset(key for key in keys if store.read(key).result().state == "value"))
-
-
-def _names(path: Path) -> list[str]:
-    """The arrays that Orbax says it saved."""
+def _array_names(folder: Path) -> list[str]:
+    """The names of the arrays in Orbax's own list."""
+    path = folder / TREE_NAME
     with damage_reported(path, "JSON"):
-        if path.stat().st_size > MAX_METADATA_BYTES:
-            raise CheckpointError(f"more than {MAX_METADATA_BYTES} bytes")
+        if path.stat().st_size > MAX_TREE_BYTES:
+            raise CheckpointError(f"the file has more than {MAX_TREE_BYTES} bytes")
         tree = json.loads(path.read_bytes())["tree_metadata"]
         return [".".join(part["key"] for part in entry["key_metadata"]) for entry in dict(tree).values()]
 
 
-def _files(folder: Path) -> Iterable[tuple[str, int]]:
-    """Name and size of each file of an item, which has nothing but files and directories in it."""
-    count, left = 0, [folder]
-    while left:
-        with os.scandir(left.pop()) as entries:
-            for entry in entries:
-                count += 1
-                name = Path(entry.path).relative_to(folder)
-                if count > MAX_FILES or len(name.parts) > MAX_DEPTH:
-                    raise CheckpointError(f"more than {MAX_FILES} files, or more than {MAX_DEPTH} directories deep")
-                if entry.is_dir(follow_symlinks=False):
-                    left.append(Path(entry.path))
-                elif entry.is_file(follow_symlinks=False):
-                    yield name.as_posix(), entry.stat(follow_symlinks=False).st_size
-                else:
-                    raise CheckpointError(f"{name.as_posix()} is a link or not a regular file")
+def model_paths(names: Sequence[str]) -> dict[str, str]:
+    """Map each path in a state, which may include an optimizer and its moments, to the path inside the model.
 
+    The model is the branch with the least nested token embedding; paths outside of it get the prefix ``BESIDE``.
 
-def _array(item: _Item, name: str) -> _Array:
-    claim = item.description(name)
-    if not isinstance(claim, dict):
-        raise CheckpointError(f"the {ARRAY_NAME} of {name!r} must be an object; found {type(claim).__name__}")
-    shape, chunks = _sizes(name, claim.get("shape"), 0), _sizes(name, claim.get("chunks"), 1)
-    code, compressor = claim.get("dtype"), claim.get("compressor")
-    if len(shape) != len(chunks) or not isinstance(code, str):
-        raise CheckpointError(f"tensor {name!r} has inconsistent shape {shape}, chunks {chunks} and dtype {code!r}")
-    if compressor is not None and not (isinstance(compressor, dict) and compressor.get("id") == "zstd"):
-        raise CheckpointError(f"tensor {name!r} must be compressed with zstd or not at all; found {compressor!r:.60}")
-    wanted = _metadata(code, shape, chunks, compressor)
-    if strange := sorted(key for key, value in wanted.items() if key != "fill_value" and claim.get(key) != value):
-        value = claim.get(strange[0])
-        raise CheckpointError(f"tensor {name!r} has the {strange[0]} {value!r:.60}, which Orbax never writes")
-    array = _Array(name, shape, chunks, code, compressor and {"id": "zstd", "level": 1})
-    if item.store is None and not (
-        math.prod(array.grid) <= len(item.keys) and item.keys.issuperset(array.chunk_keys())
-    ):
-        raise _lacks_values(array)
-    return array
+    >>> list(model_paths(["0.tokens_embed.embedding.value", "1.mu.tokens_embed.embedding"]).values())
+    ['tokens_embed.embedding', '/1.mu.tokens_embed.embedding']
 
-
-def _lacks_values(array: _Array) -> CheckpointError:
-    return CheckpointError(
-        f"tensor {array.name!r} of shape {array.shape} lacks values (old versions of Orbax left out zeros)"
-    )
-
-
-def _sizes(name: str, sizes: Any, least: int) -> tuple[int, ...]:
-    if not isinstance(sizes, list) or len(sizes) > MAX_AXES:
-        raise CheckpointError(f"tensor {name!r} must have at most {MAX_AXES} sizes; found {sizes!r:.60}")
-    if not all(type(size) is int and least <= size < 1 << 40 for size in sizes):
-        raise CheckpointError(f"tensor {name!r} has invalid sizes: {sizes!r:.60}")
-    return tuple(sizes)
-
-
-def _stored(item: _Item, array: _Array) -> StoredTensor:
-    dtype, count = CODES.get(array.code, array.code), math.prod(array.shape)
-    whole = item.store is None and array.compressor is None and array.chunks == array.shape
-    region: Region | Packed
-    if whole and dtype in STORAGE:
-        (key,) = array.chunk_keys()
-        if item.files[key] != array.size:
-            raise CheckpointError(f"tensor {array.name!r} of shape {array.shape} cannot have {item.files[key]} bytes")
-        region = Region(item.path / key, 0, count)
-    else:
-        region = Packed(item.path, count, partial(_unpack, item, array))
-    return StoredTensor(item.path, array.name, array.name, dtype, array.shape, (region,))
-
-
-def _unpack(item: _Item, array: _Array, dtype: np.dtype[Any]) -> NDArray[Any]:
-    """The numbers of an array, row by row."""
-    tensorstore = library("tensorstore")
-    with damage_reported(item.path / array.name, "Orbax", *LIBRARY_ERRORS):
-        spec = {
-            "driver": "zarr",
-            "kvstore": item.spec(array.name),
-            "metadata": _metadata(array.code, array.shape, array.chunks, array.compressor),
-            "assume_metadata": True,  # what has been checked is what is read
-            "fill_missing_data_reads": False,
-        }
-        try:
-            values = tensorstore.open(spec, open=True, read=True).result().read(order="C").result()
-        except ValueError as error:
-            if "NOT_FOUND" in str(error):
-                raise _lacks_values(array) from error
-            raise
-        return np.ascontiguousarray(values).reshape(-1).view(dtype)
-
-
-def _metadata(code: str, shape: tuple[int, ...], chunks: tuple[int, ...], compressor: Any) -> dict[str, Any]:
-    """What a ``.zarray`` says."""
-    return {
-        "zarr_format": 2,
-        "shape": list(shape),
-        "chunks": list(chunks),
-        "dtype": code,
-        "compressor": compressor,
-        "fill_value": None,
-        "filters": None,
-        "order": "C",
-        "dimension_separator": ".",
-    }
-
-
-def _chunk_name(place: tuple[int, ...]) -> str:
-    return ".".join(map(str, place)) or "0"
-
-
-def _json(value: Any) -> bytes:
-    return json.dumps(value).encode()
+    Raises:
+        CheckpointError: Two models are equally deep.
+    """
+    plain = {name: name.removesuffix(nnx.VALUE) for name in names}
+    places = [name.removesuffix(EMBEDDING) for name in plain.values() if f".{name}".endswith(f".{EMBEDDING}")]
+    roots = {place.removesuffix(TRUNK_PREFIX) for place in places}
+    least = min((root.count(".") for root in roots), default=0)
+    shallow = sorted(root for root in roots if root.count(".") == least)
+    if len(shallow) > 1:
+        raise CheckpointError(f"the checkpoint holds several models, at {', '.join(shallow)}. Save one of them alone.")
+    root = shallow[0] if shallow else ""
+    return {name: path.removeprefix(root) if path.startswith(root) else BESIDE + name for name, path in plain.items()}

@@ -1,103 +1,38 @@
-"""One safetensors file: every claim of its header is checked before a byte of it is believed."""
+"""``model.safetensors``, the default: tensors under their published names, in one file or in shards."""
 
 from __future__ import annotations
 
-import json
-import math
-import struct
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any, BinaryIO
+from typing import Any
 
-import safetensors
-
-from gptcore.checkpoint.dtypes import STORAGE
+from gptcore.checkpoint.containers import safetensors
+from gptcore.checkpoint.formats.base import FileFormat
+from gptcore.checkpoint.layouts import published
 from gptcore.checkpoint.tensors import OutgoingTensor, StoredTensor
-from gptcore.errors import CheckpointError
-from gptcore.release import PRODUCER
-
-CODES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
-CODE_OF = {dtype: code for code, dtype in CODES.items()}
-METADATA = {"format": "pt", "producer": PRODUCER}  # transformers refuses a file without a format
-MAX_HEADER_BYTES = 16 << 20  # the header of the released model has 15 KB
+from gptcore.spec.parameters import Head, Parameter
 
 
-def read(path: Path) -> list[StoredTensor]:
-    """The tensors of a safetensors file, in the order of their data.
+class Safetensors(FileFormat):
+    name = container = "safetensors"
+    file_name = "model.safetensors"
+    index_name = "model.safetensors.index.json"
+    dropped = published.DROPPED
 
-    Raises:
-        CheckpointError: the file cannot be read, or its header is not a faithful description of its data.
-    """
-    try:
-        with path.open("rb") as file:
-            file_size = path.stat().st_size
-            size_field = file.read(8)
-            header_size = struct.unpack("<Q", size_field)[0] if len(size_field) == 8 else 0
-            if not 2 <= header_size <= min(MAX_HEADER_BYTES, file_size - 8):
-                raise CheckpointError(
-                    f"{path}: not a complete safetensors file: {file_size} bytes with a header of {header_size} "
-                    f"(at most {MAX_HEADER_BYTES}). Download it again."
-                )
-            header = json.loads(file.read(header_size), object_pairs_hook=_reject_duplicates)
-        with safetensors.safe_open(path, framework="numpy"):
-            pass  # the library's own validation: alignment, overlaps, holes
-    except CheckpointError as error:
-        raise error if str(path) in str(error) else CheckpointError(f"{path}: {error}") from None
-    except OSError as cause:
-        raise CheckpointError(f"cannot read {path}: {cause.strerror or cause}") from cause
-    except (ValueError, RecursionError, safetensors.SafetensorError) as cause:
-        raise CheckpointError(f"{path}: damaged safetensors file: {cause}. Download it again.") from cause
-    return _describe(path, header, 8 + header_size, file_size)
+    def recognises(self, path: Path, start: bytes) -> bool:
+        return start[8:9] == b"{"  # of the header, after its length
+
+    def read(self, path: Path) -> list[StoredTensor]:
+        return safetensors.read(path)
+
+    def to_canonical(self, name: str) -> tuple[str, str]:
+        return published.unwrapped(name), "same"
+
+    def from_canonical(self, parameter: Parameter, head: Head) -> tuple[str, str]:
+        return published.published_name(parameter.name, head), "same"
+
+    def write(self, target: Any, tensors: Iterable[OutgoingTensor], provenance: Mapping[str, str]) -> None:
+        safetensors.write(target, tensors, provenance)
 
 
-def _describe(path: Path, header: Any, start: int, file_size: int) -> list[StoredTensor]:
-    if not isinstance(header, dict):
-        raise CheckpointError(f"{path}: the header must be an object; found {type(header).__name__}")
-    header.pop("__metadata__", None)
-    tensors, end = [], start
-    for name, entry in sorted(header.items(), key=lambda item: item[1]["data_offsets"]):
-        begin, stop = (start + offset for offset in entry["data_offsets"])
-        shape, code = tuple(entry["shape"]), entry["dtype"]
-        dtype = CODES.get(code, code)
-        if begin != end or stop > file_size:
-            raise CheckpointError(
-                f"{path}: tensor {name!r} must start at byte {end}; it claims bytes {begin} to {stop} of {file_size}"
-            )
-        if dtype in STORAGE and stop - begin != math.prod(shape) * STORAGE[dtype].itemsize:
-            raise CheckpointError(f"{path}: tensor {name!r} of shape {shape} {dtype} cannot have {stop - begin} bytes")
-        tensors.append(StoredTensor.at(path, name, dtype, shape, begin))
-        end = stop
-    if end != file_size:
-        raise CheckpointError(f"{path}: {file_size - end} bytes belong to no tensor")
-    return tensors
-
-
-def _reject_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    names = [name for name, _ in pairs]
-    repeated = sorted({name for name in names if names.count(name) > 1}) if len(set(names)) < len(names) else []
-    if repeated:
-        raise CheckpointError(f"the header names {', '.join(map(repr, repeated))} more than once")
-    return dict(pairs)
-
-
-def write(
-    file: BinaryIO, tensors: Iterable[OutgoingTensor], provenance: Mapping[str, str] = MappingProxyType({})
-) -> None:
-    """Write a safetensors file; tensors are read and written one after the other, never gathered."""
-    tensors = sorted(tensors, key=lambda t: (-STORAGE[t.dtype].itemsize, t.name))  # wide types first: aligned
-    header: dict[str, Any] = {"__metadata__": {**METADATA, **provenance}}
-    offset = 0
-    for tensor in tensors:
-        end = offset + tensor.size
-        header[tensor.name] = {
-            "dtype": CODE_OF[tensor.dtype],
-            "shape": list(tensor.shape),
-            "data_offsets": [offset, end],
-        }
-        offset = end
-    encoded = json.dumps(header, separators=(",", ":")).encode()
-    encoded += b" " * (-len(encoded) % 8)
-    file.write(struct.pack("<Q", len(encoded)) + encoded)
-    for tensor in tensors:
-        file.write(tensor.data())
+SAFETENSORS = Safetensors()

@@ -1,6 +1,8 @@
-"""Foreign names of the parameter table: one small declarative file per naming, read in both directions.
+"""Foreign names of the parameter table: declarative tables, read in both directions.
 
-Each file holds ``ROWS``: canonical name -> (foreign name, named transform). ``{}`` is the layer in both.
+A table, ``ROWS``, maps each canonical name to (foreign name, named transform). ``{}`` stands for the layer in both.
+Names that only one format has are in its file in ``formats``. The tables here are shared by several formats, or by a
+format and a backend.
 """
 
 from __future__ import annotations
@@ -9,7 +11,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from gptcore.spec.parameters import ROWS, Parameter
+from gptcore.spec.parameters import Parameter
 
 Rows = Mapping[str, tuple[str, str]]
 
@@ -18,7 +20,7 @@ TRANSFORMS: Mapping[str, Callable[[Any], Any]] = {
     "transpose": lambda array: array.T,
     "leading axis": lambda array: array[None],
 }
-"""From the canonical array to the foreign one."""
+"""Functions from the canonical array to the foreign one."""
 
 
 def foreign_name(rows: Rows, parameter: Parameter) -> tuple[str, str]:
@@ -35,7 +37,7 @@ def foreign_name(rows: Rows, parameter: Parameter) -> tuple[str, str]:
 
 
 def canonical_name(rows: Rows, foreign: str) -> tuple[str, str] | None:
-    """The inverse of ``foreign_name``; ``None`` for a name that is none of the layout's.
+    """The inverse of ``foreign_name``; ``None`` for a name that is not in the table.
 
     >>> from gptcore.checkpoint.layouts import nnx
     >>> canonical_name(nnx.ROWS, "h.3.ln_1.scale")
@@ -43,11 +45,6 @@ def canonical_name(rows: Rows, foreign: str) -> tuple[str, str] | None:
     """
     for canonical, (template, transform) in rows.items():
         pattern = re.escape(template).replace(r"\{\}", r"(0|[1-9]\d{0,5})")
-        if found := re.fullmatch(pattern, foreign):
-            return canonical.format(*found.groups()), transform
+        if match := re.fullmatch(pattern, foreign):
+            return canonical.format(*match.groups()), transform
     return None
-
-
-def covers_the_table(rows: Rows) -> bool:
-    """Whether a layout has exactly the rows of the parameter table."""
-    return set(rows) == {row.name for row in ROWS}

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from gptcore.checkpoint.layouts import Rows
-from gptcore.checkpoint.layouts.hf_torch import TRUNK_PREFIX
-from gptcore.errors import CheckpointError
+from gptcore.checkpoint.layouts import Rows, canonical_name, foreign_name
+from gptcore.checkpoint.layouts.published import TRUNK_PREFIX, is_inner
+from gptcore.spec.parameters import Head, Parameter
 
 ROWS: Rows = {
     "tokens_embed.weight": ("tokens_embed.embedding", "same"),
@@ -28,31 +26,18 @@ ROWS: Rows = {
     "score.weight": ("score.kernel", "transpose"),
 }
 
-VALUE = ".value"  # between a parameter and its array, in a state that was not made a pure dict
-EMBEDDING = ROWS["tokens_embed.weight"][0]
-BESIDE = "/"
+VALUE = ".value"  # ends the path of a parameter in a state that was not converted to a pure dict
 
-# Entries of a saved state that are not parameters: the random streams of dropout, and everything outside the model.
-DROPPED = (r"(.+\.)?rngs\..+", rf"{BESIDE}.+")
+# Entries of a saved state that are not parameters: the random streams of dropout.
+DROPPED = (r"(.+\.)?rngs\..+",)
 
 
-def parameter_names(names: Sequence[str]) -> dict[str, str]:
-    """Map each path in a state, which may include an optimizer and its moments, to the path inside the model.
+def to_canonical(name: str) -> tuple[str, str] | None:
+    """The canonical name of a path in a model, and the transform of its values; ``None`` for other paths."""
+    return canonical_name(ROWS, name.removeprefix(TRUNK_PREFIX))
 
-    The model is the branch with the least nested token embedding; paths outside of it get the prefix ``BESIDE``.
 
-    >>> list(parameter_names(["0.tokens_embed.embedding.value", "1.mu.tokens_embed.embedding"]).values())
-    ['tokens_embed.embedding', '/1.mu.tokens_embed.embedding']
-
-    Raises:
-        CheckpointError: two models are equally deep.
-    """
-    plain = {name: name.removesuffix(VALUE) for name in names}
-    places = [name.removesuffix(EMBEDDING) for name in plain.values() if f".{name}".endswith(f".{EMBEDDING}")]
-    roots = {place.removesuffix(TRUNK_PREFIX) for place in places}
-    least = min((root.count(".") for root in roots), default=0)
-    shallow = sorted(root for root in roots if root.count(".") == least)
-    if len(shallow) > 1:
-        raise CheckpointError(f"the checkpoint holds several models, at {', '.join(shallow)}. Save one of them alone.")
-    root = shallow[0] if shallow else ""
-    return {name: path.removeprefix(root) if path.startswith(root) else BESIDE + name for name, path in plain.items()}
+def from_canonical(parameter: Parameter, head: Head) -> tuple[str, str]:
+    """The path of a parameter in a model, and the transform that its values take."""
+    name, transform = foreign_name(ROWS, parameter)
+    return (TRUNK_PREFIX if is_inner(parameter.name, head) else "") + name, transform

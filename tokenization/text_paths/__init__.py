@@ -1,0 +1,1 @@
+"""The two text paths: from text to the words that byte-pair encoding splits into pieces."""
