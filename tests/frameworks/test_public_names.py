@@ -23,7 +23,7 @@ OURS = re.compile(r"\b(?:gptcore|tokenization|gpt_torch|gpt_tf|gpt_flax)\b(?:\.[
 PAGES = [
     ROOT / "README.md",
     ROOT / "CONTRIBUTING.md",
-    *(ROOT / "docs").glob("*.md"),
+    *(ROOT / "docs").rglob("*.md"),
     ROOT / "gptcore/data/default/README.md",
 ]
 PROGRAMS = [
@@ -38,7 +38,7 @@ def sources(path):
     """The programs that a file holds."""
     text = path.read_text(encoding="utf-8")
     if path.suffix == ".md":
-        return re.findall(r"```py(?:thon)?\n(.*?)```", text, re.DOTALL)
+        return re.findall(r"```(?:py(?:thon)?|\{(?:frameworks|run)\})\n(?::.*?\n)*(.*?)```", text, re.DOTALL)
     if path.suffix == ".ipynb":
         return ["".join(cell["source"]) for cell in json.loads(text)["cells"] if cell["cell_type"] == "code"]
     return [text]
