@@ -150,7 +150,7 @@ def conformance(session):
 
 @nox.session(default=False)
 def full_size(session):
-    """116,534,784 parameters: accuracy, loading time and memory, into the README. Opt-in: ten minutes and 8 GB."""
+    """116,534,784 parameters: accuracy, loading time, memory, into the docs. Opt-in: ten minutes and 8 GB."""
     install(session, "-e", ".[torch,tf,flax,cli]")
     session.run("python", "conformance_tests/full_size.py", *session.posargs)
 

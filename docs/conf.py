@@ -31,6 +31,7 @@ html_theme = "furo"
 html_title = "gptcore"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
+html_extra_path = ["llms.txt"]
 html_copy_source = False
 html_show_sphinx = False
 copybutton_prompt_text = "$ "

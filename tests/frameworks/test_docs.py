@@ -34,14 +34,6 @@ def test_there_are_examples():
     assert len(found) >= 25
 
 
-def test_training_in_the_readme(tmp_path, monkeypatch, capsys):
-    """It needs an extra beside its framework; ``test_readme.py`` has the other blocks."""
-    monkeypatch.chdir(tmp_path)
-    (block,) = re.findall(r"```python\n((?:(?!```).)*? fit\(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
-    exec(compile(block, "README.md", "exec"), {})
-    assert capsys.readouterr().out
-
-
 @pytest.mark.parametrize("page", sorted((ROOT / "docs").glob("*.md")), ids=lambda page: page.stem)
 def test_pages(page, tmp_path, monkeypatch):
     """The Python blocks of a page, top to bottom, as one program."""

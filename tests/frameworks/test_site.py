@@ -3,6 +3,7 @@
 import contextlib
 import importlib.util
 import io
+import re
 import sys
 from pathlib import Path
 
@@ -43,6 +44,14 @@ def test_first_page(results, monkeypatch):
     monkeypatch.setitem(gpt_torch.modeling.ACTIVATIONS, "gelu", torch.nn.functional.gelu)
     printed["torch"] = results(block, "torch")
     assert any("logits" in text for text in agreement.differences(printed))
+
+
+def test_picture_of_the_stories():
+    """It shows what the README shows, once for each framework."""
+    readme = (DOCS.parent / "README.md").read_text(encoding="utf-8")
+    (story,) = re.findall(r"```text\n(.*?)\n```", readme, re.DOTALL)
+    picture = (DOCS / "_static" / "stories.svg").read_text(encoding="utf-8")
+    assert " ".join(re.findall(r"<text.*?>(.*?)</text>", picture)).count(story) == 3
 
 
 @pytest.mark.parametrize(
