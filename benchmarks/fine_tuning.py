@@ -3,7 +3,8 @@
     python benchmarks/fine_tuning.py DATA --out results.jsonl
 
 ``DATA`` has the folders ``copa``, ``med``, ``sts-images``, ``sentence-polarity`` and ``subjectivity``. Each run is one
-``gptcore train``; results that ``--out`` already has are not made again. Prints the table of docs/fine-tuning.md.
+``gptcore train``; results that ``--out`` already has are not made again. Prints the table of
+``docs/verified/fine-tuning.md``.
 """
 
 import argparse
