@@ -3,7 +3,8 @@
     python benchmarks/fine_tuning.py DATA --out results.jsonl
 
 ``DATA`` has the folders ``copa``, ``med``, ``sts-images``, ``sentence-polarity`` and ``subjectivity``. Each run is one
-``gptcore train``; runs whose results are already in ``--out`` are skipped. Prints the table of docs/fine-tuning.md.
+``gptcore train``; runs whose results are already in ``--out`` are skipped. Prints the table of
+``docs/verified/fine-tuning.md``.
 """
 
 import argparse

@@ -122,7 +122,7 @@ def test_commands_take_it_where_no_model_is_named(run, tokenizer):
 
 def test_the_fine_tuning_of_the_card():
     """Its rows are those of the page that says how they were measured."""
-    page = (Path(__file__).parents[1] / "docs" / "fine-tuning.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[1] / "docs" / "verified" / "fine-tuning.md").read_text(encoding="utf-8")
     measured = {tuple(row.split(" | ")[2:]) for row in page.splitlines()}
     rows = [row.split(" | ") for row in CARD.split("## Fine-tuned\n")[1].split("\n## ")[0].splitlines() if " ± " in row]
     assert len(rows) == 3

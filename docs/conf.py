@@ -18,6 +18,7 @@ extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.napoleon",
     "api",
+    "commands",
     "executed",
 ]
 exclude_patterns = ["_build", "generated", "extension"]

@@ -1,4 +1,4 @@
-"""The examples of ``docs/other-libraries.md`` run; opt-in."""
+"""The examples of ``docs/guides/other-libraries.md`` run; opt-in."""
 
 import re
 from pathlib import Path
@@ -8,7 +8,7 @@ import torch
 
 from gpt_torch import OpenAIGPTLMHeadModel
 
-PAGE = Path(__file__).parent.parent.parent / "docs" / "other-libraries.md"
+PAGE = Path(__file__).parent.parent.parent / "docs" / "guides" / "other-libraries.md"
 
 
 @pytest.mark.filterwarnings("default")  # other libraries deprecate in their own time

@@ -117,6 +117,7 @@ class Command(Executed):
             if bool(done.returncode) != bool(fails):
                 self.fail(f"{command} exits with {done.returncode}: {done.stderr}")
             printed = done.stderr if fails else done.stdout
+            printed = printed.replace(f"{KERNELS.place('torch')}{os.sep}", "")  # another folder in each build
             written = line.replace("\0", "\\\n")
             shown.append(f"$ {written}\n{'' if 'quiet' in self.options else printed}")
         return self.markdown(fenced("console", "".join(shown)))

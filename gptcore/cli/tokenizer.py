@@ -36,7 +36,8 @@ def train_command(
     require_empty(output, force)
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, disable=quiet or not console.is_terminal, transient=True) as bar:
+    quiet = quiet or not console.is_terminal  # without a terminal, tokenizers would print empty lines
+    with Progress(*columns, console=console, disable=quiet, transient=True) as bar:
         task = bar.add_task("reading", total=None)
         tokenizer = train(
             list(files),

@@ -1,4 +1,4 @@
-"""The commands of ``docs/many-machines.md`` run as they are there, and give the losses of one process."""
+"""The commands of ``docs/guides/many-machines.md`` run as they are there, and give the losses of one process."""
 
 import os
 import re
@@ -14,7 +14,7 @@ from training_data import TEXT, free_port, tokenizer
 
 from gptcore.training import read_log
 
-PAGE = (Path(__file__).parents[2] / "docs" / "many-machines.md").read_text()
+PAGE = (Path(__file__).parents[2] / "docs" / "guides" / "many-machines.md").read_text()
 SETTINGS, *COMMANDS = re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL)
 NO_DROPOUT = "".join(f" --config {name}_pdrop=0" for name in ("resid", "embd", "attn"))
 TOLERANCE = 1e-5

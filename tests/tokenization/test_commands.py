@@ -133,3 +133,10 @@ def test_an_output_that_cannot_be_used(capsys, monkeypatch, tmp_path, output, me
     assert caught.value.code == 2
     assert f"error: {message.format(tmp_path / output)}" in capsys.readouterr().err
     assert (tmp_path / "full" / "vocab.json").read_text() == "mine"
+
+
+def test_progress_needs_a_terminal(run, tmp_path, capfd):
+    (tmp_path / "text.txt").write_text("the cat sat on the mat")
+    arguments = (tmp_path / "text.txt", "--output", tmp_path / "words", "--vocab-size", 600, "--pre-tokenizer", "basic")
+    result = run("tokenizer", "train", *arguments)
+    assert (result.exit_code, result.stdout, capfd.readouterr().out) == (0, "", "")
