@@ -86,14 +86,19 @@ class Frameworks(Executed):
 
 
 class Run(Executed):
-    """Code and its result, in one framework."""
+    """Code and its result, in one framework. ``:fold:`` hides the code of a picture until it is asked for."""
+
+    option_spec = {**Executed.option_spec, "fold": directives.flag}
 
     def run(self) -> list[nodes.Node]:
         code = "\n".join(self.content)
         result = KERNELS.run("torch", code)
         if result.error:
             self.fail(result.error)
-        return self.markdown(fenced("python", code) + "\n" + self.shown(result))
+        shown = fenced("python", code)
+        if "fold" in self.options:
+            shown = f"::::{{dropdown}} The code of this picture\n{shown}::::\n"
+        return self.markdown(f"{shown}\n{self.shown(result)}")
 
 
 class Command(Executed):
