@@ -25,6 +25,7 @@ class Defect:
     dtype: str = "float32"
     attn_implementation: str = "sdpa"
     exercise: int | None = None
+    first_difference: str | None = None
 
 
 def read_defects(folder):

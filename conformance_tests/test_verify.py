@@ -98,29 +98,21 @@ def test_a_broken_tolerance_is_exit_status_1(run, monkeypatch, quantity, where):
     assert (report["passed"], report["backends"][0]["first_difference"]) == (False, where)
 
 
-FIRST_DIFFERENCES = {  # of the exercises of docs/learn/find-the-bug.md
-    1: "embedding",
-    2: "output of block 0",
-    3: "output of block 0",
-    4: "attention of block 0",
-    5: "attention of block 0, but not with output_attentions",
-    6: "attention of block 0, but not with output_attentions",
-    7: "loss",
-    8: "output of block 0",
-    9: "output of block 0",
-    10: "attention of block 0",
-    11: "output of block 0",
-    12: "gradient of tokens_embed.weight",
-}
 EXERCISES = {defect.exercise: defect for defect in DEFECTS.values() if defect.exercise}
 
 
-@pytest.mark.parametrize(("exercise", "where"), FIRST_DIFFERENCES.items())
-def test_the_layer_of_a_planted_defect_is_named(exercise, where, tmp_path):
+@pytest.mark.parametrize("exercise", EXERCISES)
+def test_the_layer_of_a_planted_defect_is_named(exercise, tmp_path):
     defect = EXERCISES[exercise]
     backend = planted("torch", defect.changes["torch"], tmp_path)
     report = verify(CASES / defect.case, [backend], length=7)
-    assert (report.passed, report.backends[0].first_difference) == (False, where)
+    assert (report.passed, report.backends[0].first_difference) == (False, defect.first_difference)
+
+
+def test_the_page_has_all_exercises():
+    page = (Path(__file__).parents[1] / "docs/learn/find-the-bug.md").read_text()
+    assert [int(number) for number in re.findall(r"^```\{exercise\} (\d+)$", page, re.MULTILINE)] == list(range(1, 13))
+    assert set(EXERCISES) == set(range(1, 13))
 
 
 def test_a_defect_of_a_later_layer_is_found_there(tmp_path):

@@ -19,6 +19,7 @@ extensions = [
     "sphinx.ext.napoleon",
     "api",
     "executed",
+    "exercise",
     "mathml",
 ]
 exclude_patterns = ["_build", "generated", "extension"]

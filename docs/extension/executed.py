@@ -121,7 +121,7 @@ class Command(Executed):
             )
             if bool(done.returncode) != bool(fails):
                 self.fail(f"{command} exits with {done.returncode}: {done.stderr}")
-            printed = done.stderr if fails else done.stdout
+            printed = done.stdout + done.stderr if fails else done.stdout
             written = line.replace("\0", "\\\n")
             shown.append(f"$ {written}\n{'' if 'quiet' in self.options else printed}")
         return self.markdown(fenced("console", "".join(shown)))
