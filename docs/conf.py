@@ -21,6 +21,7 @@ extensions = [
     "executed",
     "exercise",
     "mathml",
+    "sources",
 ]
 exclude_patterns = ["_build", "generated", "extension"]
 nitpicky = False
