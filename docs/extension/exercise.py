@@ -1,6 +1,8 @@
-"""A directive ``exercise``: a planted defect as an exercise, with what the grader says, a hint and the solution.
+"""Two directives that show planted defects, from the files that list them.
 
-The argument is the number in ``conformance_tests/defects.toml``, which has the answer; the content explains it.
+* ``exercise``: a defect as an exercise, with what the grader says, a hint and the solution. The argument is its number
+  in ``conformance_tests/defects.toml``, which has the answer; the content explains it.
+* ``defects``: a table of the defects in the ``defects.toml`` of a folder.
 """
 
 from __future__ import annotations
@@ -37,6 +39,17 @@ class Exercise(Executed):
         )
 
 
+class Defects(Executed):
+    """All defects of a folder."""
+
+    required_arguments = 1
+
+    def run(self) -> list[nodes.Node]:
+        defects = read_defects(ROOT / self.arguments[0])
+        rows = "".join(f"| {name} | `{defect.case}` |\n" for name, defect in defects.items())
+        return self.markdown(f"| {len(defects)} mistakes | case that must fail |\n|---|---|\n{rows}")
+
+
 def corrections(defect: Defect) -> str:
     """The MyST for the change that mends a defect, in three tabs."""
     tabs = ""
@@ -48,6 +61,7 @@ def corrections(defect: Defect) -> str:
 
 
 def setup(app) -> dict[str, bool]:
-    """Register the directive."""
+    """Register the directives."""
     app.add_directive("exercise", Exercise)
+    app.add_directive("defects", Defects)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
