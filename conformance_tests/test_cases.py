@@ -2,9 +2,11 @@
 
 import numpy as np
 import pytest
+import reference_backend
 from kinks import smallest_relu_input
-from ladder import all_cases, expectation, failures, flatten
+from ladder import all_cases, expectation, failures, flatten, quantities
 
+from gptcore.backends import OWN
 from gptcore.spec.parameters import Head
 from gptcore.spec.tolerances import EPSILON, TOLERANCES, output_error
 
@@ -19,6 +21,8 @@ def test_outputs_and_gradients(backend, case, dtype):
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_eager(backend, case):
+    if backend.name not in OWN:
+        pytest.skip("attn_implementation is an option of our backends")
     assert list(failures(backend, case, "float32", "eager")) == []
 
 
@@ -30,6 +34,15 @@ def test_pairwise(backends, case):
     for other in outputs[1:]:
         for name, array in outputs[0].items():
             assert output_error(other[name], np.asarray(array, np.float64)) <= TOLERANCES["float32", "outputs"], name
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_a_backend_that_claims_no_gradients(case):
+    """Its outputs are graded, and nothing else is asked of it."""
+    graded = list(quantities(reference_backend.BACKEND, case))
+    assert all(quantity.passed for quantity in graded)
+    assert {quantity.kind for quantity in graded} == {"outputs"}
+    assert not any("loss" in quantity.name for quantity in graded)
 
 
 def test_scores_behind_a_tanh_are_not_saturated():

@@ -2,11 +2,15 @@
 
 import json
 import re
+import sys
 from pathlib import Path
 
+import find_the_bug
 import numpy as np
 import pytest
 from checkpoint_data import save
+from defects import planted, read_defects
+from ladder import CASES
 
 from gptcore import DEFAULT_MODEL
 from gptcore.backends import CAPABILITIES, load_backend
@@ -16,6 +20,7 @@ from gptcore.spec.config import OpenAIGPTConfig
 from gptcore.spec.parameters import Head
 from gptcore.verify import verify
 
+DEFECTS = read_defects(Path(__file__).parent)
 CONFIG = OpenAIGPTConfig(vocab_size=41, n_positions=13, n_embd=14, n_head=2, n_layer=1)
 
 
@@ -33,8 +38,9 @@ class Distorted:
         self.model = self.backend.load(*arguments, **options)
         return self
 
-    def forward(self, inputs):
-        return {name: value * self.outputs for name, value in self.model.forward(inputs).items()}
+    def forward(self, inputs, **options):
+        outputs = self.model.forward(inputs, **options)
+        return {name: value if name == "hidden_states" else value * self.outputs for name, value in outputs.items()}
 
     def loss_and_gradients(self, inputs):
         losses, gradients = self.model.loss_and_gradients(inputs)
@@ -79,16 +85,58 @@ def test_a_pickle_has_to_be_allowed(run, tmp_path):
     assert run("verify", tmp_path, "--backend", "torch", "--allow-pickle")[0] == 0
 
 
-@pytest.mark.parametrize("quantity", ["outputs", "gradients"])
-def test_a_broken_tolerance_is_exit_status_1(run, monkeypatch, quantity):
+@pytest.mark.parametrize(("quantity", "where"), [("outputs", "head"), ("gradients", "gradient of h.5.ln_2.bias")])
+def test_a_broken_tolerance_is_exit_status_1(run, monkeypatch, quantity, where):
     broken = Distorted("torch", **{quantity: 1.0001})
     monkeypatch.setattr("gptcore.cli.verify.load_backends", lambda names: [broken])
     status, out, _ = run("verify", "--length", 5)
     assert status == 1
-    assert "a tolerance is exceeded" in out
+    assert f"a tolerance is exceeded\ndistorted torch: first difference: {where}\n" in out
     status, out, _ = run("verify", "--length", 5, "--json")
     assert status == 1
-    assert json.loads(out)["passed"] is False
+    report = json.loads(out)
+    assert (report["passed"], report["backends"][0]["first_difference"]) == (False, where)
+
+
+EXERCISES = {defect.exercise: defect for defect in DEFECTS.values() if defect.exercise}
+
+
+@pytest.mark.parametrize("exercise", EXERCISES)
+def test_the_layer_of_a_planted_defect_is_named(exercise, tmp_path):
+    defect = EXERCISES[exercise]
+    backend = planted("torch", defect.changes["torch"], tmp_path)
+    report = verify(CASES / defect.case, [backend], length=7)
+    assert (report.passed, report.backends[0].first_difference) == (False, defect.first_difference)
+
+
+def test_the_page_has_all_exercises():
+    page = (Path(__file__).parents[1] / "docs/learn/find-the-bug.md").read_text()
+    assert [int(number) for number in re.findall(r"^```\{exercise\} (\d+)$", page, re.MULTILINE)] == list(range(1, 13))
+    assert set(EXERCISES) == set(range(1, 13))
+
+
+def test_a_defect_of_a_later_layer_is_found_there(tmp_path):
+    change = [
+        "modeling",
+        "hidden_states, probabilities = block(*arguments)",
+        "hidden_states, probabilities = block(hidden_states * (1 + 0.1 * layer), *arguments[1:])",
+    ]
+    report = verify(DEFAULT_MODEL, [planted("torch", change, tmp_path)], length=5, gradients=False)
+    assert report.backends[0].first_difference == "attention of block 1"
+
+
+def test_a_copy_for_an_exercise_is_a_backend(run, tmp_path, monkeypatch):
+    """As a learner writes and grades it, and mends it."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["find_the_bug.py", "7"])
+    find_the_bug.main()
+    command = ("verify", CASES / EXERCISES[7].case, "--length", 7, "--backend", "bug_7", "--backend", "torch")
+    status, out, _ = run(*command)
+    assert status == 1
+    assert "bug_7: first difference: loss\n" in out
+    with pytest.raises(SystemExit):
+        find_the_bug.main()  # the copy of the learner is kept
 
 
 def test_two_backends_that_are_apart_are_found():
@@ -138,9 +186,9 @@ def test_a_checkpoint_without_weights_is_an_error(tmp_path):
 
 
 def test_the_documentation_lists_all_capabilities():
-    table = (Path(__file__).parents[1] / "CONTRIBUTING.md").read_text()
-    assert [line for line in table.splitlines() if line.startswith("   | `")] == [
-        f"   | `{name}` | {methods} |" for name, methods in CAPABILITIES.items()
+    page = (Path(__file__).parents[1] / "docs/verified/backends.md").read_text()
+    assert [line for line in page.splitlines() if line.startswith("| `")] == [
+        f"| `{name}` | {methods} |" for name, methods in CAPABILITIES.items()
     ]
 
 

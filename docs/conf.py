@@ -20,6 +20,9 @@ extensions = [
     "api",
     "commands",
     "executed",
+    "exercise",
+    "mathml",
+    "sources",
 ]
 exclude_patterns = ["_build", "generated", "extension"]
 nitpicky = False
@@ -29,6 +32,7 @@ myst_heading_anchors = 3
 nb_execution_mode = "off"  # the extension runs the pages; notebooks hold the outputs of their last run
 
 html_theme = "furo"
+html_math_renderer = "mathml"
 html_title = "gptcore"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gptcore.backends import Backend
+from gptcore.backends import Arrays, Backend, BackendModel
 from gptcore.checkpoint import open_pretrained
 from gptcore.checkpoint.dtypes import convert
 from gptcore.spec.config import OpenAIGPTConfig
@@ -60,6 +60,9 @@ class BackendReport:
     errors: list[Error] = field(default_factory=list)
     not_claimed: tuple[str, ...] = ()
     """Quantities that the backend does not claim to compute."""
+    first_difference: str | None = None
+    """If a tolerance is exceeded: the first layer that is outside it, as ``first_difference`` names it, or the loss, or
+    the parameter nearest to the output whose gradient is."""
 
 
 @dataclass
@@ -95,6 +98,7 @@ class Report:
                     "seconds": backend.seconds,
                     "errors": {error.quantity: _error_dict(error) for error in backend.errors},
                     "not_claimed": list(backend.not_claimed),
+                    "first_difference": backend.first_difference,
                 }
                 for backend in self.backends
             ],
@@ -151,8 +155,21 @@ def verify(
             report.not_claimed = ("loss", "gradients") if gradients else ("loss",)
         else:
             report.errors.append(_output("loss", actual, expected, dtype))
+        of_parameters: dict[str, float] = {}
         if learns and gradients:
-            report.errors.append(_gradients(actual_gradients, expected_gradients, dtype))
+            of_parameters = gradient_errors(actual_gradients, expected_gradients)
+            report.errors.append(_gradients(of_parameters, dtype))
+        failed = [error.quantity for error in report.errors if not error.passed]
+        if "logits" in failed:
+            report.first_difference = first_difference(model, {"input_ids": ids}, oracle, dtype)
+        elif "loss" in failed:
+            report.first_difference = "loss"
+        elif failed:
+            tolerance = TOLERANCES[dtype, "gradients"]
+            wrong = [name for name, error in of_parameters.items() if not error <= tolerance]
+            report.first_difference = (
+                f"gradient of {wrong[-1]}"  # gradients come from the output: the last is the first
+            )
         reports.append(report)
     pairwise = {
         (a, b): _output("logits", {"logits": logits[a]}, {"logits": logits[b]}, dtype)
@@ -160,6 +177,42 @@ def verify(
     }
     size = sum(array.size for array in weights.values())
     return Report(str(checkpoint), size, (ids.shape[0], ids.shape[1]), dtype, reports, pairwise)
+
+
+def first_difference(model: BackendModel, inputs: Arrays, oracle: Reference, dtype: str) -> str:
+    """Find the first layer whose output is outside the tolerance, for a model whose logits are.
+
+    The hidden states come from the attention that the model uses by default. With ``output_attentions`` a backend may
+    compute attention in another way (eager instead of fused), which may be right where the default is wrong.
+
+    Returns:
+        ``embedding``, ``attention of block N``, ``attention of block N, but not with output_attentions``,
+        ``output of block N`` (N as in ``h.N`` of the parameters), ``head``, or ``logits`` if the backend gives no
+        hidden states.
+    """
+    expected = oracle.forward(inputs, output_attentions=True, output_hidden_states=True)
+    actual = model.forward(inputs, output_hidden_states=True)
+    if "hidden_states" not in actual:
+        return "logits"
+    layer = _first_wrong(actual["hidden_states"], expected["hidden_states"], dtype)
+    if layer is None:
+        return "head"
+    if layer == 0:
+        return "embedding"
+    block = layer - 1
+    eager = model.forward(inputs, output_attentions=True, output_hidden_states=True)
+    wrong_attention = _first_wrong(eager.get("attentions", ()), expected["attentions"], dtype)
+    if wrong_attention == block:
+        return f"attention of block {block}"
+    if _first_wrong(eager["hidden_states"][: layer + 1], expected["hidden_states"], dtype) is None:
+        return f"attention of block {block}, but not with output_attentions"
+    return f"output of block {block}"
+
+
+def _first_wrong(actual: Sequence[NDArray[Any]], expected: Sequence[NDArray[Any]], dtype: str) -> int | None:
+    tolerance = TOLERANCES[dtype, "outputs"]
+    pairs = enumerate(zip(actual, expected, strict=False))  # a backend may give fewer
+    return next((i for i, (ours, theirs) in pairs if not output_error(ours, theirs) <= tolerance), None)
 
 
 def sample_ids(config: OpenAIGPTConfig, batch: int, length: int | None, seed: int) -> NDArray[np.int64]:
@@ -182,8 +235,8 @@ def _output(quantity: str, actual: dict[str, Any], expected: dict[str, Any], dty
     )
 
 
-def _gradients(actual: dict[str, NDArray[Any]], expected: dict[str, NDArray[Any]], dtype: str) -> Error:
-    scaled = list(gradient_errors(actual, expected).values())
+def _gradients(of_parameters: dict[str, float], dtype: str) -> Error:
+    scaled = list(of_parameters.values())
     typical = float(np.sqrt(np.mean(np.square(scaled))))
     return Error("gradients", max(scaled), typical, max(scaled), TOLERANCES[dtype, "gradients"])
 

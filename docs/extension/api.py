@@ -32,7 +32,7 @@ def members(value: type, documented: set[type]) -> list[str]:
             continue
         for name, member in vars(base).items():
             function = getattr(member, "fget", getattr(member, "__func__", member))
-            is_ours = getattr(function, "__module__", "").partition(".")[0] in OURS
+            is_ours = (getattr(function, "__module__", None) or "").partition(".")[0] in OURS
             is_described = inspect.isfunction(function) and is_ours and bool(function.__doc__)
             described.setdefault(name, is_described and not name.startswith("_"))
     return [name for name, is_described in described.items() if is_described]

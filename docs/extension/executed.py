@@ -86,14 +86,19 @@ class Frameworks(Executed):
 
 
 class Run(Executed):
-    """Code and its result, in one framework."""
+    """Code and its result, in one framework. ``:fold:`` hides the code of a picture until it is asked for."""
+
+    option_spec = {**Executed.option_spec, "fold": directives.flag}
 
     def run(self) -> list[nodes.Node]:
         code = "\n".join(self.content)
         result = KERNELS.run("torch", code)
         if result.error:
             self.fail(result.error)
-        return self.markdown(fenced("python", code) + "\n" + self.shown(result))
+        shown = fenced("python", code)
+        if "fold" in self.options:
+            shown = f"::::{{dropdown}} The code of this picture\n{shown}::::\n"
+        return self.markdown(f"{shown}\n{self.shown(result)}")
 
 
 class Command(Executed):
@@ -116,7 +121,7 @@ class Command(Executed):
             )
             if bool(done.returncode) != bool(fails):
                 self.fail(f"{command} exits with {done.returncode}: {done.stderr}")
-            printed = done.stderr if fails else done.stdout
+            printed = done.stdout + done.stderr if fails else done.stdout
             printed = printed.replace(f"{KERNELS.place('torch')}{os.sep}", "")  # another folder in each build
             written = line.replace("\0", "\\\n")
             shown.append(f"$ {written}\n{'' if 'quiet' in self.options else printed}")

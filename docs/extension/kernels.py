@@ -13,6 +13,8 @@ import numpy as np
 from agreement import Result
 from jupyter_client.manager import start_new_kernel
 
+ROOT = Path(__file__).parents[2]
+SCRIPTS = ("examples", "conformance_tests")
 LIMIT = 300  # seconds for one block
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 ENVIRONMENT = {"TF_CPP_MIN_LOG_LEVEL": "3", "KERAS_BACKEND": "tensorflow", "COLUMNS": "100", "NO_COLOR": "1"}
@@ -74,9 +76,15 @@ class Kernels:
         return self.kernels[framework]
 
     def place(self, framework: str) -> Path:
-        """The working folder of a framework on this page; command lines share PyTorch's."""
+        """The working folder of a framework on this page; command lines share PyTorch's.
+
+        It is empty. Beside it are the scripts of the repository, as if the reader had made it in a clone.
+        """
         path = self.folder / self.page / framework
         path.mkdir(parents=True, exist_ok=True)
+        for name in SCRIPTS:
+            if not (link := path.parent / name).exists():
+                link.symlink_to(ROOT / name)
         return path
 
     def turn_to(self, page: str) -> None:

@@ -125,6 +125,9 @@ def print_report(report: Report) -> None:
         console.print(f"[green]all differences are within tolerance; at most {largest:.0%} of a tolerance is used[/]")
     else:
         console.print("[red]a tolerance is exceeded[/]")
+    for item in report.backends:
+        if item.first_difference is not None:
+            console.print(f"{escape(item.name)}: first difference: {escape(item.first_difference)}")
 
 
 def _figures(error: Error) -> tuple[str, str, str, str]:

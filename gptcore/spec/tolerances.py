@@ -8,19 +8,23 @@ of the largest entry of the tensor.
   epsilon) is too tight for a wrong formula to pass: the erf GELU alone is 4.7e-4 off per activation. The bound
   for gradients is 1e-5: the terms of a gradient have both signs and may cancel, but the error is measured relative to
   the tensor's largest entry, where they cancel little.
+
   Two operations need a condition. The first is the tanh of the summary head. Every framework computes its derivative as
   1 - tanh(x)^2 from the rounded tanh(x). The derivative then has an absolute error of about one epsilon, and a relative
   error of epsilon / (1 - tanh(x)^2). If all scores are saturated, every gradient that passes through them has this
-  relative error: at |tanh(x)| = 0.998 it is 260 epsilon, 3e-5. No order of summation avoids it, and neither does exact
-  arithmetic on rounded values. The bound therefore holds only where 1 - tanh(x)^2 is at least 0.5 (2 epsilon); a test
-  checks that the scores of all cases are in that range. (The tanh inside GELU needs no condition: its error is small
-  compared with GELU's own derivative at the other units of the layer.)
+  relative error: where the magnitude of tanh(x) is 0.998, it is 260 epsilon, 3e-5. No order of summation avoids it, and
+  neither does exact arithmetic on rounded values. The bound therefore holds only where 1 - tanh(x)^2 is at least 0.5
+  (2 epsilon); a test checks that the scores of all cases are in that range. (The tanh inside GELU needs no condition:
+  its error is small compared with GELU's own derivative at the other units of the layer.)
+
   The second is ReLU, whose derivative jumps at zero. If rounding moves an input across zero, a whole term of the
   gradient appears or disappears, however exact the arithmetic. In a bfloat16 run, 9 of 3,300 inputs crossed zero and
   the error reached 66 % of the bound; with the reference's signs it was 10 %. An input is off by about one epsilon, so
   the bounds hold if no input is within 3 epsilon of zero; a test checks that, too.
+
 * float64: the same walk with an epsilon of 2.2e-16 stays below 1e-13; 1e-11 admits any order of summation and no
   single-precision step (1e-7).
+
 * bfloat16, float16: every operation rounds its result to 8 or 11 bits (epsilon 7.8e-3, 9.8e-4), and the LayerNorm
   after each addition does not change the relative size of the error. The same walk of 12 roundings per layer gives some
   10 epsilon; the reference uses the same rounded weights, so this bounds only the error of the arithmetic. A float16

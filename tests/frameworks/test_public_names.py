@@ -30,7 +30,7 @@ PAGES = [
 PROGRAMS = [
     *(ROOT / "examples").rglob("*.py"),
     *(ROOT / "benchmarks").rglob("*.py"),
-    ROOT / "conformance_tests" / "reference_backend.py",  # CONTRIBUTING shows it to authors of backends
+    ROOT / "conformance_tests" / "reference_backend.py",  # the site shows it to authors of backends
 ]
 NOTEBOOKS = list((ROOT / "examples").rglob("*.ipynb"))
 
