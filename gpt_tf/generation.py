@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -94,11 +95,36 @@ def programs_of(model: TFOpenAIGPTLMHeadModel) -> Programs:
 
 
 class Programs:
-    """Graphs that do not keep their model alive."""
+    """Graphs that do not keep their model alive.
+
+    Each combination of shapes and settings has a ``tf.function`` of its own. With one for all, TensorFlow would warn of
+    retracing as soon as somebody tries a few settings.
+    """
 
     def __init__(self, reference: Callable[[], Any]) -> None:
-        self.read = tf.function(lambda *arguments: read(reference(), *arguments))
-        self.loop = tf.function(lambda *arguments: loop(reference(), *arguments), jit_compile=True)
+        self.reference = reference
+        self.functions: dict[tuple[Any, ...], Any] = {}
+
+    def read(self, *arguments: Any) -> Any:
+        """Call ``read`` with the model."""
+        return self._function(arguments, read)(*arguments)
+
+    def loop(self, *arguments: Any) -> Any:
+        """Call ``loop`` with the model, compiled by XLA."""
+        return self._function(arguments, loop, jit_compile=True)(*arguments)
+
+    def _function(self, arguments: tuple[Any, ...], body: Callable[..., Any], **options: Any) -> Any:
+        leaves = tf.nest.flatten(arguments)
+        key = (body, *((tuple(leaf.shape), leaf.dtype) if tf.is_tensor(leaf) else leaf for leaf in leaves))
+        if key not in self.functions:
+            # A partial, because TensorFlow counts the traces of all functions with the same code together.
+            self.functions[key] = tf.function(partial(call, body, self.reference), **options)
+        return self.functions[key]
+
+
+def call(body: Callable[..., Any], reference: Callable[[], Any], *arguments: Any) -> Any:
+    """Call a function with the model and more arguments."""
+    return body(reference(), *arguments)
 
 
 def read(

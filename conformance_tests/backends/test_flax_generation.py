@@ -48,7 +48,7 @@ def test_generation_inside_a_program_of_the_user(settings):
 @pytest.mark.parametrize("settings", [{"num_beams": 2}, {"return_dict_in_generate": True}, {"stop_strings": "."}])
 def test_what_needs_the_host_is_an_error_inside_a_program(settings):
     model = build(gpt_flax.FlaxOpenAIGPTLMHeadModel)
-    with pytest.raises(InputError, match=f"cannot use {next(iter(settings))} inside jax.jit: this needs the host"):
+    with pytest.raises(InputError, match=f"cannot use {next(iter(settings))} inside jax.jit: this runs on the host"):
         jax.jit(lambda ids: model.generate(ids, **settings))(IDS)
 
 

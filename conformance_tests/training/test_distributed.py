@@ -1,5 +1,6 @@
 """Processes or devices together give the losses of one: torchrun with DDP and FSDP, meshes, strategies."""
 
+import functools
 import json
 import os
 import subprocess
@@ -8,8 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from checkpoint_data import values
 from training_data import RECIPE, config, free_port, lm_batches, trainer_of
 
+from gptcore.checkpoint import save_pretrained
 from gptcore.spec.parameters import Head
 
 WORKER = Path(__file__).parent / "worker.py"
@@ -61,11 +64,24 @@ WAYS = {
 }
 
 
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    folder, settings = tmp_path_factory.mktemp("checkpoint"), config(vocab_size=420)  # which can be halved
+    save_pretrained(folder, settings, Head.LM, "float32", values(Head.LM, "float32", settings))
+    return folder
+
+
+@functools.cache
+def alone(backend, checkpoint, recipe):
+    """The results of each step in one process."""
+    trainer, batches = trainer_of(backend, checkpoint, Head.LM, recipe, STEPS), lm_batches(recipe)
+    return [trainer.step(step, batches[step]) for step in range(STEPS)]
+
+
 @pytest.mark.parametrize("number", [0, 1])
-def test_as_one_process(backend, number, make_checkpoint, tmp_path):
+def test_as_one_process(backend, number, checkpoint, tmp_path):
     """A run with batches of one row; on a mesh, which no page has a command for, also with whole ones."""
     way = list(WAYS[backend.name])[number]
-    checkpoint = make_checkpoint(config(vocab_size=420), Head.LM)  # a vocabulary that can be halved
     sizes = (None, 1) if way == "mesh" else (1,)
     recipes = {tmp_path / str(size): RECIPE.replace(batch_size=8, micro_batch_size=size) for size in sizes}
     for folder, recipe in recipes.items():
@@ -75,9 +91,7 @@ def test_as_one_process(backend, number, make_checkpoint, tmp_path):
     for folder, recipe in recipes.items():
         found = json.loads((folder / "losses.json").read_text())
         assert found["ways"] == (8 if way == "mesh" else 2)
-        alone = trainer_of(backend, checkpoint, Head.LM, recipe, STEPS)
-        batches = lm_batches(recipe)
-        expected = [alone.step(step, batches[step]) for step in range(STEPS)]
+        expected = alone(backend, checkpoint, recipe)
         for name in ("loss", "grad_norm"):
             np.testing.assert_allclose([r[name] for r in found["results"]], [r[name] for r in expected], rtol=TOLERANCE)
         assert (folder / "run" / "step-00000006" / "optimizer.safetensors").is_file()

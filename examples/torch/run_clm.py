@@ -64,6 +64,7 @@ def main():
         tokenizer.save_pretrained(arguments.output)
         start = torch.tensor([[int(corpus.ids[0])]])
         print(tokenizer.decode(model.generate(start, max_new_tokens=20, do_sample=True, seed=0)[0]))
+    accelerator.end_training()
 
 
 if __name__ == "__main__":

@@ -68,6 +68,7 @@ def main():
     if accelerator.is_main_process:
         model.save_pretrained(arguments.output)
         tokenizer.save_pretrained(arguments.output)
+    accelerator.end_training()
 
 
 def tensors(collate):

@@ -55,6 +55,12 @@ def pytest_configure(config):
     if CACHE not in os.environ:
         os.environ[CACHE] = config.jax_cache = tempfile.mkdtemp(prefix="gptcore-jax-")
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+    gc.set_threshold(20_000, 10, 10)  # the frameworks hold a million objects, which each full collection looks at
+
+
+def pytest_collection_finish():
+    """What the modules have imported stays: no collection looks at it again."""
+    gc.freeze()
 
 
 def pytest_collection_modifyitems(items):
