@@ -34,12 +34,13 @@ def entry(name: str, command: Any) -> Iterator[str]:
     usage = [argument(parameter) for parameter in arguments]
     yield from (f"### `{name}`", "", code(command.help.replace("\n", " ")), "")
     yield from ("```console", f"$ {' '.join([name, *usage, '[OPTIONS]'])}", "```", "")
-    yield from ("| | |", "|---|---|")
+    yield from ("```{table}", ":class: options", ":width: 100%", "", "| | |", "|---|---|")
     for parameter in command.params:
         if not parameter.hidden:
             title = argument(parameter) if parameter in arguments else option(parameter)
             yield f"| `{title}` | {meaning(parameter)} |"
     examples = [line for line in (command.epilog or "").splitlines() if line.startswith("gptcore")]
+    yield "```"
     yield from ("", *(["```console", *(f"$ {line}" for line in examples), "```", ""] if examples else []))
 
 
@@ -63,15 +64,17 @@ def option(parameter: Any) -> str:
 
 def meaning(parameter: Any) -> str:
     """The help of an argument or option, with its default."""
-    text = code(parameter.help.replace("|", "\\|").replace("*", "\\*"))
+    text = parameter.help.replace("|", "\\|").replace("*", "\\*")
     notes = ["Required."] if parameter.required and parameter.param_type_name == "option" else []
     shown, default = parameter.show_default, parameter.default
     if isinstance(shown, str):
         notes.append(f"Default: {shown}.")
+    elif default is True:
+        notes.append(f"Default: {parameter.opts[0]}.")
     elif shown and default is not None and default is not False:
         notes.append(f"Default: {default.value if isinstance(default, Enum) else default}.")
     notes += ["Repeatable."] if parameter.multiple and "repeat" not in text else []
-    return " ".join([text, *notes])
+    return code(" ".join([text, *notes]))
 
 
 def code(text: str) -> str:
