@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 __version__ = "0.1.0.dev0"
+"""The version of gptcore."""
 
 PRODUCER = f"gptcore {__version__}"
 """The name of this program in the files that it writes."""

@@ -5,11 +5,14 @@ A name that several packages export has its entry in the first of ``PACKAGES`` t
 
 from __future__ import annotations
 
+import functools
 import importlib
 import inspect
+import pkgutil
 
 from docutils import nodes
 from docutils.statemachine import StringList
+from sphinx.pycode import ModuleAnalyzer
 from sphinx.util.docutils import SphinxDirective
 
 PACKAGES = (
@@ -51,6 +54,17 @@ def entries(package: str) -> list[tuple[str, str, str | None]]:
     return found
 
 
+@functools.cache
+def descriptions() -> dict[str, list[str]]:
+    """The descriptions of the constants of ``gptcore``: the strings that follow them."""
+    found = {}
+    for module in pkgutil.walk_packages(importlib.import_module("gptcore").__path__, "gptcore."):
+        if not module.ispkg:
+            comments = ModuleAnalyzer.for_module(module.name).find_attr_docs()
+            found |= {name: lines for (scope, name), lines in comments.items() if not scope}
+    return found
+
+
 class Api(SphinxDirective):
     """Document every public name of a package."""
 
@@ -65,6 +79,9 @@ class Api(SphinxDirective):
             if home is not None:
                 role = {"class": "class", "function": "func", "data": "data"}[kind]
                 lines += ["", f"``{name}``", f"    See :{role}:`{home}.{name}`.", ""]
+                continue
+            if kind == "data":  # autodoc finds the description of a constant only where it is defined
+                lines += ["", f".. py:data:: {package}.{name}", "", *(f"   {line}" for line in descriptions()[name])]
                 continue
             lines += ["", f".. auto{kind}:: {package}.{name}"]
             if kind == "class" and (names := members(getattr(module, name), classes)):

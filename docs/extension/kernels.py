@@ -18,6 +18,7 @@ SCRIPTS = ("examples", "conformance_tests")
 LIMIT = 300  # seconds for one block
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 ENVIRONMENT = {"TF_CPP_MIN_LOG_LEVEL": "3", "KERAS_BACKEND": "tensorflow", "COLUMNS": "100", "NO_COLOR": "1"}
+ENVIRONMENT["OMP_NUM_THREADS"] = "1"  # three kernels with a thread per core each would wait for each other
 
 
 class Kernel:

@@ -17,6 +17,7 @@ from gptcore.spec.parameters import Head, Parameter
 from gptcore.storage.transaction import Transaction, recover
 
 WRITABLE = tuple(FORMATS)
+"""The names of the formats that ``save_pretrained`` and ``gptcore convert`` write."""
 START_BYTES = 9  # of a file, by which its format is recognised
 
 

@@ -20,6 +20,7 @@ from gptcore.spec.config import OpenAIGPTConfig
 from gptcore.spec.parameters import Head
 
 IGNORED_LABEL = -100
+"""The label of a token that does not count in the loss."""
 NARROW_INTEGERS = ("uint8", "int8", "uint16", "int16", "uint32", "uint64")
 """Integer types of ids and labels that not every framework can index with; a model call widens them."""
 ATTN_IMPLEMENTATIONS = ("sdpa", "eager")

@@ -303,9 +303,11 @@ def _problems(recipe: Recipe) -> Iterator[str]:
 
 
 PRETRAINING = Recipe()
+"""The paper's hyperparameters of language modelling."""
 FINE_TUNING = Recipe(
     learning_rate=6.25e-5, schedule="linear", warmup_steps=0, warmup_ratio=0.002, epochs=3, batch_size=32
 )
+"""The paper's hyperparameters of fine-tuning."""
 
 
 @dataclass(frozen=True)

@@ -44,6 +44,7 @@ TASKS = {
         Head.DOUBLE_HEADS,
     ),
 }
+"""The paper's four tasks: name -> columns, how an example becomes sequences, and head."""
 
 
 def choice_columns(count: int) -> tuple[str, ...]:

@@ -51,6 +51,7 @@ TOLERANCES: dict[tuple[str, str], float] = {
     ("bfloat16", "outputs"): 16 * EPSILON["bfloat16"],
     ("bfloat16", "gradients"): 32 * EPSILON["bfloat16"],
 }
+"""(dtype, ``"outputs"`` or ``"gradients"``) -> the largest error that a backend may have."""
 
 
 def output_error(actual: NDArray[np.floating], expected: NDArray[np.floating]) -> float:

@@ -23,6 +23,7 @@ READ_LENGTH = 1_000_000
 MAX_LINE = 1 << 24
 COMPRESSED: dict[str, Callable[..., Any]] = {".xz": lzma.open, ".gz": gzip.open}
 TEXT = (".txt",)
+"""Suffixes of the text files that a folder is searched for."""
 TABLES = (".jsonl", ".csv", ".tsv")
 """Suffixes of the tables that a folder is searched for."""
 

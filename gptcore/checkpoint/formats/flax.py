@@ -16,6 +16,8 @@ PICKLE = b"\x80\x02"  # the start of old files of torch.save (protocol 2); as ms
 
 
 class Flax(FileFormat):
+    """The msgpack files of ``flax_model.msgpack``."""
+
     name = "flax"
     container = "msgpack"
     file_name = "flax_model.msgpack"

@@ -41,6 +41,8 @@ FIRST_BLOCK = ("h/block_0/", "h/block/")  # Keras does not number the first
 
 
 class Keras(FileFormat):
+    """The HDF5 files of Keras 3."""
+
     name = "keras"
     container = "hdf5"
     file_name = "model.weights.h5"

@@ -57,6 +57,8 @@ def order(n_layer: int) -> list[str]:
 
 
 class OpenAI(Format):
+    """The npy files of OpenAI's repository of 2018."""
+
     name = container = "openai"
     file_name = "params_shapes.json"
     dtypes = npy.DTYPES

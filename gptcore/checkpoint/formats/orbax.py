@@ -30,6 +30,8 @@ BESIDE = "/"  # prefix of the paths outside the model
 
 
 class Orbax(FileFormat):
+    """The directories of Orbax."""
+
     name = container = "orbax"
     file_name = "orbax_checkpoint"
     is_directory = True

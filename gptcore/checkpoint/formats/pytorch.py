@@ -20,6 +20,8 @@ SIGNATURES = (b"PK\x03\x04", b"\x80\x02\x8a\x0a\x6c\xfc")  # a zip archive; the 
 
 
 class PyTorch(FileFormat):
+    """The pickles of ``torch.save``."""
+
     name = container = "pytorch"
     file_name = "pytorch_model.bin"
     index_name = "pytorch_model.bin.index.json"

@@ -14,6 +14,8 @@ from gptcore.spec.parameters import Head, Parameter
 
 
 class Safetensors(FileFormat):
+    """Safetensors files."""
+
     name = container = "safetensors"
     file_name = "model.safetensors"
     index_name = "model.safetensors.index.json"

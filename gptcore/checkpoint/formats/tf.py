@@ -48,6 +48,8 @@ MODEL_NAMES = {
 
 
 class TF(FileFormat):
+    """The HDF5 files of transformers' TensorFlow classes."""
+
     name = "tf"
     container = "hdf5"
     file_name = "tf_model.h5"
