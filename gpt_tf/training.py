@@ -98,6 +98,7 @@ class LearningRates(keras.optimizers.schedules.LearningRateSchedule):
         return tf.gather(table, tf.minimum(tf.cast(step, tf.int32), len(self.rates) - 1))
 
     def get_config(self) -> dict[str, Any]:
+        """The arguments of the constructor, for Keras to save."""
         return {"rates": self.rates}
 
 
@@ -241,7 +242,7 @@ class Trainer:
         owners = (model, self.objective.extract_dropout)
         self.dropout_states = [state for owner in owners for state in random_states(owner)]
         alone = self.strategy.num_replicas_in_sync == 1
-        self.update = tf.function(self.update_replica if alone else self.update_replicas, jit_compile=alone)
+        self.update = tf.function(self._update_replica if alone else self._update_replicas, jit_compile=alone)
         self.losses = tf.function(lambda batch: self.objective(**batch), jit_compile=True)
 
     def step(self, step: int, batch: Batch) -> dict[str, float]:
@@ -265,34 +266,34 @@ class Trainer:
         if replicas == 1:
             outputs = self.update(parts_of_replica[0])
         else:
-            outputs = self.update(tf.nest.map_structure(self.distributed, *parts_of_replica))
+            outputs = self.update(tf.nest.map_structure(self._distributed, *parts_of_replica))
         results = {name: float(value) for name, value in outputs.items()}
         return {**results, "learning_rate": float(self.rates[step])}
 
-    def distributed(self, *of_replicas: Any) -> Any:
+    def _distributed(self, *of_replicas: Any) -> Any:
         return self.strategy.experimental_distribute_values_from_function(
             lambda context: of_replicas[context.replica_id_in_sync_group]
         )
 
-    def update_replicas(self, parts: dict[str, Any]) -> dict[str, tf.Tensor]:
-        outputs = self.strategy.run(self.update_replica, (parts,))
+    def _update_replicas(self, parts: dict[str, Any]) -> dict[str, tf.Tensor]:
+        outputs = self.strategy.run(self._update_replica, (parts,))
         norm = self.strategy.reduce(tf.distribute.ReduceOp.MEAN, outputs.pop("grad_norm"), None)
         return {
             **{name: self.strategy.reduce(tf.distribute.ReduceOp.SUM, value, None) for name, value in outputs.items()},
             "grad_norm": norm,
         }
 
-    def update_replica(self, parts: dict[str, Any]) -> dict[str, tf.Tensor]:
+    def _update_replica(self, parts: dict[str, Any]) -> dict[str, tf.Tensor]:
         """Add up the gradients of all parts and update the weights."""
         variables = self.model.trainable_variables
         count = parts["seeds"].shape[0]
         if count == 1:
-            losses, gradients = self.gradients(tf.nest.map_structure(lambda x: x[0], parts))
+            losses, gradients = self._gradients(tf.nest.map_structure(lambda x: x[0], parts))
         else:  # from zeros, so that the model is traced once
             losses = dict.fromkeys(("loss", *parts["shares"]), tf.constant(0.0))
             gradients = [tf.zeros(variable.shape, variable.dtype) for variable in variables]
             for part in tf.range(count):
-                more, more_gradients = self.gradients(tf.nest.map_structure(lambda x, part=part: x[part], parts))
+                more, more_gradients = self._gradients(tf.nest.map_structure(lambda x, part=part: x[part], parts))
                 losses = {name: losses[name] + more[name] for name in losses}
                 gradients = [a + b for a, b in zip(gradients, more_gradients, strict=True)]
         replica = tf.distribute.get_replica_context()
@@ -302,7 +303,7 @@ class Trainer:
         self.optimizer.apply(gradients, variables)
         return {**losses, "grad_norm": tf.linalg.global_norm(everywhere)}
 
-    def gradients(self, part: dict[str, Any]) -> tuple[dict[str, tf.Tensor], list[tf.Tensor]]:
+    def _gradients(self, part: dict[str, Any]) -> tuple[dict[str, tf.Tensor], list[tf.Tensor]]:
         """The losses of one part, weighted by its share, and their gradients."""
         for layer, state in enumerate(self.dropout_states):
             state.assign(tf.stack([part["seeds"], tf.constant(layer, tf.uint32)]))
@@ -326,10 +327,10 @@ class Trainer:
         """Adam's two moments of every parameter; zeros for those that do not change."""
         table = parameters(self.config, self.head)
         for name, variable in parameters_of(self.model).items():
-            for moment, values in self.moments_of(variable).items():
+            for moment, values in self._moments_of(variable).items():
                 yield f"{moment}.{name}", transform_of(table[name])(to_numpy_bits(values))
 
-    def moments_of(self, variable: keras.Variable) -> dict[str, Any]:
+    def _moments_of(self, variable: keras.Variable) -> dict[str, Any]:
         if not variable.trainable:  # the optimizer has no moments for it
             return dict.fromkeys(MOMENTS, tf.zeros_like(variable))
         index = self.optimizer._get_variable_index(variable)
@@ -342,7 +343,7 @@ class Trainer:
         for name, array in moments:
             moment, _, parameter = name.partition(".")
             if variables[parameter].trainable:
-                self.moments_of(variables[parameter])[moment].assign(transform_of(table[parameter])(array))
+                self._moments_of(variables[parameter])[moment].assign(transform_of(table[parameter])(array))
         self.optimizer.iterations.assign(step)
 
 

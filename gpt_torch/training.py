@@ -185,8 +185,8 @@ class Trainer:
         for number, part in enumerate(parts):
             torch.manual_seed(dropout_seed(self.recipe.seed, step, number, process))
             more = self.accelerator.no_sync(self.objective) if part is not parts[-1] else contextlib.nullcontext()
-            with more, self.autocast():
-                outputs = self.objective(**self.to_tensors(part))
+            with more, self._autocast():
+                outputs = self.objective(**self._to_tensors(part))
                 losses = {name: outputs[name] * share for name, share in shares(part, batch).items()}
                 loss = objective(losses, self.recipe.lm_coefficient)
                 self.accelerator.backward(loss * processes)  # gradients of processes are averaged
@@ -202,8 +202,8 @@ class Trainer:
         """The losses of a batch without dropout, and the logits of its task."""
         batch = check_batch(self.config, self.head, batch)
         self.objective.eval()
-        with self.autocast():
-            outputs = self.objective(**self.to_tensors(batch))
+        with self._autocast():
+            outputs = self.objective(**self._to_tensors(batch))
         return {name: to_numpy_bits(value.float()) for name, value in outputs.items()}
 
     def weights(self) -> Iterator[tuple[str, NDArray[Any]]]:
@@ -230,11 +230,11 @@ class Trainer:
             state[moment] = like(targets[parameter], array)
             state["step"] = torch.tensor(float(step))
 
-    def autocast(self) -> torch.autocast:
+    def _autocast(self) -> torch.autocast:
         narrow = self.recipe.precision == "bfloat16"
         return torch.autocast(self.accelerator.device.type, torch.bfloat16, enabled=narrow)
 
-    def to_tensors(self, batch: Batch) -> dict[str, torch.Tensor]:
+    def _to_tensors(self, batch: Batch) -> dict[str, torch.Tensor]:
         return {
             name: torch.from_numpy(np.asarray(array, np.int64 if array.dtype.kind == "i" else np.float32)).to(
                 self.accelerator.device
