@@ -107,7 +107,9 @@ class SequenceSummary(nnx.Module):
 
 
 class FlaxOpenAIGPTLMHeadModel(Generates, FlaxOpenAIGPTPreTrainedModel):
-    """The trunk with a language-modelling head tied to the token embedding; arguments as ``FlaxOpenAIGPTModel``.
+    """The trunk with a language-modelling head tied to the token embedding.
+
+    It takes the same arguments as ``FlaxOpenAIGPTModel``.
 
     >>> import jax.numpy as jnp
     >>> model = FlaxOpenAIGPTLMHeadModel(OpenAIGPTConfig(vocab_size=11, n_positions=8, n_embd=6, n_layer=1, n_head=2))
@@ -193,13 +195,15 @@ class FlaxOpenAIGPTLMHeadModel(Generates, FlaxOpenAIGPTPreTrainedModel):
     ) -> jax.Array | GenerateOutput:
         """Continue prompts, with a KV cache and without dropout; the same ids in every framework.
 
-        Greedy search and sampling compile to one program, which may be part of yours: inside ``jax.jit`` the result
-        always has ``max_new_tokens`` new columns, with padding after the end of a row. Settings that need the host
-        raise an error there. ``seed`` may be traced.
+        Greedy search and sampling compile to one program, and also work inside ``jax.jit``. The result then always has
+        ``max_new_tokens`` new columns, with padding after the end of a row. Settings that run in Python, such as
+        ``num_beams``, ``repetition_penalty``, ``stop_strings`` and ``streamer``, raise an error there. ``seed`` may be
+        traced.
 
         Args:
             input_ids: (B, T) integer token ids of the prompts.
-            attention_mask: (B, T), 0 for padding on either side. Default: 1 for all tokens but ``pad_token_id``.
+            attention_mask: (B, T), 1 for tokens and 0 for padding, on either side. Default: 0 where the id is
+                ``pad_token_id``, unless that id also ends a text; else 1.
             generation_config: A ``GenerationConfig``. Default: ``self.generation_config``.
             streamer: An object whose ``put`` gets the prompt and each new token, and whose ``end`` is called at the
                 end. For one row only.
@@ -207,7 +211,8 @@ class FlaxOpenAIGPTLMHeadModel(Generates, FlaxOpenAIGPTPreTrainedModel):
             settings: Settings of ``GenerationConfig``; they override those of ``generation_config``.
 
         Returns:
-            (B, T + N) ids with the prompt in front, or a ``GenerateOutput`` with ``return_dict_in_generate``.
+            Ids (B * num_return_sequences, T + N): the prompt, then N new tokens. With ``return_dict_in_generate=True``,
+            a ``GenerateOutput``.
 
         Raises:
             ConfigError, InputError: The settings contradict each other, or the prompt is invalid.
@@ -216,7 +221,9 @@ class FlaxOpenAIGPTLMHeadModel(Generates, FlaxOpenAIGPTPreTrainedModel):
 
 
 class FlaxOpenAIGPTDoubleHeadsModel(FlaxOpenAIGPTPreTrainedModel):
-    """The trunk with a language-modelling and a multiple-choice head; arguments as ``FlaxOpenAIGPTModel``.
+    """The trunk with a language-modelling and a multiple-choice head.
+
+    It takes the same arguments as ``FlaxOpenAIGPTModel``.
 
     >>> import jax.numpy as jnp
     >>> config = OpenAIGPTConfig(vocab_size=11, n_positions=8, n_embd=6, n_layer=1, n_head=2)
@@ -302,7 +309,9 @@ class FlaxOpenAIGPTDoubleHeadsModel(FlaxOpenAIGPTPreTrainedModel):
 
 
 class FlaxOpenAIGPTForSequenceClassification(FlaxOpenAIGPTPreTrainedModel):
-    """The trunk with a linear layer on the last token of each sequence; arguments as ``FlaxOpenAIGPTModel``.
+    """The trunk with a linear layer on the last token of each sequence.
+
+    It takes the same arguments as ``FlaxOpenAIGPTModel``.
 
     >>> import jax.numpy as jnp
     >>> config = OpenAIGPTConfig(vocab_size=11, n_positions=8, n_embd=6, n_layer=1, n_head=2, num_labels=3)
@@ -348,7 +357,8 @@ class FlaxOpenAIGPTForSequenceClassification(FlaxOpenAIGPTPreTrainedModel):
 
         Args:
             labels: (B,) integer class indices, (B, K) floats for several labels at once, or (B,) or (B, K) floats for
-                regression. ``config.problem_type`` decides; if it is unset, ``num_labels`` and the dtype of the labels.
+                regression. ``config.problem_type`` selects the loss; if it is unset, ``num_labels`` and the dtype of
+                the labels select it.
 
         Returns:
             FlaxSequenceClassifierOutput.

@@ -127,7 +127,9 @@ class SequenceSummary(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable(package="gptcore")
 class TFOpenAIGPTLMHeadModel(Generates, TFOpenAIGPTPreTrainedModel):
-    """The trunk with a language-modelling head tied to the token embedding; arguments as ``TFOpenAIGPTModel``.
+    """The trunk with a language-modelling head tied to the token embedding.
+
+    It takes the same arguments as ``TFOpenAIGPTModel``.
 
     >>> config = OpenAIGPTConfig(vocab_size=11, n_positions=8, n_embd=6, n_layer=1, n_head=2)
     >>> model = TFOpenAIGPTLMHeadModel(config)
@@ -226,13 +228,14 @@ class TFOpenAIGPTLMHeadModel(Generates, TFOpenAIGPTPreTrainedModel):
     ) -> tf.Tensor | GenerateOutput | str | list[str]:
         """Continue prompts, with a KV cache and without dropout; the same ids in every framework.
 
-        Greedy search and sampling compile to one graph, which may be part of yours: inside ``tf.function`` the result
-        always has ``max_new_tokens`` new columns, with padding after the end of a row. Settings that need the host
-        raise an error there.
+        Greedy search and sampling compile to one graph, and also work inside ``tf.function``. The result then always
+        has ``max_new_tokens`` new columns, with padding after the end of a row. Settings that run in Python, such as
+        ``num_beams``, ``repetition_penalty``, ``stop_strings`` and ``streamer``, raise an error there.
 
         Args:
             input_ids: (B, T) integer token ids of the prompts; or a text, or a list of texts.
-            attention_mask: (B, T), 0 for padding on either side. Default: 1 for all tokens but ``pad_token_id``.
+            attention_mask: (B, T), 1 for tokens and 0 for padding, on either side. Default: 0 where the id is
+                ``pad_token_id``, unless that id also ends a text; else 1.
             generation_config: A ``GenerationConfig``. Default: ``self.generation_config``.
             streamer: An object whose ``put`` gets the prompt and each new token, and whose ``end`` is called at the
                 end. For one row only.
@@ -241,9 +244,9 @@ class TFOpenAIGPTLMHeadModel(Generates, TFOpenAIGPTPreTrainedModel):
             settings: Settings of ``GenerationConfig``; they override those of ``generation_config``.
 
         Returns:
-            (B, T + N) ids with the prompt in front, or a ``GenerateOutput`` with ``return_dict_in_generate``. For a
-            text, the text with the prompt in front, as ``gptcore.pipeline`` writes it; for a list of texts, or with
-            ``num_return_sequences`` above 1, a list of texts.
+            Ids (B * num_return_sequences, T + N): the prompt, then N new tokens. With ``return_dict_in_generate=True``,
+            a ``GenerateOutput``. For a text, the prompt and its continuation as one text, as ``gptcore.pipeline``
+            writes it; for a list of texts, or with ``num_return_sequences`` above 1, a list of texts.
 
         Raises:
             ConfigError, InputError: The settings contradict each other, or the prompt is invalid.
@@ -253,7 +256,9 @@ class TFOpenAIGPTLMHeadModel(Generates, TFOpenAIGPTPreTrainedModel):
 
 @keras.saving.register_keras_serializable(package="gptcore")
 class TFOpenAIGPTDoubleHeadsModel(TFOpenAIGPTPreTrainedModel):
-    """The trunk with a language-modelling and a multiple-choice head; arguments as ``TFOpenAIGPTModel``.
+    """The trunk with a language-modelling and a multiple-choice head.
+
+    It takes the same arguments as ``TFOpenAIGPTModel``.
 
     >>> config = OpenAIGPTConfig(vocab_size=11, n_positions=8, n_embd=6, n_layer=1, n_head=2)
     >>> model = TFOpenAIGPTDoubleHeadsModel(config)
@@ -353,7 +358,9 @@ class TFOpenAIGPTDoubleHeadsModel(TFOpenAIGPTPreTrainedModel):
 
 @keras.saving.register_keras_serializable(package="gptcore")
 class TFOpenAIGPTForSequenceClassification(TFOpenAIGPTPreTrainedModel):
-    """The trunk with a linear layer on the last token of each sequence; arguments as ``TFOpenAIGPTModel``.
+    """The trunk with a linear layer on the last token of each sequence.
+
+    It takes the same arguments as ``TFOpenAIGPTModel``.
 
     >>> config = OpenAIGPTConfig(vocab_size=11, n_positions=8, n_embd=6, n_layer=1, n_head=2, num_labels=3)
     >>> model = TFOpenAIGPTForSequenceClassification(config)
@@ -403,7 +410,8 @@ class TFOpenAIGPTForSequenceClassification(TFOpenAIGPTPreTrainedModel):
 
         Args:
             labels: (B,) integer class indices, (B, K) floats for several labels at once, or (B,) or (B, K) floats for
-                regression. ``config.problem_type`` decides; if it is unset, ``num_labels`` and the dtype of the labels.
+                regression. ``config.problem_type`` selects the loss; if it is unset, ``num_labels`` and the dtype of
+                the labels select it.
 
         Returns:
             TFSequenceClassifierOutput.

@@ -103,7 +103,9 @@ class SequenceSummary(nn.Module):
 
 
 class OpenAIGPTLMHeadModel(Generates, OpenAIGPTPreTrainedModel):
-    """The trunk with a language-modelling head tied to the token embedding; arguments as ``OpenAIGPTModel``.
+    """The trunk with a language-modelling head tied to the token embedding.
+
+    It takes the same arguments as ``OpenAIGPTModel``.
 
     >>> import torch
     >>> config = OpenAIGPTConfig(vocab_size=11, n_positions=8, n_embd=6, n_layer=1, n_head=2)
@@ -188,7 +190,8 @@ class OpenAIGPTLMHeadModel(Generates, OpenAIGPTPreTrainedModel):
 
         Args:
             input_ids: (B, T) integer token ids of the prompts.
-            attention_mask: (B, T), 0 for padding on either side. Default: 1 for all tokens but ``pad_token_id``.
+            attention_mask: (B, T), 1 for tokens and 0 for padding, on either side. Default: 0 where the id is
+                ``pad_token_id``, unless that id also ends a text; else 1.
             generation_config: A ``GenerationConfig``. Default: ``self.generation_config``.
             streamer: An object whose ``put`` gets the prompt and each new token, and whose ``end`` is called at the
                 end. For one row only.
@@ -196,7 +199,8 @@ class OpenAIGPTLMHeadModel(Generates, OpenAIGPTPreTrainedModel):
             settings: Settings of ``GenerationConfig``; they override those of ``generation_config``.
 
         Returns:
-            (B, T + N) ids with the prompt in front, or a ``GenerateOutput`` with ``return_dict_in_generate``.
+            Ids (B * num_return_sequences, T + N): the prompt, then N new tokens. With ``return_dict_in_generate=True``,
+            a ``GenerateOutput``.
 
         Raises:
             ConfigError, InputError: The settings contradict each other, or the prompt is invalid.
@@ -210,7 +214,10 @@ class OpenAIGPTLMHeadModel(Generates, OpenAIGPTPreTrainedModel):
         attention_mask: torch.Tensor | None = None,
         **others: Any,
     ) -> dict[str, Any]:
-        """The arguments of the next call in a loop of another library: the ids that the cache lacks."""
+        """The arguments of the model's next call in another library's loop.
+
+        ``input_ids`` then holds only the ids that the cache lacks.
+        """
         start = 0 if past_key_values is None else past_key_values.length
         return {
             "input_ids": input_ids[:, start:],
@@ -221,7 +228,9 @@ class OpenAIGPTLMHeadModel(Generates, OpenAIGPTPreTrainedModel):
 
 
 class OpenAIGPTDoubleHeadsModel(OpenAIGPTPreTrainedModel):
-    """The trunk with a language-modelling and a multiple-choice head; arguments as ``OpenAIGPTModel``.
+    """The trunk with a language-modelling and a multiple-choice head.
+
+    It takes the same arguments as ``OpenAIGPTModel``.
 
     >>> import torch
     >>> model = OpenAIGPTDoubleHeadsModel(OpenAIGPTConfig(vocab_size=11, n_positions=8, n_embd=6, n_layer=1, n_head=2))
@@ -301,7 +310,9 @@ class OpenAIGPTDoubleHeadsModel(OpenAIGPTPreTrainedModel):
 
 
 class OpenAIGPTForSequenceClassification(OpenAIGPTPreTrainedModel):
-    """The trunk with a linear layer on the last token of each sequence; arguments as ``OpenAIGPTModel``.
+    """The trunk with a linear layer on the last token of each sequence.
+
+    It takes the same arguments as ``OpenAIGPTModel``.
 
     >>> import torch
     >>> config = OpenAIGPTConfig(vocab_size=11, n_positions=8, n_embd=6, n_layer=1, n_head=2, num_labels=3)
@@ -343,7 +354,8 @@ class OpenAIGPTForSequenceClassification(OpenAIGPTPreTrainedModel):
 
         Args:
             labels: (B,) integer class indices, (B, K) floats for several labels at once, or (B,) or (B, K) floats for
-                regression. ``config.problem_type`` decides; if it is unset, ``num_labels`` and the dtype of the labels.
+                regression. ``config.problem_type`` selects the loss; if it is unset, ``num_labels`` and the dtype of
+                the labels select it.
 
         Returns:
             SequenceClassifierOutput.
