@@ -117,12 +117,12 @@ class FlaxOpenAIGPTPreTrainedModel(Configured, Pushable, nnx.Module):
         rngs: nnx.Rngs | None = None,
         **options: Unpack[LoadingOptions],
     ) -> Self | tuple[Self, dict[str, list[str]]]:
-        """Load a checkpoint folder or a repository of the hub.
+        """Load a checkpoint from a folder, a weights file or the hub.
 
         The model is in evaluation mode.
 
         Args:
-            path_or_repo_id: A folder, or a repository as ``owner/name``.
+            path_or_repo_id: A folder, a weights file, or ``owner/name`` on the hub.
             dtype: Dtype of the weights in memory: ``float32`` if ``None``, ``auto`` for the stored one.
             attn_implementation: ``"sdpa"`` (the default) or ``"eager"``, as in ``FlaxOpenAIGPTModel``.
             quantization: Must be ``None``; only PyTorch supports ``"int8"``.
@@ -132,7 +132,9 @@ class FlaxOpenAIGPTPreTrainedModel(Configured, Pushable, nnx.Module):
             rngs: Random streams of the dropout; made from ``seed`` if ``None``.
             options: ``revision``, ``cache_dir``, ``local_files_only``, ``token``; ``allow_pickle=True`` to read
                 files of ``torch.save``; ``ignore_mismatched_sizes=True`` for a fresh head if the stored one has
-                another shape, for example another ``num_labels``. All others override the config.
+                another shape, for example another ``num_labels``; ``ignore_mismatched_labels=True`` for a fresh head if
+                its labels have other names or another order. Other arguments of transformers have no effect, or raise
+                an error that says what to do. All other keywords override settings of the config.
 
         Raises:
             CheckpointError, ConfigError: The checkpoint or a setting is invalid. The error lists every problem, and is
@@ -187,11 +189,11 @@ class FlaxOpenAIGPTPreTrainedModel(Configured, Pushable, nnx.Module):
         self.trunk._attn_implementation = check_attn_implementation(value)
 
     def get_input_embeddings(self) -> nnx.Embed:
-        """The token embedding: callable on ids, and the weight of the language-modelling head."""
+        """The token embedding layer, callable on ids; its weight is also that of the language-modelling head."""
         return self.trunk.tokens_embed
 
     def num_parameters(self, only_trainable: bool = False, exclude_embeddings: bool = False) -> int:
-        """Number of weights, with adapters; a tied weight counts once.
+        """Number of weights, including those of adapters; a tied weight counts once.
 
         ``only_trainable`` counts ``nnx.Param`` only.
         """
@@ -203,7 +205,10 @@ class FlaxOpenAIGPTPreTrainedModel(Configured, Pushable, nnx.Module):
     def resize_token_embeddings(
         self, new_num_tokens: int, pad_to_multiple_of: int | None = None, mean_resizing: bool = False
     ) -> nnx.Embed:
-        """Resize the vocabulary in place and replace ``config``; old rows stay, new rows get initial values."""
+        """Resize the vocabulary in place and replace ``config``.
+
+        Rows that remain keep their values, new rows get initial values.
+        """
         vocab_size = padded_vocabulary(new_num_tokens, pad_to_multiple_of, mean_resizing)
         config = self.config.replace(vocab_size=vocab_size)
         table = self.trunk.tokens_embed
@@ -226,7 +231,7 @@ class FlaxOpenAIGPTPreTrainedModel(Configured, Pushable, nnx.Module):
         """Keep activations for the backward pass again."""
         self.trunk.gradient_checkpointing = False
 
-    # A call uses private methods only where they return no array: nnx.tabulate traces each public method.
+    # These methods are private because nnx.tabulate traces each public method.
     def _choose(self, argument: bool | None, name: str) -> bool:
         """An argument of the call or, if it is ``None``, the setting of the config."""
         return getattr(self.config, name) if argument is None else bool(argument)
@@ -245,7 +250,7 @@ def as_tensor(name: str, value: Any) -> Any:
 
 
 def widened(array: Any) -> Any:
-    """Integers of the types in ``NARROW_INTEGERS`` as int32, which is JAX' default."""
+    """Integers of the types in ``NARROW_INTEGERS`` as int32, which is JAX's default."""
     return array.astype(jnp.int32) if array is not None and array.dtype.name in NARROW_INTEGERS else array
 
 
