@@ -75,7 +75,7 @@ class Objective(nnx.Module):
             )
             return {"lm_loss": output.loss, "task_loss": output.mc_loss, "logits": output.mc_logits}
         hidden_states = self.model.transformer(input_ids, return_dict=True).last_hidden_state
-        # A classifier's batch holds both arrays, and the model a score.
+        # A classifier's batch has ``extract_positions`` and ``targets``, and its model has the layer ``score``.
         extracted = take_position(hidden_states, extract_positions)  # type: ignore[arg-type]  # (B, C) or (B, N, C)
         if extracted.ndim == 3:
             extracted = extracted.sum(1)  # both orders of a similarity are added before the linear layer
@@ -90,9 +90,9 @@ class Objective(nnx.Module):
 
 
 def adamw(model: FlaxOpenAIGPTPreTrainedModel, recipe: Recipe, total_steps: int) -> optax.GradientTransformation:
-    """The recipe's AdamW with its learning rates, for a loop of your own.
+    """The recipe's AdamW with its learning rates, for your own loop.
 
-    Or for ``nnx.Optimizer``. The optimizer clips the gradients and holds the schedule.
+    You can also pass it to ``nnx.Optimizer``. The returned optimizer clips the gradients and holds the schedule.
 
     Args:
         model: A model of ``gpt_flax``.
@@ -133,7 +133,7 @@ def adamw(model: FlaxOpenAIGPTPreTrainedModel, recipe: Recipe, total_steps: int)
 
 
 class Trainer:
-    """A model in training, as ``gptcore.training.Trainer``.
+    """Trains a model; implements the protocol ``gptcore.training.Trainer``.
 
     Args:
         model: A model with a head and float32 weights; changed in place. Each step starts from the current weights.
@@ -214,7 +214,7 @@ class Trainer:
         parts = micro_batches(batch, size and size * devices)
         weights = [shares(part, batch) for part in parts]
         stacked: dict[str, Any] = {
-            "batch": {name: np.stack([part[name] for part in parts]) for name in batch},  # (M, B, ...)
+            "batch": {name: np.stack([part[name] for part in parts]) for name in batch},  # (parts, B, ...)
             "shares": {name: np.array([w[name] for w in weights], np.float32) for name in weights[0]},
             "seeds": np.array(
                 [dropout_seed(self.recipe.seed, step, number) for number in range(len(parts))], np.uint32
@@ -308,7 +308,7 @@ class Trainer:
         yield from self.named(nnx.state(self.model))
 
     def moments(self) -> Iterator[tuple[str, NDArray[Any]]]:
-        """Adam's two moments of every parameter; zeros for those that do not change."""
+        """Adam's two moments of every parameter; zeros for parameters that are not trained."""
         for moment, field in MOMENT_OF.items():
             for name, array in self.named(optax.tree.get(self.optimizer_state, field)):
                 yield f"{moment}.{name}", array
