@@ -109,7 +109,7 @@ class SequenceSummary(nnx.Module):
 class FlaxOpenAIGPTLMHeadModel(Generates, FlaxOpenAIGPTPreTrainedModel):
     """The trunk with a language-modelling head tied to the token embedding.
 
-    It takes the same arguments as ``FlaxOpenAIGPTModel``.
+    The model takes the same arguments as ``FlaxOpenAIGPTModel``.
 
     >>> import jax.numpy as jnp
     >>> model = FlaxOpenAIGPTLMHeadModel(OpenAIGPTConfig(vocab_size=11, n_positions=8, n_embd=6, n_layer=1, n_head=2))
@@ -154,11 +154,11 @@ class FlaxOpenAIGPTLMHeadModel(Generates, FlaxOpenAIGPTPreTrainedModel):
         past_key_values: KVCache | None = None,
         use_cache: bool | None = None,
     ) -> FlaxCausalLMOutput | Any:
-        """Arguments as in ``FlaxOpenAIGPTModel.__call__``, and these:
+        """Run the model. The arguments are those of ``FlaxOpenAIGPTModel.__call__``, and these:
 
         Args:
             labels: (..., T) integer token ids. The model shifts them, so pass ``input_ids``. -100 is ignored; if all
-                are, the loss is 0.
+                labels are -100, the loss is 0.
 
         Returns:
             FlaxCausalLMOutput.
@@ -205,17 +205,17 @@ class FlaxOpenAIGPTLMHeadModel(Generates, FlaxOpenAIGPTPreTrainedModel):
             attention_mask: (B, T), 1 for tokens and 0 for padding, on either side. Default: 0 where the id is
                 ``pad_token_id``, unless that id also ends a text; else 1.
             generation_config: A ``GenerationConfig``. Default: ``self.generation_config``.
-            streamer: An object whose ``put`` gets the prompt and each new token, and whose ``end`` is called at the
-                end. For one row only.
+            streamer: An object whose ``put`` gets the prompt and each new token, and whose ``end`` is called after
+                the last one. For one row only.
             tokenizer: A tokenizer that decodes ids; needed for ``stop_strings``.
             settings: Settings of ``GenerationConfig``; they override those of ``generation_config``.
 
         Returns:
-            Ids (B * num_return_sequences, T + N): the prompt, then N new tokens. With ``return_dict_in_generate=True``,
-            a ``GenerateOutput``.
+            Ids (B * num_return_sequences, T + N): the prompt, then N new tokens; rows that end earlier are padded. With
+            ``return_dict_in_generate=True``, a ``GenerateOutput``.
 
         Raises:
-            ConfigError, InputError: The settings contradict each other, or the prompt is invalid.
+            ConfigError, InputError: A setting or the prompt is invalid, or settings contradict each other.
         """
         return generate(self, input_ids, attention_mask, generation_config, streamer, tokenizer, settings)
 
@@ -223,7 +223,7 @@ class FlaxOpenAIGPTLMHeadModel(Generates, FlaxOpenAIGPTPreTrainedModel):
 class FlaxOpenAIGPTDoubleHeadsModel(FlaxOpenAIGPTPreTrainedModel):
     """The trunk with a language-modelling and a multiple-choice head.
 
-    It takes the same arguments as ``FlaxOpenAIGPTModel``.
+    The model takes the same arguments as ``FlaxOpenAIGPTModel``.
 
     >>> import jax.numpy as jnp
     >>> config = OpenAIGPTConfig(vocab_size=11, n_positions=8, n_embd=6, n_layer=1, n_head=2)
@@ -268,11 +268,13 @@ class FlaxOpenAIGPTDoubleHeadsModel(FlaxOpenAIGPTPreTrainedModel):
         output_hidden_states: bool | None = None,
         return_dict: bool | None = None,
     ) -> FlaxOpenAIGPTDoubleHeadsModelOutput | Any:
-        """Arguments as in ``FlaxOpenAIGPTModel.__call__`` with ``input_ids`` (..., N, T) for N choices, and these:
+        """Run the model. The arguments are those of ``FlaxOpenAIGPTModel.__call__``, and these:
+
+        With N choices per example, ``input_ids`` is (..., N, T). A cache is not supported.
 
         Args:
-            mc_token_ids: (..., N) integer position of the classification token in each choice; default: the last
-                position.
+            mc_token_ids: (..., N) integer position of the classification token in each choice. Default: the last
+                position. Has no effect unless ``config.summary_type`` is ``"cls_index"``, its default.
             labels: (..., N, T) integer token ids. The model shifts them. -100 is ignored.
             mc_labels: (...) integer index of the right choice; -100 is ignored.
 
@@ -311,7 +313,10 @@ class FlaxOpenAIGPTDoubleHeadsModel(FlaxOpenAIGPTPreTrainedModel):
 class FlaxOpenAIGPTForSequenceClassification(FlaxOpenAIGPTPreTrainedModel):
     """The trunk with a linear layer on the last token of each sequence.
 
-    It takes the same arguments as ``FlaxOpenAIGPTModel``.
+    The last token is the last that ``attention_mask`` attends to; without a mask, the last that is not
+    ``config.pad_token_id``; without both, the last column.
+
+    The model takes the same arguments as ``FlaxOpenAIGPTModel``.
 
     >>> import jax.numpy as jnp
     >>> config = OpenAIGPTConfig(vocab_size=11, n_positions=8, n_embd=6, n_layer=1, n_head=2, num_labels=3)
@@ -353,12 +358,13 @@ class FlaxOpenAIGPTForSequenceClassification(FlaxOpenAIGPTPreTrainedModel):
         output_hidden_states: bool | None = None,
         return_dict: bool | None = None,
     ) -> FlaxSequenceClassifierOutput | Any:
-        """Arguments as in ``FlaxOpenAIGPTModel.__call__``, and these:
+        """Run the model. The arguments are those of ``FlaxOpenAIGPTModel.__call__``, and these:
 
         Args:
-            labels: (B,) integer class indices, (B, K) floats for several labels at once, or (B,) or (B, K) floats for
-                regression. ``config.problem_type`` selects the loss; if it is unset, ``num_labels`` and the dtype of
-                the labels select it.
+            labels: (B,) integer class indices, where -100 is ignored, or (B, K) floats for several labels at once or
+                for regression, with K = ``num_labels``; also (B,) floats if K is 1. ``config.problem_type`` selects the
+                loss. If it is unset, the loss is that of regression if K is 1; else integers are classes and floats are
+                several labels at once.
 
         Returns:
             FlaxSequenceClassifierOutput.

@@ -60,7 +60,10 @@ def attention_allowed(attention_mask: jax.Array | None, queries: jax.Array, keys
 def eager_attention(
     query: jax.Array, key: jax.Array, value: jax.Array, allowed: jax.Array, dropout: nnx.Dropout
 ) -> tuple[jax.Array, jax.Array]:
-    """Softmax attention written out, (B, T, H, D) each -> context (B, T, H, D), probabilities (B, H, T, S)."""
+    """Softmax attention written out: the context (B, T, H, D) and the probabilities (B, H, T, S).
+
+    ``query`` is (B, T, H, D), ``key`` and ``value`` are (B, S, H, D).
+    """
     scores = jnp.einsum("BTHD,BSHD->BHTS", query, key) / math.sqrt(query.shape[-1])  # (B, H, T, S)
     scores = jnp.where(allowed, scores, jnp.finfo(scores.dtype).min)
     probabilities = jax.nn.softmax(wide(scores), axis=-1).astype(scores.dtype)
@@ -263,14 +266,18 @@ class FlaxOpenAIGPTModel(FlaxOpenAIGPTPreTrainedModel):
     ) -> FlaxBaseModelOutput | Any:
         """Run the trunk. Arrays and lists become tensors; ids, masks and labels may have any integer dtype.
 
+        In shapes, T is the number of tokens of a row, C is ``n_embd``, H is ``n_head`` and L is ``n_layer``.
+
         Args:
-            input_ids: (..., T) integer token ids in [0, V); extra leading dimensions are kept. Or ``inputs_embeds``.
+            input_ids: (..., T) integer token ids in [0, vocab_size); extra leading dimensions are kept. Pass either
+                this or ``inputs_embeds``.
             attention_mask: (..., T), 1 for tokens to attend to and 0 for padding, on either side. With a cache
                 of ``length`` filled slots, (..., length + T) is also accepted; only its last T columns are used.
-            token_type_ids: (..., T) integer ids; their rows of the *token* embedding are added.
-            position_ids: (..., T), (1, T) or (T,) integers in [0, P). Default: counted from ``attention_mask``,
-                or 0 to T - 1.
-            head_mask: (H,) or (L, H) floats, factors of the attention probabilities.
+            token_type_ids: (..., T) integers in [0, vocab_size); their rows of the *token* embedding are added.
+            position_ids: (..., T), (1, T) or (T,) integers in [0, n_positions). Default: counted from
+                ``attention_mask``, so that padding takes no position; without a mask, from 0, or from the length of the
+                cache.
+            head_mask: (H,) or (L, H) floats, by which the attention probabilities of each head are multiplied.
             inputs_embeds: (..., T, C) floats, used instead of ``input_ids``.
             output_attentions: Whether to return the attention probabilities. Attention is then computed as ``"eager"``,
                 whatever ``attn_implementation`` is.
@@ -371,7 +378,7 @@ class FlaxOpenAIGPTModel(FlaxOpenAIGPTPreTrainedModel):
         position_ids: jax.Array,
         inputs_embeds: jax.Array | None,
     ) -> jax.Array:
-        """Sum of token, position and (token) type embeddings, (B, T, C)."""
+        """Sum of the embeddings of tokens, positions and token types, (B, T, C)."""
         if inputs_embeds is None:
             inputs_embeds = self.tokens_embed(input_ids)  # type: ignore[arg-type]  # one of both is passed
         inputs_embeds = inputs_embeds.reshape(-1, *inputs_embeds.shape[-2:]).astype(self.dtype)

@@ -62,10 +62,10 @@ class Objective(nnx.Module):
             input_ids: (B, T) integer token ids, or (B, N, T) for N sequences per example.
             labels: Integer token ids of the shape of ``input_ids``; -100 is ignored.
             extract_positions: (B,) or (B, N) integer positions of the extract tokens.
-            targets: (B,) integer classes or right choices, or float scores.
+            targets: (B,) integers: the class, or the index of the right choice; or floats: the scores.
 
         Returns:
-            A dict of ``lm_loss`` () and, for a task, ``task_loss`` () and ``logits`` (B, K).
+            A dict of ``lm_loss`` () and, for a task, ``task_loss`` () and ``logits`` (B, K) of K classes or choices.
         """
         if self.model.head is Head.LM:
             return {"lm_loss": self.model(input_ids, labels=labels, return_dict=True).loss}
@@ -100,7 +100,8 @@ def adamw(model: FlaxOpenAIGPTPreTrainedModel, recipe: Recipe, total_steps: int)
         total_steps: Number of updates in the whole run.
 
     Returns:
-        An ``optax.GradientTransformation`` over ``nnx.state(model, nnx.Param)``, or over what another filter selects.
+        An ``optax.GradientTransformation`` over ``nnx.state(model, nnx.Param)``, or over the state that another filter
+        selects.
 
     >>> from gpt_flax import OpenAIGPTConfig, FlaxOpenAIGPTLMHeadModel
     >>> model = FlaxOpenAIGPTLMHeadModel(OpenAIGPTConfig(vocab_size=11, n_positions=8, n_embd=6, n_layer=1, n_head=2))
@@ -138,8 +139,8 @@ class Trainer:
     Args:
         model: A model with a head and float32 weights; changed in place. Each step starts from the current weights.
             The mode and the variables that are not ``nnx.Param`` stay unchanged. Set dropout rates first: later
-            changes have no effect on the steps. A step donates the weights: to keep some, copy them with
-            ``jax.tree.map(jnp.copy, nnx.state(model))``.
+            changes have no effect on the steps. A step donates the old weights to XLA: to keep them, copy
+            them before it with ``jax.tree.map(jnp.copy, nnx.state(model))``.
         recipe: The hyperparameters.
         total_steps: Number of updates in the whole run, for the schedule.
         distribution: A ``jax.sharding.Mesh`` over the devices of all processes, with the axis ``data`` and, to shard
@@ -391,7 +392,7 @@ def load_trainer(
     vocab_size: int | None = None,
     **config: Any,
 ) -> Trainer:
-    """A model in training; see ``gptcore.backends.training.LoadTrainer``."""
+    """Load a model and return its trainer; see ``gptcore.backends.training.LoadTrainer``."""
     if "JAX_COORDINATOR_ADDRESS" in os.environ and not jax.distributed.is_initialized():
         count, index = (int(os.environ[name]) for name in ("JAX_NUM_PROCESSES", "JAX_PROCESS_ID"))
         jax.distributed.initialize(os.environ["JAX_COORDINATOR_ADDRESS"], count, index)

@@ -129,7 +129,7 @@ class SequenceSummary(keras.layers.Layer):
 class TFOpenAIGPTLMHeadModel(Generates, TFOpenAIGPTPreTrainedModel):
     """The trunk with a language-modelling head tied to the token embedding.
 
-    It takes the same arguments as ``TFOpenAIGPTModel``.
+    The model takes the same arguments as ``TFOpenAIGPTModel``.
 
     >>> config = OpenAIGPTConfig(vocab_size=11, n_positions=8, n_embd=6, n_layer=1, n_head=2)
     >>> model = TFOpenAIGPTLMHeadModel(config)
@@ -179,11 +179,11 @@ class TFOpenAIGPTLMHeadModel(Generates, TFOpenAIGPTPreTrainedModel):
         use_cache: bool | None = None,
         training: bool | None = None,
     ) -> TFCausalLMOutput | Any:
-        """Arguments as in ``TFOpenAIGPTModel.call``, and these:
+        """Run the model. The arguments are those of ``TFOpenAIGPTModel.call``, and these:
 
         Args:
             labels: (..., T) integer token ids. The model shifts them, so pass ``input_ids``. -100 is ignored; if all
-                are, the loss is 0.
+                labels are -100, the loss is 0.
 
         Returns:
             TFCausalLMOutput.
@@ -237,19 +237,20 @@ class TFOpenAIGPTLMHeadModel(Generates, TFOpenAIGPTPreTrainedModel):
             attention_mask: (B, T), 1 for tokens and 0 for padding, on either side. Default: 0 where the id is
                 ``pad_token_id``, unless that id also ends a text; else 1.
             generation_config: A ``GenerationConfig``. Default: ``self.generation_config``.
-            streamer: An object whose ``put`` gets the prompt and each new token, and whose ``end`` is called at the
-                end. For one row only.
+            streamer: An object whose ``put`` gets the prompt and each new token, and whose ``end`` is called after
+                the last one. For one row only.
             tokenizer: A tokenizer that decodes ids; needed for ``stop_strings``. It also encodes text, by default
                 ``model.tokenizer``.
             settings: Settings of ``GenerationConfig``; they override those of ``generation_config``.
 
         Returns:
-            Ids (B * num_return_sequences, T + N): the prompt, then N new tokens. With ``return_dict_in_generate=True``,
-            a ``GenerateOutput``. For a text, the prompt and its continuation as one text, as ``gptcore.pipeline``
-            writes it; for a list of texts, or with ``num_return_sequences`` above 1, a list of texts.
+            Ids (B * num_return_sequences, T + N): the prompt, then N new tokens; rows that end earlier are padded. With
+            ``return_dict_in_generate=True``, a ``GenerateOutput``. For a text, the prompt and its continuation as one
+            text, as ``gptcore.pipeline`` writes it; for a list of texts, or with ``num_return_sequences`` above 1, a
+            list of texts.
 
         Raises:
-            ConfigError, InputError: The settings contradict each other, or the prompt is invalid.
+            ConfigError, InputError: A setting or the prompt is invalid, or settings contradict each other.
         """
         return generate(self, input_ids, attention_mask, generation_config, streamer, tokenizer, settings)
 
@@ -258,7 +259,7 @@ class TFOpenAIGPTLMHeadModel(Generates, TFOpenAIGPTPreTrainedModel):
 class TFOpenAIGPTDoubleHeadsModel(TFOpenAIGPTPreTrainedModel):
     """The trunk with a language-modelling and a multiple-choice head.
 
-    It takes the same arguments as ``TFOpenAIGPTModel``.
+    The model takes the same arguments as ``TFOpenAIGPTModel``.
 
     >>> config = OpenAIGPTConfig(vocab_size=11, n_positions=8, n_embd=6, n_layer=1, n_head=2)
     >>> model = TFOpenAIGPTDoubleHeadsModel(config)
@@ -308,11 +309,13 @@ class TFOpenAIGPTDoubleHeadsModel(TFOpenAIGPTPreTrainedModel):
         return_dict: bool | None = None,
         training: bool | None = None,
     ) -> TFOpenAIGPTDoubleHeadsModelOutput | Any:
-        """Arguments as in ``TFOpenAIGPTModel.call`` with ``input_ids`` (..., N, T) for N choices, and these:
+        """Run the model. The arguments are those of ``TFOpenAIGPTModel.call``, and these:
+
+        With N choices per example, ``input_ids`` is (..., N, T). A cache is not supported.
 
         Args:
-            mc_token_ids: (..., N) integer position of the classification token in each choice; default: the last
-                position.
+            mc_token_ids: (..., N) integer position of the classification token in each choice. Default: the last
+                position. Has no effect unless ``config.summary_type`` is ``"cls_index"``, its default.
             labels: (..., N, T) integer token ids. The model shifts them. -100 is ignored.
             mc_labels: (...) integer index of the right choice; -100 is ignored.
 
@@ -360,7 +363,10 @@ class TFOpenAIGPTDoubleHeadsModel(TFOpenAIGPTPreTrainedModel):
 class TFOpenAIGPTForSequenceClassification(TFOpenAIGPTPreTrainedModel):
     """The trunk with a linear layer on the last token of each sequence.
 
-    It takes the same arguments as ``TFOpenAIGPTModel``.
+    The last token is the last that ``attention_mask`` attends to; without a mask, the last that is not
+    ``config.pad_token_id``; without both, the last column.
+
+    The model takes the same arguments as ``TFOpenAIGPTModel``.
 
     >>> config = OpenAIGPTConfig(vocab_size=11, n_positions=8, n_embd=6, n_layer=1, n_head=2, num_labels=3)
     >>> model = TFOpenAIGPTForSequenceClassification(config)
@@ -406,12 +412,13 @@ class TFOpenAIGPTForSequenceClassification(TFOpenAIGPTPreTrainedModel):
         return_dict: bool | None = None,
         training: bool | None = None,
     ) -> TFSequenceClassifierOutput | Any:
-        """Arguments as in ``TFOpenAIGPTModel.call``, and these:
+        """Run the model. The arguments are those of ``TFOpenAIGPTModel.call``, and these:
 
         Args:
-            labels: (B,) integer class indices, (B, K) floats for several labels at once, or (B,) or (B, K) floats for
-                regression. ``config.problem_type`` selects the loss; if it is unset, ``num_labels`` and the dtype of
-                the labels select it.
+            labels: (B,) integer class indices, where -100 is ignored, or (B, K) floats for several labels at once or
+                for regression, with K = ``num_labels``; also (B,) floats if K is 1. ``config.problem_type`` selects the
+                loss. If it is unset, the loss is that of regression if K is 1; else integers are classes and floats are
+                several labels at once.
 
         Returns:
             TFSequenceClassifierOutput.

@@ -57,7 +57,10 @@ def attention_allowed(attention_mask: tf.Tensor | None, queries: tf.Tensor, keys
 def eager_attention(
     query: tf.Tensor, key: tf.Tensor, value: tf.Tensor, allowed: tf.Tensor, dropout: keras.layers.Dropout
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Softmax attention written out, (B, T, H, D) each -> context (B, T, H, D), probabilities (B, H, T, S)."""
+    """Softmax attention written out: the context (B, T, H, D) and the probabilities (B, H, T, S).
+
+    ``query`` is (B, T, H, D), ``key`` and ``value`` are (B, S, H, D).
+    """
     scores = tf.einsum("BTHD,BSHD->BHTS", query, key) / math.sqrt(query.shape[-1])  # (B, H, T, S)
     scores = tf.where(allowed, scores, scores.dtype.min)
     probabilities = tf.cast(tf.nn.softmax(wide(scores)), scores.dtype)
@@ -276,15 +279,18 @@ class TFOpenAIGPTModel(TFOpenAIGPTPreTrainedModel):
     ) -> TFBaseModelOutput | Any:
         """Run the trunk. Arrays and lists become tensors; ids, masks and labels may have any integer dtype.
 
+        In shapes, T is the number of tokens of a row, C is ``n_embd``, H is ``n_head`` and L is ``n_layer``.
+
         Args:
-            input_ids: (..., T) integer token ids in [0, V); extra leading dimensions are kept. Or
-                ``inputs_embeds``. A dict in this place holds all the inputs.
+            input_ids: (..., T) integer token ids in [0, vocab_size); extra leading dimensions are kept. Pass either
+                this or ``inputs_embeds``. A dict in this place holds all the inputs.
             attention_mask: (..., T), 1 for tokens to attend to and 0 for padding, on either side. With a cache
                 of ``length`` filled slots, (..., length + T) is also accepted; only its last T columns are used.
-            token_type_ids: (..., T) integer ids; their rows of the *token* embedding are added.
-            position_ids: (..., T), (1, T) or (T,) integers in [0, P). Default: counted from ``attention_mask``,
-                or 0 to T - 1.
-            head_mask: (H,) or (L, H) floats, factors of the attention probabilities.
+            token_type_ids: (..., T) integers in [0, vocab_size); their rows of the *token* embedding are added.
+            position_ids: (..., T), (1, T) or (T,) integers in [0, n_positions). Default: counted from
+                ``attention_mask``, so that padding takes no position; without a mask, from 0, or from the length of the
+                cache.
+            head_mask: (H,) or (L, H) floats, by which the attention probabilities of each head are multiplied.
             inputs_embeds: (..., T, C) floats, used instead of ``input_ids``.
             output_attentions: Whether to return the attention probabilities. Attention is then computed as ``"eager"``,
                 whatever ``attn_implementation`` is.
@@ -368,7 +374,7 @@ class TFOpenAIGPTModel(TFOpenAIGPTPreTrainedModel):
         position_ids: tf.Tensor,
         inputs_embeds: tf.Tensor | None,
     ) -> tf.Tensor:
-        """Sum of token, position and (token) type embeddings, (B, T, C)."""
+        """Sum of the embeddings of tokens, positions and token types, (B, T, C)."""
         if inputs_embeds is None:
             inputs_embeds = self.tokens_embed(input_ids)
         length = keras.ops.shape(inputs_embeds)[-2]

@@ -15,6 +15,8 @@ class TFBaseModelOutput(outputs.ModelOutput):
     """``last_hidden_state`` (..., T, C).
 
     ``hidden_states``: L + 1 tensors of that shape; ``attentions``: L tensors (B, H, T, S).
+
+    With a cache, S is the number of its slots; the probabilities of empty slots are 0.
     """
 
     fields = outputs.BASE_FIELDS

@@ -129,14 +129,14 @@ class TFOpenAIGPTPreTrainedModel(Configured, Fit, Pushable, keras.Model):
                 ``unexpected_keys``, which are ignored.
             seed: Random seed of the weights that the checkpoint lacks; default 0.
             options: ``revision``, ``cache_dir``, ``local_files_only``, ``token``; ``allow_pickle=True`` to read
-                files of ``torch.save``; ``ignore_mismatched_sizes=True`` for a fresh head if the stored one has
-                another shape, for example another ``num_labels``; ``ignore_mismatched_labels=True`` for a fresh head if
+                files of ``torch.save``; ``ignore_mismatched_sizes=True`` for a new head if the stored one has
+                another shape, for example another ``num_labels``; ``ignore_mismatched_labels=True`` for a new head if
                 its labels have other names or another order. Other arguments of transformers have no effect, or raise
                 an error that says what to do. All other keywords override settings of the config.
 
         Raises:
             CheckpointError, ConfigError: The checkpoint or a setting is invalid. The error lists every problem, and is
-                raised before anything of the model's size is allocated.
+                raised before memory for the model is allocated.
             StorageError: There is no such folder or repository, or it cannot be downloaded.
         """
         policy = None if dtype == "auto" else framework_dtype(dtype)
@@ -245,7 +245,12 @@ class TFOpenAIGPTPreTrainedModel(Configured, Fit, Pushable, keras.Model):
         return self.trunk.tokens_embed
 
     def num_parameters(self, only_trainable: bool = False, exclude_embeddings: bool = False) -> int:
-        """Number of weights, including those of adapters; a tied weight counts once."""
+        """Number of weights, including those of adapters; a tied weight counts once.
+
+        Args:
+            only_trainable: Whether to count only weights that are trained. Default: ``False``.
+            exclude_embeddings: Whether to leave out the token and position embeddings. Default: ``False``.
+        """
         excluded = (self.trunk.tokens_embed, self.trunk.positions_embed) if exclude_embeddings else ()
         embeddings = {id(variable) for layer in excluded for variable in layer.weights}
         counted = self.trainable_weights if only_trainable else self.weights
@@ -260,6 +265,14 @@ class TFOpenAIGPTPreTrainedModel(Configured, Fit, Pushable, keras.Model):
 
         Call ``compile`` again afterwards, also on a model that contains this one: the optimizer and the compiled
         functions of a compiled model refer to the old variable.
+
+        Args:
+            new_num_tokens: New number of tokens.
+            pad_to_multiple_of: Number to a multiple of which ``new_num_tokens`` is rounded up. Default: no rounding.
+            mean_resizing: Argument of transformers; must be ``False``, the default.
+
+        Returns:
+            The token embedding layer.
         """
         vocab_size = padded_vocabulary(new_num_tokens, pad_to_multiple_of, mean_resizing)
         config = self.config.replace(vocab_size=vocab_size)
@@ -282,7 +295,7 @@ class TFOpenAIGPTPreTrainedModel(Configured, Fit, Pushable, keras.Model):
         self._forget_compiled()
 
     def gradient_checkpointing_disable(self) -> None:
-        """Keep activations for the backward pass again."""
+        """Switch gradient checkpointing off: keep activations for the backward pass again."""
         self.trunk.gradient_checkpointing = False
         self._forget_compiled()
 

@@ -59,11 +59,11 @@ class Objective:
             input_ids: (B, T) integer token ids, or (B, N, T) for N sequences per example.
             labels: Integer token ids of the shape of ``input_ids``; -100 is ignored.
             extract_positions: (B,) or (B, N) integer positions of the extract tokens.
-            targets: (B,) integer classes or right choices, or float scores.
+            targets: (B,) integers: the class, or the index of the right choice; or floats: the scores.
             training: Whether dropout is on.
 
         Returns:
-            A dict of ``lm_loss`` () and, for a task, ``task_loss`` () and ``logits`` (B, K).
+            A dict of ``lm_loss`` () and, for a task, ``task_loss`` () and ``logits`` (B, K) of K classes or choices.
         """
         if self.model.head is Head.LM:
             inputs = {"input_ids": input_ids, "labels": labels}
@@ -103,7 +103,7 @@ class LearningRates(keras.optimizers.schedules.LearningRateSchedule):
 
 @keras.saving.register_keras_serializable(package="gptcore")
 class AdamW(keras.optimizers.AdamW):
-    """Keras' AdamW with the epsilon added to the corrected root, as in PyTorch and optax.
+    """Keras' AdamW, but epsilon is added to the bias-corrected root of the second moment, as in PyTorch and optax.
 
     It clips by the global norm of the gradient summed over all replicas. Biases and gains have no weight decay.
     """
@@ -357,7 +357,7 @@ def load_trainer(
     vocab_size: int | None = None,
     **config: Any,
 ) -> Trainer:
-    """A model in training; see ``gptcore.backends.training.LoadTrainer``."""
+    """Load a model and return its trainer; see ``gptcore.backends.training.LoadTrainer``."""
     tf.config.experimental.enable_tensor_float_32_execution(False)
     if "TF_CONFIG" in os.environ:
         strategy = tf.distribute.MultiWorkerMirroredStrategy()

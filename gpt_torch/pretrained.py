@@ -82,7 +82,7 @@ class OpenAIGPTPreTrainedModel(Configured, Pushable, nn.Module):
     def materialize(self, dtype: str | torch.dtype | None, seed: int | None) -> None:
         """With a seed, give the parameters their initial values.
 
-        The parameters, until now on the meta device, get memory on the default device first.
+        First, the parameters move from the meta device to the default device.
         """
         self.to(framework_dtype(dtype or torch.get_default_dtype()))
         if torch.get_default_device().type != "meta":  # a head model materializes its trunk itself
@@ -121,28 +121,28 @@ class OpenAIGPTPreTrainedModel(Configured, Pushable, nn.Module):
     ) -> Self | tuple[Self, dict[str, list[str]]]:
         """Load a checkpoint from a folder, a weights file or the hub.
 
-        The model is in evaluation mode.
+        The loaded model is in evaluation mode.
 
         ``torch_dtype`` and ``device_map`` work as in transformers; the model must be on one device.
 
         Args:
             path_or_repo_id: A folder, a weights file, or ``owner/name`` on the hub.
-            dtype: Dtype of the weights in memory: ``float32`` if ``None``, ``auto`` for the stored one.
+            dtype: Dtype of the weights in memory: ``float32`` if ``None``, ``auto`` for the stored dtype.
             attn_implementation: ``"sdpa"`` (the default) or ``"eager"``, as in ``OpenAIGPTModel``.
             quantization: ``"int8"`` stores kernels and token embedding in one byte per weight, for inference only;
-                such a model cannot be saved.
+                such a model cannot be saved, resized or trained. Default: ``None``.
             output_loading_info: Whether to also return a dict of ``missing_keys``, which got initial values, and
                 ``unexpected_keys``, which are ignored.
             seed: Random seed of the weights that the checkpoint lacks; default 0.
             options: ``revision``, ``cache_dir``, ``local_files_only``, ``token``; ``allow_pickle=True`` to read
-                files of ``torch.save``; ``ignore_mismatched_sizes=True`` for a fresh head if the stored one has
-                another shape, for example another ``num_labels``; ``ignore_mismatched_labels=True`` for a fresh head if
+                files of ``torch.save``; ``ignore_mismatched_sizes=True`` for a new head if the stored one has
+                another shape, for example another ``num_labels``; ``ignore_mismatched_labels=True`` for a new head if
                 its labels have other names or another order. Other arguments of transformers have no effect, or raise
                 an error that says what to do. All other keywords override settings of the config.
 
         Raises:
             CheckpointError, ConfigError: The checkpoint or a setting is invalid. The error lists every problem, and is
-                raised before anything of the model's size is allocated.
+                raised before memory for the model is allocated.
             StorageError: There is no such folder or repository, or it cannot be downloaded.
         """
         check_quantization(quantization, KINDS)
@@ -235,7 +235,12 @@ class OpenAIGPTPreTrainedModel(Configured, Pushable, nn.Module):
         return self.trunk.tokens_embed
 
     def num_parameters(self, only_trainable: bool = False, exclude_embeddings: bool = False) -> int:
-        """Number of weights, including those of adapters; a tied weight counts once."""
+        """Number of weights, including those of adapters; a tied weight counts once.
+
+        Args:
+            only_trainable: Whether to count only weights that are trained. Default: ``False``.
+            exclude_embeddings: Whether to leave out the token and position embeddings. Default: ``False``.
+        """
         counted: list[torch.Tensor] = [p for p in self.parameters() if p.requires_grad or not only_trainable]
         if not only_trainable:
             counted += [module.weight for module in self.modules() if isinstance(module, Int8Weight)]
@@ -249,6 +254,14 @@ class OpenAIGPTPreTrainedModel(Configured, Pushable, nn.Module):
         """Resize the vocabulary in place and replace ``config``.
 
         Rows that remain keep their values, new rows get initial values.
+
+        Args:
+            new_num_tokens: New number of tokens.
+            pad_to_multiple_of: Number to a multiple of which ``new_num_tokens`` is rounded up. Default: no rounding.
+            mean_resizing: Argument of transformers; must be ``False``, the default.
+
+        Returns:
+            The token embedding layer.
         """
         self.reject_quantized("resized")
         vocab_size = padded_vocabulary(new_num_tokens, pad_to_multiple_of, mean_resizing)
@@ -271,7 +284,8 @@ class OpenAIGPTPreTrainedModel(Configured, Pushable, nn.Module):
         """Recompute each block in the backward pass: less memory, more time, the same gradients.
 
         Args:
-            gradient_checkpointing_kwargs: Arguments of ``torch.utils.checkpoint.checkpoint``.
+            gradient_checkpointing_kwargs: Arguments of ``torch.utils.checkpoint.checkpoint``, as a dict; by default,
+                ``use_reentrant`` is false.
             every_n_layers, offload: Arguments of transformers; must be 1 and ``False``.
         """
         if every_n_layers != 1 or offload:
@@ -282,7 +296,7 @@ class OpenAIGPTPreTrainedModel(Configured, Pushable, nn.Module):
         self.trunk.checkpointing_options = {"use_reentrant": False, **(gradient_checkpointing_kwargs or {})}
 
     def gradient_checkpointing_disable(self) -> None:
-        """Keep activations for the backward pass again."""
+        """Switch gradient checkpointing off: keep activations for the backward pass again."""
         self.trunk.gradient_checkpointing = False
 
     def activation_checkpointing_enable(
@@ -294,12 +308,16 @@ class OpenAIGPTPreTrainedModel(Configured, Pushable, nn.Module):
     activation_checkpointing_disable = gradient_checkpointing_disable
 
     def reject_quantized(self, what: str) -> None:
-        """Raise an ``InputError`` if the model is quantized: ``what`` needs the original weights."""
+        """Raise an ``InputError`` if the model is quantized, and so cannot be ``what``, such as ``"saved"``."""
         if isinstance(self.trunk.tokens_embed, Int8Embedding):
             raise InputError(f"a quantized model cannot be {what}. Load it without quantization.")
 
     def train(self, mode: bool = True) -> Self:
-        """Training mode, or evaluation mode."""
+        """Switch to training mode or, with ``mode=False``, to evaluation mode.
+
+        Raises:
+            InputError: A quantized model cannot be trained.
+        """
         if mode:
             self.reject_quantized("trained")
         return super().train(mode)

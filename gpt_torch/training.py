@@ -62,10 +62,10 @@ class Objective(nn.Module):
             input_ids: (B, T) integer token ids, or (B, N, T) for N sequences per example.
             labels: Integer token ids of the shape of ``input_ids``; -100 is ignored.
             extract_positions: (B,) or (B, N) integer positions of the extract tokens.
-            targets: (B,) integer classes or right choices, or float scores.
+            targets: (B,) integers: the class, or the index of the right choice; or floats: the scores.
 
         Returns:
-            A dict of ``lm_loss`` () and, for a task, ``task_loss`` () and ``logits`` (B, K).
+            A dict of ``lm_loss`` () and, for a task, ``task_loss`` () and ``logits`` (B, K) of K classes or choices.
         """
         if self.model.head is Head.LM:
             return {"lm_loss": self.model(input_ids, labels=labels, return_dict=True).loss}
@@ -250,7 +250,7 @@ def whole(tensor: torch.Tensor) -> torch.Tensor:
 
 
 def like(parameter: torch.Tensor, array: NDArray[Any]) -> torch.Tensor:
-    """The values of an array, on the device of a parameter and sharded as it is."""
+    """The values of an array, on the device of a parameter and sharded like the parameter."""
     values = torch.from_numpy(np.array(array)).to(parameter.device)
     return (
         distribute_tensor(values, parameter.device_mesh, parameter.placements)
@@ -268,7 +268,7 @@ def load_trainer(
     vocab_size: int | None = None,
     **config: Any,
 ) -> Trainer:
-    """A model in training; see ``gptcore.backends.training.LoadTrainer``."""
+    """Load a model and return its trainer; see ``gptcore.backends.training.LoadTrainer``."""
     torch.set_float32_matmul_precision("highest")
     if isinstance(source, OpenAIGPTConfig):
         model = MODELS[head](source.replace(**config), seed=recipe.seed)  # type: ignore[call-arg]  # a model's own arguments
