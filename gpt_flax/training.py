@@ -62,10 +62,10 @@ class Objective(nnx.Module):
             input_ids: (B, T) integer token ids, or (B, N, T) for N sequences per example.
             labels: Integer token ids of the shape of ``input_ids``; -100 is ignored.
             extract_positions: (B,) or (B, N) integer positions of the extract tokens.
-            targets: (B,) integer classes or right choices, or float scores.
+            targets: (B,) integers: the class, or the index of the right choice; or floats: the scores.
 
         Returns:
-            A dict of ``lm_loss`` () and, for a task, ``task_loss`` () and ``logits`` (B, K).
+            A dict of ``lm_loss`` () and, for a task, ``task_loss`` () and ``logits`` (B, K) of K classes or choices.
         """
         if self.model.head is Head.LM:
             return {"lm_loss": self.model(input_ids, labels=labels, return_dict=True).loss}
@@ -75,7 +75,7 @@ class Objective(nnx.Module):
             )
             return {"lm_loss": output.loss, "task_loss": output.mc_loss, "logits": output.mc_logits}
         hidden_states = self.model.transformer(input_ids, return_dict=True).last_hidden_state
-        # A classifier's batch holds both arrays, and the model a score.
+        # A classifier's batch has ``extract_positions`` and ``targets``, and its model has the layer ``score``.
         extracted = take_position(hidden_states, extract_positions)  # type: ignore[arg-type]  # (B, C) or (B, N, C)
         if extracted.ndim == 3:
             extracted = extracted.sum(1)  # both orders of a similarity are added before the linear layer
@@ -90,9 +90,9 @@ class Objective(nnx.Module):
 
 
 def adamw(model: FlaxOpenAIGPTPreTrainedModel, recipe: Recipe, total_steps: int) -> optax.GradientTransformation:
-    """The recipe's AdamW with its learning rates, for a loop of your own.
+    """The recipe's AdamW with its learning rates, for your own loop.
 
-    Or for ``nnx.Optimizer``. The optimizer clips the gradients and holds the schedule.
+    You can also pass it to ``nnx.Optimizer``. The returned optimizer clips the gradients and holds the schedule.
 
     Args:
         model: A model of ``gpt_flax``.
@@ -100,7 +100,8 @@ def adamw(model: FlaxOpenAIGPTPreTrainedModel, recipe: Recipe, total_steps: int)
         total_steps: Number of updates in the whole run.
 
     Returns:
-        An ``optax.GradientTransformation`` over ``nnx.state(model, nnx.Param)``, or over what another filter selects.
+        An ``optax.GradientTransformation`` over ``nnx.state(model, nnx.Param)``, or over the state that another filter
+        selects.
 
     >>> from gpt_flax import OpenAIGPTConfig, FlaxOpenAIGPTLMHeadModel
     >>> model = FlaxOpenAIGPTLMHeadModel(OpenAIGPTConfig(vocab_size=11, n_positions=8, n_embd=6, n_layer=1, n_head=2))
@@ -133,13 +134,13 @@ def adamw(model: FlaxOpenAIGPTPreTrainedModel, recipe: Recipe, total_steps: int)
 
 
 class Trainer:
-    """A model in training, as ``gptcore.training.Trainer``.
+    """Trains a model; implements the protocol ``gptcore.training.Trainer``.
 
     Args:
         model: A model with a head and float32 weights; changed in place. Each step starts from the current weights.
             The mode and the variables that are not ``nnx.Param`` stay unchanged. Set dropout rates first: later
-            changes have no effect on the steps. A step donates the weights: to keep some, copy them with
-            ``jax.tree.map(jnp.copy, nnx.state(model))``.
+            changes have no effect on the steps. A step donates the old weights to XLA: to keep them, copy
+            them before it with ``jax.tree.map(jnp.copy, nnx.state(model))``.
         recipe: The hyperparameters.
         total_steps: Number of updates in the whole run, for the schedule.
         distribution: A ``jax.sharding.Mesh`` over the devices of all processes, with the axis ``data`` and, to shard
@@ -214,7 +215,7 @@ class Trainer:
         parts = micro_batches(batch, size and size * devices)
         weights = [shares(part, batch) for part in parts]
         stacked: dict[str, Any] = {
-            "batch": {name: np.stack([part[name] for part in parts]) for name in batch},  # (M, B, ...)
+            "batch": {name: np.stack([part[name] for part in parts]) for name in batch},  # (parts, B, ...)
             "shares": {name: np.array([w[name] for w in weights], np.float32) for name in weights[0]},
             "seeds": np.array(
                 [dropout_seed(self.recipe.seed, step, number) for number in range(len(parts))], np.uint32
@@ -308,7 +309,7 @@ class Trainer:
         yield from self._named(nnx.state(self.model))
 
     def moments(self) -> Iterator[tuple[str, NDArray[Any]]]:
-        """Adam's two moments of every parameter; zeros for those that do not change."""
+        """Adam's two moments of every parameter; zeros for parameters that are not trained."""
         for moment, field in MOMENT_OF.items():
             for name, array in self._named(optax.tree.get(self.optimizer_state, field)):
                 yield f"{moment}.{name}", array
@@ -391,7 +392,7 @@ def load_trainer(
     vocab_size: int | None = None,
     **config: Any,
 ) -> Trainer:
-    """A model in training; see ``gptcore.backends.training.LoadTrainer``."""
+    """Load a model and return its trainer; see ``gptcore.backends.training.LoadTrainer``."""
     if "JAX_COORDINATOR_ADDRESS" in os.environ and not jax.distributed.is_initialized():
         count, index = (int(os.environ[name]) for name in ("JAX_NUM_PROCESSES", "JAX_PROCESS_ID"))
         jax.distributed.initialize(os.environ["JAX_COORDINATOR_ADDRESS"], count, index)

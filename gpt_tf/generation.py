@@ -1,4 +1,4 @@
-"""Generation: the trunk with a KV cache behind ``gptcore.generation``."""
+"""Generation: how ``gptcore.generation`` runs these models, with a KV cache."""
 
 from __future__ import annotations
 
@@ -134,7 +134,10 @@ def read(
     attention_mask: tf.Tensor | None = None,
     last: tf.Tensor | None = None,
 ) -> tuple[tf.Tensor, KVCache, tf.Tensor]:
-    """Logits (B, V) behind position ``last`` (B,) of ``input_ids`` (B, T); new cache; hidden states (B, T, C)."""
+    """The logits (B, V) of the token after position ``last`` (B,), the new cache, and the hidden states (B, T, C).
+
+    ``input_ids`` are (B, T).
+    """
     last = tf.zeros(tf.shape(input_ids)[:1], tf.int64) if last is None else last
     if is_overridden(model):
         options = {"output_hidden_states": True, "return_dict": True, "past_key_values": cache}

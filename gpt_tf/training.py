@@ -59,11 +59,11 @@ class Objective:
             input_ids: (B, T) integer token ids, or (B, N, T) for N sequences per example.
             labels: Integer token ids of the shape of ``input_ids``; -100 is ignored.
             extract_positions: (B,) or (B, N) integer positions of the extract tokens.
-            targets: (B,) integer classes or right choices, or float scores.
+            targets: (B,) integers: the class, or the index of the right choice; or floats: the scores.
             training: Whether dropout is on.
 
         Returns:
-            A dict of ``lm_loss`` () and, for a task, ``task_loss`` () and ``logits`` (B, K).
+            A dict of ``lm_loss`` () and, for a task, ``task_loss`` () and ``logits`` (B, K) of K classes or choices.
         """
         if self.model.head is Head.LM:
             inputs = {"input_ids": input_ids, "labels": labels}
@@ -104,9 +104,9 @@ class LearningRates(keras.optimizers.schedules.LearningRateSchedule):
 
 @keras.saving.register_keras_serializable(package="gptcore")
 class AdamW(keras.optimizers.AdamW):
-    """Keras' AdamW with the epsilon added to the corrected root, as in PyTorch and optax.
+    """Keras' AdamW, but epsilon is added to the bias-corrected root of the second moment, as in PyTorch and optax.
 
-    It clips by the norm of the whole gradient, also where each replica has a part of it. Biases and gains do not decay.
+    It clips by the global norm of the gradient summed over all replicas. Biases and gains have no weight decay.
     """
 
     def __init__(self, *args: Any, max_grad_norm: float | None = None, **kwargs: Any) -> None:
@@ -160,9 +160,10 @@ def clipped(gradients: Sequence[tf.Tensor], norm: float) -> list[tf.Tensor]:
 
 
 def adamw(model: TFOpenAIGPTPreTrainedModel, recipe: Recipe, total_steps: int) -> AdamW:
-    """The recipe's AdamW with its learning rates, for a loop of your own.
+    """The recipe's AdamW with its learning rates, for your own loop.
 
-    Or for ``compile`` and ``fit``. The optimizer clips the gradients and holds the schedule.
+    You can also pass it to ``compile`` and train with ``fit``. The returned optimizer clips the gradients and holds the
+    schedule.
 
     Args:
         model: A model of ``gpt_tf``.
@@ -191,7 +192,7 @@ def adamw(model: TFOpenAIGPTPreTrainedModel, recipe: Recipe, total_steps: int) -
 
 
 class Trainer:
-    """A model in training, as ``gptcore.training.Trainer``.
+    """Trains a model; implements the protocol ``gptcore.training.Trainer``.
 
     Args:
         model: A model with a head and float32 weights, created in the scope of ``distribution``; changed in place. For
@@ -201,7 +202,8 @@ class Trainer:
         distribution: A ``tf.distribute.Strategy``. Default: the current one.
 
     Raises:
-        ConfigError: The model has no head, weights that are not float32, or does not compute in the recipe's precision.
+        ConfigError: The model has no head, has weights that are not float32, has parameters that a checkpoint has no
+            place for, or does not compute in the precision of the recipe.
 
     >>> from gpt_tf import OpenAIGPTConfig, TFOpenAIGPTLMHeadModel
     >>> model = TFOpenAIGPTLMHeadModel(OpenAIGPTConfig(vocab_size=11, n_positions=8, n_embd=6, n_layer=1, n_head=2))
@@ -258,7 +260,7 @@ class Trainer:
             weights = [shares(part, batch) for part in parts]
             parts_of_replica.append(
                 {
-                    "batch": {name: np.stack([part[name] for part in parts]) for name in rows},  # (M, B, ...)
+                    "batch": {name: np.stack([part[name] for part in parts]) for name in rows},  # (parts, B, ...)
                     "shares": {name: np.array([w[name] for w in weights], np.float32) for name in weights[0]},
                     "seeds": np.array(seeds, np.uint32),
                 }
@@ -324,7 +326,7 @@ class Trainer:
         yield from export(self.model)
 
     def moments(self) -> Iterator[tuple[str, NDArray[Any]]]:
-        """Adam's two moments of every parameter; zeros for those that do not change."""
+        """Adam's two moments of every parameter; zeros for parameters that are not trained."""
         table = parameters(self.config, self.head)
         for name, variable in parameters_of(self.model).items():
             for moment, values in self._moments_of(variable).items():
@@ -356,7 +358,7 @@ def load_trainer(
     vocab_size: int | None = None,
     **config: Any,
 ) -> Trainer:
-    """A model in training; see ``gptcore.backends.training.LoadTrainer``."""
+    """Load a model and return its trainer; see ``gptcore.backends.training.LoadTrainer``."""
     tf.config.experimental.enable_tensor_float_32_execution(False)
     if "TF_CONFIG" in os.environ:
         strategy = tf.distribute.MultiWorkerMirroredStrategy()
