@@ -46,13 +46,15 @@ class TokenizerBase(ABC):
         merges_file: Path of ``merges.txt``, the merges in order.
         pre_tokenizer: The text path. ``"original"`` is the path that the published model was trained on (ftfy and
             spaCy's English rules), ``"basic"`` is BERT's and gives different ids. ``"auto"`` (default) resolves to
-            original if spaCy and ftfy are installed, else to basic, and logs its choice once.
+            original if spaCy and ftfy are installed and have the published model's rules (spaCy 3.8, ftfy 6.3), else
+            to basic; it logs its choice once.
         unk_token: Token for characters that are not in the vocabulary. Default: ``"<unk>"``.
         model_max_length: Maximum number of tokens that the model accepts; the default of ``max_length``. Default: no
             limit.
         padding_side, truncation_side: Side at which to pad and truncate, ``"right"`` (default) or ``"left"``.
         clean_up_tokenization_spaces: Whether ``decode`` removes spaces before some punctuation. Default: false.
-        split_special_tokens: Whether special tokens in a text are treated as plain text. Default: false.
+        split_special_tokens: Whether special and other added tokens in a text are treated as plain text. Default:
+            false.
         rules: Required fingerprint of the rules of the text path. Default: any known one.
         task: Task whose tokens a call adds to a text; see the attribute ``task``. Default: none.
         options: Special tokens by name (``pad_token="<pad>"``, ``additional_special_tokens=[...]``), and
@@ -203,8 +205,8 @@ class TokenizerBase(ABC):
             text: Any string, including lone surrogates and control characters.
             pair: A second text, whose tokens follow. Default: none.
             add_special_tokens: Whether to add the tokens of the tokenizer's ``task``. Default: false.
-            split_special_tokens: Whether to treat special tokens in the text as plain text. Default: the tokenizer's
-                setting.
+            split_special_tokens: Whether to treat special and other added tokens in the text as plain text. Default:
+                the tokenizer's setting.
         """
         split = self.split_special_tokens if split_special_tokens is None else split_special_tokens
         parts: list[list[str]] = []
@@ -270,13 +272,15 @@ class TokenizerBase(ABC):
             is_split_into_words: Whether each text is a list of words; ``word_ids()`` of the result then gives the word
                 of each token. Default: false.
             settings: ``add_special_tokens`` (default ``True``: those of the ``task``); ``padding`` (``True`` or
-                ``"longest"``, ``"max_length"``, ``False``); ``truncation`` (``True`` or ``"longest_first"``,
-                ``"only_first"``, ``"only_second"``, ``False``); ``max_length`` (default: the model's);
+                ``"longest"``, ``"max_length"``, ``False``; default ``False``); ``truncation`` (``True`` or
+                ``"longest_first"``, ``"only_first"``, ``"only_second"``, ``False``; default: ``True`` if ``max_length``
+                is passed without ``padding``, else ``False``); ``max_length`` (default: the model's);
                 ``pad_to_multiple_of``; ``padding_side``; ``return_tensors`` (``"np"``, ``"pt"``, ``"tf"``, ``"jax"``,
                 default lists); ``return_attention_mask`` (default ``True``); ``return_token_type_ids``,
-                ``return_special_tokens_mask``, ``return_offsets_mapping``, ``return_length`` (without padding; default
-                ``False``); ``return_overflowing_tokens``: more rows hold the tokens that truncation removes, as in
-                transformers' fast class; each begins with the last ``stride`` (default 0) tokens of the row before.
+                ``return_special_tokens_mask``, ``return_offsets_mapping`` and ``return_length`` (all ``False`` by
+                default; the length does not include padding); ``return_overflowing_tokens`` (default ``False``): more
+                rows hold the tokens that truncation removes, as in transformers' fast class; neighbouring rows share
+                ``stride`` (default 0) tokens.
 
         Returns:
             ``input_ids``, ``attention_mask`` and the requested keys. ``offset_mapping`` has the start and end of each
@@ -340,7 +344,7 @@ class TokenizerBase(ABC):
         return_attention_mask: bool | None = None,
         return_tensors: str | None = None,
     ) -> BatchEncoding:
-        """Pad encoded inputs: one row, a dict of lists of rows, or a list of rows.
+        """Pad encoded inputs: one row (a dict of lists), a batch (a dict of lists of lists), or a list of rows.
 
         Raises:
             InputError: ``input_ids`` are missing.
@@ -514,7 +518,7 @@ class TokenizerBase(ABC):
         return self._tokens.added_ids()
 
     def add_tokens(self, new_tokens: AnyToken | Sequence[AnyToken], special_tokens: bool = False) -> int:
-        """Add tokens, which are never split.
+        """Add tokens, which are not split unless ``split_special_tokens`` is set.
 
         Args:
             new_tokens: One or several tokens: a str, or an ``AddedToken`` with flags for matching. Tokens that are not
@@ -590,7 +594,7 @@ class TokenizerBase(ABC):
         return tokenizer
 
     def save_pretrained(self, save_directory: str | Path, *, filename_prefix: str | None = None) -> tuple[str, ...]:
-        """Save the tokenizer to a folder, which is created if missing; returns the names of the files.
+        """Save the tokenizer to a folder, which is created if missing; returns the paths of the files.
 
         ``tokenizer_config.json`` holds the text path and its rules. ``tokenizer.json``, which the fast class writes,
         always holds the basic path, like the published file, because its format cannot express the original path. The
@@ -626,7 +630,8 @@ class TokenizerBase(ABC):
             The URL of the commit.
 
         Raises:
-            StorageError: The hub cannot be reached or refused the request; the repository is unchanged.
+            StorageError: The hub cannot be reached or refused the request. No file of the repository is changed, but a
+                new repository or branch may remain. If the response to the commit was lost, pushing again is safe.
         """
         with hub.temporary_folder() as folder:
             return hub.push(
@@ -642,7 +647,7 @@ class TokenizerBase(ABC):
         """Write ``vocab.json`` and ``merges.txt``, byte for byte like the class of transformers with this name.
 
         Returns:
-            The names of both files.
+            The paths of both files.
 
         Args:
             save_directory: An existing folder.
