@@ -134,7 +134,7 @@ def save_settings(tokenizer: Saved, folder: Path, backend: Tokenizer | None, pre
         The paths of the files.
 
     Raises:
-        StorageError: A file cannot be written; it is unchanged.
+        StorageError: A file cannot be written; that file is unchanged.
     """
     beyond = {
         token.content: token_id
@@ -156,7 +156,7 @@ def save_vocabulary(save_directory: str | Path, files: tuple[bytes, bytes], pref
 
     Raises:
         TokenizerError: The folder does not exist.
-        StorageError: A file cannot be written; it is unchanged.
+        StorageError: A file cannot be written; that file is unchanged.
     """
     folder = Path(save_directory)
     if not folder.is_dir():

@@ -39,10 +39,10 @@ class Pretrained:
     folder: Path
 
     def values(self, seed: int = 0) -> Iterator[tuple[str, NDArray[Any]]]:
-        """Each parameter's canonical name and values in ``dtype`` (bfloat16 as bits), largest first.
+        """Yield the canonical name and the values of each parameter in ``dtype`` (bfloat16 as bits), the largest first.
 
         Each array is read when it is reached and can be freed before the next, so loading needs little more memory than
-        the model; the largest come first to keep the peak low. Missing parameters are initialised from ``seed``.
+        the model; starting with the largest keeps the peak low. Missing parameters are initialised from ``seed``.
         """
         missing = {parameter.name for parameter in self.matching.missing}
         table = parameters(self.config, self.head).values()
@@ -61,7 +61,7 @@ class Pretrained:
 
 
 def files_to_load(allow_pickle: bool, *others: str) -> hub.Choose:
-    """Return a function that selects the files to load: both configs, the weights in one format, and ``others``."""
+    """Return a function that selects the files to load: the configs, the weights in one format, and ``others``."""
 
     def choose(names: Sequence[str]) -> list[str]:
         return [*hub.named(CONFIG_NAME, GENERATION_CONFIG_NAME, *others)(names), *weights_files(names, allow_pickle)]
@@ -94,14 +94,15 @@ def open_pretrained(
         head: The head, which selects the model class.
         dtype: ``float32`` (default), ``float64``, ``float16``, ``bfloat16``, or ``auto`` for the stored dtype.
         allow_pickle: Whether to read files of ``torch.save``. Their code is never executed. Default: false.
-        ignore_mismatched_sizes: Whether to replace a head of another shape, such as for another number of labels, by
-            a new one; the trunk must still fit. Default: false.
+        ignore_mismatched_sizes: Whether to replace a head of another shape, for example for another number of labels,
+            by a new one. The trunk must fit. Default: false.
         ignore_mismatched_labels: Whether to replace a classification head whose labels differ in number, names or order
             by a new one, to train on new labels. Works without ``ignore_mismatched_sizes``. Default: false.
         options: ``revision``, ``cache_dir``, ``local_files_only`` and ``token``, and settings that override the config.
 
     Raises:
-        CheckpointError, ConfigError: The checkpoint is invalid; if tensors do not fit, the error lists all of them.
+        CheckpointError, ConfigError: The checkpoint or a setting is invalid; if tensors do not fit, the error lists all
+            of them.
         StorageError: The checkpoint does not exist, or cannot be downloaded.
     """
     location, overrides = hub.split_options(without_idioms(options, LOADING))
@@ -160,7 +161,7 @@ def _warn_of_renamed_labels(stored: OpenAIGPTConfig, config: OpenAIGPTConfig) ->
 
 
 def fresh_values(config: OpenAIGPTConfig, head: Head, dtype: str, seed: int) -> Iterator[tuple[str, NDArray[Any]]]:
-    """Each parameter's canonical name and initial values in ``dtype`` (bfloat16 as bits)."""
+    """Yield the canonical name and the initial values of each parameter in ``dtype`` (bfloat16 as bits)."""
     for parameter in parameters(config, head).values():
         yield parameter.name, convert(initial_value(parameter, config, seed), "float32", dtype)
 
@@ -181,7 +182,7 @@ def save_pretrained(
         config: The config, saved as ``config.json`` with the architecture and dtype.
         head: The head, which determines the published names.
         dtype: The dtype of the model, saved in ``config.json``.
-        values: Canonical name and array of every parameter, each saved in its own dtype; ``bfloat16`` as bits.
+        values: Canonical name and array of every parameter, bfloat16 as bits. Each is saved in the dtype of its array.
         max_shard_size: Maximum size of a file in bytes, or a string such as ``"2GB"``; a larger tensor gets a file of
             its own. Default: one file.
         form: The format: ``safetensors`` (default), ``pytorch``, ``tf``, ``keras``, ``flax``, ``orbax`` or ``openai``.
@@ -226,7 +227,10 @@ def write_checkpoint(
     max_shard_size: int | str | None = None,
     provenance: Mapping[str, str] | None = None,
 ) -> None:
-    """Write ``config.json`` and the weights, like ``save_pretrained``, for tensors that need not be in memory."""
+    """Write ``config.json`` and the weights, like ``save_pretrained``, for tensors that need not be in memory.
+
+    ``provenance`` is stored in formats that support metadata.
+    """
     misfits = [
         f"{parameter.name} must have shape {parameter.shape}; got {tensor.shape}"
         for parameter, tensor in tensors

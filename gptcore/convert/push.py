@@ -46,8 +46,10 @@ class Pushable:
             The URL of the commit.
 
         Raises:
-            StorageError: The hub cannot be reached or refused the request. No file of the repository is changed, but a
-                new repository or branch may remain. If the response to the commit was lost, pushing again is safe.
+            ConfigError: The token is invalid.
+            StorageError: The repository id is invalid, or the hub cannot be reached or refused the request. No file of
+                the repository is changed, but a new repository or branch may remain. If the response to the commit was
+                lost, pushing again is safe.
         """
         with hub.temporary_folder() as folder:
             self.save_pretrained(folder, max_shard_size=max_shard_size)
