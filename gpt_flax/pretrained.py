@@ -164,7 +164,8 @@ class FlaxOpenAIGPTPreTrainedModel(Configured, Pushable, nnx.Module):
 
         Args:
             folder: The folder to write; created if missing.
-            max_shard_size: Largest size of a file, in bytes or as ``"2GB"``; ``None`` (the default) for one file.
+            max_shard_size: Maximum size of a file in bytes, or a string such as ``"2GB"``; a larger tensor gets a file
+                of its own. Default: one file.
             is_main_process: Whether to write; pass ``False`` in the other processes of a run. Default: ``True``.
             options: Other arguments of transformers have no effect, or raise an error that says what to do.
         """

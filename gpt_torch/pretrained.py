@@ -177,7 +177,8 @@ class OpenAIGPTPreTrainedModel(Configured, Pushable, nn.Module):
 
         Args:
             folder: The folder to write; created if missing.
-            max_shard_size: Largest size of a file, in bytes or as ``"2GB"``; ``None`` (the default) for one file.
+            max_shard_size: Maximum size of a file in bytes, or a string such as ``"2GB"``; a larger tensor gets a file
+                of its own. Default: one file.
             is_main_process: Whether to write; pass ``False`` in the other processes of a run. Default: ``True``.
             state_dict: The tensors to write, by name: for example those that accelerate gathered, or the model's
                 without the parameters that you added. Default: all tensors of the model.
