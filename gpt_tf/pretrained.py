@@ -232,14 +232,14 @@ class TFOpenAIGPTPreTrainedModel(Configured, Fit, Pushable, keras.Model):
     def attn_implementation(self) -> str:
         """``"sdpa"`` or ``"eager"``; may be changed at any time.
 
-        Functions that are already compiled keep the old value. For those of ``fit``, ``evaluate`` and ``predict``, call
-        ``compile`` again; those of ``generate`` are compiled anew only for other shapes or settings.
+        A compiled model that contains this one must be compiled again.
         """
         return self.trunk._attn_implementation
 
     @attn_implementation.setter
     def attn_implementation(self, value: str) -> None:
         self.trunk._attn_implementation = check_attn_implementation(value)
+        self._forget_compiled()
 
     def get_input_embeddings(self) -> Embedding:
         """The token embedding layer, callable on ids; its weight is also that of the language-modelling head."""
@@ -301,7 +301,7 @@ class TFOpenAIGPTPreTrainedModel(Configured, Fit, Pushable, keras.Model):
         self._forget_compiled()
 
     def _forget_compiled(self) -> None:
-        """Have Keras compile its functions again: they refer to the old token table and the old way to train."""
+        """Have Keras compile its functions again: they hold the old token table, attention and way to train."""
         for model in (self, self.trunk):
             model.train_function = model.test_function = model.predict_function = None
 
