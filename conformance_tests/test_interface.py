@@ -45,7 +45,8 @@ EXCEPTIONS = {
     "PyTorch writes into the cache; XLA needs static shapes and returns a new one.": """
         cache:KVCache#1 cache:KVCache#Attributes.length cache:write#0 cache:known""",
     "PyTorch's loop runs step by step; those of TensorFlow and JAX are compiled programs, also inside the user's.": """
-        generation:compiled generation:programs_of generation:Programs* generation:traced generation:run
+        generation:compiled generation:programs_of generation:Programs* generation:call generation:traced
+        generation:run
         generation:Stepper.padded generation:Stepper.tensors generation:loop* generation:read(*) generation:Graph
         generation:Carry backend:run* backend:Flags backend:total_loss backend:precision
         backend:BackendModel.__init__(dtype) pretrained:readable""",
@@ -86,11 +87,12 @@ EXCEPTIONS = {
         training:adamw#1 training:adamw#Returns training:_factor training:LearningRates* training:AdamW*
         training:clipped training:UNDECAYED""",
     "A step on accelerate, in tf.function over replicas, or in jax.jit over a mesh has its own parts and demands.": """
-        training:Trainer#* training:Trainer.autocast training:Trainer.to_tensors training:whole training:like
-        training:Trainer.distributed training:Trainer.update_* training:Trainer.gradients training:Trainer.moments_of
-        training:Trainer.read_model training:Trainer.updated training:Trainer.loss training:Trainer.outputs
-        training:Trainer.run training:Trainer.rounded training:Trainer.named training:Trainer.tree
-        training:Trainer.spread training:Trainer.replicated training:Trainer.placed training:gathered
+        training:Trainer#* training:Trainer._autocast training:Trainer._to_tensors training:whole training:like
+        training:Trainer._distributed training:Trainer._update_* training:Trainer._gradients
+        training:Trainer._moments_of training:Trainer._read_model training:Trainer._updated
+        training:Trainer._loss training:Trainer._outputs
+        training:Trainer._run training:Trainer._rounded training:Trainer._named training:Trainer._tree
+        training:Trainer._spread training:Trainer._replicated training:Trainer._placed training:gathered
         training:DATA training:TENSOR training:SHARDED_AXES training:MOMENT_OF""",
 }
 PATTERNS = [pattern for patterns in EXCEPTIONS.values() for pattern in patterns.split()]

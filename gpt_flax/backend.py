@@ -36,7 +36,7 @@ Flags = tuple[tuple[str, bool], ...]
 
 
 class FlaxBackend:
-    """Flax NNX on JAX, as ``gptcore.backends.Backend``."""
+    """Implements ``gptcore.backends.Backend`` for Flax NNX on JAX."""
 
     name = "flax"
     capabilities = tuple(CAPABILITIES)
@@ -80,7 +80,7 @@ def precision(dtype: str) -> Iterator[None]:
 
 
 class FlaxBackendModel:
-    """One model, as ``gptcore.backends.BackendModel``."""
+    """One model; implements ``gptcore.backends.BackendModel``."""
 
     def __init__(self, model: FlaxOpenAIGPTPreTrainedModel, dtype: str) -> None:
         self.model = model

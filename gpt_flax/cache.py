@@ -1,4 +1,4 @@
-"""The KV cache: a value of static length, passed in and returned."""
+"""The KV cache: a value with a fixed number of slots, passed in and returned."""
 
 from typing import Any, NamedTuple, Self
 
@@ -14,8 +14,8 @@ from gptcore.spec.inputs import CacheInfo, cache_length, check_capacity
 class KVCache(NamedTuple):
     """Keys and values of the tokens so far.
 
-    A call returns a cache with the new tokens behind the filled slots. It is a pytree whose shapes never change, so
-    that it passes through ``jit``. Donate the cache that you pass in, and XLA writes in the same memory.
+    A call returns a cache with the new tokens after the filled slots. It is a pytree whose shapes never change, so
+    that it passes through ``jit``. If you donate the cache that you pass in, XLA writes to the same memory.
 
     Inside a compiled program, the number of filled slots is unknown and cannot be checked: tokens beyond the capacity
     overwrite the last slots.
@@ -68,7 +68,7 @@ class KVCache(NamedTuple):
         return CacheInfo(batch, capacity, length, (len(self.keys), heads, size), self.keys[0].dtype.name)
 
     def extended(self, attention_mask: jax.Array | None, length: int) -> Self:
-        """The cache with ``length`` more filled slots, masked by the last columns of ``attention_mask`` (B, N)."""
+        """The cache with ``length`` more filled slots, masked by the last ``length`` columns of ``attention_mask``."""
         attended, batch = self.attended, self.keys[0].shape[0]
         if attended is None and attention_mask is not None:
             attended = jnp.broadcast_to(jnp.arange(self.capacity) < self.length, (batch, self.capacity))

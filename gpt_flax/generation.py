@@ -1,4 +1,4 @@
-"""Generation: the trunk with a KV cache behind ``gptcore.generation``."""
+"""Generation: how ``gptcore.generation`` runs these models, with a KV cache."""
 
 from __future__ import annotations
 
@@ -94,7 +94,10 @@ def read(
     attention_mask: jax.Array | None = None,
     last: jax.Array | None = None,
 ) -> tuple[jax.Array, KVCache, jax.Array]:
-    """Logits (B, V) behind position ``last`` (B,) of ``input_ids`` (B, T); new cache; hidden states (B, T, C)."""
+    """The logits (B, V) of the token after position ``last`` (B,), the new cache, and the hidden states (B, T, C).
+
+    ``input_ids`` are (B, T).
+    """
     model = nnx.merge(graph, state)
     model.eval()  # no dropout; the model of the caller keeps its mode
     last = jnp.zeros(input_ids.shape[0], jnp.int32) if last is None else last

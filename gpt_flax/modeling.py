@@ -1,7 +1,7 @@
 """The OpenAI GPT forward pass in Flax NNX on JAX (Radford et al. 2018, section 3.1), top to bottom.
 
-``B`` batch, ``T`` query positions, ``S`` key positions, ``C`` n_embd, ``H`` heads, ``D`` head size, ``F`` feed-forward,
-``V`` vocabulary, ``P`` n_positions, ``L`` layers. A line that moves an axis ends with its shape.
+``B`` batch, ``T`` query positions, ``S`` key positions, ``C`` n_embd, ``H`` heads, ``D`` head size, ``V`` vocabulary,
+``P`` n_positions, ``L`` layers. Comments such as ``# (B, T, C)`` give the shape of the result.
 """
 
 from __future__ import annotations
@@ -60,7 +60,10 @@ def attention_allowed(attention_mask: jax.Array | None, queries: jax.Array, keys
 def eager_attention(
     query: jax.Array, key: jax.Array, value: jax.Array, allowed: jax.Array, dropout: nnx.Dropout
 ) -> tuple[jax.Array, jax.Array]:
-    """Softmax attention written out, (B, T, H, D) each -> context (B, T, H, D), probabilities (B, H, T, S)."""
+    """Softmax attention written out: the context (B, T, H, D) and the probabilities (B, H, T, S).
+
+    ``query`` is (B, T, H, D), ``key`` and ``value`` are (B, S, H, D).
+    """
     scores = jnp.einsum("BTHD,BSHD->BHTS", query, key) / math.sqrt(query.shape[-1])  # (B, H, T, S)
     scores = jnp.where(allowed, scores, jnp.finfo(scores.dtype).min)
     probabilities = jax.nn.softmax(wide(scores), axis=-1).astype(scores.dtype)
@@ -69,7 +72,10 @@ def eager_attention(
 
 
 def sdpa_attention(query: jax.Array, key: jax.Array, value: jax.Array, allowed: jax.Array | None) -> jax.Array:
-    """The same by JAX's own operation; ``allowed=None`` is the plain causal mask."""
+    """As ``eager_attention``, but by JAX's own operation and without returning the probabilities.
+
+    ``allowed=None`` is the plain causal mask.
+    """
     return jax.nn.dot_product_attention(
         query, key, value, mask=allowed, is_causal=allowed is None, scale=1 / math.sqrt(query.shape[-1])
     )
@@ -143,8 +149,8 @@ class Attention(nnx.Module):
         if slots is not None:
             past_keys, past_values, length = slots
             slots = write(past_keys, key, length), write(past_values, value, length)
-            # Heads first in memory, so that no product has to move the whole cache; this is a view of it.
-            key, value = (x.swapaxes(1, 2) for x in slots)  # (B, N, H, D)
+            # The cache is stored heads first, so that no product has to move all of it; here the axes are swapped back.
+            key, value = (x.swapaxes(1, 2) for x in slots)  # (B, S, H, D)
         probabilities = None
         if eager:
             context, probabilities = eager_attention(query, key, value, allowed, self.attn_dropout)  # type: ignore[arg-type]  # never None here
@@ -208,10 +214,12 @@ class FlaxOpenAIGPTModel(FlaxOpenAIGPTPreTrainedModel):
         config: The config, which is not changed.
         dtype: Dtype of all weights: ``float32``, ``float64``, ``bfloat16`` or ``float16``. Default: ``float32``.
         attn_implementation: ``"sdpa"`` (the default: the framework's fused attention) or ``"eager"`` (written out);
-            both give the same numbers.
+            both give the same numbers up to rounding.
         seed: Random seed of the initial weights, the same in every framework. Default: drawn from the ``params`` stream
             of ``rngs``, or 0. ``None`` leaves zeros that take no memory, for a caller that sets the weights.
         rngs: Random streams of the dropout, and of the weights if no ``seed`` is passed. Default: made from ``seed``.
+
+    With attention dropout, in float64, and in float16 on a CPU, attention is always computed as ``"eager"``.
 
     On a mesh with explicit axes, call the model inside ``jax.sharding.auto_axes``: ``nnx.Embed`` needs it.
 
@@ -258,20 +266,26 @@ class FlaxOpenAIGPTModel(FlaxOpenAIGPTPreTrainedModel):
     ) -> FlaxBaseModelOutput | Any:
         """Run the trunk. Arrays and lists become tensors; ids, masks and labels may have any integer dtype.
 
+        In shapes, T is the number of tokens of a row, C is ``n_embd``, H is ``n_head`` and L is ``n_layer``.
+
         Args:
-            input_ids: (..., T) integer token ids in [0, V); extra leading dimensions are kept. Or ``inputs_embeds``.
-            attention_mask: (..., T), 1 for tokens to attend to and 0 for padding, on either side. With a cache also
-                (..., past + T); then the last T columns count.
-            token_type_ids: (..., T) integer ids; their rows of the *token* embedding are added.
-            position_ids: (..., T), (1, T) or (T,) integers in [0, P). Default: counted from ``attention_mask``,
-                or 0 to T - 1.
-            head_mask: (H,) or (L, H) floats, factors of the attention probabilities.
+            input_ids: (..., T) integer token ids in [0, vocab_size); extra leading dimensions are kept. Pass either
+                this or ``inputs_embeds``.
+            attention_mask: (..., T), 1 for tokens to attend to and 0 for padding, on either side. With a cache
+                of ``length`` filled slots, (..., length + T) is also accepted; only its last T columns are used.
+            token_type_ids: (..., T) integers in [0, vocab_size); their rows of the *token* embedding are added.
+            position_ids: (..., T), (1, T) or (T,) integers in [0, n_positions). Default: counted from
+                ``attention_mask``, so that padding takes no position; without a mask, from 0, or from the length of the
+                cache.
+            head_mask: (H,) or (L, H) floats, by which the attention probabilities of each head are multiplied.
             inputs_embeds: (..., T, C) floats, used instead of ``input_ids``.
-            output_attentions: Whether to return the attention probabilities, which needs ``"eager"`` attention.
+            output_attentions: Whether to return the attention probabilities. Attention is then computed as ``"eager"``,
+                whatever ``attn_implementation`` is.
             output_hidden_states: Whether to return the embeddings and the output of every block.
             return_dict: Whether to return an output object; ``False`` returns a tuple of the fields that are set.
             past_key_values: The ``KVCache`` of the earlier tokens; positions and attention continue from there.
-            use_cache: Whether to return ``past_key_values``: a new cache of ``n_positions`` slots if none was passed.
+            use_cache: Whether to create a cache of ``n_positions`` slots, and return it, if none is passed. Default:
+                false. A passed cache is always extended and returned.
 
         ``output_attentions``, ``output_hidden_states`` and ``return_dict`` default to the settings of the config.
 
@@ -279,7 +293,8 @@ class FlaxOpenAIGPTModel(FlaxOpenAIGPTPreTrainedModel):
             FlaxBaseModelOutput.
 
         Raises:
-            InputError: An argument is invalid. Checked before work starts (under ``jit``, shapes and dtypes only).
+            InputError: An argument is invalid. Arguments are checked before work starts; under ``jit``, only shapes
+                and dtypes are.
         """
         input_ids, attention_mask, token_type_ids, position_ids, head_mask, inputs_embeds = self._check(
             input_ids=input_ids,
@@ -363,7 +378,7 @@ class FlaxOpenAIGPTModel(FlaxOpenAIGPTPreTrainedModel):
         position_ids: jax.Array,
         inputs_embeds: jax.Array | None,
     ) -> jax.Array:
-        """Sum of token, position and (token) type embeddings, (B, T, C)."""
+        """Sum of the embeddings of tokens, positions and token types, (B, T, C)."""
         if inputs_embeds is None:
             inputs_embeds = self.tokens_embed(input_ids)  # type: ignore[arg-type]  # one of both is passed
         inputs_embeds = inputs_embeds.reshape(-1, *inputs_embeds.shape[-2:]).astype(self.dtype)

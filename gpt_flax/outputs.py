@@ -13,7 +13,12 @@ from gptcore.spec import outputs
 
 
 class FlaxBaseModelOutput(outputs.ModelOutput):
-    """``last_hidden_state`` (..., T, C), ``hidden_states`` L + 1 times that, ``attentions`` L times (B, H, T, S)."""
+    """``last_hidden_state`` (..., T, C).
+
+    ``hidden_states``: L + 1 tensors of that shape; ``attentions``: L tensors (B, H, T, S).
+
+    With a cache, S is the number of its slots; the probabilities of empty slots are 0.
+    """
 
     fields = outputs.BASE_FIELDS
     last_hidden_state: jax.Array
@@ -34,7 +39,10 @@ class FlaxCausalLMOutput(outputs.ModelOutput):
 
 
 class FlaxOpenAIGPTDoubleHeadsModelOutput(outputs.ModelOutput):
-    """``loss`` and ``mc_loss`` (), ``logits`` (..., N, T, V), ``mc_logits`` (..., N); the rest as above."""
+    """``loss`` and ``mc_loss`` (), ``logits`` (..., N, T, V), ``mc_logits`` (..., N) for N choices.
+
+    ``hidden_states`` and ``attentions`` as in ``FlaxBaseModelOutput``.
+    """
 
     fields = outputs.DOUBLE_HEADS_FIELDS
     loss: jax.Array | None

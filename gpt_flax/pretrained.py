@@ -117,13 +117,13 @@ class FlaxOpenAIGPTPreTrainedModel(Configured, Pushable, nnx.Module):
         rngs: nnx.Rngs | None = None,
         **options: Unpack[LoadingOptions],
     ) -> Self | tuple[Self, dict[str, list[str]]]:
-        """Load a checkpoint folder or a repository of the hub.
+        """Load a checkpoint from a folder, a weights file or the hub.
 
-        The model is in evaluation mode.
+        The loaded model is in evaluation mode.
 
         Args:
-            path_or_repo_id: A folder, or a repository as ``owner/name``.
-            dtype: Dtype of the weights in memory: ``float32`` if ``None``, ``auto`` for the stored one.
+            path_or_repo_id: A folder, a weights file, or ``owner/name`` on the hub.
+            dtype: Dtype of the weights in memory: ``float32`` if ``None``, ``auto`` for the stored dtype.
             attn_implementation: ``"sdpa"`` (the default) or ``"eager"``, as in ``FlaxOpenAIGPTModel``.
             quantization: Must be ``None``; only PyTorch supports ``"int8"``.
             output_loading_info: Whether to also return a dict of ``missing_keys``, which got initial values, and
@@ -131,12 +131,14 @@ class FlaxOpenAIGPTPreTrainedModel(Configured, Pushable, nnx.Module):
             seed: Random seed of the weights that the checkpoint lacks; default 0.
             rngs: Random streams of the dropout; made from ``seed`` if ``None``.
             options: ``revision``, ``cache_dir``, ``local_files_only``, ``token``; ``allow_pickle=True`` to read
-                files of ``torch.save``; ``ignore_mismatched_sizes=True`` for a fresh head if the stored one has
-                another shape, for example another ``num_labels``. All others override the config.
+                files of ``torch.save``; ``ignore_mismatched_sizes=True`` for a new head if the stored one has
+                another shape, for example another ``num_labels``; ``ignore_mismatched_labels=True`` for a new head if
+                its labels have other names or another order. Other arguments of transformers have no effect, or raise
+                an error that says what to do. All other keywords override settings of the config.
 
         Raises:
             CheckpointError, ConfigError: The checkpoint or a setting is invalid. The error lists every problem, and is
-                raised before anything of the model's size is allocated.
+                raised before memory for the model is allocated.
             StorageError: There is no such folder or repository, or it cannot be downloaded.
         """
         named = dtype if isinstance(dtype, str) or dtype is None else dtype_name(dtype)
@@ -162,7 +164,8 @@ class FlaxOpenAIGPTPreTrainedModel(Configured, Pushable, nnx.Module):
 
         Args:
             folder: The folder to write; created if missing.
-            max_shard_size: Largest size of a file, in bytes or as ``"2GB"``; ``None`` (the default) for one file.
+            max_shard_size: Maximum size of a file in bytes, or a string such as ``"2GB"``; a larger tensor gets a file
+                of its own. Default: one file.
             is_main_process: Whether to write; pass ``False`` in the other processes of a run. Default: ``True``.
             options: Other arguments of transformers have no effect, or raise an error that says what to do.
         """
@@ -187,13 +190,17 @@ class FlaxOpenAIGPTPreTrainedModel(Configured, Pushable, nnx.Module):
         self.trunk._attn_implementation = check_attn_implementation(value)
 
     def get_input_embeddings(self) -> nnx.Embed:
-        """The token embedding: callable on ids, and the weight of the language-modelling head."""
+        """The token embedding layer, callable on ids; its weight is also that of the language-modelling head."""
         return self.trunk.tokens_embed
 
     def num_parameters(self, only_trainable: bool = False, exclude_embeddings: bool = False) -> int:
-        """Number of weights, with adapters; a tied weight counts once.
+        """Number of weights, including those of adapters; a tied weight counts once.
 
-        ``only_trainable`` counts ``nnx.Param`` only.
+        The weights that are trained are those of type ``nnx.Param``.
+
+        Args:
+            only_trainable: Whether to count only weights that are trained. Default: ``False``.
+            exclude_embeddings: Whether to leave out the token and position embeddings. Default: ``False``.
         """
         excluded = (self.trunk.tokens_embed, self.trunk.positions_embed) if exclude_embeddings else ()
         embeddings = {id(variable) for module in excluded for variable in weights_of(module).values()}
@@ -203,7 +210,18 @@ class FlaxOpenAIGPTPreTrainedModel(Configured, Pushable, nnx.Module):
     def resize_token_embeddings(
         self, new_num_tokens: int, pad_to_multiple_of: int | None = None, mean_resizing: bool = False
     ) -> nnx.Embed:
-        """Resize the vocabulary in place and replace ``config``; old rows stay, new rows get initial values."""
+        """Resize the vocabulary in place and replace ``config``.
+
+        Rows that remain keep their values, new rows get initial values.
+
+        Args:
+            new_num_tokens: New number of tokens.
+            pad_to_multiple_of: Number to a multiple of which ``new_num_tokens`` is rounded up. Default: no rounding.
+            mean_resizing: Argument of transformers; must be ``False``, the default.
+
+        Returns:
+            The token embedding layer.
+        """
         vocab_size = padded_vocabulary(new_num_tokens, pad_to_multiple_of, mean_resizing)
         config = self.config.replace(vocab_size=vocab_size)
         table = self.trunk.tokens_embed
@@ -223,10 +241,10 @@ class FlaxOpenAIGPTPreTrainedModel(Configured, Pushable, nnx.Module):
         self.trunk.gradient_checkpointing = True
 
     def gradient_checkpointing_disable(self) -> None:
-        """Keep activations for the backward pass again."""
+        """Switch gradient checkpointing off: keep activations for the backward pass again."""
         self.trunk.gradient_checkpointing = False
 
-    # A call uses private methods only where they return no array: nnx.tabulate traces each public method.
+    # These methods are private because nnx.tabulate traces each public method.
     def _choose(self, argument: bool | None, name: str) -> bool:
         """An argument of the call or, if it is ``None``, the setting of the config."""
         return getattr(self.config, name) if argument is None else bool(argument)
@@ -245,7 +263,7 @@ def as_tensor(name: str, value: Any) -> Any:
 
 
 def widened(array: Any) -> Any:
-    """Integers of the types in ``NARROW_INTEGERS`` as int32, which is JAX' default."""
+    """Integers of the types in ``NARROW_INTEGERS`` as int32, which is JAX's default."""
     return array.astype(jnp.int32) if array is not None and array.dtype.name in NARROW_INTEGERS else array
 
 

@@ -62,10 +62,10 @@ class Objective(nnx.Module):
             input_ids: (B, T) integer token ids, or (B, N, T) for N sequences per example.
             labels: Integer token ids of the shape of ``input_ids``; -100 is ignored.
             extract_positions: (B,) or (B, N) integer positions of the extract tokens.
-            targets: (B,) integer classes or right choices, or float scores.
+            targets: (B,) integers: the class, or the index of the right choice; or floats: the scores.
 
         Returns:
-            A dict of ``lm_loss`` () and, for a task, ``task_loss`` () and ``logits`` (B, K).
+            A dict of ``lm_loss`` () and, for a task, ``task_loss`` () and ``logits`` (B, K) of K classes or choices.
         """
         if self.model.head is Head.LM:
             return {"lm_loss": self.model(input_ids, labels=labels, return_dict=True).loss}
@@ -75,7 +75,7 @@ class Objective(nnx.Module):
             )
             return {"lm_loss": output.loss, "task_loss": output.mc_loss, "logits": output.mc_logits}
         hidden_states = self.model.transformer(input_ids, return_dict=True).last_hidden_state
-        # A classifier's batch holds both arrays, and the model a score.
+        # A classifier's batch has ``extract_positions`` and ``targets``, and its model has the layer ``score``.
         extracted = take_position(hidden_states, extract_positions)  # type: ignore[arg-type]  # (B, C) or (B, N, C)
         if extracted.ndim == 3:
             extracted = extracted.sum(1)  # both orders of a similarity are added before the linear layer
@@ -90,9 +90,9 @@ class Objective(nnx.Module):
 
 
 def adamw(model: FlaxOpenAIGPTPreTrainedModel, recipe: Recipe, total_steps: int) -> optax.GradientTransformation:
-    """The recipe's AdamW with its learning rates, for a loop of your own.
+    """The recipe's AdamW with its learning rates, for your own loop.
 
-    Or for ``nnx.Optimizer``. The optimizer clips the gradients and holds the schedule.
+    You can also pass it to ``nnx.Optimizer``. The returned optimizer clips the gradients and holds the schedule.
 
     Args:
         model: A model of ``gpt_flax``.
@@ -100,7 +100,8 @@ def adamw(model: FlaxOpenAIGPTPreTrainedModel, recipe: Recipe, total_steps: int)
         total_steps: Number of updates in the whole run.
 
     Returns:
-        An ``optax.GradientTransformation`` over ``nnx.state(model, nnx.Param)``, or over what another filter selects.
+        An ``optax.GradientTransformation`` over ``nnx.state(model, nnx.Param)``, or over the state that another filter
+        selects.
 
     >>> from gpt_flax import OpenAIGPTConfig, FlaxOpenAIGPTLMHeadModel
     >>> model = FlaxOpenAIGPTLMHeadModel(OpenAIGPTConfig(vocab_size=11, n_positions=8, n_embd=6, n_layer=1, n_head=2))
@@ -133,13 +134,13 @@ def adamw(model: FlaxOpenAIGPTPreTrainedModel, recipe: Recipe, total_steps: int)
 
 
 class Trainer:
-    """A model in training, as ``gptcore.training.Trainer``.
+    """Trains a model; implements the protocol ``gptcore.training.Trainer``.
 
     Args:
         model: A model with a head and float32 weights; changed in place. Each step starts from the current weights.
             The mode and the variables that are not ``nnx.Param`` stay unchanged. Set dropout rates first: later
-            changes have no effect on the steps. A step donates the weights: to keep some, copy them with
-            ``jax.tree.map(jnp.copy, nnx.state(model))``.
+            changes have no effect on the steps. A step donates the old weights to XLA: to keep them, copy
+            them before it with ``jax.tree.map(jnp.copy, nnx.state(model))``.
         recipe: The hyperparameters.
         total_steps: Number of updates in the whole run, for the schedule.
         distribution: A ``jax.sharding.Mesh`` over the devices of all processes, with the axis ``data`` and, to shard
@@ -193,17 +194,17 @@ class Trainer:
         if self.mesh is not None:
             self.params, self.frozen = (
                 nnx.from_flat_state(
-                    [(path, self.spread(variable, self.mesh)) for path, variable in nnx.to_flat_state(tree)]
+                    [(path, self._spread(variable, self.mesh)) for path, variable in nnx.to_flat_state(tree)]
                 )
                 for tree in (self.params, self.frozen)
             )
         nnx.update(model, self.params, self.frozen)
         self.optimizer = adamw(model, recipe, total_steps)
-        self.optimizer_state = jax.tree.map(self.replicated, self.optimizer.init(self.params))
+        self.optimizer_state = jax.tree.map(self._replicated, self.optimizer.init(self.params))
         # Each step returns them, so that the next one reuses their memory: XLA clears temporary memory in each step.
         self.gradients = jax.tree.map(jnp.zeros_like, self.params)
-        self.update = jax.jit(self.updated, donate_argnums=(0, 1, 2), keep_unused=True)
-        self.losses = jax.jit(self.outputs)
+        self.update = jax.jit(self._updated, donate_argnums=(0, 1, 2), keep_unused=True)
+        self.losses = jax.jit(self._outputs)
 
     def step(self, step: int, batch: Batch) -> dict[str, float]:
         """Update the weights by one batch; see ``gptcore.training.Trainer``."""
@@ -214,14 +215,14 @@ class Trainer:
         parts = micro_batches(batch, size and size * devices)
         weights = [shares(part, batch) for part in parts]
         stacked: dict[str, Any] = {
-            "batch": {name: np.stack([part[name] for part in parts]) for name in batch},  # (M, B, ...)
+            "batch": {name: np.stack([part[name] for part in parts]) for name in batch},  # (parts, B, ...)
             "shares": {name: np.array([w[name] for w in weights], np.float32) for name in weights[0]},
             "seeds": np.array(
                 [dropout_seed(self.recipe.seed, step, number) for number in range(len(parts))], np.uint32
             ),
         }
-        stacked["batch"] = self.placed(stacked["batch"], PartitionSpec(None, DATA))
-        self.read_model()
+        stacked["batch"] = self._placed(stacked["batch"], PartitionSpec(None, DATA))
+        self._read_model()
         with jax.default_matmul_precision(self.precision):
             self.params, self.optimizer_state, self.gradients, results = self.update(
                 self.params, self.optimizer_state, self.gradients, self.frozen, stacked
@@ -229,12 +230,12 @@ class Trainer:
         nnx.update(self.model, self.params)  # the step donated the old arrays
         return {**{name: float(value) for name, value in results.items()}, "learning_rate": float(self.rates[step])}
 
-    def read_model(self) -> None:
+    def _read_model(self) -> None:
         """Use the weights that the caller has set since the last step; copies, since a step donates them."""
         params, self.frozen, _ = nnx.state(self.model, nnx.Param, nnx.Not(nnx.RngState), ...)
         self.params = jax.tree.map(lambda new, old: old if new is old else jnp.copy(new), params, self.params)
 
-    def updated(
+    def _updated(
         self,
         params: nnx.State[Any, Any],
         optimizer_state: Any,
@@ -245,7 +246,7 @@ class Trainer:
         """Add up the gradients of all parts and update the weights. Of the old gradients, only the memory is used."""
 
         def gradients(part: dict[str, Any]) -> tuple[dict[str, jax.Array], nnx.State[Any, Any]]:
-            (loss, losses), gradient = jax.value_and_grad(self.loss, has_aux=True)(params, frozen, part)
+            (loss, losses), gradient = jax.value_and_grad(self._loss, has_aux=True)(params, frozen, part)
             return {"loss": loss, **losses}, gradient
 
         def add(total: Any, part: dict[str, Any]) -> tuple[Any, None]:
@@ -266,19 +267,19 @@ class Trainer:
             {**losses, "grad_norm": optax.tree.norm(gradient)},
         )
 
-    def loss(
+    def _loss(
         self, params: nnx.State[Any, Any], frozen: nnx.State[Any, Any], part: dict[str, Any]
     ) -> tuple[jax.Array, dict[str, jax.Array]]:
         """The loss that is minimised, and the losses of one part, weighted by its share."""
         counts = jax.tree.map(lambda count: part["seeds"].astype(count.dtype), self.counts)
-        outputs = self.run(self.train_graph, params, frozen, counts, part["batch"])
+        outputs = self._run(self.train_graph, params, frozen, counts, part["batch"])
         losses = {name: outputs[name] * share for name, share in part["shares"].items()}
         return objective(losses, self.recipe.lm_coefficient), losses
 
-    def outputs(self, params: nnx.State[Any, Any], frozen: nnx.State[Any, Any], batch: Any) -> dict[str, jax.Array]:
-        return self.run(self.eval_graph, params, frozen, self.counts, batch)
+    def _outputs(self, params: nnx.State[Any, Any], frozen: nnx.State[Any, Any], batch: Any) -> dict[str, jax.Array]:
+        return self._run(self.eval_graph, params, frozen, self.counts, batch)
 
-    def run(
+    def _run(
         self,
         graph: Any,
         params: nnx.State[Any, Any],
@@ -287,33 +288,33 @@ class Trainer:
         batch: Any,
     ) -> dict[str, jax.Array]:
         if self.recipe.precision != "float32":
-            params, frozen = jax.tree.map(self.rounded, (params, frozen))
+            params, frozen = jax.tree.map(self._rounded, (params, frozen))
         weights = [nnx.State({"model": tree}) for tree in (params, frozen)]
         return nnx.merge(graph, *weights, counts, self.keys)(**batch)
 
-    def rounded(self, value: jax.Array) -> jax.Array:
+    def _rounded(self, value: jax.Array) -> jax.Array:
         """A weight in the precision of the recipe; integers unchanged."""
         return value.astype(self.recipe.precision) if jnp.issubdtype(value.dtype, jnp.floating) else value
 
     def evaluate(self, batch: Batch) -> dict[str, NDArray[Any]]:
         """The losses of a batch without dropout, and the logits of its task."""
         batch = check_batch(self.config, self.head, batch)
-        self.read_model()
+        self._read_model()
         with jax.default_matmul_precision(self.precision):
-            outputs = self.losses(self.params, self.frozen, self.placed(batch, PartitionSpec()))
+            outputs = self.losses(self.params, self.frozen, self._placed(batch, PartitionSpec()))
         return {name: gathered(value.astype(jnp.float32)) for name, value in outputs.items()}
 
     def weights(self) -> Iterator[tuple[str, NDArray[Any]]]:
         """Canonical name and value of every parameter."""
-        yield from self.named(nnx.state(self.model))
+        yield from self._named(nnx.state(self.model))
 
     def moments(self) -> Iterator[tuple[str, NDArray[Any]]]:
-        """Adam's two moments of every parameter; zeros for those that do not change."""
+        """Adam's two moments of every parameter; zeros for parameters that are not trained."""
         for moment, field in MOMENT_OF.items():
-            for name, array in self.named(optax.tree.get(self.optimizer_state, field)):
+            for name, array in self._named(optax.tree.get(self.optimizer_state, field)):
                 yield f"{moment}.{name}", array
 
-    def named(self, tree: nnx.State[Any, Any]) -> Iterator[tuple[str, NDArray[Any]]]:
+    def _named(self, tree: nnx.State[Any, Any]) -> Iterator[tuple[str, NDArray[Any]]]:
         """Canonical name and value of every entry of a tree of parameters."""
         table, flat = parameters(self.config, self.head), dict(nnx.to_flat_state(tree))
         for name, path in paths_of(self.model).items():
@@ -323,17 +324,17 @@ class Trainer:
     def restore(self, step: int, weights: Named, moments: Named) -> None:
         """Continue as if ``step`` updates had led to these weights and moments."""
         weights, moments = dict(weights), dict(moments)
-        self.params, self.frozen = (self.tree(weights, old) for old in (self.params, self.frozen))
+        self.params, self.frozen = (self._tree(weights, old) for old in (self.params, self.frozen))
         nnx.update(self.model, self.params, self.frozen)
         changes = {
-            field: self.tree({name: moments[f"{moment}.{name}"] for name in paths_of(self.model)}, self.params)
+            field: self._tree({name: moments[f"{moment}.{name}"] for name in paths_of(self.model)}, self.params)
             for moment, field in MOMENT_OF.items()
         }
         changed = optax.tree.set(self.optimizer_state, count=jnp.asarray(step, jnp.int32), **changes)
         # Each count gets memory of its own: an array may be donated only once.
-        self.optimizer_state = jax.tree.map(lambda x: x if x.ndim else self.replicated(jnp.copy(x)), changed)
+        self.optimizer_state = jax.tree.map(lambda x: x if x.ndim else self._replicated(jnp.copy(x)), changed)
 
-    def tree(self, arrays: Mapping[str, NDArray[Any]], old: nnx.State[Any, Any]) -> nnx.State[Any, Any]:
+    def _tree(self, arrays: Mapping[str, NDArray[Any]], old: nnx.State[Any, Any]) -> nnx.State[Any, Any]:
         """A tree with arrays, by canonical name, in place of its own, on the same devices."""
         table, leaves = parameters(self.config, self.head), dict(nnx.to_flat_state(old))
 
@@ -350,7 +351,7 @@ class Trainer:
         }
         return nnx.from_flat_state({**leaves, **new})
 
-    def spread(self, parameter: nnx.Variable[Any], mesh: Mesh) -> nnx.Variable[Any]:
+    def _spread(self, parameter: nnx.Variable[Any], mesh: Mesh) -> nnx.Variable[Any]:
         """A parameter on the mesh: axes that its module names are sharded over ``tensor``, if the mesh has it."""
         ways = mesh.shape.get(TENSOR, 1)
         value, names = parameter.get_value(), parameter.get_metadata().get("out_sharding")
@@ -360,13 +361,13 @@ class Trainer:
         ]
         return parameter.replace(jax.device_put(value, NamedSharding(mesh, PartitionSpec(*axes))))
 
-    def replicated(self, array: jax.Array) -> jax.Array:
+    def _replicated(self, array: jax.Array) -> jax.Array:
         """An array of the optimizer on the mesh: moments like their parameters, counts on all devices."""
         if self.mesh is None or isinstance(array.sharding, NamedSharding):
             return array
         return jax.device_put(array, NamedSharding(self.mesh, PartitionSpec()))
 
-    def placed(self, arrays: Batch, spec: PartitionSpec) -> Mapping[str, Any]:
+    def _placed(self, arrays: Batch, spec: PartitionSpec) -> Mapping[str, Any]:
         """Arrays of the host, the same in all processes, on the devices."""
         if self.mesh is None:
             return arrays
@@ -391,7 +392,7 @@ def load_trainer(
     vocab_size: int | None = None,
     **config: Any,
 ) -> Trainer:
-    """A model in training; see ``gptcore.backends.training.LoadTrainer``."""
+    """Load a model and return its trainer; see ``gptcore.backends.training.LoadTrainer``."""
     if "JAX_COORDINATOR_ADDRESS" in os.environ and not jax.distributed.is_initialized():
         count, index = (int(os.environ[name]) for name in ("JAX_NUM_PROCESSES", "JAX_PROCESS_ID"))
         jax.distributed.initialize(os.environ["JAX_COORDINATOR_ADDRESS"], count, index)

@@ -1,4 +1,7 @@
-"""The parameter table <-> the model's parameters, both directions. Names are the published ones."""
+"""The parameter table <-> the model's parameters, by canonical name, in both directions.
+
+``ROWS`` maps canonical names to paths in the model.
+"""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ MODELS: dict[Head, type[TFOpenAIGPTPreTrainedModel]] = {
 
 
 class TFBackend:
-    """Keras on TensorFlow, as ``gptcore.backends.Backend``."""
+    """Implements ``gptcore.backends.Backend`` for Keras on TensorFlow."""
 
     name = "tf"
     capabilities = tuple(CAPABILITIES)
@@ -67,7 +67,7 @@ class TFBackend:
 
 
 class TFBackendModel:
-    """One model, as ``gptcore.backends.BackendModel``."""
+    """One model; implements ``gptcore.backends.BackendModel``."""
 
     def __init__(self, model: TFOpenAIGPTPreTrainedModel) -> None:
         self.model = model

@@ -1,4 +1,4 @@
-"""The KV cache: a value of static length, passed in and returned."""
+"""The KV cache: a value with a fixed number of slots, passed in and returned."""
 
 from typing import NamedTuple, Self
 
@@ -12,7 +12,7 @@ from gptcore.spec.inputs import CacheInfo, cache_length, check_capacity
 class KVCache(NamedTuple):
     """Keys and values of the tokens so far.
 
-    A call returns a cache with the new tokens behind the filled slots. The shapes never change, so that graphs are
+    A call returns a cache with the new tokens after the filled slots. The shapes never change, so that graphs are
     traced once.
 
     Inside a compiled program, the number of filled slots is unknown and cannot be checked: tokens beyond the capacity
@@ -67,7 +67,7 @@ class KVCache(NamedTuple):
         return CacheInfo(batch, self.capacity, length, (len(self.keys), heads, size), self.keys[0].dtype.name)
 
     def extended(self, attention_mask: tf.Tensor | None, length: int | tf.Tensor) -> Self:
-        """The cache with ``length`` more filled slots, masked by the last columns of ``attention_mask`` (B, N)."""
+        """The cache with ``length`` more filled slots, masked by the last ``length`` columns of ``attention_mask``."""
         attended, batch = self.attended, tf.shape(self.keys[0])[0]
         slot = tf.range(self.capacity)
         if attended is None and attention_mask is not None:

@@ -1,7 +1,7 @@
 """The embedding layer, with a dense gradient.
 
-TensorFlow's own gradient of a lookup holds one slice per id. Keras' optimizers square the slices before they add up
-those of the same id, which gives other updates.
+TensorFlow's own gradient of a lookup holds one slice per id. Keras' optimizers square each slice before they sum the
+slices of an id, which gives different updates.
 """
 
 from __future__ import annotations
@@ -51,7 +51,8 @@ class Embedding(keras.layers.Layer):
 def look_up(table: tf.Tensor, ids: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tuple[tf.Tensor, None]]]:
     """Rows of ``table``, with a dense gradient added up in float32 at least. (V, C), (...) -> (..., C).
 
-    Rows outside of the table are NaN. XLA would return the last row, a GPU zeros.
+    For ids outside of the table, the result is NaN; without this, XLA would return the last row and a GPU zeros. On a
+    CPU without XLA, TensorFlow raises an error.
     """
 
     def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, None]:

@@ -44,18 +44,20 @@ class Fit(ReadsText):
     or the array of class labels. ``sample_weight`` multiplies the losses of an example, as in Keras: the weighted sum
     is divided by the number of labels. ``class_weight`` works for sequence classification only. ``loss_weights`` is a
     dict with the keys ``loss`` and ``mc_loss``. Metrics get labels and logits, without ignored labels; in language
-    modelling, the logits of each position and the id of the next token. Keras weights the losses of batches by their
-    examples; ``metrics=[keras.metrics.SparseCategoricalCrossentropy(from_logits=True)]`` is the mean over all labels.
+    modelling, the logits of each position and the id of the next token. The loss that Keras reports for an epoch
+    weights each batch by its number of examples, not of labels. For the mean over all labels, use
+    ``metrics=[keras.metrics.SparseCategoricalCrossentropy(from_logits=True)]``.
 
-    As in direct calls, floating-point labels of a classifier of shape (batch, num_labels) are several labels at once;
-    for cross entropy, pass the indices of the classes.
+    As in direct calls, if ``problem_type`` is unset and ``num_labels`` is above 1, a classifier takes float labels of
+    shape (batch, num_labels) as several labels at once; for cross entropy, pass class indices.
 
-    A compiled loss or metric gets ``logits`` or, if ``y`` is a dict, the outputs with its keys:
-    ``compile(loss={"logits": ..., "mc_logits": ...})``.
+    A compiled loss or metric gets ``logits`` (of the trunk: ``last_hidden_state``) or, if ``y`` is a dict, the outputs
+    that the keys of ``y`` name: ``compile(loss={"logits": ..., "mc_logits": ...})``.
 
     ``x`` of ``fit``, ``evaluate``, ``predict`` and their ``..._on_batch`` may be text: a list of texts or, for pairs,
     two lists, as in ``tokenizer(texts, text_pairs)``. ``model.tokenizer`` encodes them, and rows are padded to a
-    multiple of 32 tokens or to ``n_positions``. A language model learns their next tokens; other models need ``y``.
+    multiple of 32 tokens or to ``n_positions``. A language model learns to predict each next token of the texts;
+    other models need ``y``.
 
     On several replicas of ``tf.distribute``, a loss is the mean over the labels of all of them.
 
@@ -106,7 +108,7 @@ class Fit(ReadsText):
         return super().predict_on_batch(self.with_ids(x))
 
     def loss_weights(self) -> Mapping[str, float]:
-        """The ``loss_weights`` of ``compile``, read from Keras' record: a loaded model is compiled without our code."""
+        """The ``loss_weights`` of ``compile``. Keras compiles a loaded model itself, so its record is read."""
         weights, own = self._compile_config.config["loss_weights"], [LOSSES[name] for name in self.label_names]
         if weights is None:
             return {}
@@ -118,7 +120,10 @@ class Fit(ReadsText):
         return weights
 
     def with_y(self, x: Any, y: Any, options: dict[str, Any]) -> tuple[Any, Any]:
-        """The inputs and ``y``. With weights, labels move from the inputs to ``y``, or Keras drops the weights."""
+        """The inputs and ``y``. With weights, labels move from the inputs to ``y``.
+
+        Otherwise Keras would drop the weights.
+        """
         if is_texts(y):
             raise InputError("labels must be numbers; got text. Map them: [model.config.label2id[each] for each in y].")
         if columns_of(x) is not None:
@@ -156,7 +161,10 @@ class Fit(ReadsText):
         return type(output)(**{name: value for name, value in output.items() if name not in LOSSES.values()})
 
     def with_fields(self, data: Any) -> tuple[Mapping[str, Any], Any, Any]:
-        """A batch with the inputs as one dict, for an output with names and, for the model's own loss, the labels."""
+        """A batch whose inputs are a dict, with the labels if the model's own loss is used.
+
+        The model then returns an output object.
+        """
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         if self._compile_loss is None:
             x = self.with_labels(x, y)

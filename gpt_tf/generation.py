@@ -1,4 +1,4 @@
-"""Generation: the trunk with a KV cache behind ``gptcore.generation``."""
+"""Generation: how ``gptcore.generation`` runs these models, with a KV cache."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 Mask = NDArray[np.bool_]
 State = tuple[KVCache, tf.Tensor]  # the cache, and the hidden states of the last call
 
-# Model -> its embedding variable and programs. Kept here, because Keras would save what a model holds.
-compiled: weakref.WeakKeyDictionary[TFOpenAIGPTLMHeadModel, tuple[Any, Programs]] = weakref.WeakKeyDictionary()
+# Model -> its embedding variable, attention and programs. Kept here, because Keras would save what a model holds.
+compiled: weakref.WeakKeyDictionary[TFOpenAIGPTLMHeadModel, tuple[Any, str, Programs]] = weakref.WeakKeyDictionary()
 
 
 class Stepper:
@@ -85,12 +85,12 @@ class Stepper:
 
 
 def programs_of(model: TFOpenAIGPTLMHeadModel) -> Programs:
-    """The graphs of a model, traced once for each set of shapes and filters, and again after a resize."""
-    table = model.transformer.tokens_embed.embeddings
-    known, programs = compiled.get(model, (None, None))
-    if programs is None or known is not table:
+    """The graphs of a model, traced once for each set of shapes and filters, and again if their model has changed."""
+    table, attention = model.transformer.tokens_embed.embeddings, model.attn_implementation
+    known_table, known_attention, programs = compiled.get(model, (None, None, None))
+    if programs is None or known_table is not table or known_attention != attention:
         programs = Programs(weakref.ref(model))
-        compiled[model] = table, programs
+        compiled[model] = table, attention, programs
     return programs
 
 
@@ -134,7 +134,10 @@ def read(
     attention_mask: tf.Tensor | None = None,
     last: tf.Tensor | None = None,
 ) -> tuple[tf.Tensor, KVCache, tf.Tensor]:
-    """Logits (B, V) behind position ``last`` (B,) of ``input_ids`` (B, T); new cache; hidden states (B, T, C)."""
+    """The logits (B, V) of the token after position ``last`` (B,), the new cache, and the hidden states (B, T, C).
+
+    ``input_ids`` are (B, T).
+    """
     last = tf.zeros(tf.shape(input_ids)[:1], tf.int64) if last is None else last
     if is_overridden(model):
         options = {"output_hidden_states": True, "return_dict": True, "past_key_values": cache}

@@ -127,7 +127,9 @@ class SequenceSummary(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable(package="gptcore")
 class TFOpenAIGPTLMHeadModel(Generates, TFOpenAIGPTPreTrainedModel):
-    """The trunk with a language-modelling head tied to the token embedding; arguments as ``TFOpenAIGPTModel``.
+    """The trunk with a language-modelling head tied to the token embedding.
+
+    The model takes the same arguments as ``TFOpenAIGPTModel``.
 
     >>> config = OpenAIGPTConfig(vocab_size=11, n_positions=8, n_embd=6, n_layer=1, n_head=2)
     >>> model = TFOpenAIGPTLMHeadModel(config)
@@ -177,11 +179,11 @@ class TFOpenAIGPTLMHeadModel(Generates, TFOpenAIGPTPreTrainedModel):
         use_cache: bool | None = None,
         training: bool | None = None,
     ) -> TFCausalLMOutput | Any:
-        """Arguments as in ``TFOpenAIGPTModel.call``, and these:
+        """Run the model. The arguments are those of ``TFOpenAIGPTModel.call``, and these:
 
         Args:
             labels: (..., T) integer token ids. The model shifts them, so pass ``input_ids``. -100 is ignored; if all
-                are, the loss is 0.
+                labels are -100, the loss is 0.
 
         Returns:
             TFCausalLMOutput.
@@ -226,34 +228,38 @@ class TFOpenAIGPTLMHeadModel(Generates, TFOpenAIGPTPreTrainedModel):
     ) -> tf.Tensor | GenerateOutput | str | list[str]:
         """Continue prompts, with a KV cache and without dropout; the same ids in every framework.
 
-        Greedy search and sampling compile to one graph, which may be part of yours: inside ``tf.function`` the result
-        always has ``max_new_tokens`` new columns, with padding after the end of a row. Settings that need the host
-        raise an error there.
+        Greedy search and sampling compile to one graph, and also work inside ``tf.function``. The result then always
+        has ``max_new_tokens`` new columns, with padding after the end of a row. Settings that run in Python, such as
+        ``num_beams``, ``repetition_penalty``, ``stop_strings`` and ``streamer``, raise an error there.
 
         Args:
             input_ids: (B, T) integer token ids of the prompts; or a text, or a list of texts.
-            attention_mask: (B, T), 0 for padding on either side. Default: 1 for all tokens but ``pad_token_id``.
+            attention_mask: (B, T), 1 for tokens and 0 for padding, on either side. Default: 0 where the id is
+                ``pad_token_id``, unless that id also ends a text; else 1.
             generation_config: A ``GenerationConfig``. Default: ``self.generation_config``.
-            streamer: An object whose ``put`` gets the prompt and each new token, and whose ``end`` is called at the
-                end. For one row only.
+            streamer: An object whose ``put`` gets the prompt and each new token, and whose ``end`` is called after
+                the last one. For one row only.
             tokenizer: A tokenizer that decodes ids; needed for ``stop_strings``. It also encodes text, by default
                 ``model.tokenizer``.
             settings: Settings of ``GenerationConfig``; they override those of ``generation_config``.
 
         Returns:
-            (B, T + N) ids with the prompt in front, or a ``GenerateOutput`` with ``return_dict_in_generate``. For a
-            text, the text with the prompt in front, as ``gptcore.pipeline`` writes it; for a list of texts, or with
-            ``num_return_sequences`` above 1, a list of texts.
+            Ids (B * num_return_sequences, T + N): the prompt, then N new tokens; rows that end earlier are padded. With
+            ``return_dict_in_generate=True``, a ``GenerateOutput``. For a text, the prompt and its continuation as one
+            text, as ``gptcore.pipeline`` writes it; for a list of texts, or with ``num_return_sequences`` above 1, a
+            list of texts.
 
         Raises:
-            ConfigError, InputError: The settings contradict each other, or the prompt is invalid.
+            ConfigError, InputError: A setting or the prompt is invalid, or settings contradict each other.
         """
         return generate(self, input_ids, attention_mask, generation_config, streamer, tokenizer, settings)
 
 
 @keras.saving.register_keras_serializable(package="gptcore")
 class TFOpenAIGPTDoubleHeadsModel(TFOpenAIGPTPreTrainedModel):
-    """The trunk with a language-modelling and a multiple-choice head; arguments as ``TFOpenAIGPTModel``.
+    """The trunk with a language-modelling and a multiple-choice head.
+
+    The model takes the same arguments as ``TFOpenAIGPTModel``.
 
     >>> config = OpenAIGPTConfig(vocab_size=11, n_positions=8, n_embd=6, n_layer=1, n_head=2)
     >>> model = TFOpenAIGPTDoubleHeadsModel(config)
@@ -303,11 +309,13 @@ class TFOpenAIGPTDoubleHeadsModel(TFOpenAIGPTPreTrainedModel):
         return_dict: bool | None = None,
         training: bool | None = None,
     ) -> TFOpenAIGPTDoubleHeadsModelOutput | Any:
-        """Arguments as in ``TFOpenAIGPTModel.call`` with ``input_ids`` (..., N, T) for N choices, and these:
+        """Run the model. The arguments are those of ``TFOpenAIGPTModel.call``, and these:
+
+        With N choices per example, ``input_ids`` is (..., N, T). A cache is not supported.
 
         Args:
-            mc_token_ids: (..., N) integer position of the classification token in each choice; default: the last
-                position.
+            mc_token_ids: (..., N) integer position of the classification token in each choice. Default: the last
+                position. Has no effect unless ``config.summary_type`` is ``"cls_index"``, its default.
             labels: (..., N, T) integer token ids. The model shifts them. -100 is ignored.
             mc_labels: (...) integer index of the right choice; -100 is ignored.
 
@@ -353,7 +361,12 @@ class TFOpenAIGPTDoubleHeadsModel(TFOpenAIGPTPreTrainedModel):
 
 @keras.saving.register_keras_serializable(package="gptcore")
 class TFOpenAIGPTForSequenceClassification(TFOpenAIGPTPreTrainedModel):
-    """The trunk with a linear layer on the last token of each sequence; arguments as ``TFOpenAIGPTModel``.
+    """The trunk with a linear layer on the last token of each sequence.
+
+    The last token is the last that ``attention_mask`` attends to; without a mask, the last that is not
+    ``config.pad_token_id``; without both, the last column.
+
+    The model takes the same arguments as ``TFOpenAIGPTModel``.
 
     >>> config = OpenAIGPTConfig(vocab_size=11, n_positions=8, n_embd=6, n_layer=1, n_head=2, num_labels=3)
     >>> model = TFOpenAIGPTForSequenceClassification(config)
@@ -399,11 +412,13 @@ class TFOpenAIGPTForSequenceClassification(TFOpenAIGPTPreTrainedModel):
         return_dict: bool | None = None,
         training: bool | None = None,
     ) -> TFSequenceClassifierOutput | Any:
-        """Arguments as in ``TFOpenAIGPTModel.call``, and these:
+        """Run the model. The arguments are those of ``TFOpenAIGPTModel.call``, and these:
 
         Args:
-            labels: (B,) integer class indices, (B, K) floats for several labels at once, or (B,) or (B, K) floats for
-                regression. ``config.problem_type`` decides; if it is unset, ``num_labels`` and the dtype of the labels.
+            labels: (B,) integer class indices, where -100 is ignored, or (B, K) floats for several labels at once or
+                for regression, with K = ``num_labels``; also (B,) floats if K is 1. ``config.problem_type`` selects the
+                loss. If it is unset, the loss is that of regression if K is 1; else integers are classes and floats are
+                several labels at once.
 
         Returns:
             TFSequenceClassifierOutput.

@@ -1,7 +1,7 @@
 """The OpenAI GPT forward pass in Keras on TensorFlow (Radford et al. 2018, section 3.1), top to bottom.
 
-``B`` batch, ``T`` query positions, ``S`` key positions, ``C`` n_embd, ``H`` heads, ``D`` head size, ``F`` feed-forward,
-``V`` vocabulary, ``P`` n_positions, ``L`` layers. A line that moves an axis ends with its shape.
+``B`` batch, ``T`` query positions, ``S`` key positions, ``C`` n_embd, ``H`` heads, ``D`` head size, ``V`` vocabulary,
+``P`` n_positions, ``L`` layers. Comments such as ``# (B, T, C)`` give the shape of the result.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Rows = TypeVar("Rows", tf.Tensor, None)
 
 def gelu(x: tf.Tensor) -> tf.Tensor:
     """GELU in the tanh form of OpenAI's code."""
-    # TensorFlow's own rounds its constants to float32, in float64 as well.
+    # ``tf.nn.gelu`` rounds its constants to float32, also for float64 inputs.
     return 0.5 * x * (1 + tf.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x * x * x)))
 
 
@@ -57,7 +57,10 @@ def attention_allowed(attention_mask: tf.Tensor | None, queries: tf.Tensor, keys
 def eager_attention(
     query: tf.Tensor, key: tf.Tensor, value: tf.Tensor, allowed: tf.Tensor, dropout: keras.layers.Dropout
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Softmax attention written out, (B, T, H, D) each -> context (B, T, H, D), probabilities (B, H, T, S)."""
+    """Softmax attention written out: the context (B, T, H, D) and the probabilities (B, H, T, S).
+
+    ``query`` is (B, T, H, D), ``key`` and ``value`` are (B, S, H, D).
+    """
     scores = tf.einsum("BTHD,BSHD->BHTS", query, key) / math.sqrt(query.shape[-1])  # (B, H, T, S)
     scores = tf.where(allowed, scores, scores.dtype.min)
     probabilities = tf.cast(tf.nn.softmax(wide(scores)), scores.dtype)
@@ -66,7 +69,10 @@ def eager_attention(
 
 
 def sdpa_attention(query: tf.Tensor, key: tf.Tensor, value: tf.Tensor, allowed: tf.Tensor | None) -> tf.Tensor:
-    """The same by Keras' own operation; ``allowed=None`` is the plain causal mask."""
+    """As ``eager_attention``, but by Keras' own operation and without returning the probabilities.
+
+    ``allowed=None`` is the plain causal mask.
+    """
     return keras.ops.dot_product_attention(
         query,
         key,
@@ -133,8 +139,8 @@ class Attention(keras.layers.Layer):
         if slots is not None:
             past_keys, past_values, length = slots
             slots = write(past_keys, key, length), write(past_values, value, length)
-            # Heads first in memory, so that no product has to move the whole cache; this is a view of it.
-            key, value = (keras.ops.swapaxes(x, 1, 2) for x in slots)  # (B, N, H, D)
+            # The cache is stored heads first, so that no product has to move all of it; here the axes are swapped back.
+            key, value = (keras.ops.swapaxes(x, 1, 2) for x in slots)  # (B, S, H, D)
         probabilities = None
         if eager:
             context, probabilities = eager_attention(query, key, value, allowed, self.attn_dropout)
@@ -218,7 +224,7 @@ class TFOpenAIGPTModel(TFOpenAIGPTPreTrainedModel):
             ``mixed_bfloat16`` (float32 weights, computation in bfloat16). Default: Keras' global policy, which is
             float32 unless you change it.
         attn_implementation: ``"sdpa"`` (the default: the framework's fused attention) or ``"eager"`` (written out);
-            both give the same numbers.
+            both give the same numbers up to rounding.
         seed: Random seed of the initial weights, the same in every framework; default 0. The framework's own seed has
             no effect. ``None`` leaves the weights unset, for a caller that sets them.
         name, trainable: Arguments of ``keras.Model``.
@@ -273,22 +279,27 @@ class TFOpenAIGPTModel(TFOpenAIGPTPreTrainedModel):
     ) -> TFBaseModelOutput | Any:
         """Run the trunk. Arrays and lists become tensors; ids, masks and labels may have any integer dtype.
 
+        In shapes, T is the number of tokens of a row, C is ``n_embd``, H is ``n_head`` and L is ``n_layer``.
+
         Args:
-            input_ids: (..., T) integer token ids in [0, V); extra leading dimensions are kept. Or
-                ``inputs_embeds``. A dict in this place holds all the inputs.
-            attention_mask: (..., T), 1 for tokens to attend to and 0 for padding, on either side. With a cache also
-                (..., past + T); then the last T columns count.
-            token_type_ids: (..., T) integer ids; their rows of the *token* embedding are added.
-            position_ids: (..., T), (1, T) or (T,) integers in [0, P). Default: counted from ``attention_mask``,
-                or 0 to T - 1.
-            head_mask: (H,) or (L, H) floats, factors of the attention probabilities.
+            input_ids: (..., T) integer token ids in [0, vocab_size); extra leading dimensions are kept. Pass either
+                this or ``inputs_embeds``. A dict in this place holds all the inputs.
+            attention_mask: (..., T), 1 for tokens to attend to and 0 for padding, on either side. With a cache
+                of ``length`` filled slots, (..., length + T) is also accepted; only its last T columns are used.
+            token_type_ids: (..., T) integers in [0, vocab_size); their rows of the *token* embedding are added.
+            position_ids: (..., T), (1, T) or (T,) integers in [0, n_positions). Default: counted from
+                ``attention_mask``, so that padding takes no position; without a mask, from 0, or from the length of the
+                cache.
+            head_mask: (H,) or (L, H) floats, by which the attention probabilities of each head are multiplied.
             inputs_embeds: (..., T, C) floats, used instead of ``input_ids``.
-            output_attentions: Whether to return the attention probabilities, which needs ``"eager"`` attention.
+            output_attentions: Whether to return the attention probabilities. Attention is then computed as ``"eager"``,
+                whatever ``attn_implementation`` is.
             output_hidden_states: Whether to return the embeddings and the output of every block.
             return_dict: Whether to return an output object; ``False`` returns a tuple of the fields that are set.
             past_key_values: The ``KVCache`` of the earlier tokens; positions and attention continue from there.
-            use_cache: Whether to return ``past_key_values``: a new cache of ``n_positions`` slots if none was passed.
-            training: Whether dropout is on. Attention with dropout is computed by ``"eager"``.
+            use_cache: Whether to create a cache of ``n_positions`` slots, and return it, if none is passed. Default:
+                false. A passed cache is always extended and returned.
+            training: Whether dropout is on. With attention dropout, attention is always computed as ``"eager"``.
 
         ``output_attentions``, ``output_hidden_states`` and ``return_dict`` default to the settings of the config.
 
@@ -296,7 +307,8 @@ class TFOpenAIGPTModel(TFOpenAIGPTPreTrainedModel):
             TFBaseModelOutput.
 
         Raises:
-            InputError: An argument is invalid. Checked before work starts (while tracing, not the values).
+            InputError: An argument is invalid. Arguments are checked before work starts; while tracing, only shapes
+                and dtypes are.
         """
         input_ids, attention_mask, token_type_ids, position_ids, head_mask, inputs_embeds = self._check(
             input_ids=input_ids,
@@ -362,7 +374,7 @@ class TFOpenAIGPTModel(TFOpenAIGPTPreTrainedModel):
         position_ids: tf.Tensor,
         inputs_embeds: tf.Tensor | None,
     ) -> tf.Tensor:
-        """Sum of token, position and (token) type embeddings, (B, T, C)."""
+        """Sum of the embeddings of tokens, positions and token types, (B, T, C)."""
         if inputs_embeds is None:
             inputs_embeds = self.tokens_embed(input_ids)
         length = keras.ops.shape(inputs_embeds)[-2]

@@ -117,10 +117,10 @@ class TFOpenAIGPTPreTrainedModel(Configured, Fit, Pushable, keras.Model):
         seed: int = 0,
         **options: Unpack[LoadingOptions],
     ) -> Self | tuple[Self, dict[str, list[str]]]:
-        """Load a checkpoint folder or a repository of the hub.
+        """Load a checkpoint from a folder, a weights file or the hub.
 
         Args:
-            path_or_repo_id: A folder, or a repository as ``owner/name``.
+            path_or_repo_id: A folder, a weights file, or ``owner/name`` on the hub.
             dtype: Dtype of the weights in memory, or a Keras policy: Keras' global policy if ``None``, ``auto`` for the
                 stored dtype.
             attn_implementation: ``"sdpa"`` (the default) or ``"eager"``, as in ``TFOpenAIGPTModel``.
@@ -129,12 +129,14 @@ class TFOpenAIGPTPreTrainedModel(Configured, Fit, Pushable, keras.Model):
                 ``unexpected_keys``, which are ignored.
             seed: Random seed of the weights that the checkpoint lacks; default 0.
             options: ``revision``, ``cache_dir``, ``local_files_only``, ``token``; ``allow_pickle=True`` to read
-                files of ``torch.save``; ``ignore_mismatched_sizes=True`` for a fresh head if the stored one has
-                another shape, for example another ``num_labels``. All others override the config.
+                files of ``torch.save``; ``ignore_mismatched_sizes=True`` for a new head if the stored one has
+                another shape, for example another ``num_labels``; ``ignore_mismatched_labels=True`` for a new head if
+                its labels have other names or another order. Other arguments of transformers have no effect, or raise
+                an error that says what to do. All other keywords override settings of the config.
 
         Raises:
             CheckpointError, ConfigError: The checkpoint or a setting is invalid. The error lists every problem, and is
-                raised before anything of the model's size is allocated.
+                raised before memory for the model is allocated.
             StorageError: There is no such folder or repository, or it cannot be downloaded.
         """
         policy = None if dtype == "auto" else framework_dtype(dtype)
@@ -161,7 +163,8 @@ class TFOpenAIGPTPreTrainedModel(Configured, Fit, Pushable, keras.Model):
 
         Args:
             folder: The folder to write; created if missing.
-            max_shard_size: Largest size of a file, in bytes or as ``"2GB"``; ``None`` (the default) for one file.
+            max_shard_size: Maximum size of a file in bytes, or a string such as ``"2GB"``; a larger tensor gets a file
+                of its own. Default: one file.
             is_main_process: Whether to write; pass ``False`` in the other processes of a run. Default: ``True``.
             options: Other arguments of transformers have no effect, or raise an error that says what to do.
         """
@@ -227,19 +230,28 @@ class TFOpenAIGPTPreTrainedModel(Configured, Fit, Pushable, keras.Model):
 
     @property
     def attn_implementation(self) -> str:
-        """``"sdpa"`` or ``"eager"``; may be changed at any time."""
+        """``"sdpa"`` or ``"eager"``; may be changed at any time.
+
+        A compiled model that contains this one must be compiled again.
+        """
         return self.trunk._attn_implementation
 
     @attn_implementation.setter
     def attn_implementation(self, value: str) -> None:
         self.trunk._attn_implementation = check_attn_implementation(value)
+        self._forget_compiled()
 
     def get_input_embeddings(self) -> Embedding:
-        """The token embedding: callable on ids, and the weight of the language-modelling head."""
+        """The token embedding layer, callable on ids; its weight is also that of the language-modelling head."""
         return self.trunk.tokens_embed
 
     def num_parameters(self, only_trainable: bool = False, exclude_embeddings: bool = False) -> int:
-        """Number of weights, with adapters; a tied weight counts once."""
+        """Number of weights, including those of adapters; a tied weight counts once.
+
+        Args:
+            only_trainable: Whether to count only weights that are trained. Default: ``False``.
+            exclude_embeddings: Whether to leave out the token and position embeddings. Default: ``False``.
+        """
         excluded = (self.trunk.tokens_embed, self.trunk.positions_embed) if exclude_embeddings else ()
         embeddings = {id(variable) for layer in excluded for variable in layer.weights}
         counted = self.trainable_weights if only_trainable else self.weights
@@ -248,10 +260,20 @@ class TFOpenAIGPTPreTrainedModel(Configured, Fit, Pushable, keras.Model):
     def resize_token_embeddings(
         self, new_num_tokens: int, pad_to_multiple_of: int | None = None, mean_resizing: bool = False
     ) -> Embedding:
-        """Resize the vocabulary in place and replace ``config``; old rows stay, new rows get initial values.
+        """Resize the vocabulary in place and replace ``config``.
 
-        Call ``compile`` again afterwards, also on a model around this one: the optimizer and the compiled functions of
-        a compiled model refer to the old variable.
+        Rows that remain keep their values, new rows get initial values.
+
+        Call ``compile`` again afterwards, also on a model that contains this one: the optimizer and the compiled
+        functions of a compiled model refer to the old variable.
+
+        Args:
+            new_num_tokens: New number of tokens.
+            pad_to_multiple_of: Number to a multiple of which ``new_num_tokens`` is rounded up. Default: no rounding.
+            mean_resizing: Argument of transformers; must be ``False``, the default.
+
+        Returns:
+            The token embedding layer.
         """
         vocab_size = padded_vocabulary(new_num_tokens, pad_to_multiple_of, mean_resizing)
         config = self.config.replace(vocab_size=vocab_size)
@@ -268,18 +290,18 @@ class TFOpenAIGPTPreTrainedModel(Configured, Fit, Pushable, keras.Model):
     def gradient_checkpointing_enable(self) -> None:
         """Recompute each block in the backward pass: less memory, more time, the same gradients.
 
-        You may call it after ``compile``. A compiled model around this one must be compiled again.
+        You may call it after ``compile``. A compiled model that contains this one must be compiled again.
         """
         self.trunk.gradient_checkpointing = True
         self._forget_compiled()
 
     def gradient_checkpointing_disable(self) -> None:
-        """Keep activations for the backward pass again."""
+        """Switch gradient checkpointing off: keep activations for the backward pass again."""
         self.trunk.gradient_checkpointing = False
         self._forget_compiled()
 
     def _forget_compiled(self) -> None:
-        """Have Keras compile its functions again: they refer to the old token table and the old way to train."""
+        """Have Keras compile its functions again: they hold the old token table, attention and way to train."""
         for model in (self, self.trunk):
             model.train_function = model.test_function = model.predict_function = None
 
@@ -326,13 +348,13 @@ class TFOpenAIGPTPreTrainedModel(Configured, Fit, Pushable, keras.Model):
         return super().__call__(*args, **kwargs)
 
     def without_values(self, name: str, value: Any) -> Any:
-        """Ids as integers while Keras builds a model around this one, with float32 for all tensors."""
+        """Ids as integers while Keras builds a model that contains this one: it then passes all tensors as float32."""
         is_ids = name in IDS or (name == "labels" and self.head is not Head.SEQUENCE_CLASSIFICATION)
         return tf.cast(value, tf.int32) if is_ids and tf.is_tensor(value) and value.dtype.is_floating else value
 
 
 def check_names(inputs: Mapping[str, Any], parameters: Mapping[str, inspect.Parameter]) -> None:
-    """Raise an ``InputError`` for a column of a dataset, such as ``label``, that is no argument of ``call``."""
+    """Raise an ``InputError`` for a column of a dataset, such as ``label``, that is not an argument of ``call``."""
     unknown = [name for name in inputs if name not in parameters]
     if unknown and not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
         raise InputError(f"inputs must be among {list(parameters)}; got {unknown}. Rename them or leave them out.")

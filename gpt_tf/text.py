@@ -133,7 +133,7 @@ def continued(
     from gptcore.pipelines import TextGeneration
 
     if tf.inside_function():
-        raise InputError("prompts must be ids inside tf.function; got text. Call model.tokenizer before it.")
+        raise InputError("prompts must be ids inside tf.function; got text. Call model.tokenizer outside of it.")
     if attention_mask is not None:
         raise InputError("attention_mask must be None for text; got a mask. Leave it out, or pass ids.")
     texts = texts if isinstance(texts, str) else strings(texts)

@@ -59,11 +59,11 @@ class Objective:
             input_ids: (B, T) integer token ids, or (B, N, T) for N sequences per example.
             labels: Integer token ids of the shape of ``input_ids``; -100 is ignored.
             extract_positions: (B,) or (B, N) integer positions of the extract tokens.
-            targets: (B,) integer classes or right choices, or float scores.
+            targets: (B,) integers: the class, or the index of the right choice; or floats: the scores.
             training: Whether dropout is on.
 
         Returns:
-            A dict of ``lm_loss`` () and, for a task, ``task_loss`` () and ``logits`` (B, K).
+            A dict of ``lm_loss`` () and, for a task, ``task_loss`` () and ``logits`` (B, K) of K classes or choices.
         """
         if self.model.head is Head.LM:
             inputs = {"input_ids": input_ids, "labels": labels}
@@ -98,14 +98,15 @@ class LearningRates(keras.optimizers.schedules.LearningRateSchedule):
         return tf.gather(table, tf.minimum(tf.cast(step, tf.int32), len(self.rates) - 1))
 
     def get_config(self) -> dict[str, Any]:
+        """The arguments of the constructor, for Keras to save."""
         return {"rates": self.rates}
 
 
 @keras.saving.register_keras_serializable(package="gptcore")
 class AdamW(keras.optimizers.AdamW):
-    """Keras' AdamW with the epsilon added to the corrected root, as in PyTorch and optax.
+    """Keras' AdamW, but epsilon is added to the bias-corrected root of the second moment, as in PyTorch and optax.
 
-    It clips by the norm of the whole gradient, also where each replica has a part of it. Biases and gains do not decay.
+    It clips by the global norm of the gradient summed over all replicas. Biases and gains have no weight decay.
     """
 
     def __init__(self, *args: Any, max_grad_norm: float | None = None, **kwargs: Any) -> None:
@@ -159,9 +160,10 @@ def clipped(gradients: Sequence[tf.Tensor], norm: float) -> list[tf.Tensor]:
 
 
 def adamw(model: TFOpenAIGPTPreTrainedModel, recipe: Recipe, total_steps: int) -> AdamW:
-    """The recipe's AdamW with its learning rates, for a loop of your own.
+    """The recipe's AdamW with its learning rates, for your own loop.
 
-    Or for ``compile`` and ``fit``. The optimizer clips the gradients and holds the schedule.
+    You can also pass it to ``compile`` and train with ``fit``. The returned optimizer clips the gradients and holds the
+    schedule.
 
     Args:
         model: A model of ``gpt_tf``.
@@ -190,7 +192,7 @@ def adamw(model: TFOpenAIGPTPreTrainedModel, recipe: Recipe, total_steps: int) -
 
 
 class Trainer:
-    """A model in training, as ``gptcore.training.Trainer``.
+    """Trains a model; implements the protocol ``gptcore.training.Trainer``.
 
     Args:
         model: A model with a head and float32 weights, created in the scope of ``distribution``; changed in place. For
@@ -200,7 +202,8 @@ class Trainer:
         distribution: A ``tf.distribute.Strategy``. Default: the current one.
 
     Raises:
-        ConfigError: The model has no head, weights that are not float32, or does not compute in the recipe's precision.
+        ConfigError: The model has no head, has weights that are not float32, has parameters that a checkpoint has no
+            place for, or does not compute in the precision of the recipe.
 
     >>> from gpt_tf import OpenAIGPTConfig, TFOpenAIGPTLMHeadModel
     >>> model = TFOpenAIGPTLMHeadModel(OpenAIGPTConfig(vocab_size=11, n_positions=8, n_embd=6, n_layer=1, n_head=2))
@@ -241,7 +244,7 @@ class Trainer:
         owners = (model, self.objective.extract_dropout)
         self.dropout_states = [state for owner in owners for state in random_states(owner)]
         alone = self.strategy.num_replicas_in_sync == 1
-        self.update = tf.function(self.update_replica if alone else self.update_replicas, jit_compile=alone)
+        self.update = tf.function(self._update_replica if alone else self._update_replicas, jit_compile=alone)
         self.losses = tf.function(lambda batch: self.objective(**batch), jit_compile=True)
 
     def step(self, step: int, batch: Batch) -> dict[str, float]:
@@ -257,7 +260,7 @@ class Trainer:
             weights = [shares(part, batch) for part in parts]
             parts_of_replica.append(
                 {
-                    "batch": {name: np.stack([part[name] for part in parts]) for name in rows},  # (M, B, ...)
+                    "batch": {name: np.stack([part[name] for part in parts]) for name in rows},  # (parts, B, ...)
                     "shares": {name: np.array([w[name] for w in weights], np.float32) for name in weights[0]},
                     "seeds": np.array(seeds, np.uint32),
                 }
@@ -265,34 +268,34 @@ class Trainer:
         if replicas == 1:
             outputs = self.update(parts_of_replica[0])
         else:
-            outputs = self.update(tf.nest.map_structure(self.distributed, *parts_of_replica))
+            outputs = self.update(tf.nest.map_structure(self._distributed, *parts_of_replica))
         results = {name: float(value) for name, value in outputs.items()}
         return {**results, "learning_rate": float(self.rates[step])}
 
-    def distributed(self, *of_replicas: Any) -> Any:
+    def _distributed(self, *of_replicas: Any) -> Any:
         return self.strategy.experimental_distribute_values_from_function(
             lambda context: of_replicas[context.replica_id_in_sync_group]
         )
 
-    def update_replicas(self, parts: dict[str, Any]) -> dict[str, tf.Tensor]:
-        outputs = self.strategy.run(self.update_replica, (parts,))
+    def _update_replicas(self, parts: dict[str, Any]) -> dict[str, tf.Tensor]:
+        outputs = self.strategy.run(self._update_replica, (parts,))
         norm = self.strategy.reduce(tf.distribute.ReduceOp.MEAN, outputs.pop("grad_norm"), None)
         return {
             **{name: self.strategy.reduce(tf.distribute.ReduceOp.SUM, value, None) for name, value in outputs.items()},
             "grad_norm": norm,
         }
 
-    def update_replica(self, parts: dict[str, Any]) -> dict[str, tf.Tensor]:
+    def _update_replica(self, parts: dict[str, Any]) -> dict[str, tf.Tensor]:
         """Add up the gradients of all parts and update the weights."""
         variables = self.model.trainable_variables
         count = parts["seeds"].shape[0]
         if count == 1:
-            losses, gradients = self.gradients(tf.nest.map_structure(lambda x: x[0], parts))
+            losses, gradients = self._gradients(tf.nest.map_structure(lambda x: x[0], parts))
         else:  # from zeros, so that the model is traced once
             losses = dict.fromkeys(("loss", *parts["shares"]), tf.constant(0.0))
             gradients = [tf.zeros(variable.shape, variable.dtype) for variable in variables]
             for part in tf.range(count):
-                more, more_gradients = self.gradients(tf.nest.map_structure(lambda x, part=part: x[part], parts))
+                more, more_gradients = self._gradients(tf.nest.map_structure(lambda x, part=part: x[part], parts))
                 losses = {name: losses[name] + more[name] for name in losses}
                 gradients = [a + b for a, b in zip(gradients, more_gradients, strict=True)]
         replica = tf.distribute.get_replica_context()
@@ -302,7 +305,7 @@ class Trainer:
         self.optimizer.apply(gradients, variables)
         return {**losses, "grad_norm": tf.linalg.global_norm(everywhere)}
 
-    def gradients(self, part: dict[str, Any]) -> tuple[dict[str, tf.Tensor], list[tf.Tensor]]:
+    def _gradients(self, part: dict[str, Any]) -> tuple[dict[str, tf.Tensor], list[tf.Tensor]]:
         """The losses of one part, weighted by its share, and their gradients."""
         for layer, state in enumerate(self.dropout_states):
             state.assign(tf.stack([part["seeds"], tf.constant(layer, tf.uint32)]))
@@ -323,13 +326,13 @@ class Trainer:
         yield from export(self.model)
 
     def moments(self) -> Iterator[tuple[str, NDArray[Any]]]:
-        """Adam's two moments of every parameter; zeros for those that do not change."""
+        """Adam's two moments of every parameter; zeros for parameters that are not trained."""
         table = parameters(self.config, self.head)
         for name, variable in parameters_of(self.model).items():
-            for moment, values in self.moments_of(variable).items():
+            for moment, values in self._moments_of(variable).items():
                 yield f"{moment}.{name}", transform_of(table[name])(to_numpy_bits(values))
 
-    def moments_of(self, variable: keras.Variable) -> dict[str, Any]:
+    def _moments_of(self, variable: keras.Variable) -> dict[str, Any]:
         if not variable.trainable:  # the optimizer has no moments for it
             return dict.fromkeys(MOMENTS, tf.zeros_like(variable))
         index = self.optimizer._get_variable_index(variable)
@@ -342,7 +345,7 @@ class Trainer:
         for name, array in moments:
             moment, _, parameter = name.partition(".")
             if variables[parameter].trainable:
-                self.moments_of(variables[parameter])[moment].assign(transform_of(table[parameter])(array))
+                self._moments_of(variables[parameter])[moment].assign(transform_of(table[parameter])(array))
         self.optimizer.iterations.assign(step)
 
 
@@ -355,7 +358,7 @@ def load_trainer(
     vocab_size: int | None = None,
     **config: Any,
 ) -> Trainer:
-    """A model in training; see ``gptcore.backends.training.LoadTrainer``."""
+    """Load a model and return its trainer; see ``gptcore.backends.training.LoadTrainer``."""
     tf.config.experimental.enable_tensor_float_32_execution(False)
     if "TF_CONFIG" in os.environ:
         strategy = tf.distribute.MultiWorkerMirroredStrategy()

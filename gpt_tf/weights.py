@@ -1,4 +1,7 @@
-"""The parameter table <-> the model's parameters, both directions. Names are the published ones."""
+"""The parameter table <-> the model's parameters, by canonical name, in both directions.
+
+``ROWS`` maps canonical names to paths in the model.
+"""
 
 from __future__ import annotations
 
@@ -60,7 +63,7 @@ def left_out(model: TFOpenAIGPTPreTrainedModel) -> list[str]:
 
 
 def is_in_place(model: TFOpenAIGPTPreTrainedModel, parameter: Parameter, variable: keras.Variable) -> bool:
-    """Whether the model computes with this variable where its name says, not inside another layer, as an adapter."""
+    """Whether this variable is where its name says, and not inside a layer that wraps it, such as an adapter."""
     steps = foreign_name(ROWS, parameter)[0].split("/")
     node: Any = model.trunk if steps[0].startswith("h_") or hasattr(model.trunk, steps[0]) else model
     for step in steps:

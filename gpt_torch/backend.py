@@ -31,7 +31,7 @@ MODELS: dict[Head, type[OpenAIGPTPreTrainedModel]] = {
 
 
 class TorchBackend:
-    """PyTorch, as ``gptcore.backends.Backend``."""
+    """Implements ``gptcore.backends.Backend`` for PyTorch."""
 
     name = "torch"
     capabilities = tuple(CAPABILITIES)
@@ -69,7 +69,7 @@ class TorchBackend:
 
 
 class TorchBackendModel:
-    """One model, as ``gptcore.backends.BackendModel``."""
+    """One model; implements ``gptcore.backends.BackendModel``."""
 
     def __init__(self, model: OpenAIGPTPreTrainedModel) -> None:
         self.model = model

@@ -1,4 +1,4 @@
-"""The KV cache: a value of static length, passed in and returned."""
+"""The KV cache: a value with a fixed number of slots, passed in and returned."""
 
 from typing import NamedTuple, Self
 
@@ -12,8 +12,8 @@ from gptcore.spec.inputs import CacheInfo, cache_length, check_capacity
 class KVCache(NamedTuple):
     """Keys and values of the tokens so far.
 
-    A call writes the new tokens behind the filled slots, in the same memory, and returns a longer cache. Do not use the
-    cache that you passed in again, and do not train with a cache.
+    A call writes the new tokens after the filled slots, in the same memory, and returns a cache with more filled slots.
+    Do not use the cache that you passed in again, and do not train with a cache.
 
     Attributes:
         keys, values: One (B, H, N, D) per layer, with N slots.
@@ -67,7 +67,7 @@ class KVCache(NamedTuple):
         return CacheInfo(batch, self.capacity, length, sizes, dtype_name(self.keys[0].dtype))
 
     def extended(self, attention_mask: torch.Tensor | None, length: int) -> Self:
-        """The cache with ``length`` more filled slots, masked by the last columns of ``attention_mask`` (B, N)."""
+        """The cache with ``length`` more filled slots, masked by the last ``length`` columns of ``attention_mask``."""
         attended, filled = self.attended, slice(self.length, self.length + length)
         if attended is None and attention_mask is not None:
             batch, device = self.keys[0].size(0), self.keys[0].device

@@ -1,4 +1,4 @@
-"""Generation: the trunk with a KV cache behind ``gptcore.generation``."""
+"""Generation: how ``gptcore.generation`` runs these models, with a KV cache."""
 
 from __future__ import annotations
 
@@ -75,7 +75,10 @@ def read(
     attention_mask: torch.Tensor | None = None,
     last: torch.Tensor | None = None,
 ) -> tuple[torch.Tensor, KVCache, torch.Tensor]:
-    """Logits (B, V) behind position ``last`` (B,) of ``input_ids`` (B, T); new cache; hidden states (B, T, C)."""
+    """The logits (B, V) of the token after position ``last`` (B,), the new cache, and the hidden states (B, T, C).
+
+    ``input_ids`` are (B, T).
+    """
     if is_overridden(model):
         options = {"output_hidden_states": True, "return_dict": True, "past_key_values": cache}
         output = model(input_ids, attention_mask, **options)
@@ -127,7 +130,7 @@ def loop(
             logits, cache, _ = read(model, cache, ids[:, column - 1 : column].clamp(min=0))
         tokens = choose(logits, method, numbers, rows, column).where(running, fill)
         ids[:, column] = tokens
-        if numbers.eos_token_ids:  # otherwise the host does not need to wait
+        if numbers.eos_token_ids:  # without end tokens, skip this check, for which the host would wait
             running &= ~torch.isin(tokens, ends)
             if not running.any():
                 return ids[:, : column + 1]

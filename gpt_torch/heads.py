@@ -65,7 +65,7 @@ class LMHead(nn.Module):
     """The logits of all tokens, from the token embedding: a tied weight is one parameter, used twice.
 
     If another module replaces the embedding, such as an adapter of PEFT, or accelerate offloads its weight, the head
-    looks up the rows of all tokens.
+    looks up the rows of all tokens instead of reading the weight.
     """
 
     def forward(self, hidden_states: torch.Tensor, tokens_embed: Any) -> torch.Tensor:  # (..., T, C), the embedding
@@ -103,7 +103,9 @@ class SequenceSummary(nn.Module):
 
 
 class OpenAIGPTLMHeadModel(Generates, OpenAIGPTPreTrainedModel):
-    """The trunk with a language-modelling head tied to the token embedding; arguments as ``OpenAIGPTModel``.
+    """The trunk with a language-modelling head tied to the token embedding.
+
+    The model takes the same arguments as ``OpenAIGPTModel``.
 
     >>> import torch
     >>> config = OpenAIGPTConfig(vocab_size=11, n_positions=8, n_embd=6, n_layer=1, n_head=2)
@@ -145,11 +147,11 @@ class OpenAIGPTLMHeadModel(Generates, OpenAIGPTPreTrainedModel):
         past_key_values: KVCache | None = None,
         use_cache: bool | None = None,
     ) -> CausalLMOutput | Any:
-        """Arguments as in ``OpenAIGPTModel.forward``, and these:
+        """Run the model. The arguments are those of ``OpenAIGPTModel.forward``, and these:
 
         Args:
             labels: (..., T) integer token ids. The model shifts them, so pass ``input_ids``. -100 is ignored; if all
-                are, the loss is 0.
+                labels are -100, the loss is 0.
 
         Returns:
             CausalLMOutput.
@@ -188,18 +190,20 @@ class OpenAIGPTLMHeadModel(Generates, OpenAIGPTPreTrainedModel):
 
         Args:
             input_ids: (B, T) integer token ids of the prompts.
-            attention_mask: (B, T), 0 for padding on either side. Default: 1 for all tokens but ``pad_token_id``.
+            attention_mask: (B, T), 1 for tokens and 0 for padding, on either side. Default: 0 where the id is
+                ``pad_token_id``, unless that id also ends a text; else 1.
             generation_config: A ``GenerationConfig``. Default: ``self.generation_config``.
-            streamer: An object whose ``put`` gets the prompt and each new token, and whose ``end`` is called at the
-                end. For one row only.
+            streamer: An object whose ``put`` gets the prompt and each new token, and whose ``end`` is called after
+                the last one. For one row only.
             tokenizer: A tokenizer that decodes ids; needed for ``stop_strings``.
             settings: Settings of ``GenerationConfig``; they override those of ``generation_config``.
 
         Returns:
-            (B, T + N) ids with the prompt in front, or a ``GenerateOutput`` with ``return_dict_in_generate``.
+            Ids (B * num_return_sequences, T + N): the prompt, then N new tokens; rows that end earlier are padded. With
+            ``return_dict_in_generate=True``, a ``GenerateOutput``.
 
         Raises:
-            ConfigError, InputError: The settings contradict each other, or the prompt is invalid.
+            ConfigError, InputError: A setting or the prompt is invalid, or settings contradict each other.
         """
         return generate(self, input_ids, attention_mask, generation_config, streamer, tokenizer, settings)
 
@@ -210,7 +214,10 @@ class OpenAIGPTLMHeadModel(Generates, OpenAIGPTPreTrainedModel):
         attention_mask: torch.Tensor | None = None,
         **others: Any,
     ) -> dict[str, Any]:
-        """The arguments of the next call in a loop of another library: the ids that the cache lacks."""
+        """The arguments of the model's next call in another library's loop.
+
+        ``input_ids`` then holds only the ids that the cache lacks.
+        """
         start = 0 if past_key_values is None else past_key_values.length
         return {
             "input_ids": input_ids[:, start:],
@@ -221,7 +228,9 @@ class OpenAIGPTLMHeadModel(Generates, OpenAIGPTPreTrainedModel):
 
 
 class OpenAIGPTDoubleHeadsModel(OpenAIGPTPreTrainedModel):
-    """The trunk with a language-modelling and a multiple-choice head; arguments as ``OpenAIGPTModel``.
+    """The trunk with a language-modelling and a multiple-choice head.
+
+    The model takes the same arguments as ``OpenAIGPTModel``.
 
     >>> import torch
     >>> model = OpenAIGPTDoubleHeadsModel(OpenAIGPTConfig(vocab_size=11, n_positions=8, n_embd=6, n_layer=1, n_head=2))
@@ -262,11 +271,13 @@ class OpenAIGPTDoubleHeadsModel(OpenAIGPTPreTrainedModel):
         output_hidden_states: bool | None = None,
         return_dict: bool | None = None,
     ) -> OpenAIGPTDoubleHeadsModelOutput | Any:
-        """Arguments as in ``OpenAIGPTModel.forward`` with ``input_ids`` (..., N, T) for N choices, and these:
+        """Run the model. The arguments are those of ``OpenAIGPTModel.forward``, and these:
+
+        With N choices per example, ``input_ids`` is (..., N, T). A cache is not supported.
 
         Args:
-            mc_token_ids: (..., N) integer position of the classification token in each choice; default: the last
-                position.
+            mc_token_ids: (..., N) integer position of the classification token in each choice. Default: the last
+                position. Has no effect unless ``config.summary_type`` is ``"cls_index"``, its default.
             labels: (..., N, T) integer token ids. The model shifts them. -100 is ignored.
             mc_labels: (...) integer index of the right choice; -100 is ignored.
 
@@ -301,7 +312,12 @@ class OpenAIGPTDoubleHeadsModel(OpenAIGPTPreTrainedModel):
 
 
 class OpenAIGPTForSequenceClassification(OpenAIGPTPreTrainedModel):
-    """The trunk with a linear layer on the last token of each sequence; arguments as ``OpenAIGPTModel``.
+    """The trunk with a linear layer on the last token of each sequence.
+
+    The last token is the last that ``attention_mask`` attends to; without a mask, the last that is not
+    ``config.pad_token_id``; without both, the last column.
+
+    The model takes the same arguments as ``OpenAIGPTModel``.
 
     >>> import torch
     >>> config = OpenAIGPTConfig(vocab_size=11, n_positions=8, n_embd=6, n_layer=1, n_head=2, num_labels=3)
@@ -339,11 +355,13 @@ class OpenAIGPTForSequenceClassification(OpenAIGPTPreTrainedModel):
         output_hidden_states: bool | None = None,
         return_dict: bool | None = None,
     ) -> SequenceClassifierOutput | Any:
-        """Arguments as in ``OpenAIGPTModel.forward``, and these:
+        """Run the model. The arguments are those of ``OpenAIGPTModel.forward``, and these:
 
         Args:
-            labels: (B,) integer class indices, (B, K) floats for several labels at once, or (B,) or (B, K) floats for
-                regression. ``config.problem_type`` decides; if it is unset, ``num_labels`` and the dtype of the labels.
+            labels: (B,) integer class indices, where -100 is ignored, or (B, K) floats for several labels at once or
+                for regression, with K = ``num_labels``; also (B,) floats if K is 1. ``config.problem_type`` selects the
+                loss. If it is unset, the loss is that of regression if K is 1; else integers are classes and floats are
+                several labels at once.
 
         Returns:
             SequenceClassifierOutput.

@@ -1,7 +1,7 @@
 """The OpenAI GPT forward pass in PyTorch (Radford et al. 2018, section 3.1), top to bottom.
 
-``B`` batch, ``T`` query positions, ``S`` key positions, ``C`` n_embd, ``H`` heads, ``D`` head size, ``F`` feed-forward,
-``V`` vocabulary, ``P`` n_positions, ``L`` layers. A line that moves an axis ends with its shape.
+``B`` batch, ``T`` query positions, ``S`` key positions, ``C`` n_embd, ``H`` heads, ``D`` head size, ``V`` vocabulary,
+``P`` n_positions, ``L`` layers. Comments such as ``# (B, T, C)`` give the shape of the result.
 """
 
 from __future__ import annotations
@@ -60,7 +60,10 @@ def attention_allowed(attention_mask: torch.Tensor | None, queries: torch.Tensor
 def eager_attention(
     query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, allowed: torch.Tensor, dropout_p: float
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Softmax attention written out, (B, H, T, D) each -> context (B, H, T, D), probabilities (B, H, T, S)."""
+    """Softmax attention written out: the context (B, H, T, D) and the probabilities (B, H, T, S).
+
+    ``query`` is (B, H, T, D), ``key`` and ``value`` are (B, H, S, D).
+    """
     scores = query @ key.transpose(-1, -2) / math.sqrt(query.size(-1))  # (B, H, T, S)
     scores = scores.masked_fill(~allowed, torch.finfo(scores.dtype).min)
     wide = torch.promote_types(scores.dtype, torch.float32)
@@ -72,7 +75,10 @@ def eager_attention(
 def sdpa_attention(
     query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, allowed: torch.Tensor | None, dropout_p: float
 ) -> torch.Tensor:
-    """The same by PyTorch's own operation; ``allowed=None`` is the plain causal mask."""
+    """As ``eager_attention``, but by PyTorch's own operation and without returning the probabilities.
+
+    ``allowed=None`` is the plain causal mask.
+    """
     return functional.scaled_dot_product_attention(
         query,
         key,
@@ -179,7 +185,7 @@ class OpenAIGPTModel(OpenAIGPTPreTrainedModel):
         dtype: Dtype of all weights: ``float32``, ``float64``, ``bfloat16`` or ``float16``. Default:
             ``torch.get_default_dtype()``.
         attn_implementation: ``"sdpa"`` (the default: the framework's fused attention) or ``"eager"`` (written out);
-            both give the same numbers.
+            both give the same numbers up to rounding.
         seed: Random seed of the initial weights, the same in every framework; default 0. The framework's own seed has
             no effect. ``None`` leaves the weights unset, for a caller that sets them.
 
@@ -225,20 +231,26 @@ class OpenAIGPTModel(OpenAIGPTPreTrainedModel):
     ) -> BaseModelOutput | Any:
         """Run the trunk. Arrays and lists become tensors; ids, masks and labels may have any integer dtype.
 
+        In shapes, T is the number of tokens of a row, C is ``n_embd``, H is ``n_head`` and L is ``n_layer``.
+
         Args:
-            input_ids: (..., T) integer token ids in [0, V); extra leading dimensions are kept. Or ``inputs_embeds``.
-            attention_mask: (..., T), 1 for tokens to attend to and 0 for padding, on either side. With a cache also
-                (..., past + T); then the last T columns count.
-            token_type_ids: (..., T) integer ids; their rows of the *token* embedding are added.
-            position_ids: (..., T), (1, T) or (T,) integers in [0, P). Default: counted from ``attention_mask``,
-                or 0 to T - 1.
-            head_mask: (H,) or (L, H) floats, factors of the attention probabilities.
+            input_ids: (..., T) integer token ids in [0, vocab_size); extra leading dimensions are kept. Pass either
+                this or ``inputs_embeds``.
+            attention_mask: (..., T), 1 for tokens to attend to and 0 for padding, on either side. With a cache
+                of ``length`` filled slots, (..., length + T) is also accepted; only its last T columns are used.
+            token_type_ids: (..., T) integers in [0, vocab_size); their rows of the *token* embedding are added.
+            position_ids: (..., T), (1, T) or (T,) integers in [0, n_positions). Default: counted from
+                ``attention_mask``, so that padding takes no position; without a mask, from 0, or from the length of the
+                cache.
+            head_mask: (H,) or (L, H) floats, by which the attention probabilities of each head are multiplied.
             inputs_embeds: (..., T, C) floats, used instead of ``input_ids``.
-            output_attentions: Whether to return the attention probabilities, which needs ``"eager"`` attention.
+            output_attentions: Whether to return the attention probabilities. Attention is then computed as ``"eager"``,
+                whatever ``attn_implementation`` is.
             output_hidden_states: Whether to return the embeddings and the output of every block.
             return_dict: Whether to return an output object; ``False`` returns a tuple of the fields that are set.
             past_key_values: The ``KVCache`` of the earlier tokens; positions and attention continue from there.
-            use_cache: Whether to return ``past_key_values``: a new cache of ``n_positions`` slots if none was passed.
+            use_cache: Whether to create a cache of ``n_positions`` slots, and return it, if none is passed. Default:
+                false. A passed cache is always extended and returned.
 
         ``output_attentions``, ``output_hidden_states`` and ``return_dict`` default to the settings of the config.
 
@@ -246,7 +258,8 @@ class OpenAIGPTModel(OpenAIGPTPreTrainedModel):
             BaseModelOutput.
 
         Raises:
-            InputError: An argument is invalid. Checked before work starts (under ``torch.compile``, not at all).
+            InputError: An argument is invalid. Arguments are checked before work starts; under ``torch.compile``, they
+                are not checked.
         """
         input_ids, attention_mask, token_type_ids, position_ids, head_mask, inputs_embeds = self._check(
             input_ids=input_ids,
@@ -305,7 +318,7 @@ class OpenAIGPTModel(OpenAIGPTPreTrainedModel):
         position_ids: torch.Tensor,
         inputs_embeds: torch.Tensor | None,
     ) -> torch.Tensor:
-        """Sum of token, position and (token) type embeddings, (B, T, C)."""
+        """Sum of the embeddings of tokens, positions and token types, (B, T, C)."""
         if inputs_embeds is None:
             inputs_embeds = self.tokens_embed(input_ids)
         inputs_embeds = inputs_embeds.reshape(-1, *inputs_embeds.shape[-2:]).to(self.dtype)

@@ -12,7 +12,10 @@ from gptcore.spec import outputs
 
 
 class BaseModelOutput(outputs.ModelOutput):
-    """``last_hidden_state`` (..., T, C), ``hidden_states`` L + 1 times that, ``attentions`` L times (B, H, T, S)."""
+    """``last_hidden_state`` (..., T, C).
+
+    ``hidden_states``: L + 1 tensors of that shape; ``attentions``: L tensors (B, H, T, S).
+    """
 
     fields = outputs.BASE_FIELDS
     last_hidden_state: torch.Tensor
@@ -33,7 +36,10 @@ class CausalLMOutput(outputs.ModelOutput):
 
 
 class OpenAIGPTDoubleHeadsModelOutput(outputs.ModelOutput):
-    """``loss`` and ``mc_loss`` (), ``logits`` (..., N, T, V), ``mc_logits`` (..., N); the rest as above."""
+    """``loss`` and ``mc_loss`` (), ``logits`` (..., N, T, V), ``mc_logits`` (..., N) for N choices.
+
+    ``hidden_states`` and ``attentions`` as in ``BaseModelOutput``.
+    """
 
     fields = outputs.DOUBLE_HEADS_FIELDS
     loss: torch.Tensor | None

@@ -82,7 +82,7 @@ class OpenAIGPTPreTrainedModel(Configured, Pushable, nn.Module):
     def materialize(self, dtype: str | torch.dtype | None, seed: int | None) -> None:
         """With a seed, give the parameters their initial values.
 
-        The parameters, until now on the meta device, get memory on the default device first.
+        First, the parameters move from the meta device to the default device.
         """
         self.to(framework_dtype(dtype or torch.get_default_dtype()))
         if torch.get_default_device().type != "meta":  # a head model materializes its trunk itself
@@ -119,28 +119,30 @@ class OpenAIGPTPreTrainedModel(Configured, Pushable, nn.Module):
         seed: int = 0,
         **options: Unpack[_LoadingOptions],
     ) -> Self | tuple[Self, dict[str, list[str]]]:
-        """Load a checkpoint folder or a repository of the hub.
+        """Load a checkpoint from a folder, a weights file or the hub.
 
-        The model is in evaluation mode.
+        The loaded model is in evaluation mode.
 
         ``torch_dtype`` and ``device_map`` work as in transformers; the model must be on one device.
 
         Args:
-            path_or_repo_id: A folder, or a repository as ``owner/name``.
-            dtype: Dtype of the weights in memory: ``float32`` if ``None``, ``auto`` for the stored one.
+            path_or_repo_id: A folder, a weights file, or ``owner/name`` on the hub.
+            dtype: Dtype of the weights in memory: ``float32`` if ``None``, ``auto`` for the stored dtype.
             attn_implementation: ``"sdpa"`` (the default) or ``"eager"``, as in ``OpenAIGPTModel``.
             quantization: ``"int8"`` stores kernels and token embedding in one byte per weight, for inference only;
-                such a model cannot be saved.
+                such a model cannot be saved, resized or trained. Default: ``None``.
             output_loading_info: Whether to also return a dict of ``missing_keys``, which got initial values, and
                 ``unexpected_keys``, which are ignored.
             seed: Random seed of the weights that the checkpoint lacks; default 0.
             options: ``revision``, ``cache_dir``, ``local_files_only``, ``token``; ``allow_pickle=True`` to read
-                files of ``torch.save``; ``ignore_mismatched_sizes=True`` for a fresh head if the stored one has
-                another shape, for example another ``num_labels``. All others override the config.
+                files of ``torch.save``; ``ignore_mismatched_sizes=True`` for a new head if the stored one has
+                another shape, for example another ``num_labels``; ``ignore_mismatched_labels=True`` for a new head if
+                its labels have other names or another order. Other arguments of transformers have no effect, or raise
+                an error that says what to do. All other keywords override settings of the config.
 
         Raises:
             CheckpointError, ConfigError: The checkpoint or a setting is invalid. The error lists every problem, and is
-                raised before anything of the model's size is allocated.
+                raised before memory for the model is allocated.
             StorageError: There is no such folder or repository, or it cannot be downloaded.
         """
         check_quantization(quantization, KINDS)
@@ -175,10 +177,11 @@ class OpenAIGPTPreTrainedModel(Configured, Pushable, nn.Module):
 
         Args:
             folder: The folder to write; created if missing.
-            max_shard_size: Largest size of a file, in bytes or as ``"2GB"``; ``None`` (the default) for one file.
+            max_shard_size: Maximum size of a file in bytes, or a string such as ``"2GB"``; a larger tensor gets a file
+                of its own. Default: one file.
             is_main_process: Whether to write; pass ``False`` in the other processes of a run. Default: ``True``.
-            state_dict: The tensors to write, for example those that accelerate gathers, or those of the model without
-                parameters that you added. Default: all of the model.
+            state_dict: The tensors to write, by name: for example those that accelerate gathered, or the model's
+                without the parameters that you added. Default: all tensors of the model.
             options: Other arguments of transformers have no effect, or raise an error that says what to do.
         """
         if saves(is_main_process, options):
@@ -191,7 +194,10 @@ class OpenAIGPTPreTrainedModel(Configured, Pushable, nn.Module):
                 self._save_generation_config(folder)
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *arguments: Any) -> None:
-        """As in PyTorch, but drop the identical token embedding that a ``state_dict`` of transformers repeats."""
+        """As in PyTorch, but ignore ``lm_head.weight`` if it equals the token embedding.
+
+        A ``state_dict`` of transformers has both.
+        """
         names = (f"{prefix}lm_head.weight", f"{prefix}transformer.tokens_embed.weight")
         if hasattr(self, "lm_head") and all(name in state_dict for name in names):
             head, tokens = (state_dict[name] for name in names)
@@ -226,11 +232,16 @@ class OpenAIGPTPreTrainedModel(Configured, Pushable, nn.Module):
         return embedding.weight.device if offloaded is None else torch.device(offloaded)
 
     def get_input_embeddings(self) -> nn.Embedding | Int8Embedding:
-        """The token embedding: callable on ids, and the weight of the language-modelling head."""
+        """The token embedding layer, callable on ids; its weight is also that of the language-modelling head."""
         return self.trunk.tokens_embed
 
     def num_parameters(self, only_trainable: bool = False, exclude_embeddings: bool = False) -> int:
-        """Number of weights, with adapters; a tied weight counts once."""
+        """Number of weights, including those of adapters; a tied weight counts once.
+
+        Args:
+            only_trainable: Whether to count only weights that are trained. Default: ``False``.
+            exclude_embeddings: Whether to leave out the token and position embeddings. Default: ``False``.
+        """
         counted: list[torch.Tensor] = [p for p in self.parameters() if p.requires_grad or not only_trainable]
         if not only_trainable:
             counted += [module.weight for module in self.modules() if isinstance(module, Int8Weight)]
@@ -241,7 +252,18 @@ class OpenAIGPTPreTrainedModel(Configured, Pushable, nn.Module):
     def resize_token_embeddings(
         self, new_num_tokens: int, pad_to_multiple_of: int | None = None, mean_resizing: bool = False
     ) -> nn.Embedding:
-        """Resize the vocabulary in place and replace ``config``; old rows stay, new rows get initial values."""
+        """Resize the vocabulary in place and replace ``config``.
+
+        Rows that remain keep their values, new rows get initial values.
+
+        Args:
+            new_num_tokens: New number of tokens.
+            pad_to_multiple_of: Number to a multiple of which ``new_num_tokens`` is rounded up. Default: no rounding.
+            mean_resizing: Argument of transformers; must be ``False``, the default.
+
+        Returns:
+            The token embedding layer.
+        """
         self.reject_quantized("resized")
         vocab_size = padded_vocabulary(new_num_tokens, pad_to_multiple_of, mean_resizing)
         config = self.config.replace(vocab_size=vocab_size)
@@ -263,7 +285,8 @@ class OpenAIGPTPreTrainedModel(Configured, Pushable, nn.Module):
         """Recompute each block in the backward pass: less memory, more time, the same gradients.
 
         Args:
-            gradient_checkpointing_kwargs: Arguments of ``torch.utils.checkpoint.checkpoint``.
+            gradient_checkpointing_kwargs: Arguments of ``torch.utils.checkpoint.checkpoint``, as a dict; by default,
+                ``use_reentrant`` is false.
             every_n_layers, offload: Arguments of transformers; must be 1 and ``False``.
         """
         if every_n_layers != 1 or offload:
@@ -274,7 +297,7 @@ class OpenAIGPTPreTrainedModel(Configured, Pushable, nn.Module):
         self.trunk.checkpointing_options = {"use_reentrant": False, **(gradient_checkpointing_kwargs or {})}
 
     def gradient_checkpointing_disable(self) -> None:
-        """Keep activations for the backward pass again."""
+        """Switch gradient checkpointing off: keep activations for the backward pass again."""
         self.trunk.gradient_checkpointing = False
 
     def activation_checkpointing_enable(
@@ -286,12 +309,16 @@ class OpenAIGPTPreTrainedModel(Configured, Pushable, nn.Module):
     activation_checkpointing_disable = gradient_checkpointing_disable
 
     def reject_quantized(self, what: str) -> None:
-        """Raise an ``InputError`` if the model is quantized: ``what`` needs the original weights."""
+        """Raise an ``InputError`` if the model is quantized, and so cannot be ``what``, such as ``"saved"``."""
         if isinstance(self.trunk.tokens_embed, Int8Embedding):
             raise InputError(f"a quantized model cannot be {what}. Load it without quantization.")
 
     def train(self, mode: bool = True) -> Self:
-        """Training mode, or evaluation mode."""
+        """Switch to training mode or, with ``mode=False``, to evaluation mode.
+
+        Raises:
+            InputError: A quantized model cannot be trained.
+        """
         if mode:
             self.reject_quantized("trained")
         return super().train(mode)
@@ -304,7 +331,10 @@ class OpenAIGPTPreTrainedModel(Configured, Pushable, nn.Module):
         return getattr(self.config, name) if argument is None else bool(argument)
 
     def _check(self, cache: KVCache | None = None, **inputs: Any) -> tuple[Any, ...]:
-        """The arguments of a call as tensors, checked against the config; while tracing, only shapes and dtypes."""
+        """The arguments of a call as tensors, checked against the config; while tracing, only shapes and dtypes.
+
+        Under ``torch.compile``, nothing is checked.
+        """
         tensors = {name: as_tensor(name, value, self.device) for name, value in inputs.items()}
         if not torch.compiler.is_compiling():  # which would put the checks into the graph
             described = {name: describe(tensor) for name, tensor in tensors.items() if tensor is not None}

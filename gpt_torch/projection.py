@@ -66,7 +66,7 @@ def linear(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = No
         if x.numel() == x.size(-1) and x.dtype is torch.float32 and weight.t().is_contiguous():
             return product_of_one_row(x, weight, bias)
         return Product.forward(x, weight, bias)
-    # A view made inside of a Function could not be edited in place, as hooks and masks of logits do.
+    # Hooks and logit masks edit the result in place, which autograd forbids for a view made inside a Function.
     product = Product.apply(x.reshape(-1, x.size(-1)), weight, bias)
     return product.view(*x.shape[:-1], weight.size(0))
 
@@ -84,7 +84,7 @@ def product_of_one_row(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor
 
 
 def by_onednn(x: torch.Tensor, weight: torch.Tensor) -> bool:
-    """Whether oneDNN computes a product: of plain tensors on a CPU, if only the CPU sees the operator.
+    """Whether oneDNN computes a product: only for plain CPU tensors, and only if nothing else intercepts the operator.
 
     Compilers, tracers, transforms, autocast, and modes such as ``FlopCounterMode`` only know ``linear``.
     """

@@ -1,4 +1,4 @@
-"""Weight-only int8 for inference: a quarter of the memory to read for each token."""
+"""Weight-only int8 for inference: a quarter of the bytes of float32 weights to read for each token."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 LEVELS = 127
 FEW_ROWS = 8  # up to this number of rows, PyTorch's int8 kernel is faster; beyond it, a bfloat16 copy of the weight
-KERNEL_WIDTH = 64  # other widths use the copy: the kernel reads beyond the end of rows that do not fill its registers
+KERNEL_WIDTH = 64  # widths that are not a multiple of it use the copy: the kernel reads beyond the end of such rows
 KINDS = ("int8",)
 
 

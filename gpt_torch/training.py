@@ -62,10 +62,10 @@ class Objective(nn.Module):
             input_ids: (B, T) integer token ids, or (B, N, T) for N sequences per example.
             labels: Integer token ids of the shape of ``input_ids``; -100 is ignored.
             extract_positions: (B,) or (B, N) integer positions of the extract tokens.
-            targets: (B,) integer classes or right choices, or float scores.
+            targets: (B,) integers: the class, or the index of the right choice; or floats: the scores.
 
         Returns:
-            A dict of ``lm_loss`` () and, for a task, ``task_loss`` () and ``logits`` (B, K).
+            A dict of ``lm_loss`` () and, for a task, ``task_loss`` () and ``logits`` (B, K) of K classes or choices.
         """
         if self.model.head is Head.LM:
             return {"lm_loss": self.model(input_ids, labels=labels, return_dict=True).loss}
@@ -75,7 +75,7 @@ class Objective(nn.Module):
             )
             return {"lm_loss": output.loss, "task_loss": output.mc_loss, "logits": output.mc_logits}
         hidden_states = self.model.transformer(input_ids, return_dict=True).last_hidden_state
-        # A classifier's batch holds both arrays, and the model a score.
+        # A classifier's batch has ``extract_positions`` and ``targets``, and its model has the layer ``score``.
         extracted = take_position(hidden_states, extract_positions)  # type: ignore[arg-type]  # (B, C) or (B, N, C)
         if extracted.ndim == 3:
             extracted = extracted.sum(1)  # both orders of a similarity are added before the linear layer
@@ -92,7 +92,7 @@ class Objective(nn.Module):
 def adamw(
     model: OpenAIGPTPreTrainedModel, recipe: Recipe, total_steps: int
 ) -> tuple[torch.optim.AdamW, torch.optim.lr_scheduler.LambdaLR]:
-    """The recipe's AdamW with its learning rates, for a loop of your own.
+    """The recipe's AdamW with its learning rates, for your own loop.
 
     Clip the gradients to ``recipe.max_grad_norm`` yourself. In Keras and optax the optimizer clips and holds the
     schedule; loops in PyTorch, such as those of ``accelerate``, Lightning and transformers, do both themselves.
@@ -132,17 +132,18 @@ def _factor(rates: Sequence[float], step: int) -> float:
 
 
 class Trainer:
-    """A model in training, as ``gptcore.training.Trainer``.
+    """Trains a model; implements the protocol ``gptcore.training.Trainer``.
 
     Args:
         model: A model with a head and float32 weights; changed in place.
         recipe: The hyperparameters.
         total_steps: Number of updates in the whole run, for the schedule.
-        distribution: An ``accelerate.Accelerator`` for devices, DDP or FSDP. Default: as ``accelerate launch`` or
-            ``torchrun`` started this process.
+        distribution: An ``accelerate.Accelerator`` for devices, DDP or FSDP. Default: one that follows the settings
+            with which ``accelerate launch`` or ``torchrun`` started this process.
 
     Raises:
-        ConfigError: The model has no head, or weights that are not float32.
+        ConfigError: The model has no head, has weights that are not float32, or has parameters that a checkpoint has no
+            place for.
 
     >>> from gpt_torch import OpenAIGPTConfig, OpenAIGPTLMHeadModel
     >>> model = OpenAIGPTLMHeadModel(OpenAIGPTConfig(vocab_size=11, n_positions=8, n_embd=6, n_layer=1, n_head=2))
@@ -185,8 +186,8 @@ class Trainer:
         for number, part in enumerate(parts):
             torch.manual_seed(dropout_seed(self.recipe.seed, step, number, process))
             more = self.accelerator.no_sync(self.objective) if part is not parts[-1] else contextlib.nullcontext()
-            with more, self.autocast():
-                outputs = self.objective(**self.to_tensors(part))
+            with more, self._autocast():
+                outputs = self.objective(**self._to_tensors(part))
                 losses = {name: outputs[name] * share for name, share in shares(part, batch).items()}
                 loss = objective(losses, self.recipe.lm_coefficient)
                 self.accelerator.backward(loss * processes)  # gradients of processes are averaged
@@ -202,8 +203,8 @@ class Trainer:
         """The losses of a batch without dropout, and the logits of its task."""
         batch = check_batch(self.config, self.head, batch)
         self.objective.eval()
-        with self.autocast():
-            outputs = self.objective(**self.to_tensors(batch))
+        with self._autocast():
+            outputs = self.objective(**self._to_tensors(batch))
         return {name: to_numpy_bits(value.float()) for name, value in outputs.items()}
 
     def weights(self) -> Iterator[tuple[str, NDArray[Any]]]:
@@ -212,7 +213,7 @@ class Trainer:
             yield name, to_numpy_bits(whole(parameter))
 
     def moments(self) -> Iterator[tuple[str, NDArray[Any]]]:
-        """Adam's two moments of every parameter; zeros for those that do not change."""
+        """Adam's two moments of every parameter; zeros for parameters that are not trained."""
         for name, parameter in parameters_of(self.model).items():
             state = self.optimizer.state.get(parameter, {})
             for moment in MOMENTS:
@@ -230,11 +231,11 @@ class Trainer:
             state[moment] = like(targets[parameter], array)
             state["step"] = torch.tensor(float(step))
 
-    def autocast(self) -> torch.autocast:
+    def _autocast(self) -> torch.autocast:
         narrow = self.recipe.precision == "bfloat16"
         return torch.autocast(self.accelerator.device.type, torch.bfloat16, enabled=narrow)
 
-    def to_tensors(self, batch: Batch) -> dict[str, torch.Tensor]:
+    def _to_tensors(self, batch: Batch) -> dict[str, torch.Tensor]:
         return {
             name: torch.from_numpy(np.asarray(array, np.int64 if array.dtype.kind == "i" else np.float32)).to(
                 self.accelerator.device
@@ -249,7 +250,7 @@ def whole(tensor: torch.Tensor) -> torch.Tensor:
 
 
 def like(parameter: torch.Tensor, array: NDArray[Any]) -> torch.Tensor:
-    """The values of an array, on the device of a parameter and sharded as it is."""
+    """The values of an array, on the device of a parameter and sharded like the parameter."""
     values = torch.from_numpy(np.array(array)).to(parameter.device)
     return (
         distribute_tensor(values, parameter.device_mesh, parameter.placements)
@@ -267,7 +268,7 @@ def load_trainer(
     vocab_size: int | None = None,
     **config: Any,
 ) -> Trainer:
-    """A model in training; see ``gptcore.backends.training.LoadTrainer``."""
+    """Load a model and return its trainer; see ``gptcore.backends.training.LoadTrainer``."""
     torch.set_float32_matmul_precision("highest")
     if isinstance(source, OpenAIGPTConfig):
         model = MODELS[head](source.replace(**config), seed=recipe.seed)  # type: ignore[call-arg]  # a model's own arguments

@@ -1,4 +1,4 @@
-"""The parameter table <-> the model's parameters, both directions. Names are the published ones."""
+"""The parameter table <-> the model's parameters, by canonical name, in both directions."""
 
 from __future__ import annotations
 

@@ -55,7 +55,9 @@ class BatchEncoding(dict[str, Any]):
         return dict(self)
 
     def word_ids(self, batch_index: int = 0) -> list[int | None]:
-        """The number of the word that each token of a row comes from, ``None`` for padding. Each text counts from 0.
+        """The number of the word that each token of a row comes from, ``None`` for padding and for the task's tokens.
+
+        The words of each text are numbered from 0.
 
         Raises:
             InputError: The call did not set ``is_split_into_words``.

@@ -116,8 +116,9 @@ class BytePairEncoding:
     rank is joined, the leftmost first, until no pair has a rank (Sennrich et al. 2016). A heap holds the candidates,
     so a word of n characters costs n log n.
 
-    Where every merge makes a piece of its own, as in the published vocabulary, this equals joining all occurrences of
-    the best pair at once. Where two merges make the same piece, it is what the ``tokenizers`` library does.
+    If every merge gives a different piece, as in the published vocabulary, the result is the same as joining all
+    occurrences of the best pair at once. If two merges give the same piece, the result is that of the ``tokenizers``
+    library.
 
     Args:
         ranks: Merge -> place in the order, from 0.

@@ -64,5 +64,5 @@ class ChunkEncoder:
         return ids
 
 
-class _NeighboursMatter(Exception):  # noqa: N818  # no error: a way out of a loop at full speed
+class _NeighboursMatter(Exception):  # noqa: N818  # not an error: it leaves the loop without a check in each step
     """The words of a chunk depend on its neighbours."""

@@ -46,14 +46,17 @@ class TokenizerBase(ABC):
         merges_file: Path of ``merges.txt``, the merges in order.
         pre_tokenizer: The text path. ``"original"`` is the path that the published model was trained on (ftfy and
             spaCy's English rules), ``"basic"`` is BERT's and gives different ids. ``"auto"`` (default) resolves to
-            original if spaCy and ftfy are installed, else to basic, and logs its choice once.
+            original if spaCy and ftfy are installed and have the published model's rules (spaCy 3.8, ftfy 6.3), else
+            to basic; it logs its choice once.
         unk_token: Token for characters that are not in the vocabulary. Default: ``"<unk>"``.
         model_max_length: Maximum number of tokens that the model accepts; the default of ``max_length``. Default: no
             limit.
         padding_side, truncation_side: Side at which to pad and truncate, ``"right"`` (default) or ``"left"``.
         clean_up_tokenization_spaces: Whether ``decode`` removes spaces before some punctuation. Default: false.
-        split_special_tokens: Whether special tokens in a text are treated as plain text. Default: false.
-        rules: Required fingerprint of the rules of the text path. Default: any known one.
+        split_special_tokens: Whether special and other added tokens in a text are treated as plain text. Default:
+            false.
+        rules: Required fingerprint of the text path's rules, as in the attribute ``rules`` of another tokenizer;
+            other rules raise an error. Default: any known one.
         task: Task whose tokens a call adds to a text; see the attribute ``task``. Default: none.
         options: Special tokens by name (``pad_token="<pad>"``, ``additional_special_tokens=[...]``), and
             ``added_tokens_decoder``. Other options have no effect, but are saved.
@@ -203,8 +206,8 @@ class TokenizerBase(ABC):
             text: Any string, including lone surrogates and control characters.
             pair: A second text, whose tokens follow. Default: none.
             add_special_tokens: Whether to add the tokens of the tokenizer's ``task``. Default: false.
-            split_special_tokens: Whether to treat special tokens in the text as plain text. Default: the tokenizer's
-                setting.
+            split_special_tokens: Whether to treat special and other added tokens in the text as plain text. Default:
+                the tokenizer's setting.
         """
         split = self.split_special_tokens if split_special_tokens is None else split_special_tokens
         parts: list[list[str]] = []
@@ -258,25 +261,34 @@ class TokenizerBase(ABC):
     ) -> BatchEncoding:
         """Encode a text, a pair of texts, or a batch of either.
 
-        The tokenizer of a fine-tuned model has a ``task``. It adds the task's tokens to a text
+        The tokenizer of a fine-tuned model has a ``task``. A call then adds the task's tokens to a text
         (``_start_ text _classify_``) or a pair (``_start_ text _delimiter_ text_pair _classify_``), as in training.
         ``truncation=True`` then also cuts as in training: a text to ``max_length - 2`` tokens, each text of a pair to
         ``max_length // 2 - 2``. An input of similarity or multiple choice has several rows, so a call raises an
-        error: use ``gptcore.pipeline``. ``add_special_tokens=False`` leaves out the task's tokens.
+        error: use ``gptcore.pipeline``.
 
         Args:
             text: A text, or several texts: a list, an array, a column of a table, another sequence, or an iterator.
             text_pair: The same number of second texts, each encoded after its ``text``. Default: none.
             is_split_into_words: Whether each text is a list of words; ``word_ids()`` of the result then gives the word
                 of each token. Default: false.
-            settings: ``add_special_tokens`` (default ``True``: those of the ``task``); ``padding`` (``True`` or
-                ``"longest"``, ``"max_length"``, ``False``); ``truncation`` (``True`` or ``"longest_first"``,
-                ``"only_first"``, ``"only_second"``, ``False``); ``max_length`` (default: the model's);
-                ``pad_to_multiple_of``; ``padding_side``; ``return_tensors`` (``"np"``, ``"pt"``, ``"tf"``, ``"jax"``,
-                default lists); ``return_attention_mask`` (default ``True``); ``return_token_type_ids``,
-                ``return_special_tokens_mask``, ``return_offsets_mapping``, ``return_length`` (without padding; default
-                ``False``); ``return_overflowing_tokens``: more rows hold the tokens that truncation removes, as in
-                transformers' fast class; each begins with the last ``stride`` (default 0) tokens of the row before.
+            settings: The other settings:
+
+                - ``add_special_tokens``: Whether to add the tokens of the ``task``. Default: true.
+                - ``padding``: ``True`` or ``"longest"`` pads to the longest row, ``"max_length"`` to ``max_length``.
+                  Default: ``False``.
+                - ``truncation``: ``True`` or ``"longest_first"``, ``"only_first"``, ``"only_second"`` or ``False``.
+                  Default: ``True`` if ``max_length`` is passed without ``padding``, else ``False``.
+                - ``max_length``: Number of tokens of a row. Default: ``model_max_length``.
+                - ``pad_to_multiple_of``: Rounds the length of padded rows up to a multiple of it. Default: no rounding.
+                - ``padding_side``: Side at which to pad. Default: the tokenizer's.
+                - ``return_tensors``: ``"np"``, ``"pt"``, ``"tf"`` or ``"jax"``. Default: lists.
+                - ``return_attention_mask`` (default ``True``), ``return_token_type_ids``,
+                  ``return_special_tokens_mask``, ``return_offsets_mapping`` and ``return_length`` (all ``False`` by
+                  default): Whether the result has these keys. The length does not include padding.
+                - ``return_overflowing_tokens``: Whether to return the tokens that truncation removes in more rows, as
+                  in transformers' fast class; neighbouring rows share ``stride`` (default 0) tokens. Default: false.
+                - ``verbose``: Whether to warn once of a row longer than ``model_max_length``. Default: true.
 
         Returns:
             ``input_ids``, ``attention_mask`` and the requested keys. ``offset_mapping`` has the start and end of each
@@ -285,9 +297,9 @@ class TokenizerBase(ABC):
             text that each row comes from.
 
         Raises:
-            InputError: An input is not a text or does not fit the task, or the two lists of a batch of pairs have
-                different lengths.
-            TokenizerError: A setting is unknown, or padding is requested without a padding token.
+            InputError: An input is not a text, does not fit the task, or cannot be truncated as requested, or the two
+                lists of a batch of pairs have different lengths.
+            TokenizerError: A setting is unknown or invalid, or padding is requested without a padding token.
         """
         texts, pairs = as_list(text), as_list(text_pair)
         if not is_batch(texts, is_split_into_words):
@@ -340,7 +352,9 @@ class TokenizerBase(ABC):
         return_attention_mask: bool | None = None,
         return_tensors: str | None = None,
     ) -> BatchEncoding:
-        """Pad encoded inputs: one row, a dict of lists of rows, or a list of rows.
+        """Pad encoded inputs: one row (a dict of lists), a batch (a dict of lists of lists), or a list of rows.
+
+        The other arguments are those of a call, but ``padding`` is true by default.
 
         Raises:
             InputError: ``input_ids`` are missing.
@@ -361,7 +375,7 @@ class TokenizerBase(ABC):
     # OpenAI GPT puts no special tokens around a text; a task does.
 
     def num_special_tokens_to_add(self, pair: bool = False) -> int:
-        """The number of special tokens that a call adds to a text or a pair: 0 without a ``task``, else 2 or 3."""
+        """The number of special tokens that a call adds to a text (2) or a pair (3); 0 without a ``task``."""
         return len(self.build_inputs_with_special_tokens([], [] if pair else None))
 
     def build_inputs_with_special_tokens(
@@ -373,7 +387,10 @@ class TokenizerBase(ABC):
     def create_token_type_ids_from_sequences(
         self, token_ids_0: list[int], token_ids_1: list[int] | None = None
     ) -> list[int]:
-        """0 for the first text, 1 for the second. A GPT looks these up in its *token* embedding table."""
+        """The token type of each id of a row: 0 for the first text, 1 for the second.
+
+        The models look it up in the *token* embedding table, as in transformers.
+        """
         parts = [token_ids_0] if token_ids_1 is None else [token_ids_0, token_ids_1]
         types = [[i] * len(part) for i, part in enumerate(parts)]
         return joined(types, None if self.task is None else (0, 0, len(parts) - 1))
@@ -428,7 +445,8 @@ class TokenizerBase(ABC):
             skip_special_tokens: Whether to omit special tokens. Default: false.
             clean_up_tokenization_spaces: Whether to remove spaces before some punctuation, as transformers does.
                 Default: the tokenizer's setting.
-            readable: Whether to restore natural spacing (don't, u.s., quotes, brackets, line breaks). Default: false.
+            readable: Whether to restore natural spacing (don't, u.s., quotes, brackets, line breaks);
+                ``clean_up_tokenization_spaces`` then has no effect. Default: false.
             spaces_between_special_tokens: Whether to put spaces around added tokens (plain class). Default: true.
         """
         ids = decode.ids_of_text(token_ids)
@@ -514,7 +532,7 @@ class TokenizerBase(ABC):
         return self._tokens.added_ids()
 
     def add_tokens(self, new_tokens: AnyToken | Sequence[AnyToken], special_tokens: bool = False) -> int:
-        """Add tokens, which are never split.
+        """Add tokens, which are not split unless ``split_special_tokens`` is set.
 
         Args:
             new_tokens: One or several tokens: a str, or an ``AddedToken`` with flags for matching. Tokens that are not
@@ -553,7 +571,14 @@ class TokenizerBase(ABC):
         token_ids_1: Sequence[int] | None = None,
         already_has_special_tokens: bool = False,
     ) -> list[int]:
-        """1 for a special token, 0 for any other; includes the task's tokens that a call would add to these ids."""
+        """Return 1 for each special token of a row, and 0 for each other token.
+
+        Args:
+            token_ids_0: The ids of a text.
+            token_ids_1: The ids of a second text. Default: none.
+            already_has_special_tokens: Whether ``token_ids_0`` is a whole row. Default: false; the row then is the text
+                or pair with the tokens that the ``task`` adds, and only these get 1.
+        """
         if not already_has_special_tokens:
             parts = [token_ids_0] if token_ids_1 is None else [token_ids_0, token_ids_1]
             return joined([[0] * len(part) for part in parts], None if self.task is None else (1, 1, 1))
@@ -590,14 +615,21 @@ class TokenizerBase(ABC):
         return tokenizer
 
     def save_pretrained(self, save_directory: str | Path, *, filename_prefix: str | None = None) -> tuple[str, ...]:
-        """Save the tokenizer to a folder, which is created if missing; returns the names of the files.
+        """Save the tokenizer to a folder.
 
         ``tokenizer_config.json`` holds the text path and its rules. ``tokenizer.json``, which the fast class writes,
         always holds the basic path, like the published file, because its format cannot express the original path. The
         ``task`` is saved in both files: in ``tokenizer.json``, as a template that adds its tokens.
 
+        Args:
+            save_directory: The folder; created if missing.
+            filename_prefix: Prefix of the names of the files, followed by a hyphen. Default: none.
+
+        Returns:
+            The paths of the files.
+
         Raises:
-            StorageError: A file cannot be written; it is unchanged.
+            StorageError: A file cannot be written; that file is unchanged.
         """
         folder = Path(save_directory)
         make_folder(folder)
@@ -613,7 +645,9 @@ class TokenizerBase(ABC):
         commit_message: str | None = None,
         revision: str | None = None,
     ) -> str:
-        """Save the tokenizer and upload it to a repository on the hub in one commit; other files are unchanged.
+        """Save the tokenizer and upload it to a repository on the hub in one commit.
+
+        Other files of the repository are unchanged.
 
         Args:
             repo_id: ``owner/name``, or ``name`` for one of your own repositories; created if missing.
@@ -626,7 +660,10 @@ class TokenizerBase(ABC):
             The URL of the commit.
 
         Raises:
-            StorageError: The hub cannot be reached or refused the request; the repository is unchanged.
+            ConfigError: The token is invalid.
+            StorageError: The repository id is invalid, or the hub cannot be reached or refused the request. No file of
+                the repository is changed, but a new repository or branch may remain. If the response to the commit was
+                lost, pushing again is safe.
         """
         with hub.temporary_folder() as folder:
             return hub.push(
@@ -641,15 +678,15 @@ class TokenizerBase(ABC):
     def save_vocabulary(self, save_directory: str | Path, filename_prefix: str | None = None) -> tuple[str, str]:
         """Write ``vocab.json`` and ``merges.txt``, byte for byte like the class of transformers with this name.
 
-        Returns:
-            The names of both files.
-
         Args:
             save_directory: An existing folder.
             filename_prefix: Prefix of both names, followed by a hyphen. Default: none.
 
+        Returns:
+            The paths of both files.
+
         Raises:
             TokenizerError: The folder does not exist.
-            StorageError: A file cannot be written; it is unchanged.
+            StorageError: A file cannot be written; that file is unchanged.
         """
         return folders.save_vocabulary(save_directory, self._tokenizer.bpe.files(), filename_prefix)

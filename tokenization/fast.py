@@ -55,8 +55,8 @@ class OpenAIGPTTokenizerFast(TokenizerBase):
             raise TokenizerError("cannot create a tokenizer: pass vocab_file and merges_file, or tokenizer_file.")
 
     def _pieces(self, text: str) -> list[str]:
-        # As the class of transformers that has the path: in the basic one, what is unknown shows as unk_token; in the
-        # original one it shows as it is.
+        # As in the class of transformers that has this path: on the basic path, an unknown piece is shown as unk_token;
+        # on the original path, it is shown unchanged.
         if self.pre_tokenizer == "basic":
             return [token for token in map(self._tokens.token_of, self._tokenizer.part_ids(text)) if token is not None]
         return self._tokenizer.part_pieces(text)

@@ -131,10 +131,10 @@ def save_settings(tokenizer: Saved, folder: Path, backend: Tokenizer | None, pre
         prefix: Prefix of the names, followed by a hyphen, or ``None``.
 
     Returns:
-        The names of the files.
+        The paths of the files.
 
     Raises:
-        StorageError: A file cannot be written; it is unchanged.
+        StorageError: A file cannot be written; that file is unchanged.
     """
     beyond = {
         token.content: token_id
@@ -152,11 +152,11 @@ def save_settings(tokenizer: Saved, folder: Path, backend: Tokenizer | None, pre
 
 
 def save_vocabulary(save_directory: str | Path, files: tuple[bytes, bytes], prefix: str | None) -> tuple[str, str]:
-    """Write ``vocab.json`` and ``merges.txt``; returns their names.
+    """Write ``vocab.json`` and ``merges.txt``; returns their paths.
 
     Raises:
         TokenizerError: The folder does not exist.
-        StorageError: A file cannot be written; it is unchanged.
+        StorageError: A file cannot be written; that file is unchanged.
     """
     folder = Path(save_directory)
     if not folder.is_dir():
@@ -215,7 +215,9 @@ def _recorded(folder: Path, from_file: dict[int, AddedToken]) -> dict[str, Any]:
             else:
                 options.pop(name, None)
         except (TypeError, KeyError, ValueError) as cause:
-            raise TokenizerError(f"{config_file}: {name} must be a token; got {value!r}.") from cause
+            file = config_file if name in config else folder / SPECIAL_TOKENS_FILE
+            allowed = "a list of tokens" if name == ADDITIONAL else "a token"
+            raise TokenizerError(f"{file}: {name} must be {allowed}; got {value!r}.") from cause
     if "added_tokens_decoder" in config:
         options["added_tokens_decoder"] = added_tokens(config_file, config["added_tokens_decoder"])
     elif from_file:

@@ -181,7 +181,9 @@ class TokenSet:
                 self.named[name] = special_token(value)
                 new.append(self.named[name])
             else:
-                raise TokenizerError(f"a special token must be one of {', '.join(NAMED)}, {ADDITIONAL}; got {name!r}.")
+                raise TokenizerError(
+                    f"the name of a special token must be one of {', '.join(NAMED)}, {ADDITIONAL}; got {name!r}."
+                )
         return self.add(new, special=True)
 
     def _put(self, token_id: int, token: AddedToken) -> None:
@@ -201,7 +203,7 @@ class TokenSet:
 
 
 def special_token(token: object) -> AddedToken:
-    """Convert a token to a special token, which is not normalised and never split."""
+    """Convert a token to a special token; a str becomes one that is not normalised."""
     if isinstance(token, str):
         return AddedToken(token, normalized=False, special=True)
     if not isinstance(token, AddedToken):

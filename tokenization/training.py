@@ -43,8 +43,9 @@ def train(
     """Train a tokenizer on text files.
 
     The vocabulary has the order of the published one: the unknown token, the characters, the characters at the end of a
-    word, then the merges. So every character of the corpus has a piece. The same files give the same vocabulary, on any
-    number of threads. Files are read in parts, so a corpus may be larger than memory; only its list of words must fit.
+    word, then the merges. So every character of the corpus has a piece, unless you pass ``characters``. The same files
+    give the same vocabulary, on any number of threads. Files are read in parts, so a corpus may be larger than memory;
+    only its list of words must fit.
 
     Args:
         files: UTF-8 text files, plain, ``.xz`` or ``.gz``, or folders of such ``.txt`` files.
@@ -82,8 +83,8 @@ def train(
     first = [unk_token, *alphabet, *(character + END_OF_WORD for character in alphabet)]
     if vocab_size < len(first) + len(line_breaks):
         raise TokenizerError(
-            f"vocab_size must be at least {len(first) + len(line_breaks)}, because the corpus has {len(alphabet)} "
-            f"different characters; got {vocab_size}. Raise it, or pass fewer characters."
+            f"vocab_size must be at least {len(first) + len(line_breaks)}: the alphabet has {len(alphabet)} "
+            f"characters, each with two pieces; got {vocab_size}. Raise it, or pass fewer characters in characters=..."
         )
     learner = Tokenizer(models.BPE(unk_token=unk_token, end_of_word_suffix=END_OF_WORD))
     learner.pre_tokenizer = pre_tokenizers.CharDelimiterSplit(" ")

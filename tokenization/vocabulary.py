@@ -69,7 +69,8 @@ def read_vocabulary(vocab_file: str | Path, merges_file: str | Path) -> Vocabula
 
     Raises:
         TokenizerError: A file is missing, too large, not UTF-8 or not JSON, ids have gaps or duplicates, a piece or a
-            merge occurs twice, or a merge contains an unknown piece. The error names file and line.
+            merge occurs twice, or a merge contains an unknown piece. The error names the file and, if its content is
+            invalid, the line.
     """
     encoder = _Source(vocab_file).encoder()
     return Vocabulary(encoder, tuple(_Source(merges_file).merges(encoder)))
@@ -89,7 +90,8 @@ def read_text(file: str | Path) -> str:
     """Read a UTF-8 file; line breaks become line feeds, and a byte order mark is removed.
 
     Raises:
-        TokenizerError: The file is missing, too large, or not UTF-8; names the line.
+        TokenizerError: The file is missing, too large, or not UTF-8. The error names the file and, if its content is
+            invalid, the line.
     """
     return _Source(file).text
 
@@ -98,13 +100,14 @@ def read_json(file: str | Path) -> Any:
     """Read a JSON file.
 
     Raises:
-        TokenizerError: The file is missing, too large, not UTF-8 or not JSON; names the line.
+        TokenizerError: The file is missing, too large, not UTF-8 or not JSON. The error names the file and, if its
+            content is invalid, the line.
     """
     return _Source(file).json()
 
 
 class _Source:
-    """A file that is being loaded; every error names it and the line."""
+    """A file that is being loaded. Every error names the file and, if its content is invalid, the line."""
 
     def __init__(self, file: str | Path) -> None:
         self.file = Path(file)

@@ -61,7 +61,8 @@ def test_generation_inside_a_graph_of_the_user(settings, jit_compile):
 @pytest.mark.parametrize("settings", [{"num_beams": 2}, {"return_dict_in_generate": True}, {"stop_strings": "."}])
 def test_what_needs_the_host_is_an_error_inside_a_graph(settings):
     model = build(gpt_tf.TFOpenAIGPTLMHeadModel)
-    with pytest.raises(InputError, match=f"cannot use {next(iter(settings))} inside tf.function: this runs on the host"):
+    name = next(iter(settings))
+    with pytest.raises(InputError, match=f"cannot use {name} inside tf.function: this runs on the host"):
         tf.function(lambda ids: model.generate(ids, **settings), autograph=False)(IDS)
     with pytest.raises(InputError, match=r"cannot use streamer inside tf.function"):
         tf.function(lambda ids: model.generate(ids, streamer=print), autograph=False)(IDS)

@@ -59,3 +59,20 @@ def test_gradient_checkpointing_can_be_switched_after_compile():
         model.fit(inputs_of(model), verbose=0)
         counts.append(len(calls) - before)
     assert counts == [1, 2]
+
+
+def test_attention_can_be_switched_after_compile(monkeypatch):
+    """What Keras and ``generate`` compiled for the other way is not used."""
+    calls = []
+    eager = gpt_tf.modeling.eager_attention
+    monkeypatch.setattr(gpt_tf.modeling, "eager_attention", lambda *inputs: calls.append(1) or eager(*inputs))
+    model = build(gpt_tf.TFOpenAIGPTLMHeadModel)
+    model.compile(keras.optimizers.SGD(0.0), jit_compile=False)
+    for use in (lambda: model.predict(IDS, verbose=0), lambda: model.generate(IDS[:, :2], max_new_tokens=1)):
+        model.attn_implementation = "sdpa"
+        use()
+        assert not calls
+        model.attn_implementation = "eager"
+        use()
+        assert calls
+        calls.clear()

@@ -48,7 +48,7 @@ def test_loading_reports_what_is_new(tmp_path, caplog):
     build(gpt_torch.OpenAIGPTModel).save_pretrained(tmp_path)
     model, info = gpt_torch.OpenAIGPTForSequenceClassification.from_pretrained(tmp_path, output_loading_info=True)
     assert info == {"missing_keys": ["score.weight"], "unexpected_keys": []}
-    assert "has untrained weights, which the checkpoint lacks: score.weight" in caplog.text
+    assert "score.weight is new and untrained, because the checkpoint lacks it. Train" in caplog.text
     assert not model.training
 
 

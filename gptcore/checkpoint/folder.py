@@ -47,7 +47,8 @@ def read_tensors(path: Path, *, allow_pickle: bool = False, form: str | None = N
     Args:
         path: A folder, a weights file, or a directory that Orbax saved; recognised by its content, not by its name.
         allow_pickle: Whether to read files of ``torch.save``. Their code is never executed. Default: false.
-        form: The format to load if a folder has several. Default: the first of ``FORMATS``.
+        form: The format to load if a folder has several. Default: the first format in ``FORMATS``
+            that the folder has.
 
     Raises:
         CheckpointError: Weights are missing or damaged, an index does not match its shards, or a file is outside the
@@ -136,7 +137,7 @@ def _read_file(path: Path, *, allow_pickle: bool) -> list[StoredTensor]:
 
 
 def _named(tensor: StoredTensor, forms: Sequence[FileFormat]) -> StoredTensor:
-    """The tensor with its canonical name in the first format that knows its name; matching reports unknown names."""
+    """The tensor with its canonical name in the first format that has its name; matching reports unknown names."""
     for form in forms:
         if canonical := form.to_canonical(tensor.parameter):
             parameter, transform = canonical

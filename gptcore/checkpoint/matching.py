@@ -1,4 +1,7 @@
-"""Matching of stored tensors to parameters: strict and total, with all problems reported at once."""
+"""Strict matching of stored tensors to parameters.
+
+Every parameter of the trunk must be present, and every other tensor must be known. All problems are reported at once.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +41,9 @@ def match(
     ignore_mismatched_sizes: bool = False,
     without: Collection[str] = (),
 ) -> Matching:
-    """Match stored tensors to the parameters of a model, before anything is read or allocated.
+    """Match stored tensors to the parameters of a model, before memory for the model is allocated.
+
+    No values are read, except to compare a stored ``lm_head.weight`` with the token embedding.
 
     All trunk parameters are required. Parameters of the head may be missing (a base checkpoint in a head model) and are
     then initialised. These tensors are dropped: those of another head, old mask buffers, the state of dropout and of an

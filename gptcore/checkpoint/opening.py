@@ -1,4 +1,4 @@
-"""Opening checkpoints of any format: they are located and checked, but no values are read."""
+"""Open checkpoints of any format: locate and check them, before their values are loaded."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Checkpoint:
 
     @property
     def origin(self) -> str:
-        """Description of the source for copies: its repository, if it has one, its format and its dtype."""
+        """Describes this checkpoint as the source of a conversion: its repository (if any), format and dtype."""
         described = f"{self.form}, {self.dtype}"
         if self.path.resolve() == Path(DEFAULT_MODEL).resolve():
             return f"the model that comes with {PRODUCER}, {described}"
@@ -73,7 +73,9 @@ def open_checkpoint(
     head: Head | None = None,
     **options: Unpack[ConfigOptions],
 ) -> Checkpoint:
-    """Find a checkpoint and check it, without reading values.
+    """Find a checkpoint and check it.
+
+    No values are read, except to compare a stored ``lm_head.weight`` with the token embedding.
 
     Args:
         path_or_repo_id: A folder, a weights file, or ``owner/name``.
@@ -82,7 +84,8 @@ def open_checkpoint(
         options: Options of ``gptcore.storage.hub.resolve``, and settings that override the config.
 
     Raises:
-        CheckpointError, ConfigError, StorageError: The checkpoint is invalid; the error lists all problems.
+        CheckpointError, ConfigError: The checkpoint is invalid; if tensors do not fit, the error lists all of them.
+        StorageError: The checkpoint does not exist, or cannot be downloaded.
     """
     location, overrides = hub.split_options(options)
     path = Path(path_or_repo_id)

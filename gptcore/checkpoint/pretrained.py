@@ -30,7 +30,7 @@ SHOWN_LABELS = 5
 
 @dataclass(frozen=True)
 class Pretrained:
-    """A checkpoint that fits a model, checked but not read yet."""
+    """A checkpoint that is checked to fit a model; ``values`` reads its tensors."""
 
     config: OpenAIGPTConfig
     head: Head
@@ -39,10 +39,10 @@ class Pretrained:
     folder: Path
 
     def values(self, seed: int = 0) -> Iterator[tuple[str, NDArray[Any]]]:
-        """Each parameter's canonical name and values in ``dtype`` (bfloat16 as bits), largest first.
+        """Yield the canonical name and the values of each parameter in ``dtype`` (bfloat16 as bits), the largest first.
 
         Each array is read when it is reached and can be freed before the next, so loading needs little more memory than
-        the model; the largest come first to keep the peak low. Missing parameters are initialised from ``seed``.
+        the model; starting with the largest keeps the peak low. Missing parameters are initialised from ``seed``.
         """
         missing = {parameter.name for parameter in self.matching.missing}
         table = parameters(self.config, self.head).values()
@@ -61,7 +61,7 @@ class Pretrained:
 
 
 def files_to_load(allow_pickle: bool, *others: str) -> hub.Choose:
-    """Return a function that selects the files to load: both configs, the weights in one format, and ``others``."""
+    """Return a function that selects the files to load: the configs, the weights in one format, and ``others``."""
 
     def choose(names: Sequence[str]) -> list[str]:
         return [*hub.named(CONFIG_NAME, GENERATION_CONFIG_NAME, *others)(names), *weights_files(names, allow_pickle)]
@@ -94,15 +94,16 @@ def open_pretrained(
         head: The head, which selects the model class.
         dtype: ``float32`` (default), ``float64``, ``float16``, ``bfloat16``, or ``auto`` for the stored dtype.
         allow_pickle: Whether to read files of ``torch.save``. Their code is never executed. Default: false.
-        ignore_mismatched_sizes: Whether to replace a head of another shape, such as for another number of labels, by
-            a new one; the trunk must still fit. Default: false.
-        ignore_mismatched_labels: Whether to also replace the head if its labels have other names or another order; for
-            training on new labels. Default: false.
+        ignore_mismatched_sizes: Whether to replace a head of another shape, for example for another number of labels,
+            by a new one. The trunk must fit. Default: false.
+        ignore_mismatched_labels: Whether to replace a classification head whose labels differ in number, names or order
+            by a new one, to train on new labels. Works without ``ignore_mismatched_sizes``. Default: false.
         options: ``revision``, ``cache_dir``, ``local_files_only`` and ``token``, and settings that override the config.
 
     Raises:
-        CheckpointError, ConfigError, StorageError: The checkpoint is invalid or does not fit; the error lists all
-            problems.
+        CheckpointError, ConfigError: The checkpoint or a setting is invalid; if tensors do not fit, the error lists all
+            of them.
+        StorageError: The checkpoint does not exist, or cannot be downloaded.
     """
     location, overrides = hub.split_options(without_idioms(options, LOADING))
     path = Path(path_or_repo_id)
@@ -110,8 +111,9 @@ def open_pretrained(
         path = hub.resolve(path_or_repo_id, files_to_load(allow_pickle), **location)
     tensors = read_tensors(path, allow_pickle=allow_pickle)
     config = config_of(path, tensors, **overrides)
+    names = {tensor.parameter for tensor in tensors}
     stored = None
-    if (ignore_mismatched_labels or "id2label" in overrides) and SCORE[0].name in {t.parameter for t in tensors}:
+    if (ignore_mismatched_labels or "id2label" in overrides) and SCORE[0].name in names:
         others = {name: value for name, value in overrides.items() if name not in LABELS}
         stored = config_of(path, tensors, **others)
     is_other = ignore_mismatched_labels and stored is not None and stored.id2label != config.id2label
@@ -122,11 +124,13 @@ def open_pretrained(
         text = "The checkpoint's head for %s is replaced by a new, untrained one for %s."
         logger.warning(text, _labels_of(stored), _labels_of(config))
     elif missing:
-        shape = " in this shape" if ignore_mismatched_sizes else ""
+        verb, lacks = ("is", "it") if len(matching.missing) == 1 else ("are", "them")
+        shape = " in this shape" if any(parameter.name in names for parameter in matching.missing) else ""
         text = (
-            "%s has untrained weights, which the checkpoint lacks%s: %s. Train the model before using its predictions."
+            "%s: %s %s new and untrained, because the checkpoint lacks %s%s. Train the model before using its "
+            "predictions."
         )
-        logger.warning(text, head.architecture, shape, missing)
+        logger.warning(text, head.architecture, missing, verb, lacks, shape)
     elif stored is not None:
         _warn_of_renamed_labels(stored, config)
     if dtype == "auto":
@@ -157,7 +161,7 @@ def _warn_of_renamed_labels(stored: OpenAIGPTConfig, config: OpenAIGPTConfig) ->
 
 
 def fresh_values(config: OpenAIGPTConfig, head: Head, dtype: str, seed: int) -> Iterator[tuple[str, NDArray[Any]]]:
-    """Each parameter's canonical name and initial values in ``dtype`` (bfloat16 as bits)."""
+    """Yield the canonical name and the initial values of each parameter in ``dtype`` (bfloat16 as bits)."""
     for parameter in parameters(config, head).values():
         yield parameter.name, convert(initial_value(parameter, config, seed), "float32", dtype)
 
@@ -178,8 +182,9 @@ def save_pretrained(
         config: The config, saved as ``config.json`` with the architecture and dtype.
         head: The head, which determines the published names.
         dtype: The dtype of the model, saved in ``config.json``.
-        values: Canonical name and array of every parameter, each saved in its own dtype; ``bfloat16`` as bits.
-        max_shard_size: Maximum size of a file in bytes, or a text such as ``"2GB"``. Default: one file.
+        values: Canonical name and array of every parameter, bfloat16 as bits. Each is saved in the dtype of its array.
+        max_shard_size: Maximum size of a file in bytes, or a string such as ``"2GB"``; a larger tensor gets a file of
+            its own. Default: one file.
         form: The format: ``safetensors`` (default), ``pytorch``, ``tf``, ``keras``, ``flax``, ``orbax`` or ``openai``.
 
     Raises:
@@ -196,7 +201,8 @@ def check_modules(head: Head, missing: Sequence[str], others: Sequence[str] = ()
     """Check, before saving, that a model has exactly the weights of its parameter table.
 
     Raises:
-        CheckpointError: Weights are missing, or a checkpoint cannot hold others; the error lists them.
+        CheckpointError: Weights are missing, or the model has weights that a checkpoint cannot hold; the error lists
+            them.
     """
     if missing:
         raise CheckpointError(
@@ -221,7 +227,10 @@ def write_checkpoint(
     max_shard_size: int | str | None = None,
     provenance: Mapping[str, str] | None = None,
 ) -> None:
-    """Write ``config.json`` and the weights, like ``save_pretrained``, for tensors that may not be in memory."""
+    """Write ``config.json`` and the weights, like ``save_pretrained``, for tensors that need not be in memory.
+
+    ``provenance`` is stored in formats that support metadata.
+    """
     misfits = [
         f"{parameter.name} must have shape {parameter.shape}; got {tensor.shape}"
         for parameter, tensor in tensors

@@ -44,7 +44,7 @@ def parse_size(size: int | str | None) -> float:
     number = text.removesuffix(unit).strip()
     if not number.isdecimal() or int(number) == 0:
         raise ConfigError(
-            f"max_shard_size must be a positive number of bytes, or a text such as '500MB' or '2GiB'; got {size!r}."
+            f"max_shard_size must be a positive number of bytes, or a string such as '500MB' or '2GiB'; got {size!r}."
         )
     return float(int(number) * units[unit])
 
@@ -64,7 +64,8 @@ def read_shards(folder: Path, index_name: str, read_file: Callable[[Path], list[
     shards = {name: resolve_inside(folder, name) for name in dict.fromkeys(weight_map.values())}
     placed = [(tensor, name) for name, path in shards.items() for tensor in read_file(path)]
     problems = [
-        f"{tensor.name!r} is in {name}, but the index places it in {weight_map.get(tensor.name)}"
+        f"{tensor.name!r} is in {name}, but the index "
+        + (f"places it in {weight_map[tensor.name]}" if tensor.name in weight_map else "does not list it")
         for tensor, name in placed
         if weight_map.get(tensor.name) != name
     ]

@@ -25,8 +25,8 @@ def config_of(path: Path, tensors: Sequence[StoredTensor], **overrides: Any) -> 
             all settings that differ from their defaults and that no shape determines, such as ``afn``.
 
     Raises:
-        CheckpointError: ``config.json`` is missing, and the shapes are not those of this architecture or need
-            ``n_head``.
+        CheckpointError: ``config.json`` is missing, and either the shapes are not those of this architecture or
+            ``n_head`` was not passed.
         ConfigError: The config is invalid.
     """
     folder = folder_of(path)

@@ -55,7 +55,7 @@ class StoredTensor:
     shape: tuple[int, ...]
     regions: tuple[Region | Packed, ...]
     strides: tuple[int, ...] | None = None  # in numbers; None for C order
-    form: str = ""  # the name of the format that knows its name; set when a checkpoint is opened
+    form: str = ""  # the format to which the tensor's name belongs; set when a checkpoint is opened
 
     @classmethod
     def at(cls, path: Path, name: str, dtype: str, shape: tuple[int, ...], offset: int) -> Self:

@@ -12,11 +12,12 @@ from gptcore.settings import literal
 from gptcore.spec.tasks import TASKS, choice_columns
 
 SHIPPED = "the bundled model"
+"""How ``--help`` describes the default, ``DEFAULT_MODEL``."""
+
 PRE_TOKENIZER = (
     "How to split text into words: basic (BERT's rules), original (ftfy and spaCy, as for the published model) or auto "
-    "(original if both are installed)."
+    "(original if spaCy 3.8 and ftfy 6.3 are installed)."
 )
-"""How ``--help`` describes the default, ``DEFAULT_MODEL``."""
 
 
 def examples(*commands: str) -> str:

@@ -70,7 +70,8 @@ def convert_checkpoint(
         folder: The folder to write; created if missing.
         form: The format: ``safetensors``, ``pytorch``, ``tf``, ``keras``, ``flax``, ``orbax`` or ``openai``.
         dtype: The dtype to write. Default: the widest dtype of the source.
-        max_shard_size: Maximum size of a file in bytes, or a text such as ``"2GB"``; for formats with shards.
+        max_shard_size: Maximum size of a file in bytes, or a string such as ``"2GB"``; a larger tensor gets a file of
+            its own. Only for formats with shards. Default: one file.
         progress: Function that is called with the bytes done and the total. Default: none.
 
     Returns:

@@ -23,7 +23,10 @@ from gptcore.storage import hub
 def describe(
     path_or_repo_id: str | Path, *, allow_pickle: bool = False, **options: Unpack[ConfigOptions]
 ) -> Mapping[str, Any]:
-    """Describe a checkpoint, ready for JSON: model, config, tensors, problems, and what each model class would load."""
+    """Describe a checkpoint, ready for JSON: its model class, config, tensors and problems.
+
+    ``loads`` lists, for each model class, the parameters that would be new and the tensors that would not be used.
+    """
     location, overrides = hub.split_options(options)
     path = Path(path_or_repo_id)
     if not path.is_file():

@@ -46,7 +46,10 @@ class Pushable:
             The URL of the commit.
 
         Raises:
-            StorageError: The hub cannot be reached or refused the request; the repository is unchanged.
+            ConfigError: The token is invalid.
+            StorageError: The repository id is invalid, or the hub cannot be reached or refused the request. No file of
+                the repository is changed, but a new repository or branch may remain. If the response to the commit was
+                lost, pushing again is safe.
         """
         with hub.temporary_folder() as folder:
             self.save_pretrained(folder, max_shard_size=max_shard_size)
@@ -83,8 +86,8 @@ def push_checkpoint(
         The URL of the commit.
 
     Raises:
-        CheckpointError: The checkpoint lacks a parameter or a file that can be loaded from the hub, or a file points
-            outside its folder.
+        CheckpointError: The checkpoint lacks a parameter, has no weights file in a format that can be loaded from the
+            hub, or has a file that points outside its folder.
         ConfigError, StorageError: As in ``gptcore.storage.hub.push``.
     """
     if checkpoint.matching.missing:

@@ -38,7 +38,7 @@ def test_any_head_loads_into_any_other(tmp_path, stored, wanted):
     assert {name for name, _ in source.values()} == own
 
 
-def test_another_number_of_labels_is_an_error_with_two_remedies(tmp_path):
+def test_another_number_of_labels_is_an_error_with_two_remedies(tmp_path, caplog):
     """The error says both ways out, and both work."""
     save(tmp_path, Head.SEQUENCE_CLASSIFICATION)
     with pytest.raises(CheckpointError) as caught:
@@ -51,6 +51,9 @@ def test_another_number_of_labels_is_an_error_with_two_remedies(tmp_path):
     source = open_pretrained(tmp_path, Head.SEQUENCE_CLASSIFICATION, num_labels=4, ignore_mismatched_sizes=True)
     assert source.report() == {"missing_keys": ["score.weight"], "unexpected_keys": ["score.weight"]}
     assert dict(source.values())["score.weight"].shape == (4, 10)
+    assert "score.weight is new and untrained, because the checkpoint lacks it in this shape. Train" in caplog.text
+    open_pretrained(tmp_path, Head.DOUBLE_HEADS, ignore_mismatched_sizes=True)
+    assert ".summary.bias are new and untrained, because the checkpoint lacks them. Train" in caplog.text
 
 
 def test_only_a_head_may_have_another_size(folder):

@@ -70,7 +70,11 @@ def test_the_layout_of_the_hub_cache_is_allowed(tmp_path):
 def test_index_and_shards_must_agree(tmp_path):
     save(tmp_path, Head.LM, max_shard_size="1KB")
     index = json.loads((tmp_path / INDEX_NAME).read_text())
-    for spoil in ("extra", "moved", "lost"):
+    for spoil, message in (
+        ("extra", r"'not\.there' is not in model-.*, where the index places it"),
+        ("moved", r" is in model-.*, but the index places it in model-"),
+        ("lost", r" is in model-.*, but the index does not list it"),
+    ):
         weight_map = dict(index["weight_map"])
         names = list(weight_map)
         if spoil == "extra":
@@ -80,7 +84,7 @@ def test_index_and_shards_must_agree(tmp_path):
         else:
             del weight_map[names[0]]
         (tmp_path / INDEX_NAME).write_text(json.dumps({"weight_map": weight_map}))
-        with pytest.raises(CheckpointError):
+        with pytest.raises(CheckpointError, match=message):
             open_pretrained(tmp_path, Head.LM)
     (tmp_path / "twice.safetensors").write_bytes((tmp_path / index["weight_map"][names[0]]).read_bytes())
     (tmp_path / INDEX_NAME).write_text(json.dumps({"weight_map": {**index["weight_map"], "x": "twice.safetensors"}}))

@@ -138,7 +138,7 @@ def test_stored_notebook(name):
         assert any("image/png" in output.get("data", {}) for output in cell.outputs) == ("plot" in cell.source)
         for output in cell.outputs:
             assert output.output_type in ("execute_result", "stream"), output
-            assert output.get("name") != "stderr" or re.fullmatch(r"\w+ has untrained weights, .*\n+", output.text)
+            assert output.get("name") != "stderr" or re.fullmatch(r"\w+: .* is new and untrained, .*\n+", output.text)
     text = nbformat.writes(notebook)
     assert len(text) < 300_000
     assert not re.search(r"/(home|root|tmp|work|Users)/|\.local\b|site-packages|<0x|\bat 0x", notebooks.shown(notebook))

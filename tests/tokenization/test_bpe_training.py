@@ -113,7 +113,7 @@ BAD = {
     "empty folder": (lambda folder: train(folder, 100), "no files of the kinds .txt in"),
     "too small": (
         lambda folder: train(written(folder, b"abc"), 10, pre_tokenizer="basic"),
-        "vocab_size must be at least .*; got 10",
+        "vocab_size must be at least .*: the alphabet has .* characters, each with two pieces; got 10",
     ),
     "no size": (lambda folder: train(written(folder, b"abc"), 0), "must be an integer, 1 to 10,000,000; got 0"),
     "not UTF-8": (lambda folder: train(written(folder, b"a\nb\xff"), 999, pre_tokenizer="basic"), "c.txt, .*not UTF-8"),

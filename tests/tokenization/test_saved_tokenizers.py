@@ -34,9 +34,14 @@ def test_a_saved_tokenizer_records_its_rules(kind, tmp_path):
     assert config["pre_tokenizer"] == "original"
     config["pre_tokenizer_rules"] = "feedfeedfeedfeed"
     (tmp_path / "tokenizer_config.json").write_text(json.dumps(config))
-    with pytest.raises(TokenizerError, match="needs feedfeedfeedfeed, so ids would differ"):
+    with pytest.raises(TokenizerError, match=r"needs feedfeedfeedfeed, so ids would differ.*pre_tokenizer='basic'"):
         kind.from_pretrained(tmp_path)
     assert kind.from_pretrained(tmp_path, pre_tokenizer="basic").pre_tokenizer == "basic"
+    config["pre_tokenizer"] = "basic"
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(config))
+    with pytest.raises(TokenizerError, match=r"so ids would differ\. Use the version of gptcore .* or pass rules=None"):
+        kind.from_pretrained(tmp_path)
+    assert kind.from_pretrained(tmp_path, rules=None).pre_tokenizer == "basic"
 
 
 def test_unknown_settings_of_a_config_are_kept(kind, tmp_path):
@@ -63,7 +68,9 @@ def test_older_files_of_transformers_are_read(kind, tmp_path):
 BAD_FILES = {
     "config": ("tokenizer_config.json", "[1]", "tokenizer_config.json, line 1: must be a JSON object; got list"),
     "config JSON": ("tokenizer_config.json", '{\n"a": }', "tokenizer_config.json, line 2: not JSON"),
-    "token": ("tokenizer_config.json", '{"pad_token": 7}', "pad_token must be a token; got 7"),
+    "token": ("tokenizer_config.json", '{"pad_token": 7}', "tokenizer_config.json: pad_token must be a token; got 7"),
+    "token map": ("special_tokens_map.json", '{"pad_token": 7}', "special_tokens_map.json: pad_token must be a token"),
+    "token list": ("special_tokens_map.json", '{"additional_special_tokens": [7]}', r"a list of tokens; got \[7\]"),
     "added": ("tokenizer_config.json", '{"added_tokens_decoder": {"x": "y"}}', "added token: .* with the id 'x'"),
     "mode": ("tokenizer_config.json", '{"pre_tokenizer": "x"}', "pre_tokenizer must be one of .*; got 'x'"),
 }

@@ -64,7 +64,7 @@ def test_naming_special_tokens(kind):
         tokenizer.pad_token_id = 99_999
     with pytest.raises(TokenizerError, match="a special token must be a str or an AddedToken; got int: 5"):
         tokenizer.pad_token = 5
-    with pytest.raises(TokenizerError, match=r"a special token must be one of bos_token.*; got 'end_token'"):
+    with pytest.raises(TokenizerError, match=r"name of a special token must be one of bos_token.*; got 'end_token'"):
         tokenizer.add_special_tokens({"end_token": "x"})
     with pytest.raises(TokenizerError, match="a list of tokens; got 'x'"):
         tokenizer.add_special_tokens({"additional_special_tokens": "x"})

@@ -209,7 +209,7 @@ def _span(match: re.Match[str] | None) -> tuple[int, int]:
 
 
 def boundaries(words: Sequence[str]) -> list[tuple[int, int]]:
-    """First and last position of each word in the text that they form together.
+    """Start and end (exclusive) of each word in the text that they form together.
 
     >>> boundaries(["do", "n't"])
     [(0, 2), (2, 5)]

@@ -26,7 +26,8 @@ def pre_tokenizer(mode: str, fingerprint: str | None = None) -> PreTokenizer:
     """Return the text path of a mode.
 
     Args:
-        mode: ``"basic"``, ``"original"``, or ``"auto"``: original if spaCy and ftfy can be imported, else basic.
+        mode: ``"basic"``, ``"original"``, or ``"auto"``: original if spaCy and ftfy are installed and have the
+            published model's rules, else basic.
         fingerprint: The required fingerprint of the path's rules, as in a saved tokenizer. Default: any known one.
 
     Raises:
@@ -43,10 +44,16 @@ def pre_tokenizer(mode: str, fingerprint: str | None = None) -> PreTokenizer:
         path, known = _original(), ORIGINAL_FINGERPRINTS
     required = (fingerprint,) if fingerprint else known
     if path.fingerprint not in required:
+        if mode == "original":
+            advice = (
+                f"Installed: {_versions()}. Install spacy>=3.8,<3.9 and ftfy>=6.3,<6.4, or pass "
+                "pre_tokenizer='basic', which gives different ids."
+            )
+        else:
+            advice = "Use the version of gptcore that saved the tokenizer, or pass rules=None to accept other ids."
         raise TokenizerError(
             f"cannot use the text path {mode!r}: its rules have the fingerprint {path.fingerprint}, but the tokenizer "
-            f"needs {' or '.join(map(str, required))}, so ids would differ. Installed: {_versions()}. Install "
-            "spacy>=3.8,<3.9 and ftfy>=6.3,<6.4, or pass pre_tokenizer='basic', which gives different ids."
+            f"needs {' or '.join(map(str, required))}, so ids would differ. {advice}"
         )
     return path
 

@@ -109,7 +109,7 @@ class _Walk:
             raise CheckpointError(f"{name!r} must be an array; got another msgpack extension")
         end = self.position + length
         if self.size(1) != 0x93:
-            raise CheckpointError(f"{name!r} is not an array of shape, dtype and numbers")
+            raise CheckpointError(f"{name!r} must consist of a shape, a dtype and numbers")
         shape = tuple(self.integer() for _ in range(self.axes(name)))
         dtype = self.text()
         size = self.binary_length(name)

@@ -1,8 +1,8 @@
 """Pickles of PyTorch, read without executing them: a stack machine for tensors, dicts, lists and plain values.
 
 Python's own unpickler calls the functions that a file names. This reader calls none of them: a global is only a name,
-and the only calls that it interprets are those that describe a tensor. The opcodes come from the standard library's
-disassembler.
+and the only calls that it interprets are those that describe a tensor or an ``OrderedDict``. The opcodes come from the
+standard library's disassembler.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ class _Machine:
     def set_items(self, items: list[Any]) -> None:
         target = self.stack[-1]
         if not isinstance(target, dict) or len(items) % 2:
-            raise TypeError("only a dict has items, in pairs")
+            raise TypeError("items can only be set on a dict, in pairs of key and value")
         target.update(zip(items[::2], items[1::2], strict=True))
 
     def name_global(self, argument: str) -> None:
@@ -114,7 +114,7 @@ class _Machine:
         self.push(describe(*arguments))
 
     def build(self) -> None:
-        self.stack.pop()  # the attributes of a state dict, such as _metadata, are no weights
+        self.stack.pop()  # the attributes of a state dict, such as _metadata, are not weights
         if not isinstance(self.stack[-1], dict):
             raise CheckpointError("the pickle would set attributes of an object; nothing was executed")
 

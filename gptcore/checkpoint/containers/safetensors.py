@@ -36,8 +36,8 @@ def read(path: Path) -> list[StoredTensor]:
             header_size = struct.unpack("<Q", size_field)[0] if len(size_field) == 8 else 0
             if not 2 <= header_size <= min(MAX_HEADER_BYTES, file_size - 8):
                 raise CheckpointError(
-                    f"the file is not a complete safetensors file: it has {file_size} bytes, and its header "
-                    f"{header_size} (at most {MAX_HEADER_BYTES}). Download it again."
+                    f"the file is not a complete safetensors file: it has {file_size:,} bytes, but its header claims "
+                    f"{header_size:,} (at most {MAX_HEADER_BYTES:,} are allowed). Download it again."
                 )
             header = json.loads(file.read(header_size), object_pairs_hook=_reject_duplicates)
         with safetensors.safe_open(path, framework="numpy"):

@@ -1,9 +1,9 @@
 """Arrays of zarr 2, as Orbax stores them: each in a directory of its own, or all packed in one OCDBT store.
 
-Packed arrays are read with tensorstore, which Orbax uses too and which needs no framework. This module sets which store
-tensorstore opens and what it expects there; nothing in the directory does. tensorstore opens files of the directory
-only: it rejects names with ``..``, and this module rejects links. The keys of a store are never listed, because a
-crafted tree may have any number of them: the caller names the arrays.
+Packed arrays are read with tensorstore, which Orbax uses too and which needs no framework. Only this module, never a
+file in the directory, determines which store tensorstore opens and what it expects there. tensorstore opens files of
+the directory only: it rejects names with ``..``, and this module rejects links. The keys of a store are never listed,
+because a crafted tree may have any number of them: the caller names the arrays.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ LIBRARY_ERRORS = (RuntimeError, NotImplementedError, MemoryError)
 
 
 def read(path: Path, packed_names: Callable[[Path], Iterable[str]]) -> list[StoredTensor]:
-    """Describe the arrays in a directory; ``packed_names`` returns the names of those that a store must have.
+    """Describe the arrays in a directory; ``packed_names`` returns the names to look for in a packed store.
 
     Raises:
         CheckpointError: The directory is damaged or incomplete, or points outside itself.

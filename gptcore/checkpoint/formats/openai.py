@@ -98,7 +98,10 @@ class OpenAI(Format):
         by_name = {parameter.name: tensor for parameter, tensor in tensors}
         names = order((len(by_name) - len(ORDER)) // len(LAYER_ORDER))
         if extra := sorted(set(by_name) - set(names)):
-            raise CheckpointError(f"OpenAI's format holds the trunk only, without {', '.join(extra)}.")
+            raise CheckpointError(
+                "cannot save in OpenAI's format: it holds the trunk only, but the model also has "
+                f"{', '.join(extra)}. Choose another format."
+            )
         ordered = [by_name[name].done(name, _transform(name)) for name in names]
         total = sum(math.prod(tensor.shape) for tensor in ordered)
         bounds = [total * i // len(NUMBERS_NAMES) for i in range(len(NUMBERS_NAMES) + 1)]
