@@ -208,7 +208,7 @@ def test_a_backend_of_somebody_else(run, somebody_elses, tmp_path):
     command = ("verify", tmp_path / "checkpoint", "--backend", "reference")
     status, out, error = run(*command, "--backend", "torch")
     assert status == 0, error
-    assert "reference: not claimed: loss, gradients\n" in out
+    assert "reference does not claim to compute: loss, gradients\n" in out
     report = json.loads(run(*command, "--json")[1])["backends"][0]
     assert (list(report["errors"]), report["not_claimed"]) == (["logits"], ["loss", "gradients"])
     status, _, error = run("generate", "the cat", "--backend", "reference")
