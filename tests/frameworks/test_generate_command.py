@@ -81,10 +81,10 @@ def test_a_file_gives_json_lines_that_all_frameworks_agree_on(run, folder, tmp_p
         (("--file", Path(__file__).parent), "cannot read"),
         (
             ("a", "--greedy", "--temperature", 0.7),
-            "cannot use temperature without sampling, which --greedy",
+            "cannot use temperature: --greedy, --num-beams above 1",
         ),
-        (("a", "--greedy", "--top-k", 7, "--top-p", 0.5), "cannot use top_k, top_p without sampling"),
-        (("a", "--num-beams", 2, "--set", "min_p=0.1"), "cannot use min_p without sampling"),
+        (("a", "--greedy", "--top-k", 7, "--top-p", 0.5), "cannot use top_k, top_p: --greedy"),
+        (("a", "--num-beams", 2, "--set", "min_p=0.1"), "cannot use min_p: --greedy"),
         (("a", "--backend", "tf", "--quantization", "int8"), "quantization must be None; got 'int8'. Only gpt_torch"),
         (("a", "--device", "cuda:99"), "device must be one of cpu"),
         (("a", "--backend", "tf", "--device", "GPU:99"), "device must be one of CPU:0"),

@@ -145,7 +145,7 @@ MISTAKES = {
     "a model for another task": (
         lambda models: pipeline("entailment", models("classify")),
         ConfigError,
-        "model must be fine-tuned for entailment; got .*, fine-tuned for classify",
+        r"model must be fine-tuned for entailment \(gptcore train entail\); got .*, fine-tuned for classify",
     ),
     "no text": (
         lambda models: pipeline("text-classification", models("classify"))(["a text", None]),
@@ -155,7 +155,7 @@ MISTAKES = {
     "a text that is too long, of a later batch": (
         lambda models: pipeline("text-generation", batch_size=1)(["a text", "a text " * 300], max_new_tokens=1),
         InputError,
-        r"texts\[1\]: cannot generate 1 tokens after a prompt of 900",
+        r"texts\[1\]: the prompt must have at most 256 tokens \(n_positions\); got 900",
     ),
     "a loaded model": (lambda models: pipeline(model=object()), ConfigError, "must be a string or a path; got object"),
     "no pair": (
