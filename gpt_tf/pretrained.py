@@ -269,7 +269,7 @@ class TFOpenAIGPTPreTrainedModel(Configured, Fit, Pushable, keras.Model):
 
         Args:
             new_num_tokens: New number of tokens.
-            pad_to_multiple_of: Number to a multiple of which ``new_num_tokens`` is rounded up. Default: no rounding.
+            pad_to_multiple_of: A number; ``new_num_tokens`` is rounded up to a multiple of it. Default: no rounding.
             mean_resizing: Argument of transformers; must be ``False``, the default.
 
         Returns:

@@ -263,8 +263,8 @@ class Prediction:
         Returns:
             For each input, a list of at most ``top_k`` dicts ``{"label": ..., "score": ...}``, the highest score first.
             As in transformers, the score is the softmax over the labels; it is the sigmoid if several labels can be
-            true (``problem_type``) or the model has one label, and the output itself for a regression. A similarity
-            model trained on scores gives ``{"score": ...}`` alone. A list of inputs gives a list of these.
+            true (``problem_type``) or the model has one label, and the output itself for a regression. A regression
+            model with one output gives ``{"score": ...}`` alone. A list of inputs gives a list of these.
 
         Raises:
             InputError, DataError: An input does not fit the task; the error names its position.

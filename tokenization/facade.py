@@ -55,8 +55,8 @@ class TokenizerBase(ABC):
         clean_up_tokenization_spaces: Whether ``decode`` removes spaces before some punctuation. Default: false.
         split_special_tokens: Whether special and other added tokens in a text are treated as plain text. Default:
             false.
-        rules: Required fingerprint of the text path's rules, as in the attribute ``rules`` of another tokenizer;
-            other rules raise an error. Default: any known one.
+        rules: Fingerprint that the rules of the text path must have, such as the attribute ``rules`` of another
+            tokenizer; an error is raised if it differs. Default: any known rules are accepted.
         task: Task whose tokens a call adds to a text; see the attribute ``task``. Default: none.
         options: Special tokens by name (``pad_token="<pad>"``, ``additional_special_tokens=[...]``), and
             ``added_tokens_decoder``. Other options have no effect, but are saved.
@@ -279,14 +279,15 @@ class TokenizerBase(ABC):
                   Default: ``False``.
                 - ``truncation``: ``True`` or ``"longest_first"``, ``"only_first"``, ``"only_second"`` or ``False``.
                   Default: ``True`` if ``max_length`` is passed without ``padding``, else ``False``.
-                - ``max_length``: Number of tokens of a row. Default: ``model_max_length``.
+                - ``max_length``: Maximum number of tokens of a row with ``truncation``, and the length of the rows with
+                  ``padding="max_length"``. Default: ``model_max_length``.
                 - ``pad_to_multiple_of``: Rounds the length of padded rows up to a multiple of it. Default: no rounding.
                 - ``padding_side``: Side at which to pad. Default: the tokenizer's.
                 - ``return_tensors``: ``"np"``, ``"pt"``, ``"tf"`` or ``"jax"``. Default: lists.
                 - ``return_attention_mask`` (default ``True``), ``return_token_type_ids``,
                   ``return_special_tokens_mask``, ``return_offsets_mapping`` and ``return_length`` (all ``False`` by
                   default): Whether the result has these keys. The length does not include padding.
-                - ``return_overflowing_tokens``: Whether to return the tokens that truncation removes in more rows, as
+                - ``return_overflowing_tokens``: Whether to return the tokens that truncation removes, as additional rows, as
                   in transformers' fast class; neighbouring rows share ``stride`` (default 0) tokens. Default: false.
                 - ``verbose``: Whether to warn once of a row longer than ``model_max_length``. Default: true.
 

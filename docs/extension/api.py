@@ -15,6 +15,8 @@ from docutils.statemachine import StringList
 from sphinx.pycode import ModuleAnalyzer
 from sphinx.util.docutils import SphinxDirective
 
+import gptcore
+
 PACKAGES = (
     "gptcore",
     *(f"gptcore.{name}" for name in ("spec", "checkpoint", "convert", "storage", "generation", "training", "report")),
@@ -92,7 +94,13 @@ class Api(SphinxDirective):
         return node.children
 
 
+def named_default(app, kind, name, value, options, signature, returned):
+    """Show the default model by its name: its folder is another one on each machine."""
+    return signature and signature.replace(repr(gptcore.DEFAULT_MODEL), "DEFAULT_MODEL"), returned
+
+
 def setup(app) -> dict[str, bool]:
     """Register the directive."""
     app.add_directive("api", Api)
+    app.connect("autodoc-process-signature", named_default)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -78,8 +78,8 @@ def meaning(parameter: Any) -> str:
 
 
 def code(text: str) -> str:
-    """A help text with the names of options as code."""
-    return re.sub(r"(?<!\w)--[a-z][a-z-]*", r"`\g<0>`", text)
+    """A help text with the names of options as code, together with a value that follows."""
+    return re.sub(r"(?<!\w)--[a-z][a-z-]*( [a-z_]+=\.\.\.)?", r"`\g<0>`", text)
 
 
 class Commands(SphinxDirective):

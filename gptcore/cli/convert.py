@@ -23,7 +23,7 @@ AllowPickle = Annotated[
 ]
 Config = Annotated[
     list[str] | None,
-    typer.Option("--config", metavar="NAME=JSON", help="A config setting that the source lacks, such as n_head=12."),
+    typer.Option("--config", metavar="NAME=VALUE", help="A config setting that the source lacks, such as n_head=12."),
 ]
 
 

@@ -31,7 +31,7 @@ def model_named(model: str) -> str:
 
 
 def parse_settings(texts: Iterable[str], option: str) -> dict[str, Any]:
-    """Parse ``NAME=JSON`` texts to settings by name; see ``gptcore.settings.literal`` for the accepted values.
+    """Parse ``NAME=VALUE`` texts to settings by name; see ``gptcore.settings.literal`` for the accepted values.
 
     Raises:
         ConfigError: A text has no ``=``.
@@ -43,7 +43,7 @@ def parse_settings(texts: Iterable[str], option: str) -> dict[str, Any]:
     for text in texts:
         name, equals, value = text.partition("=")
         if not equals or not name:
-            raise ConfigError(f"{option} must be NAME=JSON, such as seed=1; got {text!r}.")
+            raise ConfigError(f"{option} must be NAME=VALUE, such as seed=1; got {text!r}.")
         settings[name] = literal(value)
     return settings
 

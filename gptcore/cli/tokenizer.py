@@ -12,7 +12,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeE
 from gptcore.cli.settings import PRE_TOKENIZER, examples, require_empty
 from tokenization import train
 
-TRAIN = "gptcore tokenizer train books --output words --vocab-size 8192"
+TRAIN = "gptcore tokenizer train books --output words --vocab-size 8192 --pre-tokenizer basic"
 
 tokenizer_application = typer.Typer(help="Train tokenizers.", epilog=examples(TRAIN), no_args_is_help=True)
 

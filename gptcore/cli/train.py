@@ -60,7 +60,7 @@ RecipeFile = Annotated[
     Path | None,
     typer.Option(
         "--recipe",
-        help="A YAML or JSON file of hyperparameters; overrides the defaults and --preset.",
+        help="A YAML or JSON file of hyperparameters. Those that it omits keep their defaults.",
     ),
 ]
 Settings = Annotated[
@@ -223,7 +223,11 @@ def start(job: Job, *, resume: bool, quiet: bool) -> None:
         tell(f"Stopped after {stop.step:,} of {total:,} updates, saved in {stop.path}. Add --resume to continue.")
         raise typer.Exit(128 + stop.signal) from None
     except KeyboardInterrupt:
-        advice = "Add --resume to continue." if run.checkpoints.steps() else "Add --resume to start again."
+        advice = (
+            "Add --resume to continue."
+            if run.checkpoints.steps()
+            else "Add --resume to start from the beginning in this folder."
+        )
         tell(f"Stopped immediately; {run.resumable()}. {advice}")
         raise typer.Exit(128 + signal.SIGINT) from None
     finally:

@@ -79,8 +79,9 @@ largest    largest difference from the float64 reference; for gradients,
            relative to the largest entry of each tensor
 eps32      largest, in multiples of the float32 epsilon (1.2e-07)
 typical    root mean square of the differences; for gradients, of the
-           largest difference in each tensor
+           largest relative differences of all tensors
 of limit   share of the tolerance used; above 100% the check fails
+           (logits: relative to the largest logit, if it is above 1)
 seconds    time to load the model and compute all quantities
 a - b      the same, between the logits of frameworks a and b"""
 
@@ -135,7 +136,7 @@ def _figures(error: Error) -> tuple[str, str, str, str]:
     share = error.scaled / error.tolerance
     return (
         f"{error.largest:.2e}",
-        f"{error.epsilons:.1f}",
+        f"{error.epsilons:,.1f}",
         f"{error.typical:.2e}",
-        f"[{colour}]{'<1%' if 0 < share < 0.01 else f'{share:.0%}'}[/]",
+        f"[{colour}]{'<1%' if 0 < share < 0.01 else f'{share:,.0%}'}[/]",
     )

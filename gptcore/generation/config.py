@@ -67,8 +67,8 @@ class GenerationConfig(Settings):
         top_p: Sample from the smallest set of tokens whose probabilities add up to this; in (0, 1]. Default: 1, all.
         min_p: Sample from tokens whose probability is at least this fraction of the largest one; in [0, 1].
             Default: ``None``, all.
-        typical_p: Sample from the tokens whose -log(probability) is closest to the entropy of the distribution: as few
-            as have probabilities that add up to this; in (0, 1]. Default: 1, all.
+        typical_p: Rank tokens by how close their -log(probability) is to the entropy of the distribution, and sample
+            from the first ones whose probabilities add up to this; in (0, 1]. Default: 1, all.
         num_beams: Number of hypotheses of beam search. Default: 1, no beam search.
         length_penalty: Beam search divides the log-probability of a hypothesis by its length to this power. Default: 1.
         early_stopping: When beam search ends: when ``num_beams`` hypotheses are complete (``True``), when a better one

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
+
+from gptcore.errors import InputError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -84,6 +86,7 @@ def plot_attentions(
     path: str | Path,
     *,
     marked: Sequence[tuple[int, int, int]] = (),
+    first_layer: int = 1,
 ) -> None:
     """Write attention maps as PNG, SVG or PDF: one row per layer, one column per head.
 
@@ -91,17 +94,21 @@ def plot_attentions(
         attentions: The weights of each layer, (1, H, T, T) or (H, T, T), as ``output_attentions=True`` returns them.
         tokens: The T tokens.
         path: The file; its suffix decides the format.
-        marked: Cells to put a box around, as (layer, query, key), each counted from 0.
+        marked: Cells to put a box around, as (row of the picture, query, key), each counted from 0.
+        first_layer: The number of the first layer in ``attentions``, for the titles. Default: 1.
+
+    Raises:
+        InputError: The weights of a layer have another shape.
     """
     count = len(tokens)
-    layers = [np.asarray(layer, np.float32).reshape(-1, count, count) for layer in attentions]
+    layers = [_heads(layer, count) for layer in attentions]
     rows, columns, side = len(layers), len(layers[0]), 0.9 + 0.17 * count
     title = "Attention weights: each token attends to itself and earlier tokens"
     with picture(path, 1.6 + side * columns, 1.4 + side * rows, title) as figure:
         axes: Any = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
         for (layer, head), axis in np.ndenumerate(axes):
             image = axis.imshow(layers[layer][head], vmin=0, vmax=1, cmap="Blues")
-            axis.set_title(f"layer {layer + 1}, head {head + 1}", fontsize=9)
+            axis.set_title(f"layer {layer + first_layer}, head {head + 1}", fontsize=9)
             axis.set_xticks(range(count), tokens, rotation=90)
             axis.set_yticks(range(count), tokens)
             axis.grid(False)
@@ -111,3 +118,14 @@ def plot_attentions(
         figure.colorbar(image, ax=axes, label="attention weight (a row adds up to 1)", shrink=0.8)
         figure.supylabel("query token")
         figure.supxlabel("key token")
+
+
+def _heads(layer: Any, count: int) -> NDArray[np.float32]:
+    """The weights of the heads of a layer, (H, T, T)."""
+    weights = np.asarray(layer.detach() if hasattr(layer, "detach") else layer, np.float32)
+    if weights.ndim not in (3, 4) or weights.shape[-2:] != (count, count) or (weights.ndim == 4 and len(weights) != 1):
+        raise InputError(
+            f"the attention weights of a layer must have shape (heads, {count}, {count}) or (1, heads, {count}, {count}) "
+            f"for {count} tokens; got {weights.shape}. Pass the weights of one text and all its tokens."
+        )
+    return weights.reshape(-1, count, count)

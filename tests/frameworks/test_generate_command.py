@@ -74,7 +74,7 @@ def test_a_file_gives_json_lines_that_all_frameworks_agree_on(run, folder, tmp_p
     ("arguments", "message"),
     [
         ((), "pass either a text or --file"),
-        (("a", "--set", "min_p"), "--set must be NAME=JSON"),
+        (("a", "--set", "min_p"), "--set must be NAME=VALUE"),
         (("a", "--set", "min_q=0.1"), "did you mean 'min_p'"),
         (("a", "--max-new-tokens", 99), "n_positions=40"),
         (("--file", "nowhere.txt"), "cannot read nowhere.txt"),

@@ -11,6 +11,7 @@ import pytest
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
+from gptcore.errors import InputError
 from gptcore.report.curves import draw, plot
 from gptcore.report.figures import plot_attentions
 
@@ -163,6 +164,25 @@ def test_curves_in_a_terminal(case):
     assert ("held-out (o)" in lines[0]) == any(name.startswith("held-out") for name in names)
     finite = case != "not finite" and "held-out (o)" in lines[0]
     assert finite == any(re.search("[│┤].*o", line) for line in lines)
+
+
+class Tracked(np.ndarray):
+    """Like a PyTorch tensor that requires a gradient."""
+
+    def __array__(self, *arguments, **settings):
+        raise RuntimeError("detach it first")
+
+    def detach(self):
+        return np.array(self.view(np.ndarray))
+
+
+def test_attentions_of_other_layers(figures, tmp_path):
+    weights = np.full((1, 2, 3, 3), 0.25)
+    plot_attentions([weights.view(Tracked)], list("abc"), tmp_path / "attention.svg", first_layer=6)
+    assert [axis.get_title() for axis in figures[0].axes[:2]] == ["layer 6, head 1", "layer 6, head 2"]
+    for wrong in (weights[0, 0], np.concatenate([weights, weights]), weights[..., :2]):
+        with pytest.raises(InputError, match=r"must have shape \(heads, 3, 3\) or .* for 3 tokens; got"):
+            plot_attentions([wrong], list("abc"), tmp_path / "wrong.svg")
 
 
 def test_attentions(figures, tmp_path):
