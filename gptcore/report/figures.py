@@ -125,7 +125,8 @@ def _heads(layer: Any, count: int) -> NDArray[np.float32]:
     weights = np.asarray(layer.detach() if hasattr(layer, "detach") else layer, np.float32)
     if weights.ndim not in (3, 4) or weights.shape[-2:] != (count, count) or (weights.ndim == 4 and len(weights) != 1):
         raise InputError(
-            f"the attention weights of a layer must have shape (heads, {count}, {count}) or (1, heads, {count}, {count}) "
-            f"for {count} tokens; got {weights.shape}. Pass the weights of one text and all its tokens."
+            f"the attention weights of a layer must have shape (heads, {count}, {count}) or "
+            f"(1, heads, {count}, {count}) for {count} tokens; got {weights.shape}. Pass the weights of one text and "
+            "all its tokens."
         )
     return weights.reshape(-1, count, count)

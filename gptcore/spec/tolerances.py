@@ -27,9 +27,9 @@ of the largest entry of the tensor.
 
 * bfloat16, float16: every operation rounds its result to 8 or 11 bits (epsilon 7.8e-3, 9.8e-4), and the LayerNorm
   after each addition does not change the relative size of the error. The same walk of 12 roundings per layer gives some
-  10 epsilon; the reference uses the same rounded weights, so the bound covers rounding in the arithmetic, not in the weights. A float16
-  gradient also loses digits below 6e-5, where the spacing stays 6e-8, and the gradient of a mean over some 50 targets
-  is that small.
+  10 epsilon; the reference uses the same rounded weights, so the bound covers rounding in the arithmetic, not
+  in the weights. A float16 gradient also loses digits below 6e-5, where the spacing stays 6e-8, and the gradient of a
+  mean over some 50 targets is that small.
 """
 
 from __future__ import annotations
