@@ -287,7 +287,7 @@ class TokenizerBase(ABC):
                 - ``return_attention_mask`` (default ``True``), ``return_token_type_ids``,
                   ``return_special_tokens_mask``, ``return_offsets_mapping`` and ``return_length`` (all ``False`` by
                   default): Whether the result has these keys. The length does not include padding.
-                - ``return_overflowing_tokens``: Whether to return the tokens that truncation removes, as additional rows,
+                - ``return_overflowing_tokens``: Whether to return the tokens that truncation removes as more rows,
                   as in transformers' fast class; neighbouring rows share ``stride`` (default 0) tokens. Default: false.
                 - ``verbose``: Whether to warn once of a row longer than ``model_max_length``. Default: true.
 
