@@ -8,6 +8,7 @@ import re
 import shlex
 import shutil
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -46,6 +47,19 @@ def test_pages(page, tmp_path, monkeypatch):
     names = {}
     for block in PLAIN[page]:
         exec(compile(block, page.name, "exec"), names)
+
+
+@pytest.mark.parametrize("page", [*ROOT.glob("*.md"), *PAGES], ids=lambda page: page.name)
+def test_links(page):
+    """Those to files lead to one; those to other sites have the form of an address."""
+    text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        address = urlsplit(target)
+        if address.scheme:
+            assert address.scheme == "https"
+            assert re.fullmatch(r"[\w-]+(\.[\w-]+)+", address.netloc), target
+        elif address.path:
+            assert (page.parent / address.path).exists(), target
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/guides/pipelines.md"])
