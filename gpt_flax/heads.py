@@ -358,7 +358,7 @@ class FlaxOpenAIGPTForSequenceClassification(FlaxOpenAIGPTPreTrainedModel):
         output_hidden_states: bool | None = None,
         return_dict: bool | None = None,
     ) -> FlaxSequenceClassifierOutput | Any:
-        """Run the model. The arguments are those of ``FlaxOpenAIGPTModel.__call__``, and these:
+        """Run the model, without a cache. The arguments are those of ``FlaxOpenAIGPTModel.__call__``, and these:
 
         Args:
             labels: (B,) integer class indices, where -100 is ignored, or (B, K) floats for several labels at once or

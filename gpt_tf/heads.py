@@ -412,7 +412,7 @@ class TFOpenAIGPTForSequenceClassification(TFOpenAIGPTPreTrainedModel):
         return_dict: bool | None = None,
         training: bool | None = None,
     ) -> TFSequenceClassifierOutput | Any:
-        """Run the model. The arguments are those of ``TFOpenAIGPTModel.call``, and these:
+        """Run the model, without a cache. The arguments are those of ``TFOpenAIGPTModel.call``, and these:
 
         Args:
             labels: (B,) integer class indices, where -100 is ignored, or (B, K) floats for several labels at once or

@@ -355,7 +355,7 @@ class OpenAIGPTForSequenceClassification(OpenAIGPTPreTrainedModel):
         output_hidden_states: bool | None = None,
         return_dict: bool | None = None,
     ) -> SequenceClassifierOutput | Any:
-        """Run the model. The arguments are those of ``OpenAIGPTModel.forward``, and these:
+        """Run the model, without a cache. The arguments are those of ``OpenAIGPTModel.forward``, and these:
 
         Args:
             labels: (B,) integer class indices, where -100 is ignored, or (B, K) floats for several labels at once or

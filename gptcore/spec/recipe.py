@@ -291,7 +291,7 @@ def _problems(recipe: Recipe) -> Iterator[str]:
     for name in ("warmup_ratio", "adam_beta1", "adam_beta2"):
         yield from real(name, getattr(recipe, name), "in [0, 1)", lambda value: 0 <= value < 1)
     for name in ("weight_decay", "lm_coefficient"):
-        yield from real(name, getattr(recipe, name), "at least 0", lambda value: 0 <= value < math.inf)
+        yield from real(name, getattr(recipe, name), "of at least 0", lambda value: 0 <= value < math.inf)
     if recipe.max_grad_norm is not None:
         yield from real("max_grad_norm", recipe.max_grad_norm, "above 0", lambda value: 0 < value < math.inf)
     yield from choice("schedule", recipe.schedule, tuple(SCHEDULES))

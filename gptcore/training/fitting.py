@@ -66,8 +66,8 @@ def fit(
         config: For ``"lm"``: settings of ``OpenAIGPTConfig`` to change, such as ``{"n_layer": 4}``. Default: none.
         columns: Names of the text columns. Default: those of the task in ``TASKS``; for ``"lm"``, ``text``.
         label: Name of the label column. Default: ``label``.
-        header: Names of all columns, for CSV or TSV files without a header line. Default: none; the first line is the
-            header.
+        header: For tasks: names of all columns, for CSV or TSV files without a header line. Default: none; the first
+            line is the header.
         evaluate_every: Updates between evaluations. Default: only at the end.
         save_every: Updates between checkpoints. Default: none. A checkpoint is also saved when training ends, after an
             evaluation with a better score and at Ctrl-C.
@@ -145,8 +145,8 @@ def evaluate(
         backend: ``"torch"`` (default), ``"tf"`` or ``"flax"``, or what ``load_trainers`` returns.
         columns: Names of the text columns. Default: as in training, else those of the task.
         label: Name of the label column. Default: as in training, else ``label``.
-        header: Names of all columns, for CSV or TSV files without a header line. Default: none; the first line is the
-            header.
+        header: For tasks: names of all columns, for CSV or TSV files without a header line. Default: none; the first
+            line is the header.
         stride: For ``"lm"``: tokens between block starts; smaller values give more context. Default: ``n_positions``.
 
     Returns:
