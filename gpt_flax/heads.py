@@ -109,7 +109,7 @@ class SequenceSummary(nnx.Module):
 class FlaxOpenAIGPTLMHeadModel(Generates, FlaxOpenAIGPTPreTrainedModel):
     """The trunk with a language-modelling head tied to the token embedding.
 
-    The model takes the same arguments as ``FlaxOpenAIGPTModel``.
+    The constructor takes the same arguments as that of ``FlaxOpenAIGPTModel``.
 
     >>> import jax.numpy as jnp
     >>> model = FlaxOpenAIGPTLMHeadModel(OpenAIGPTConfig(vocab_size=11, n_positions=8, n_embd=6, n_layer=1, n_head=2))
@@ -223,7 +223,7 @@ class FlaxOpenAIGPTLMHeadModel(Generates, FlaxOpenAIGPTPreTrainedModel):
 class FlaxOpenAIGPTDoubleHeadsModel(FlaxOpenAIGPTPreTrainedModel):
     """The trunk with a language-modelling and a multiple-choice head.
 
-    The model takes the same arguments as ``FlaxOpenAIGPTModel``.
+    The constructor takes the same arguments as that of ``FlaxOpenAIGPTModel``.
 
     >>> import jax.numpy as jnp
     >>> config = OpenAIGPTConfig(vocab_size=11, n_positions=8, n_embd=6, n_layer=1, n_head=2)
@@ -268,9 +268,9 @@ class FlaxOpenAIGPTDoubleHeadsModel(FlaxOpenAIGPTPreTrainedModel):
         output_hidden_states: bool | None = None,
         return_dict: bool | None = None,
     ) -> FlaxOpenAIGPTDoubleHeadsModelOutput | Any:
-        """Run the model. The arguments are those of ``FlaxOpenAIGPTModel.__call__``, and these:
+        """Run the model, without a cache. The arguments are those of ``FlaxOpenAIGPTModel.__call__``, and these:
 
-        With N choices per example, ``input_ids`` is (..., N, T). A cache is not supported.
+        With N choices per example, ``input_ids`` is (..., N, T).
 
         Args:
             mc_token_ids: (..., N) integer position of the classification token in each choice. Default: the last
@@ -316,7 +316,7 @@ class FlaxOpenAIGPTForSequenceClassification(FlaxOpenAIGPTPreTrainedModel):
     The last token is the last that ``attention_mask`` attends to; without a mask, the last that is not
     ``config.pad_token_id``; without both, the last column.
 
-    The model takes the same arguments as ``FlaxOpenAIGPTModel``.
+    The constructor takes the same arguments as that of ``FlaxOpenAIGPTModel``.
 
     >>> import jax.numpy as jnp
     >>> config = OpenAIGPTConfig(vocab_size=11, n_positions=8, n_embd=6, n_layer=1, n_head=2, num_labels=3)

@@ -129,7 +129,7 @@ class SequenceSummary(keras.layers.Layer):
 class TFOpenAIGPTLMHeadModel(Generates, TFOpenAIGPTPreTrainedModel):
     """The trunk with a language-modelling head tied to the token embedding.
 
-    The model takes the same arguments as ``TFOpenAIGPTModel``.
+    The constructor takes the same arguments as that of ``TFOpenAIGPTModel``.
 
     >>> config = OpenAIGPTConfig(vocab_size=11, n_positions=8, n_embd=6, n_layer=1, n_head=2)
     >>> model = TFOpenAIGPTLMHeadModel(config)
@@ -259,7 +259,7 @@ class TFOpenAIGPTLMHeadModel(Generates, TFOpenAIGPTPreTrainedModel):
 class TFOpenAIGPTDoubleHeadsModel(TFOpenAIGPTPreTrainedModel):
     """The trunk with a language-modelling and a multiple-choice head.
 
-    The model takes the same arguments as ``TFOpenAIGPTModel``.
+    The constructor takes the same arguments as that of ``TFOpenAIGPTModel``.
 
     >>> config = OpenAIGPTConfig(vocab_size=11, n_positions=8, n_embd=6, n_layer=1, n_head=2)
     >>> model = TFOpenAIGPTDoubleHeadsModel(config)
@@ -309,9 +309,9 @@ class TFOpenAIGPTDoubleHeadsModel(TFOpenAIGPTPreTrainedModel):
         return_dict: bool | None = None,
         training: bool | None = None,
     ) -> TFOpenAIGPTDoubleHeadsModelOutput | Any:
-        """Run the model. The arguments are those of ``TFOpenAIGPTModel.call``, and these:
+        """Run the model, without a cache. The arguments are those of ``TFOpenAIGPTModel.call``, and these:
 
-        With N choices per example, ``input_ids`` is (..., N, T). A cache is not supported.
+        With N choices per example, ``input_ids`` is (..., N, T).
 
         Args:
             mc_token_ids: (..., N) integer position of the classification token in each choice. Default: the last
@@ -366,7 +366,7 @@ class TFOpenAIGPTForSequenceClassification(TFOpenAIGPTPreTrainedModel):
     The last token is the last that ``attention_mask`` attends to; without a mask, the last that is not
     ``config.pad_token_id``; without both, the last column.
 
-    The model takes the same arguments as ``TFOpenAIGPTModel``.
+    The constructor takes the same arguments as that of ``TFOpenAIGPTModel``.
 
     >>> config = OpenAIGPTConfig(vocab_size=11, n_positions=8, n_embd=6, n_layer=1, n_head=2, num_labels=3)
     >>> model = TFOpenAIGPTForSequenceClassification(config)

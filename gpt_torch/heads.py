@@ -105,7 +105,7 @@ class SequenceSummary(nn.Module):
 class OpenAIGPTLMHeadModel(Generates, OpenAIGPTPreTrainedModel):
     """The trunk with a language-modelling head tied to the token embedding.
 
-    The model takes the same arguments as ``OpenAIGPTModel``.
+    The constructor takes the same arguments as that of ``OpenAIGPTModel``.
 
     >>> import torch
     >>> config = OpenAIGPTConfig(vocab_size=11, n_positions=8, n_embd=6, n_layer=1, n_head=2)
@@ -230,7 +230,7 @@ class OpenAIGPTLMHeadModel(Generates, OpenAIGPTPreTrainedModel):
 class OpenAIGPTDoubleHeadsModel(OpenAIGPTPreTrainedModel):
     """The trunk with a language-modelling and a multiple-choice head.
 
-    The model takes the same arguments as ``OpenAIGPTModel``.
+    The constructor takes the same arguments as that of ``OpenAIGPTModel``.
 
     >>> import torch
     >>> model = OpenAIGPTDoubleHeadsModel(OpenAIGPTConfig(vocab_size=11, n_positions=8, n_embd=6, n_layer=1, n_head=2))
@@ -271,9 +271,9 @@ class OpenAIGPTDoubleHeadsModel(OpenAIGPTPreTrainedModel):
         output_hidden_states: bool | None = None,
         return_dict: bool | None = None,
     ) -> OpenAIGPTDoubleHeadsModelOutput | Any:
-        """Run the model. The arguments are those of ``OpenAIGPTModel.forward``, and these:
+        """Run the model, without a cache. The arguments are those of ``OpenAIGPTModel.forward``, and these:
 
-        With N choices per example, ``input_ids`` is (..., N, T). A cache is not supported.
+        With N choices per example, ``input_ids`` is (..., N, T).
 
         Args:
             mc_token_ids: (..., N) integer position of the classification token in each choice. Default: the last
@@ -317,7 +317,7 @@ class OpenAIGPTForSequenceClassification(OpenAIGPTPreTrainedModel):
     The last token is the last that ``attention_mask`` attends to; without a mask, the last that is not
     ``config.pad_token_id``; without both, the last column.
 
-    The model takes the same arguments as ``OpenAIGPTModel``.
+    The constructor takes the same arguments as that of ``OpenAIGPTModel``.
 
     >>> import torch
     >>> config = OpenAIGPTConfig(vocab_size=11, n_positions=8, n_embd=6, n_layer=1, n_head=2, num_labels=3)

@@ -55,11 +55,12 @@ class GenerationConfig(Settings):
     """Settings of ``generate``.
 
     Args:
-        max_length: Maximum number of tokens of prompt and continuation together. Default: 20. Ignored if
-            ``max_new_tokens`` is set.
+        max_length: Maximum number of columns of the result: the prompt, with its padding, and the continuation.
+            Default: 20. Ignored if ``max_new_tokens`` is set.
         max_new_tokens: Maximum number of tokens of the continuation. Default: ``max_length`` minus the
-            length of the prompt.
-        min_length: Minimum number of tokens of prompt and continuation together before the text may end. Default: 0.
+            columns of the prompt.
+        min_length: Minimum number of columns of prompt, with its padding, and continuation before the text may end.
+            Default: 0.
         min_new_tokens: Minimum number of tokens of the continuation before the text may end. Default: none.
         do_sample: Whether to sample tokens instead of selecting the most likely one. Default: false.
         temperature: Sampling temperature, by which the logits are divided; must be above 0. Lower is more predictable.

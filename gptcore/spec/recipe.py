@@ -225,7 +225,10 @@ class Recipe(Settings):
         if warmup <= LONG_WARMUP:
             return []
         largest = self.learning_rates(total_steps).max()
-        more = "or raise epochs" if fine_tuning else "raise epochs, or pass --preset small"
+        if self.max_steps is not None:
+            more = "or raise max_steps"
+        else:
+            more = "or raise epochs" if fine_tuning else "raise epochs, or pass --preset small"
         return [
             f"The warm-up ({warmup * total_steps:,.0f} updates) is longer than half of the run ({total_steps:,} "
             f"updates). The largest learning rate of the run is {largest:.3g}; the setting is {self.learning_rate:g}. "

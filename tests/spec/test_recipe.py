@@ -64,6 +64,8 @@ def test_a_warm_up_that_does_not_end():
     assert "(2,000 updates) is longer than half of the run (325 updates)" in warning
     assert "The largest learning rate of the run is 4.05e-05; the setting is 0.00025." in warning
     assert "warmup_steps=32" in warning
+    assert "raise epochs" in warning
+    assert "raise max_steps" in PRETRAINING.replace(max_steps=325).warnings(325)[0]
     assert not PRETRAINING.warnings(4000)
     assert Recipe(warmup_steps=0, warmup_ratio=0.6).warnings(5)
 
