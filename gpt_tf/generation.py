@@ -105,16 +105,15 @@ class Programs:
         self.reference = reference
         self.functions: dict[tuple[Any, ...], Any] = {}
 
-    def read(self, *arguments: Any) -> Any:
+    def read(self, cache: KVCache, *arguments: tf.Tensor) -> Any:
         """Call ``read`` with the model."""
-        return self._function(arguments, read)(*arguments)
+        return self._function(read, (cache.keys[0], cache.attended, *arguments))(cache, *arguments)
 
     def loop(self, *arguments: Any) -> Any:
         """Call ``loop`` with the model, compiled by XLA."""
-        return self._function(arguments, loop, jit_compile=True)(*arguments)
+        return self._function(loop, tf.nest.flatten(arguments), jit_compile=True)(*arguments)
 
-    def _function(self, arguments: tuple[Any, ...], body: Callable[..., Any], **options: Any) -> Any:
-        leaves = tf.nest.flatten(arguments)
+    def _function(self, body: Callable[..., Any], leaves: Sequence[Any], **options: Any) -> Any:
         key = (body, *((tuple(leaf.shape), leaf.dtype) if tf.is_tensor(leaf) else leaf for leaf in leaves))
         if key not in self.functions:
             # A partial, because TensorFlow counts the traces of all functions with the same code together.

@@ -303,7 +303,9 @@ class TFOpenAIGPTPreTrainedModel(Configured, Fit, Pushable, keras.Model):
     def _forget_compiled(self) -> None:
         """Have Keras compile its functions again: they hold the old token table, attention and way to train."""
         for model in (self, self.trunk):
-            model.train_function = model.test_function = model.predict_function = None
+            for use in ("train", "test", "predict"):
+                if getattr(model, f"{use}_function") is not None:  # a callback of fit may be the caller: never None
+                    getattr(model, f"make_{use}_function")(force=True)
 
     def _choose(self, argument: bool | None, name: str) -> bool:
         """An argument of the call or, if it is ``None``, the setting of the config."""

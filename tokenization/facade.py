@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
@@ -137,6 +138,10 @@ class TokenizerBase(ABC):
         self.init_kwargs = {
             name: value for name, value in options.items() if name not in (*NAMED, ADDITIONAL, "added_tokens_decoder")
         }
+
+    def __copy__(self) -> Self:
+        """A copy with tokens and a task of its own."""
+        return copy.deepcopy(self)
 
     def __getstate__(self) -> dict[str, object]:
         return {name: value for name, value in vars(self).items() if name != "_warned_too_long"}

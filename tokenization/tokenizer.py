@@ -49,16 +49,21 @@ class Tokenizer:
 
     def _start_engine(self, unknown: Unknown) -> None:
         """Create the engine. Of all special and added tokens, it depends on the unknown token only."""
+        bpe = self._engine(self.tokens.vocabulary, unknown)
+        self._bpe, self.chunks = bpe, ChunkEncoder(self.path, bpe) if isinstance(bpe, FastBPE) else None
         self._unknown = unknown
-        self._bpe = self._engine(self.tokens.vocabulary, unknown)
-        self.chunks = ChunkEncoder(self.path, self._bpe) if isinstance(self._bpe, FastBPE) else None
 
     def _refresh(self) -> None:
-        """Rebuild what depends on the tokens, if they have changed."""
-        if self._matcher is not self.tokens.matcher:
+        """Rebuild what depends on the tokens, if they have changed.
+
+        The matcher is recorded last: until then, other threads rebuild the engine themselves.
+        """
+        matcher = self.tokens.matcher
+        if self._matcher is not matcher:
             if self._unknown != self.tokens.unknown:
                 self._start_engine(self.tokens.unknown)
-            self._matcher, self._backend = self.tokens.matcher, None
+            self._backend = None
+            self._matcher = matcher
 
     @property
     def bpe(self) -> Engine:

@@ -76,3 +76,16 @@ def test_attention_can_be_switched_after_compile(monkeypatch):
         use()
         assert calls
         calls.clear()
+
+
+def test_the_model_can_be_changed_in_a_callback():
+    model = build(gpt_tf.TFOpenAIGPTLMHeadModel)
+    model.compile(keras.optimizers.SGD(0.0), jit_compile=False, run_eagerly=True)
+
+    def change(*_, **__):
+        model.attn_implementation = "eager"
+        model.gradient_checkpointing_enable()
+
+    callback = keras.callbacks.LambdaCallback(on_epoch_end=change, on_train_batch_end=change)
+    model.fit(inputs_of(model), epochs=2, callbacks=[callback], verbose=0)
+    assert model.trunk.gradient_checkpointing

@@ -171,6 +171,7 @@ class Recipe(Settings):
             raise ConfigError(f"{path} is not valid {'JSON' if path.suffix == '.json' else 'YAML'}: {cause}") from cause
         if not isinstance(settings, dict):
             raise ConfigError(f"{path} must hold a mapping of settings; got {type(settings).__name__}")
+        cls.reject_unknown(settings)
         return (cls() if base is None else base).replace(**settings)
 
     def write(self, path: str | Path) -> None:

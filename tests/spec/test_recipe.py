@@ -59,6 +59,14 @@ def test_a_file_may_omit_settings(tmp_path):
     assert Recipe.read(path, FINE_TUNING) == FINE_TUNING.replace(seed=3)
 
 
+@pytest.mark.parametrize("name", ["self", "cls", "1", "null", "base"])
+def test_a_file_with_an_unknown_setting(tmp_path, name):
+    path = tmp_path / "recipe.yaml"
+    path.write_text(f"{name}: 1", encoding="utf-8")
+    with pytest.raises(ConfigError, match="unknown setting"):
+        Recipe.read(path)
+
+
 def test_a_warm_up_that_does_not_end():
     (warning,) = PRETRAINING.warnings(325)
     assert "(2,000 updates) is longer than half of the run (325 updates)" in warning
