@@ -128,7 +128,11 @@ INT, TERM = signal.SIGINT, signal.SIGTERM
     [
         ([INT], 130, "Stopped after 2 of 3 updates, saved in {run}/step-00000002. Add --resume to continue."),
         ([TERM], 143, "Stopped after 2 of 3 updates, saved in {run}/step-00000002. Add --resume to continue."),
-        ([INT, INT], 130, "Stopped immediately; there is no checkpoint yet. Add --resume to start again."),
+        (
+            [INT, INT],
+            130,
+            "Stopped immediately; there is no checkpoint yet. Add --resume to start from the beginning in this folder.",
+        ),
     ],
     ids=["interrupt", "terminate", "interrupt twice"],
 )
