@@ -70,9 +70,10 @@ def dropout_is_right(backend, make_checkpoint):
     """Another one in each step and for each seed; none in evaluation."""
     batch, folder = lm_batches()[0], make_checkpoint(config(**DROPOUT), Head.LM)
     trainer, other = (trainer_of(backend, folder, Head.LM, STILL.replace(seed=seed), STEPS) for seed in (1, 2))
-    without = float(trainer.evaluate(batch)["lm_loss"])
+    # Several times: Keras draws its first seeds at random, and the loss of one mask may be close by chance.
+    evaluated = [float(trainer.evaluate(batch)["lm_loss"]) for _ in range(4)]
     losses = [trainer.step(0, batch)["loss"], trainer.step(1, batch)["loss"], other.step(0, batch)["loss"]]
-    return close(without, truth("lm")[0]["lm_loss"]) and len({*losses, without}) == 4
+    return close(evaluated, truth("lm")[0]["lm_loss"]) and len({*losses, evaluated[0]}) == 4
 
 
 def resume_is_right(backend, make_checkpoint):
