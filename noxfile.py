@@ -142,7 +142,7 @@ def isolation(session, backend):
 def conformance(session):
     """Compare the backends with the reference and each other; ``-- --backend torch`` selects one. Opt-in."""
     install(session, "-e", ".[torch,tf,flax,train]", *TEST_TOOLS)
-    names = ("cases", "weights", "padding", "inputs", "cache", "defects")
+    names = ("cases", "eager", "weights", "padding", "inputs", "cache", "defects")
     suite = [f"conformance_tests/test_{name}.py" for name in names]
     folders = ("conformance_tests/generation", "conformance_tests/training")
     session.run("python", *TWO_PROCESSES, *suite, *folders, *session.posargs, env=SUITE)

@@ -6,7 +6,6 @@ import reference_backend
 from kinks import smallest_relu_input
 from ladder import all_cases, expectation, failures, flatten, quantities
 
-from gptcore.backends import OWN
 from gptcore.spec.parameters import Head
 from gptcore.spec.tolerances import EPSILON, TOLERANCES, output_error
 
@@ -17,13 +16,6 @@ CASES = all_cases()
 @pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16", "float16"])
 def test_outputs_and_gradients(backend, case, dtype):
     assert list(failures(backend, case, dtype)) == []
-
-
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-def test_eager(backend, case):
-    if backend.name not in OWN:
-        pytest.skip("attn_implementation is an option of our backends")
-    assert list(failures(backend, case, "float32", "eager")) == []
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)

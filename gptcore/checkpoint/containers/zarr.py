@@ -38,7 +38,7 @@ MAX_DEPTH = 8
 MAX_ARRAY_BYTES = 1 << 16  # of a .zarray, which usually has 200
 MAX_AXES = 8
 MAX_RATIO = 1 << 10  # of unpacked to packed bytes; zstd saves a tenth of weights, but nearly all of constants
-LIBRARY_ERRORS = (RuntimeError, NotImplementedError, MemoryError)
+LIBRARY_ERRORS = (RuntimeError, MemoryError)
 
 
 def read(path: Path, packed_names: Callable[[Path], Iterable[str]]) -> list[StoredTensor]:
